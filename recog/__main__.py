@@ -1,0 +1,197 @@
+"""The `recog` command: reads the arguments, then hands over to the stage that was asked for."""
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from recog import config as configs
+
+OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit status is 0 only if all of it succeeded."""
+    parser = _parser()
+    known, rest = parser.parse_known_args(arguments)
+    try:
+        if rest and not known.overridable:
+            raise configs.ConfigError(f'argument {rest[0]!r} is not understood; see: recog {known.command} --help')
+        known.overrides = rest
+        return known.run(known)
+    except configs.ConfigError as error:
+        print(f'recog {known.command}: {error}', file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(f'recog {known.command}: interrupted', file=sys.stderr)
+        return 130
+    except BrokenPipeError:  # the reader of our lines has left, e.g. `| head`
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='recog', description='Text recognition in JAX.', allow_abbrev=False,
+        epilog='First steps: recog train --config experiments/crnn.py:demo --workdir runs/demo')
+    commands = parser.add_subparsers(dest='command', required=True, metavar='COMMAND')
+
+    def command(name, run, description, *, recipe=False, overridable=False, epilog=''):
+        sub = commands.add_parser(name, help=description, description=description, allow_abbrev=False,
+                                  epilog=f'{OVERRIDES}. {epilog}' if overridable else epilog)
+        sub.set_defaults(run=run, overridable=overridable)
+        if recipe:
+            sub.add_argument('--config', metavar='FILE:VARIANT', help='the recipe, e.g. experiments/crnn.py:r34; '
+                             'without a variant, the first of the file')
+        return sub
+
+    train = command('train', _train, 'Train a recipe, or go on where its workdir stands, then evaluate it.', recipe=True,
+                    overridable=True, epilog='A workdir that exists is resumed; its own recipe is used without --config.')
+    train.add_argument('--workdir', required=True, help='folder for checkpoints, logs, results and pictures')
+    _data(train)
+    _devices(train)
+    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
+    several.add_argument('--cluster', action='store_true',
+                         help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
+    several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
+    several.add_argument('--processes', type=int, default=0, help='how many there are')
+    several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
+
+    evaluate = command('evaluate', _evaluate, 
+                       'Measure a trained model on sets; writes results.json, results.md and predictions.tsv.')
+    _workdir(evaluate)
+    evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
+                          help="a set to measure; may be given several times (default: the recipe's eval.report)")
+    evaluate.add_argument('--out', default='', help='folder for the results (default: the workdir)')
+    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact'),
+                          help="characters that count (default: the recipe's)")
+    evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
+    _data(evaluate)
+    _decoding(evaluate)
+    _devices(evaluate)
+
+    predict = command('predict', _predict, 'Read images: one line `file TAB text TAB confidence` each, in the order given.')
+    _workdir(predict)
+    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - for a list on "
+                         'standard input, one file a line')
+    predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
+    predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
+    _decoding(predict)
+    _devices(predict)
+
+    bench = command('bench', _bench, 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',
+                    recipe=True, overridable=True, epilog='The figures are kept, and `recog config` uses them.')
+    bench.add_argument('--batch', type=int, default=32, help='images of the larger inference batch (default 32)')
+    bench.add_argument('--train-batch', type=int, default=0,
+                       help="images of the training step (default: the recipe's, at most 16 on a CPU)")
+    bench.add_argument('--seconds', type=float, default=5.0, help='time for each figure (default 5)')
+    bench.add_argument('--only', action='append', default=[], choices=('infer', 'train', 'data'), help='measure only this')
+    bench.add_argument('--json', metavar='FILE', default='', help='write the figures there, too; - for standard output')
+    _data(bench)
+    _devices(bench)
+
+    config = command('config', _config, 'Print the resolved recipe, its parameters, and what it costs.', recipe=True,
+                     overridable=True)
+    config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
+    _data(config)
+    return parser
+
+
+def _data(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--data', default=os.environ.get('RECOG_DATA', './data'), metavar='FOLDER',
+                        help='root of prepared sets (default: $RECOG_DATA, else ./data)')
+
+
+def _devices(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--devices', default='', metavar='0,1', help='numbers of the devices to use (default: all)')
+
+
+def _workdir(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('workdir', help='folder of a trained model')
+    parser.add_argument('--step', type=int, help='a checkpoint (default: the best by accuracy, else the newest)')
+
+
+def _decoding(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--beam', type=int, default=0,
+                        help="width of the beam search; 1 is greedy (default: evaluate the recipe's, predict 1)")
+    parser.add_argument('--width-rule', default='', choices=('', 'fixed', 'widest'),
+                        help="width of the batch: fixed, or widest as PaddleOCR predicts (default: the recipe's)")
+
+
+def _recipe(arguments: argparse.Namespace):
+    if not arguments.config:
+        raise configs.ConfigError('--config FILE:VARIANT is needed, e.g. --config experiments/crnn.py:demo')
+    return configs.load(arguments.config, arguments.overrides)
+
+
+def _positive(arguments: argparse.Namespace, *names: str) -> None:
+    for name in names:
+        value = getattr(arguments, name.replace('-', '_'))
+        if value < 0 or value == 0 and name == 'seconds':
+            raise configs.ConfigError(f'--{name} {value} must be above 0')
+
+
+def _train(arguments: argparse.Namespace) -> int:
+    workdir = Path(arguments.workdir)
+    if arguments.config:
+        config = _recipe(arguments)
+    elif (workdir / 'config.json').is_file():
+        text = (workdir / 'config.json').read_text(encoding='utf-8')
+        config = configs.override(configs.from_json(text), arguments.overrides)
+        configs.check(config)
+    else:
+        raise configs.ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
+    if bool(arguments.coordinator) != (arguments.processes > 0) or bool(arguments.coordinator) != (arguments.process >= 0):
+        raise configs.ConfigError('--coordinator, --processes and --process go together')
+    from recog import commands
+
+    return commands.train(config, workdir, arguments)
+
+
+def _evaluate(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'batch', 'beam')
+    _needs_workdir(arguments)
+    from recog import commands
+
+    return commands.evaluate_command(arguments)
+
+
+def _predict(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'batch', 'beam')
+    _needs_workdir(arguments)
+    from recog import commands
+
+    return commands.predict(arguments)
+
+
+def _needs_workdir(arguments: argparse.Namespace) -> None:
+    folder = Path(arguments.workdir)
+    if not (folder / 'config.json').is_file():
+        near = configs.nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
+        what = 'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
+        raise configs.ConfigError(f'workdir {str(folder)!r} {what}{near}')
+
+
+def _bench(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'batch', 'train-batch', 'seconds')
+    config = _recipe(arguments)
+    from recog import bench, commands
+
+    return bench.run(config, arguments, commands.start(arguments))
+
+
+def _config(arguments: argparse.Namespace) -> int:
+    if arguments.recipe and arguments.recipe.startswith('-'):
+        raise configs.ConfigError(f'option {arguments.recipe} is not known')
+    arguments.config = arguments.config or arguments.recipe
+    config = _recipe(arguments)
+    for field, value in configs.flat(config).items():
+        print(f'{field} = {value!r}')
+    from recog import commands
+
+    return commands.describe(config, arguments)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

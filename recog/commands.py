@@ -1,0 +1,192 @@
+"""What each command does once its arguments are known to make sense; everything here may import jax."""
+
+import argparse
+import json
+import os
+import shlex
+import sys
+from pathlib import Path
+from typing import Any
+
+import cv2
+import jax
+from absl import logging
+from ml_collections import ConfigDict
+
+from recog import __version__, bench, checkpoint, cost, data, evaluate, models, pictures, sharding, text
+from recog import config as configs
+from recog import predict as prediction
+from recog import train as training
+
+SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
+
+
+def start(arguments: argparse.Namespace) -> list[jax.Device]:
+    """Join the other processes, switch the compilation cache on, and find the devices."""
+    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
+    if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
+        jax.config.update('jax_compilation_cache_dir', str(configs.cache() / 'xla'))
+    if hasattr(arguments, 'coordinator'):
+        sharding.start(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
+    return sharding.choose(arguments.devices)
+
+
+def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> int:
+    """Train or resume, then measure and show what came of it."""
+    vocab = text.from_config(config.text)
+    changes: list[str] = []
+    if checkpoint.exists(workdir):
+        changes = checkpoint.compare(workdir, config, vocab)
+    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+        raise configs.ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
+    run = training.prepare(config, vocab, arguments.data, start(arguments))
+    if jax.process_index() == 0:
+        for change in changes:
+            print(f'changed since the last start: {change}')
+        checkpoint.write_description(workdir, config, vocab)
+    sharding.gather(0)  # nobody goes on before the workdir is there
+    try:
+        training.train(run, workdir)
+    except training.NonFinite as error:
+        print(f'recog train: {error}', file=sys.stderr)
+        return 1
+    opened = checkpoint.open(workdir, mesh=run.mesh)
+    results = _measure(opened, config, run.mesh, arguments, workdir)
+    if jax.process_index() == 0:
+        pictures.curves(workdir)
+        source = data.open_set(results[0].name, config, arguments.data)
+        _show_samples(workdir, source, results[0])
+        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
+              f'try: recog predict {workdir} {workdir / "samples"}')
+    return 0
+
+
+def evaluate_command(arguments: argparse.Namespace) -> int:
+    """Measure a workdir on sets."""
+    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
+    opened = checkpoint.open(arguments.workdir, arguments.step, mesh)
+    config = opened.config.copy_and_resolve_references()
+    config.unlock()
+    if arguments.set:
+        config.eval.report = tuple(arguments.set)
+        for name in arguments.set:
+            data.open_set(name, config, arguments.data)  # a set asked for by name must be there
+    config.eval.protocol = arguments.protocol or config.eval.protocol
+    config.eval.batch = arguments.batch or config.eval.batch
+    config.eval.beam = arguments.beam or config.eval.beam
+    config.image.width_rule = arguments.width_rule or config.image.width_rule
+    _measure(opened, config, mesh, arguments, Path(arguments.out or arguments.workdir))
+    return 0
+
+
+def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments: argparse.Namespace,
+             folder: Path) -> list[evaluate.Result]:
+    """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
+    results, missing, reasons = [], [], []
+    decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
+    for name in config.eval.report or config.eval.sets:
+        try:
+            source = data.open_set(name, config, arguments.data)
+        except configs.ConfigError as error:
+            missing.append(name)
+            reasons.append(str(error))
+            continue
+        results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh, progress=True))
+    if not results:
+        raise configs.ConfigError(reasons[0])
+    by_test = ' (a test set)' if any(map(configs.is_test, opened.config.eval.sets)) else ''
+    about = {
+        'model': opened.config.model.name, 'step': opened.step, 'protocol': config.eval.protocol, 'beam': config.eval.beam,
+        'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test,
+        'seed': config.seed, 'config': configs.digest(config.to_dict()),
+        'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}',
+        'versions': f'recog {__version__}, jax {jax.__version__}',
+        'command': shlex.join(['recog', *sys.argv[1:]]),
+    }
+    if jax.process_index() == 0:
+        evaluate.write(folder, results, missing, about)
+        print(evaluate.table(results, missing))
+        for result in results:
+            for name, reason in result.unreadable:
+                print(f'recog: left out: {name}: {reason}', file=sys.stderr)
+    return results
+
+
+def _show_samples(workdir: Path, source: data.Source, result: evaluate.Result) -> None:
+    """samples.png, and the first few of its words as files with their labels."""
+    count = min(SHOWN, len(result.predictions))
+    rows = [row for row in source.rows(range(min(len(source), 2 * SHOWN))) if row.image is not None][:count]
+    shown = result.predictions[:len(rows)]
+    images = [row.image for row in rows if row.image is not None]
+    pictures.sheet(images, [each.truth for each in shown], [each.text for each in shown],
+                   [each.right for each in shown], workdir / 'samples.png')
+    folder = workdir / 'samples'
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(images[:KEPT]):
+        cv2.imwrite(str(folder / f'{number}.png'), image)
+    labels = [f'{number}.png\t{row.text}\n' for number, row in enumerate(rows[:KEPT])]
+    (folder / 'labels.tsv').write_text(''.join(labels), encoding='utf-8')
+
+
+def predict(arguments: argparse.Namespace) -> int:
+    """Read images; what cannot be read is named, the rest goes on, and the status tells."""
+    from tqdm import tqdm
+
+    names = [line.rstrip('\n') for name in arguments.images
+             for line in (sys.stdin if name == '-' else [name]) if line.strip()]
+    source = data.Files('images', prediction.find(names))
+    batch = arguments.batch or 64
+    if len(source) <= batch:  # nothing is compiled for images that all turn out to be broken
+        broken = [row for row in source.rows(range(len(source))) if row.image is None]
+        if len(broken) == len(source):
+            for row in broken:
+                print(f'recog predict: {row.id}: {row.reason}', file=sys.stderr)
+            return 1
+    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
+    recognizer = prediction.Recognizer(checkpoint.open(arguments.workdir, arguments.step, mesh), mesh, batch=batch,
+                                       beam=arguments.beam or 1, width_rule=arguments.width_rule)
+    failed = 0
+    for reading in tqdm(recognizer.read(source), total=len(source), unit='image', leave=False,
+                        disable=None if len(source) > 4 * batch else True):
+        file = source.paths[reading.row]
+        if reading.text is None:
+            failed += 1
+            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+        if arguments.json:
+            answer = {'error': reading.reason} if reading.text is None else \
+                {'text': reading.text, 'confidence': round(reading.confidence, 4)}
+            print(json.dumps({'file': file, **answer}, ensure_ascii=False))
+        elif reading.text is not None:
+            print(f'{file}\t{reading.text}\t{reading.confidence:.3f}')
+    if failed:
+        print(f'recog predict: {failed} of {len(source)} images could not be read', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
+    """Print the parameters of a recipe and what it costs."""
+    model = models.build(config, text.from_config(config.text))
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
+    print(f'\ntrainable parameters: {trainable:,} ({every:,} with statistics)')
+    try:
+        count = sum(len(data.open_set(name, config, arguments.data)) for name in config.data.train)
+        print(f'images of an epoch: {count:,}')
+    except configs.ConfigError as error:
+        count = config.data.nominal
+        print(f'images of an epoch: {f"{count:,} (nominal)" if count else "not known"}: {error}')
+    epoch = max(1, count // config.train.batch)
+    if not count and 'epochs' in config.train.length:
+        print(f'length: {config.train.length}')
+        return 0
+    steps = configs.steps(config.train.length, batch=config.train.batch, epoch=epoch)
+    images = steps * config.train.batch
+    print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of {config.train.batch:,} '
+          f'= {images:,} images')
+    device = jax.devices()[0].device_kind
+    speed = bench.recorded(config, device)
+    if speed is None:
+        print(f'device-hours: not known for {device}; measure with: recog bench --config {arguments.config}')
+    else:
+        print(f'device-hours: {images / speed / 3600:,.1f} on {device} at the {speed:,.0f} images/s that recog bench measured')
+    return 0

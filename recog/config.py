@@ -1,0 +1,383 @@
+"""The recipe: the fields that every experiment has, loading a file with its variant and overrides, and the checks
+that come before anything runs."""
+
+import contextlib
+import copy
+import difflib
+import hashlib
+import importlib.util
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from ml_collections import ConfigDict, config_dict
+
+
+class ConfigError(ValueError):
+    """Something the user asked for cannot be: one line that names it, its value and what is allowed."""
+
+
+# Every field that a recipe has besides its algorithm's own. Lengths are
+# '72 epochs', '5000 steps', '51200 images' or '5 %' of train.length.
+FIELDS: dict[str, Any] = {
+    'seed': 0,
+    # One stream each, made from `seed` unless set here, so that an ablation can change one thing.
+    'seeds': {'init': None, 'data': None, 'augment': None, 'dropout': None},
+    'model': {},             # the algorithm's own fields, `name` among them
+    'text': {
+        'charset': '36',       # 36 (0-9a-z), 62, 94, 95 (94 and blank), or a dictionary file, one token a line
+        'case': 'lower',       # lower: labels are folded; keep
+        'unknown': 'drop',     # characters outside the charset: drop them, or refuse the label
+        'separator': '',       # '' every character is a token; ' ' tokens stand between blanks
+        'max_length': 25,      # tokens; longer labels are dropped from training, counted
+    },
+    'image': {
+        'height': 32, 'width': 100,
+        'channels': 'bgr',     # bgr, rgb or grey
+        'fit': 'pad',          # pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`
+        'width_rule': 'fixed',  # prediction: fixed, or widest (height x the widest ratio of the batch, as PaddleOCR predicts)
+        'scale': 255.0, 'mean': 0.5, 'std': 0.5,  # value = (pixel / scale - mean) / std
+        'padding': 0.0,        # value, after normalisation, of what is not image
+        'augment': {           # training only; each with this probability, up to this strength; 0 is off
+            'probability': 0.5,
+            'rotation': 0.0,     # degrees
+            'perspective': 0.0,  # shift of a corner, share of the height
+            'blur': 0.0,         # sigma, pixels
+            'noise': 0.0,        # standard deviation, grey levels
+            'brightness': 0.0, 'contrast': 0.0,  # share
+        },
+    },
+    'data': {
+        'train': ('rendered:train',),  # sets NAME[/CONFIG][:SPLIT] below the root of prepared data
+        'weights': (),         # share of each set in every batch; () puts the sets one behind the other
+        'order': 'shuffle',    # shuffle: a new permutation each epoch; file: as they stand
+        'nominal': 0,          # images of an epoch as the literature counts them; for estimates without the data
+        'workers': 0,          # processes that read; 0 reads in threads
+        'threads': 2,          # threads that read, per process
+        'prefetch': 4,         # batches read ahead
+    },
+    'render': {
+        'count': 9_000_000,    # words in an epoch of rendered:train
+        'difficulty': 1.0,     # 0 easy .. 1 as MJSynth
+        'fonts': '',           # a folder of .ttf and .otf besides matplotlib's own
+        'words': '',           # a word list, one a line; '' uses the built-in character model
+        'letters': (3, 10),    # shortest and longest word of the character model
+        'backgrounds': '',     # a folder of images; '' draws textures
+    },
+    'train': {
+        'length': '1 epochs',  # in epochs, steps or images
+        'batch': 256,          # images of one optimizer step, over all devices and micro-batches
+        'accumulate': 1,       # micro-batches of one optimizer step
+        'norm_group': 0,       # batch norm sees this many consecutive images; 0 is the whole (micro-)batch
+        'precision': 'float32',  # float32, or bfloat16 products with float32 parameters, statistics and losses
+        'ema': 0.0,            # decay of the averaged weights that are evaluated; 0 is off
+    },
+    'optimizer': {
+        'name': 'adam',        # adam, adamw (= adam), momentum or adadelta
+        'rate': 1e-3,
+        'b1': 0.9, 'b2': 0.999, 'eps': 1e-8,      # adam; eps for adadelta too
+        'momentum': 0.9, 'nesterov': False, 'rho': 0.95,  # momentum; adadelta
+        'decay': 0.0,
+        'decay_kind': 'decoupled',  # coupled (L2: added to the clipped gradient) or decoupled (as AdamW)
+        'decay_vectors': True,      # whether biases and norms decay too
+        'clip_norm': 0.0,      # gradients' norm over all tensors; 0 is off
+        'clip_tensor': 0.0,    # each tensor's own norm; 0 is off
+    },
+    'schedule': {
+        'name': 'constant',    # constant, cosine, one_cycle or piecewise
+        'warmup': '0 steps',   # linear from 0 (one_cycle: the rising part)
+        'final': 0.0,          # rate at the end, share of the peak (cosine, one_cycle)
+        'boundaries': (),      # piecewise: lengths, e.g. ('40 epochs', '60 epochs')
+        'factors': (),         # piecewise: the rate is multiplied by these there
+    },
+    'eval': {
+        'sets': ('rendered:validation',),  # while training; the first decides which checkpoint is best
+        'report': ('rendered:test',),      # once, at the end, by that checkpoint; () is `sets`
+        'every': '1 epochs',
+        'batch': 256,
+        'limit': 0,            # the first so many examples of each set while training; 0 is all
+        'protocol': '36',      # characters that count: 36, 62, 94 or exact
+        'beam': 1,
+        'allow_test': False,   # a test set may choose the best checkpoint (and the results say so)
+    },
+    'checkpoint': {'every': '1 epochs', 'keep': 1},  # keep: best by eval's accuracy, besides the newest
+    'log': {'every': 50, 'tensorboard': True},       # steps
+    'mesh': {'data': -1, 'fsdp': 1},                 # devices along each axis; -1 takes what is left
+}
+
+
+def base(**model: Any) -> ConfigDict:
+    """The fields every recipe has, with their defaults; the arguments are the algorithm's own, `name` among them."""
+    config = ConfigDict(copy.deepcopy(FIELDS))
+    config.model.update(model)
+    for stream in FIELDS['seeds']:
+        config.seeds[stream] = config_dict.placeholder(int)
+    return config.lock()
+
+
+def variant(config: ConfigDict, variants: Mapping[str, Mapping[str, Any]], name: str) -> ConfigDict:
+    """The recipe with the flat, dotted changes of one variant."""
+    if name not in variants:
+        raise ConfigError(f'variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
+    for path, value in variants[name].items():
+        parent, field = _parent(config, path)
+        parent[field] = value
+    return config
+
+
+def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
+    """The checked config of FILE[:VARIANT] with `--config.field=value` overrides."""
+    path, _, name = recipe.partition(':')
+    module = _module(path)
+    variants = module.VARIANTS
+    name = name or next(iter(variants))
+    if name not in variants:
+        raise ConfigError(f'{path}: variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
+    config = override(module.get_config(name), overrides)
+    check(config, module.ALLOWED)
+    return config
+
+
+def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
+    """The config with `--config.field=value` (or `--config.field value`) strings applied by ml-collections' own parser."""
+    from absl import flags
+    from ml_collections import config_flags
+
+    values = flags.FlagValues()
+    arguments = ['recog', *(_argument(config, text) for text in overrides)]
+    try:
+        config_flags.DEFINE_config_dict('config', config, flag_values=values, lock_config=True, sys_argv=arguments)
+        rest = values(arguments)[1:]
+    except flags.IllegalFlagValueError as error:
+        field, _, given = str(error).removeprefix('flag --config.').partition('=')
+        kind = config.get_type(field) if '.' not in field else _parent(config, field)[0].get_type(field.split('.')[-1])
+        raise ConfigError(f'config.{field}={given.partition(":")[0]} must be of type {kind.__name__}') from None
+    except (flags.Error, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
+        line = str(error).splitlines()[0].replace('flag --config', 'config')
+        raise ConfigError(line) from None
+    if rest:
+        raise ConfigError(f'argument {rest[0]!r} is not understood; overrides look like --config.train.batch=64')
+    return values.config
+
+
+def flat(config: ConfigDict | Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
+    """Every field by its dotted path."""
+    fields: dict[str, Any] = {}
+    for key, value in config.items():
+        if isinstance(value, (ConfigDict, Mapping)):
+            fields.update(flat(value, f'{prefix}{key}.'))
+        else:
+            fields[f'{prefix}{key}'] = value
+    return fields
+
+
+def to_json(config: ConfigDict) -> str:
+    """The config as JSON text; `from_json` gives it back."""
+    return json.dumps(config.to_dict(), indent=2)
+
+
+def from_json(text: str) -> ConfigDict:
+    """The config that `to_json` wrote, lists being tuples again."""
+    def restore(value):
+        if isinstance(value, dict):
+            return {key: restore(item) for key, item in value.items()}
+        return tuple(value) if isinstance(value, list) else value
+    return ConfigDict(restore(json.loads(text))).lock()
+
+
+def seed(config: ConfigDict, stream: str) -> int:
+    """The seed of one stream (init, data, augment or dropout): its own, or the one made from `seed`."""
+    own = config.seeds[stream]
+    return own if own is not None else config.seed * 4 + ('init', 'data', 'augment', 'dropout').index(stream)
+
+
+def steps(length: str, *, batch: int, epoch: int, total: int = 0) -> int:
+    """Optimizer steps of a length: '72 epochs' of `epoch` steps, '5000 steps', '51200 images', or '5 %' of the `total`."""
+    number, unit = _length(length, 'length')
+    return round(number * {'epochs': epoch, 'steps': 1, 'images': 1 / batch, '%': total / 100}[unit])
+
+
+def digest(fields: Mapping[str, Any]) -> str:
+    """Twelve hexadecimal digits that stand for these fields."""
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
+
+
+def cache() -> Path:
+    """Where compiled programs and bench results are kept: $RECOG_CACHE, else ~/.cache/recog."""
+    return Path(os.environ.get('RECOG_CACHE') or '~/.cache/recog').expanduser()
+
+
+def nearest(name: str, names: Iterable[str]) -> str:
+    """' (did you mean X?)', or nothing where no name is near."""
+    close = difflib.get_close_matches(name, list(names), n=1)
+    return f' (did you mean {close[0]!r}?)' if close else ''
+
+
+CHOICES = {
+    'text.case': ('lower', 'keep'),
+    'text.unknown': ('drop', 'refuse'),
+    'text.separator': ('', ' '),
+    'image.channels': ('bgr', 'rgb', 'grey'),
+    'image.fit': ('pad', 'stretch'),
+    'image.width_rule': ('fixed', 'widest'),
+    'data.order': ('shuffle', 'file'),
+    'train.precision': ('float32', 'bfloat16'),
+    'optimizer.name': ('adam', 'adamw', 'momentum', 'adadelta'),
+    'optimizer.decay_kind': ('coupled', 'decoupled'),
+    'schedule.name': ('constant', 'cosine', 'one_cycle', 'piecewise'),
+    'eval.protocol': ('36', '62', '94', 'exact'),
+}
+AT_LEAST = {
+    'text.max_length': 1, 'image.height': 1, 'image.width': 4, 'image.augment.rotation': 0, 'image.augment.perspective': 0,
+    'image.augment.blur': 0, 'image.augment.noise': 0, 'image.augment.brightness': 0, 'image.augment.contrast': 0,
+    'data.nominal': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1, 'train.batch': 1,
+    'train.accumulate': 1, 'train.norm_group': 0, 'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
+    'eval.batch': 1, 'eval.limit': 0, 'eval.beam': 1, 'checkpoint.keep': 0, 'log.every': 1, 'seed': 0,
+    'seeds.init': 0, 'seeds.data': 0, 'seeds.augment': 0, 'seeds.dropout': 0,
+}
+TUPLES: dict[str, tuple[type, ...]] = {
+    'data.train': (str,), 'data.weights': (int, float), 'eval.sets': (str,), 'eval.report': (str,),
+    'render.letters': (int,),
+    'schedule.boundaries': (str,), 'schedule.factors': (int, float),
+}
+SHARES = ('image.augment.probability', 'render.difficulty', 'schedule.final')
+ABOVE_ZERO = ('image.scale', 'optimizer.rate', 'optimizer.eps')
+BELOW_ONE = ('train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
+LENGTHS = ('train.length', 'schedule.warmup', 'eval.every', 'checkpoint.every')
+
+
+def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None) -> None:
+    """Refuse, in one line, what cannot be: before jax is imported, before anything is compiled."""
+    fields = flat(config)
+    for name, choices in {**CHOICES, **(allowed or {})}.items():
+        if fields[name] not in choices:
+            raise ConfigError(f'config.{name}={fields[name]!r} is not one of {", ".join(map(repr, choices))}'
+                              f'{nearest(str(fields[name]), map(str, choices))}')
+    for name, least in AT_LEAST.items():
+        if fields[name] is not None and fields[name] < least:
+            raise ConfigError(f'config.{name}={fields[name]} must be at least {least}')
+    for name, kinds in TUPLES.items():
+        if not all(isinstance(item, kinds) for item in fields[name]):
+            raise ConfigError(f'config.{name}={fields[name]} must hold values of type {" or ".join(k.__name__ for k in kinds)}')
+    for names, right, words in ((SHARES, lambda x: 0 <= x <= 1, 'between 0 and 1'), (ABOVE_ZERO, lambda x: x > 0, 'above 0'),
+                                (BELOW_ONE, lambda x: 0 <= x < 1, 'at least 0 and below 1')):
+        for name in names:
+            if not right(fields[name]):
+                raise ConfigError(f'config.{name}={fields[name]} must be {words}')
+    for name in LENGTHS:
+        _length(fields[name], f'config.{name}')
+    if '%' in fields['train.length']:
+        raise ConfigError(f'config.train.length={fields["train.length"]!r} must be in epochs, steps or images')
+    _check_together(config)
+
+
+def _check_together(config: ConfigDict) -> None:
+    train, data, schedule = config.train, config.data, config.schedule
+    if train.batch % train.accumulate:
+        raise ConfigError(f'config.train.batch={train.batch} must be a multiple of config.train.accumulate={train.accumulate}')
+    micro = train.batch // train.accumulate
+    if train.norm_group and micro % train.norm_group:
+        raise ConfigError(f'config.train.norm_group={train.norm_group} must divide the {micro} images of a (micro-)batch')
+    if not data.train:
+        raise ConfigError('config.data.train=() must name at least one set')
+    if not config.eval.sets:
+        raise ConfigError('config.eval.sets=() must name at least one set')
+    if data.weights and (len(data.weights) != len(data.train) or min(data.weights) <= 0):
+        raise ConfigError(f'config.data.weights={data.weights} must hold one number above 0 for each of {data.train}')
+    if len(schedule.boundaries) != len(schedule.factors):
+        raise ConfigError(f'config.schedule.factors={schedule.factors} must be as many as boundaries={schedule.boundaries}')
+    for boundary in schedule.boundaries:
+        _length(boundary, 'config.schedule.boundaries')
+    letters = config.render.letters
+    if len(letters) != 2 or not 1 <= letters[0] <= letters[1]:
+        raise ConfigError(f'config.render.letters={letters} must be (shortest, longest)')
+    if not config.eval.allow_test:
+        for name in config.eval.sets:
+            if is_test(name):
+                raise ConfigError(f'config.eval.sets: {name!r} is a test set and may not choose checkpoints; '
+                                  'name a validation set, or set config.eval.allow_test=True (the results will say so)')
+
+
+# The sets of the literature whose name means the test part unless another split is named.
+BENCHMARKS = ('iiit5k', 'svt', 'ic03', 'ic13', 'ic15', 'svtp', 'cute80')
+
+
+def is_test(name: str) -> bool:
+    """Whether a set NAME[/CONFIG][:SPLIT] is a benchmark's test part."""
+    path, _, split = name.lower().partition(':')
+    if split:
+        return 'test' in split
+    words = path.replace('_', '/').split('/')
+    if {'train', 'training', 'validation'} & set(words):
+        return False
+    return any(word.startswith('test') or word == 'evaluation' or word in BENCHMARKS for word in words)
+
+
+def _length(length: str, field: str) -> tuple[float, str]:
+    words = length.split()
+    with contextlib.suppress(ValueError):
+        if len(words) == 2 and words[1] in ('epochs', 'steps', 'images', '%') and float(words[0]) >= 0:
+            return float(words[0]), words[1]
+    raise ConfigError(f"{field}={length!r} must be a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'")
+
+
+def _module(path: str) -> ModuleType:
+    """The experiment file as a module, loaded by path."""
+    if not Path(path).is_file():
+        folder = Path(path).parent
+        files = [str(file) for file in folder.glob('*.py')] if folder.is_dir() else []
+        raise ConfigError(f'experiment file {path!r} does not exist{nearest(path, files)}; '
+                          f'there are: {", ".join(sorted(files)) or f"none in {folder}"}')
+    spec = importlib.util.spec_from_file_location(f'recog_experiment_{Path(path).stem}', path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f'experiment file {path!r} must be a Python file')
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = module
+    try:
+        spec.loader.exec_module(module)
+    except SyntaxError as error:
+        raise ConfigError(f'experiment file {path}, line {error.lineno}: {error.msg}') from None
+    for name in ('VARIANTS', 'ALLOWED', 'get_config'):
+        if not hasattr(module, name):
+            raise ConfigError(f'experiment file {path!r} must define {name}; see experiments/crnn.py')
+    return module
+
+
+def _argument(config: ConfigDict, text: str) -> str:
+    """One override as ml-collections wants it; unknown fields and whole groups (which its lock lets through) are refused."""
+    if not text.startswith('-'):
+        return text
+    option, equals, value = text.lstrip('-').partition('=')
+    name = option.removeprefix('no') if option.startswith('noconfig.') else option
+    path = name.removeprefix('config.')
+    if not name.startswith('config.'):
+        raise ConfigError(f'option --{option} is not known; overrides look like --config.train.batch=64')
+    fields = flat(config)
+    children = [field for field in fields if field.startswith(f'{path}.')]
+    if children:
+        raise ConfigError(f'--config.{path} is a group of fields and cannot be replaced whole; set one of: '
+                          + ', '.join(f'config.{child}' for child in children))
+    if path not in fields:
+        raise ConfigError(f'config.{path} is not a field{nearest(path, fields)}')
+    if equals and isinstance(fields[path], tuple) and not value.startswith('('):
+        return f'--{option}={tuple(_literal(item.strip()) for item in value.split(",") if item.strip())}'
+    return text
+
+
+def _literal(text: str) -> Any:
+    """A number where the text is one, else the text."""
+    for kind in (int, float):
+        with contextlib.suppress(ValueError):
+            return kind(text)
+    return text
+
+
+def _parent(config: ConfigDict, path: str) -> tuple[ConfigDict, str]:
+    *parents, field = path.split('.')
+    for name in parents:
+        config = config[name]
+    return config, field

@@ -1,0 +1,60 @@
+"""What a function costs: arithmetic counted from its jaxpr, and parameters counted from its variables."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import jax
+from jax.extend import core
+
+# One operation per element of the result; all else (copies, comparisons, indexing) counts nothing.
+ELEMENTWISE = frozenset(
+    'add sub mul div neg max min abs exp exp2 log log1p expm1 tanh logistic sqrt rsqrt pow integer_pow square erf sin cos '
+    'select_n clamp sign floor ceil round add_any'.split())
+REDUCTIONS = frozenset('reduce_sum reduce_max reduce_min argmax argmin cumsum cumlogsumexp cummax reduce_window_sum '
+                       'reduce_window_max reduce_prod'.split())
+
+
+def flops(function: Callable, *args: Any) -> int:
+    """Floating-point operations of one call: a multiply-add is two, and the body of a scan counts once a step."""
+    return _count(jax.make_jaxpr(function)(*args).jaxpr)
+
+
+def _count(jaxpr: Any) -> int:
+    return sum(_equation(equation) for equation in jaxpr.eqns)
+
+
+def _equation(equation: Any) -> int:
+    name, params = equation.primitive.name, equation.params
+    out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+    if name == 'dot_general':
+        left, ((contracted, _), _) = equation.invars[0].aval, params['dimension_numbers']
+        return 2 * out * math.prod(left.shape[axis] for axis in contracted)
+    if name == 'conv_general_dilated':
+        kernel, numbers = equation.invars[1].aval, params['dimension_numbers']
+        return 2 * out * math.prod(kernel.shape) // kernel.shape[numbers.rhs_spec[0]]
+    if name == 'cond':  # a choice by platform has branches of the same cost
+        return max(_count(branch.jaxpr) for branch in params['branches'])
+    inner = sum(_count(sub) for sub in _inside(params))
+    if inner:
+        # A while loop's steps are not known; its body counts once.
+        return inner * params['length'] if name == 'scan' else inner
+    if name in REDUCTIONS:
+        window = math.prod(params.get('window_dimensions', ()))
+        return out * window if window else math.prod(equation.invars[0].aval.shape)
+    return out if name in ELEMENTWISE else 0
+
+
+def _inside(params: dict[str, Any]) -> list[Any]:
+    found = []
+    for value in params.values():
+        if isinstance(value, core.ClosedJaxpr):
+            found.append(value.jaxpr)
+        elif isinstance(value, core.Jaxpr):
+            found.append(value)
+    return found
+
+
+def parameters(tree: Any) -> int:
+    """How many numbers the leaves hold."""
+    return sum(math.prod(leaf.shape) for leaf in jax.tree.leaves(tree))

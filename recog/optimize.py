@@ -1,0 +1,63 @@
+"""Optimizers and learning-rate schedules of a recipe, from optax."""
+
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import optax
+from ml_collections import ConfigDict
+
+from recog import config as configs
+
+
+def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]:
+    """The learning rate by optimizer step; `total` steps in all, `epoch` of them in one."""
+    rule, rate = config.schedule, config.optimizer.rate
+
+    def length(text: str) -> int:
+        return configs.steps(text, batch=config.train.batch, epoch=epoch, total=total)
+
+    warmup = length(rule.warmup)
+    if warmup >= total and rule.name in ('cosine', 'one_cycle'):
+        raise configs.ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below the {total} of '
+                                  f'config.train.length={config.train.length!r}')
+    if rule.name == 'one_cycle':
+        up = optax.cosine_decay_schedule(rate, max(warmup, 1), alpha=1 / 25)
+        down = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
+        return optax.join_schedules([lambda step: up(warmup - step), down], [warmup])
+    if rule.name == 'cosine':
+        after = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
+    elif rule.name == 'piecewise':
+        # join_schedules counts from the end of the warm-up; boundaries are given from the start of the run.
+        steps = {length(boundary) - warmup: factor for boundary, factor in zip(rule.boundaries, rule.factors, strict=True)}
+        after = optax.piecewise_constant_schedule(rate, steps)
+    else:
+        after = optax.constant_schedule(rate)
+    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
+
+
+def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientTransformation:
+    """The chain clip, coupled decay, direction, decoupled decay, rate: Paddle's order, in which decay is not clipped."""
+    rule = config.optimizer
+    decayed = None if rule.decay_vectors else (lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree))
+    decay = [optax.add_decayed_weights(rule.decay, mask=decayed)] if rule.decay else []
+    direction = {
+        'adam': lambda: optax.scale_by_adam(rule.b1, rule.b2, rule.eps),
+        'adamw': lambda: optax.scale_by_adam(rule.b1, rule.b2, rule.eps),
+        'momentum': lambda: optax.trace(rule.momentum, rule.nesterov),
+        'adadelta': lambda: optax.scale_by_adadelta(rule.rho, rule.eps),
+    }[rule.name]()
+    coupled = rule.decay_kind == 'coupled'
+    return optax.chain(
+        *([clip_each(rule.clip_tensor)] if rule.clip_tensor else []),
+        *([optax.clip_by_global_norm(rule.clip_norm)] if rule.clip_norm else []),
+        *(decay if coupled else []), direction, *([] if coupled else decay),
+        optax.scale_by_learning_rate(rate))
+
+
+def clip_each(limit: float) -> optax.GradientTransformation:
+    """Each tensor's gradient is cut to this 2-norm (Paddle's ClipGradByNorm, which optax lacks)."""
+    def clip(gradient: jax.Array) -> jax.Array:
+        return gradient * (limit / jnp.maximum(jnp.linalg.norm(gradient.reshape(-1)), limit))
+    return optax.stateless(lambda updates, params: jax.tree.map(clip, updates))

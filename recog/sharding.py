@@ -1,0 +1,114 @@
+"""Devices: the mesh, how batches and state lie on it, and the start of several processes."""
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
+from ml_collections import ConfigDict
+
+from recog.config import ConfigError
+
+ROWS = PartitionSpec(('data', 'fsdp'))
+SMALLEST = 2 ** 14  # elements; smaller tensors are not worth cutting
+
+
+def start(coordinator: str = '', processes: int = 0, process: int = -1, cluster: bool = False) -> None:
+    """Join the other processes of the run: as the flags say, or as the cluster's environment does."""
+    if cluster:
+        jax.distributed.initialize()
+    elif coordinator:
+        jax.distributed.initialize(coordinator, processes, process)
+
+
+def choose(names: str) -> list[jax.Device]:
+    """The devices with these numbers ('0,1'), or all."""
+    devices = jax.devices()
+    if not names:
+        return devices
+    numbers = [int(name) for name in names.split(',')]
+    wrong = [number for number in numbers if not 0 <= number < len(devices)]
+    if wrong or len(set(numbers)) != len(numbers):
+        raise ConfigError(f'--devices {names}: there are {len(devices)} {devices[0].platform} devices, 0 to {len(devices) - 1}')
+    return [devices[number] for number in numbers]
+
+
+def make_mesh(rule: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
+    """The mesh with axes data and fsdp over these devices, all of them."""
+    sizes = [rule.data, rule.fsdp]
+    fixed = int(np.prod([size for size in sizes if size > 0]))
+    if min(sizes) < -1 or 0 in sizes or sizes == [-1, -1]:
+        raise ConfigError(f'config.mesh={rule.to_dict()} must be above 0, or -1 on one axis to take what is left')
+    shape = [size if size > 0 else len(devices) // fixed for size in sizes]
+    if int(np.prod(shape)) != len(devices):
+        raise ConfigError(f'config.mesh={rule.to_dict()} does not fit the {len(devices)} {devices[0].platform} devices; '
+                          'data times fsdp must be their number')
+    return jax.make_mesh(tuple(shape), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices)
+
+
+def one_device() -> Mesh:
+    """The mesh of the first device of this process."""
+    return jax.make_mesh((1, 1), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=jax.local_devices()[:1])
+
+
+def check_batch(mesh: Mesh, config: ConfigDict) -> None:
+    """Refuse a (micro-)batch that the mesh cannot cut evenly."""
+    micro = config.train.batch // config.train.accumulate
+    if micro % mesh.size:
+        raise ConfigError(f'config.train.batch={config.train.batch} in {config.train.accumulate} micro-batches of {micro} '
+                          f'must be a multiple of the {mesh.size} devices')
+
+
+def batches(mesh: Mesh) -> NamedSharding:
+    """How a batch lies: its rows over all devices."""
+    return NamedSharding(mesh, ROWS)
+
+
+def micro_batches(mesh: Mesh) -> NamedSharding:
+    """How the micro-batches of a batch lie: each over all devices."""
+    return NamedSharding(mesh, PartitionSpec(None, *ROWS))
+
+
+def replicated(mesh: Mesh) -> NamedSharding:
+    """The same on every device."""
+    return NamedSharding(mesh, PartitionSpec())
+
+
+def state(mesh: Mesh, tree: Any) -> Any:
+    """How each tensor of a state lies: cut along its longest axis that fsdp divides, else the same everywhere."""
+    parts = mesh.shape['fsdp']
+
+    def layout(leaf: Any) -> NamedSharding:
+        if parts > 1 and leaf.size >= SMALLEST:
+            for axis in sorted(range(leaf.ndim), key=lambda axis: -leaf.shape[axis]):
+                if leaf.shape[axis] % parts == 0:
+                    return NamedSharding(mesh, PartitionSpec(*(None,) * axis, 'fsdp'))
+        return replicated(mesh)
+
+    return jax.tree.map(layout, tree)
+
+
+def gather(value: Any) -> list[Any]:
+    """What each process holds here, in order of the processes; `value` is anything JSON can hold."""
+    if jax.process_count() == 1:
+        return [value]
+    from jax.experimental import multihost_utils
+
+    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
+    longest = int(multihost_utils.process_allgather(np.int64(len(text))).max())
+    padded = np.pad(text, (0, longest - len(text)), constant_values=ord(' '))
+    return [json.loads(bytes(row)) for row in multihost_utils.process_allgather(padded)]
+
+
+def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
+    """The rows of a batch that this process has to read: those of its own devices."""
+    numbers = np.arange(rows)
+    cuts = batches(mesh).addressable_devices_indices_map((rows,))
+    return np.unique(np.concatenate([numbers[cut] for cut in cuts.values()]))
+
+
+def rounded(mesh: Mesh, rows: int) -> int:
+    """The next number of rows that the mesh cuts evenly."""
+    return -(-rows // mesh.size) * mesh.size

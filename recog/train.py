@@ -1,0 +1,262 @@
+"""Training: the state, the pure step, and the loop around it.
+
+Order of the loop: step k runs; the metrics of step k - 1 are read meanwhile; what is due at k (evaluation, checkpoint)
+happens before batch k + 1 is taken. So position, state and step number are one integer.
+"""
+
+import functools
+import math
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from recog import checkpoint, data, evaluate, log, models, optimize, sharding
+from recog import config as configs
+from recog.text import Vocab
+
+
+class State(NamedTuple):
+    """All that a step changes; `ema` is empty where weights are not averaged."""
+
+    step: jax.Array
+    params: Any
+    stats: Any
+    opt: Any
+    ema: Any
+
+
+class NonFinite(RuntimeError):
+    """The loss or the gradient is no number any more."""
+
+
+class Run(NamedTuple):
+    """What a recipe comes to on these data and devices."""
+
+    config: ConfigDict
+    vocab: Vocab
+    model: models.Model
+    mesh: Mesh
+    source: data.Joined
+    validation: list[data.Source]
+    plan: data.Plan
+    total: int  # steps
+
+
+def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
+    """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
+    mesh = sharding.make_mesh(config.mesh, devices)
+    sharding.check_batch(mesh, config)
+    sources = [data.open_set(name, config, root) for name in config.data.train]
+    plan = data.Plan([len(source) for source in sources], config.data.weights, config.train.batch, config.data.order,
+                     configs.seed(config, 'data'))
+    total = configs.steps(config.train.length, batch=config.train.batch, epoch=plan.epoch)
+    if total < 1:
+        raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
+    validation = [data.open_set(name, config, root) for name in config.eval.sets]
+    return Run(config, vocab, models.build(config, vocab), mesh, data.Joined(sources), validation, plan, total)
+
+
+def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array) -> State:
+    """The state before the first step."""
+    variables = model.init(key)
+    params = variables['params']
+    return State(jnp.zeros((), jnp.int32), params, variables['stats'], tx.init(params), params if ema else {})
+
+
+def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
+              mesh: Mesh | None = None) -> Callable:
+    """The pure function (state, batch) -> state, metrics."""
+    accumulate, decay, seed = config.train.accumulate, config.train.ema, configs.seed(config, 'dropout')
+
+    def loss(params, stats, batch, key, step):
+        (total, count), (stats, sums) = model.loss({'params': params, 'stats': stats}, batch, key=key, train=True, step=step)
+        return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
+
+    def whole(state, batch, key):
+        return jax.grad(loss, has_aux=True)(state.params, state.stats, batch, key, state.step)
+
+    def in_parts(state, batch, key):
+        """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""
+        def cut(leaf):
+            parts = leaf.reshape(accumulate, -1, *leaf.shape[1:])
+            # Each micro-batch lies over all devices again.
+            layout = None if mesh is None else sharding.micro_batches(mesh)
+            return parts if layout is None else jax.lax.with_sharding_constraint(parts, layout)
+
+        def part(total, item):
+            number, micro = item
+            gradient, (stats, sums) = whole(state, micro, jax.random.fold_in(key, number))
+            weighted = jax.tree.map(lambda leaf: leaf * sums['rows'], stats)
+            return jax.tree.map(jnp.add, total, (gradient, weighted, sums)), None
+
+        items = (jnp.arange(accumulate), jax.tree.map(cut, batch))
+        first = jax.tree.map(lambda leaf: leaf[0], items[1])
+        shapes = jax.eval_shape(lambda: (lambda out: (out[0], out[1][0], out[1][1]))(whole(state, first, key)))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        (gradient, stats, sums), _ = jax.lax.scan(part, zeros, items)
+        rows = sums['rows']
+        stats = jax.tree.map(lambda new, old: jnp.where(rows > 0, new / jnp.maximum(rows, 1), old), stats, state.stats)
+        return gradient, (stats, sums)
+
+    def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        gradient, (stats, sums) = (in_parts if accumulate > 1 else whole)(state, batch, key)
+        total, count = sums.pop('total'), sums.pop('count')
+        # A loss of count 0 is a sum that is not divided.
+        share = jnp.where(count > 0, 1 / jnp.maximum(count, 1e-9), 1.0)
+        gradient = jax.tree.map(lambda leaf: leaf * share, gradient)
+        updates, opt = tx.update(gradient, state.opt, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
+        metrics = {'loss': total * share, 'grad_norm': optax.tree.norm(gradient), 'rate': rate(state.step), **sums}
+        return State(state.step + 1, params, stats, opt, ema), metrics
+
+    return step
+
+
+def parts(state: State) -> dict[str, Any]:
+    """The state as the parts of a checkpoint."""
+    variables = {'params': state.params, 'stats': state.stats}
+    return {'variables': {**variables, 'ema': state.ema} if state.ema else variables,
+            'optimizer': {'step': state.step, 'opt': state.opt}}
+
+
+class Trainer:
+    """A run on its workdir: restored or fresh, then stepped to its end."""
+
+    def __init__(self, run: Run, workdir: Path):
+        self.run, self.workdir, config = run, workdir, run.config
+        self.rate = optimize.schedule(config, run.total, run.plan.epoch)
+        self.tx = optimize.optimizer(config, self.rate)
+        self.decode = evaluate.decoder(run.model, run.mesh, config.eval.beam)
+        self.first = jax.process_index() == 0
+        self.checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
+        self.state, self.start, counts = self._begin()
+        self.log = log.Log(workdir, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
+        self.rejections = log.Rejections(workdir, jax.process_index(), counts)
+        self.clock = log.Clock()
+
+    def _begin(self) -> tuple[State, int, dict[str, int]]:
+        """The newest checkpoint on this mesh, or a fresh state."""
+        run, config = self.run, self.run.config
+        key = jax.random.key(configs.seed(config, 'init'))
+        make = functools.partial(make_state, run.model, self.tx, config.train.ema)
+        abstract = jax.eval_shape(make, key)
+        self.layout = sharding.state(run.mesh, abstract)
+        step = self.checkpoints.latest()
+        if step is None:
+            return jax.jit(make, out_shardings=self.layout)(key), 0, {}
+        target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+                              abstract, self.layout)
+        saved = {part: self.checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
+        record = self.checkpoints.run(step)
+        state = State(saved['optimizer']['step'], saved['variables']['params'], saved['variables']['stats'],
+                      saved['optimizer']['opt'], saved['variables']['ema'] if config.train.ema else {})
+        return state, record['position'], record['rows']
+
+    def fit(self) -> None:
+        """Step to the end of the recipe, logging, evaluating and saving on the way."""
+        run, config = self.run, self.run.config
+        step = jax.jit(make_step(run.model, self.tx, self.rate, config, run.mesh), donate_argnums=0,
+                       in_shardings=(self.layout, sharding.batches(run.mesh)),
+                       out_shardings=(self.layout, sharding.replicated(run.mesh)))
+        places = sharding.local_rows(run.mesh, config.train.batch)
+        source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
+        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh), config.train.batch)
+        every = {name: configs.steps(length, batch=config.train.batch, epoch=run.plan.epoch, total=run.total)
+                 for name, length in
+                 (('eval', config.eval.every), ('checkpoint', config.checkpoint.every))}
+        waiting = None
+        for position in range(self.start + 1, run.total + 1):
+            began = time.perf_counter()
+            batch, notes = next(batches)
+            self.clock.waited(time.perf_counter() - began)
+            self.rejections.add(len(places), notes)
+            self.state, metrics = step(self.state, batch)
+            due = {name for name, length in every.items() if position == run.total or length and position % length == 0}
+            if waiting:
+                self._read(*waiting)
+            waiting = (position, metrics)
+            if due:
+                self._read(*waiting)
+                waiting = None
+                self._save(position, self._evaluate(position) if 'eval' in due else {})
+                self.clock.reset()
+
+    def _read(self, position: int, metrics: dict[str, jax.Array]) -> None:
+        """Wait for a step's metrics; stop where they are no numbers, log where a line is due."""
+        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
+        self.log.advance()
+        self.clock.done(self.run.config.train.batch)
+        if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
+            self._stop(position, values)
+        if position % self.run.config.log.every and position not in (1, self.run.total):
+            return
+        values |= self.clock.read()
+        counts = self.rejections.total()
+        self.log.write(position, values, (
+            f'step {position}/{self.run.total}  epoch {position / self.run.plan.epoch:.2f}  loss {values["loss"]:.4f}  '
+            f'rate {values["rate"]:.2e}  gradient {values["grad_norm"]:.2f}  {values["images_per_second"]:.0f} images/s  '
+            f'data wait {values["data_wait"]:.0%}' + ''.join(f'  {name} {values[name]:.0f}' for name in values
+                                                            if name not in KNOWN and values[name])
+            + (f'  {log.kept(counts)}' if set(counts) - {'read'} else '')))
+
+    def _stop(self, position: int, values: dict[str, float]) -> None:
+        rows, _ = self.run.plan.rows(position - 1)
+        names = [name for name, _ in self.run.source.labels(rows[:SHOWN].tolist())]
+        more = f' and {len(rows) - SHOWN} more' if len(rows) > SHOWN else ''
+        last = self.checkpoints.latest()
+        raise NonFinite(f'step {position}: loss {values["loss"]}, gradient norm {values["grad_norm"]}; '
+                        f'rows {", ".join(map(str, rows[:SHOWN]))}{more} ({", ".join(names)}{more}); last good checkpoint: '
+                        + (f'step {last}' if last is not None else 'none yet'))
+
+    def _evaluate(self, position: int) -> dict[str, float]:
+        config, run = self.run.config, self.run
+        variables = checkpoint.evaluated(parts(self.state)['variables'])
+        metrics: dict[str, float] = {}
+        for source in run.validation:
+            result = evaluate.measure(self.decode, variables, source, run.vocab, config, run.mesh, config.eval.limit)
+            self.log.write(position, {f'{source.name}/{name}': value for name, value in result.figures.items()},
+                           f'step {position}  {evaluate.line(result)}')
+            metrics = metrics or {name: float(value) for name, value in result.figures.items()}
+        return metrics
+
+    def _save(self, position: int, metrics: dict[str, float]) -> None:
+        run = self.run
+        record = {'position': position, 'config': configs.to_json(run.config), 'vocab': run.vocab.to_json(),
+                  'vocab_hash': run.vocab.hash, 'rows': self.rejections.total(), 'cpus': len(os.sched_getaffinity(0)),
+                  'sets': {source.name: len(source) for source in run.source.sources}}
+        self.checkpoints.save(position, parts(self.state), record, metrics)
+
+    def close(self) -> None:
+        """Finish saving and close the log."""
+        self.checkpoints.close()
+        self.log.close()
+
+
+KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait')
+SHOWN = 8  # rows named where a step went wrong
+
+
+def train(run: Run, workdir: Path) -> int:
+    """Train, or go on training, to the end of the recipe; returns the step it began at."""
+    trainer = Trainer(run, workdir)
+    try:
+        trainer.log.say(f'{run.total} steps of {run.config.train.batch} images, {run.plan.epoch} an epoch '
+                        f'({run.total / run.plan.epoch:.4g} epochs), {len(run.source)} images in {run.source.name}; '
+                        f'{run.mesh.size} {run.mesh.devices.flat[0].device_kind} device(s); '
+                        f'starting at step {trainer.start}')
+        trainer.fit()
+        counts = trainer.rejections.total()
+        trainer.log.say(log.kept(counts) + (f'; listed in {trainer.rejections.file}' if set(counts) - {'read'} else ''))
+    finally:
+        trainer.close()
+    return trainer.start

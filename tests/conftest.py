@@ -1,0 +1,54 @@
+"""What all tests share: eight simulated devices, one compilation cache, a narrow recipe and small prepared data."""
+
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+# Before jax is imported: sharding is tested on a mesh, and a program is compiled once for all runs of the suite.
+os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+os.environ['JAX_COMPILATION_CACHE_DIR'] = str(Path(__file__).parents[1] / '.pytest_cache' / 'xla')
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+
+ROOT = Path(__file__).parents[1]
+DEMO = str(ROOT / 'experiments' / 'crnn.py') + ':demo'
+# A CRNN that compiles in a second; weights, data and length stay each test's business.
+NARROW = (
+    '--config.image.width=48', '--config.model.lstm_hidden=8', '--config.train.batch=16', '--config.eval.batch=16',
+    '--config.eval.limit=20', '--config.train.length=4 steps', '--config.eval.every=2 steps', '--config.checkpoint.every=2 steps',
+    '--config.log.every=1', '--config.log.tensorboard=False', '--config.data.threads=1',
+)
+
+
+@pytest.fixture(autouse=True)
+def _own_cache(tmp_path, monkeypatch):
+    """Bench results of the user are neither read nor written."""
+    monkeypatch.setenv('RECOG_CACHE', str(tmp_path / 'cache'))
+
+
+@pytest.fixture
+def narrow():
+    """The demo recipe, narrow; call it with overrides such as 'train.batch=8'."""
+    from recog import config as configs
+
+    return lambda *overrides: configs.load(DEMO, [*NARROW, *(f'--config.{override}' for override in overrides)])
+
+
+@pytest.fixture
+def folder(tmp_path):
+    """Make a prepared folder: folder('words/test', [('a.png', 'Hello'), ...]) below the root that it returns."""
+    import cv2
+
+    def make(name, labels, broken=()):
+        place = tmp_path / 'data' / name
+        place.mkdir(parents=True)
+        for number, (file, _) in enumerate(labels):
+            random = np.random.default_rng(number)
+            cv2.imwrite(str(place / file), random.integers(0, 256, (20, 30 + 5 * number, 3), np.uint8))
+            if file in broken:
+                (place / file).write_bytes(b'this is no image')
+        (place / 'labels.tsv').write_text(''.join(f'{file}\t{text}\n' for file, text in labels), encoding='utf-8')
+        return tmp_path / 'data'
+
+    return make

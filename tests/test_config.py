@@ -1,0 +1,100 @@
+"""The recipe: loading, overrides, and the one line that says what is wrong."""
+
+import pytest
+from conftest import DEMO
+
+from recog import config as configs
+
+
+def refusal(*overrides):
+    with pytest.raises(configs.ConfigError) as error:
+        configs.load(DEMO, [f'--config.{override}' for override in overrides])
+    assert '\n' not in str(error.value)
+    return str(error.value)
+
+
+def test_an_override_changes_its_field_only():
+    plain, changed = configs.load(DEMO), configs.load(DEMO, ['--config.train.batch=32'])
+    differing = {name for name, value in configs.flat(plain).items() if configs.flat(changed)[name] != value}
+    assert differing == {'train.batch'} and changed.train.batch == 32
+
+
+def test_loading_twice_shares_nothing():
+    configs.load(DEMO, ['--config.optimizer.rate=9.0'])
+    assert configs.load(DEMO).optimizer.rate != 9.0
+
+
+def test_an_unknown_field_is_refused_with_the_nearest():
+    assert "did you mean 'train.batch'" in refusal('train.bach=3')
+
+
+def test_an_unknown_variant_is_refused_with_the_nearest_and_all_names():
+    with pytest.raises(configs.ConfigError, match="'dmo' is not known .did you mean 'demo'.*r34.*modern"):
+        configs.load(DEMO.replace(':demo', ':dmo'))
+
+
+def test_a_missing_experiment_file_is_refused_with_the_nearest():
+    with pytest.raises(configs.ConfigError, match='crn.py.* does not exist .did you mean .*crnn.py'):
+        configs.load(DEMO.replace('crnn.py', 'crn.py'))
+
+
+def test_a_whole_group_cannot_be_replaced():
+    assert 'group of fields' in refusal('optimizer={"rate": 1.0}')
+
+
+@pytest.mark.parametrize('override', ['train.batch=abc', 'train.batch=3.5', 'optimizer.rate=fast', 'seeds.init=x'])
+def test_a_value_of_the_wrong_type_is_refused_with_field_value_and_type(override):
+    message = refusal(override)
+    assert override.partition('=')[0] in message and override.partition('=')[2] in message and 'type' in message
+
+
+@pytest.mark.parametrize('override, allowed', [
+    ('text.case=upper', "'lower', 'keep'"), ('schedule.name=cosin', "did you mean 'cosine'"), ('train.ema=1.0', 'below 1'),
+    ('image.augment.probability=2.0', 'between 0 and 1'), ('train.length=5', '72 epochs'), ('train.length=5 %', 'epochs, steps'),
+    ('train.batch=0', 'at least 1'), ('model.backbone=resnet', 'resnet34_vd'), ('data.weights=0.5,0.5', 'one number above 0'),
+    ('render.letters=5,3', 'shortest, longest'), ('data.train=', 'at least one set'), ('render.letters=a,b', 'type int'),
+])
+def test_a_value_that_is_not_allowed_is_refused_with_what_is(override, allowed):
+    assert allowed in refusal(override)
+
+
+def test_a_batch_that_cannot_be_cut_is_refused():
+    assert 'multiple of config.train.accumulate=3' in refusal('train.batch=64', 'train.accumulate=3')
+    assert 'must divide the 32 images' in refusal('train.batch=64', 'train.accumulate=2', 'train.norm_group=24')
+
+
+@pytest.mark.parametrize('name', ['iiit5k:test', 'svt', 'ic13/857', 'lmdb/evaluation', 'rendered:test'])
+def test_a_test_set_may_not_choose_checkpoints_unless_allowed(name):
+    assert 'is a test set' in refusal(f'eval.sets={name}')
+    assert configs.load(DEMO, [f'--config.eval.sets={name}', '--config.eval.allow_test=True']).eval.sets == (name,)
+
+
+def test_a_validation_or_training_part_may_choose_checkpoints():
+    names = ('rendered:validation', 'iiit5k:train', 'mjsynth:validation', 'train/iiit5k')
+    assert configs.load(DEMO, [f'--config.eval.sets={",".join(names)}']).eval.sets == names
+
+
+def test_tuples_are_given_with_commas_or_in_brackets():
+    for text in ('40 epochs,60 epochs', "('40 epochs', '60 epochs')"):
+        config = configs.load(DEMO, [f'--config.schedule.boundaries={text}', '--config.schedule.factors=0.1,0.1'])
+        assert config.schedule.boundaries == ('40 epochs', '60 epochs') and config.schedule.factors == (0.1, 0.1)
+
+
+def test_a_config_survives_json():
+    config = configs.load(DEMO, ['--config.seeds.init=7'])
+    again = configs.from_json(configs.to_json(config))
+    assert configs.flat(again) == configs.flat(config)
+    assert configs.override(again, ['--config.train.batch=8']).train.batch == 8
+
+
+def test_lengths_are_epochs_steps_images_or_percent():
+    lengths = {'2 epochs': 20, '7 steps': 7, '640 images': 10, '5 %': 50, '0.5 epochs': 5}
+    assert {text: configs.steps(text, batch=64, epoch=10, total=1000) for text in lengths} == lengths
+
+
+def test_the_seeds_streams_differ_and_can_be_set_alone():
+    config = configs.load(DEMO, ['--config.seeds.data=99'])
+    streams = {stream: configs.seed(config, stream) for stream in ('init', 'data', 'augment', 'dropout')}
+    assert len(set(streams.values())) == 4 and streams['data'] == 99
+    other = configs.load(DEMO, ['--config.seed=1', '--config.seeds.data=99'])
+    assert configs.seed(other, 'data') == 99 and configs.seed(other, 'init') != streams['init']

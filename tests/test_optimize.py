@@ -1,0 +1,97 @@
+"""Optimizers and schedules against what their names promise."""
+
+import jax.numpy as jnp
+import numpy as np
+import optax
+import pytest
+
+from recog import config as configs
+from recog import optimize
+
+
+def rates(narrow, *overrides, total=100, epoch=10):
+    schedule = optimize.schedule(narrow('optimizer.rate=1.0', *overrides), total, epoch)
+    return np.array([float(schedule(step)) for step in range(total + 1)])
+
+
+def test_a_constant_rate_rises_through_its_warm_up_and_stays(narrow):
+    values = rates(narrow, 'schedule.name=constant', 'schedule.warmup=1 epochs')
+    np.testing.assert_allclose(values[:11], np.arange(11) / 10, atol=1e-6)
+    assert (values[10:] == 1).all()
+
+
+def test_a_cosine_falls_from_the_end_of_the_warm_up_to_its_final_share(narrow):
+    values = rates(narrow, 'schedule.name=cosine', 'schedule.warmup=20 steps', 'schedule.final=0.1')
+    assert values[0] == 0 and values[20] == 1 and (np.diff(values[20:]) < 0).all()
+    np.testing.assert_allclose(values[60], 0.1 + 0.9 * 0.5, atol=1e-5)
+    np.testing.assert_allclose(values[100], 0.1, atol=1e-6)
+
+
+def test_one_cycle_rises_to_the_peak_and_falls(narrow):
+    values = rates(narrow, 'schedule.name=one_cycle', 'schedule.warmup=25 %', 'schedule.final=0.0')
+    assert values.argmax() == 25 and values[25] == 1 and values[0] < 0.05 and values[100] < 1e-6
+
+
+def test_piecewise_boundaries_count_from_the_start_of_the_run(narrow):
+    values = rates(narrow, 'schedule.name=piecewise', 'schedule.warmup=10 steps', 'schedule.boundaries=4 epochs,6 epochs',
+                   'schedule.factors=0.1,0.5')
+    np.testing.assert_allclose(values[[10, 39, 41, 59, 61, 99]], [1, 1, 0.1, 0.1, 0.05, 0.05], atol=1e-6)
+
+
+def test_a_warm_up_as_long_as_the_run_is_refused(narrow):
+    with pytest.raises(configs.ConfigError, match='must be below the 100'):
+        rates(narrow, 'schedule.name=cosine', 'schedule.warmup=10 epochs')
+
+
+PLAIN = ('optimizer.decay=0.0', 'optimizer.clip_norm=0.0', 'optimizer.decay_vectors=True')
+
+
+def update(narrow, gradient, value, *overrides):
+    tx = optimize.optimizer(narrow(*PLAIN, *overrides), optax.constant_schedule(1.0))
+    params = {name: jnp.asarray(number, jnp.float32) for name, number in value.items()}
+    gradient = {name: jnp.asarray(number, jnp.float32) for name, number in gradient.items()}
+    return {name: np.asarray(number) for name, number in tx.update(gradient, tx.init(params), params)[0].items()}
+
+
+MOMENTUM = ('optimizer.name=momentum', 'optimizer.momentum=0.0')
+
+
+def test_coupled_decay_is_added_after_clipping(narrow):
+    out = update(narrow, {'a': [3.0, 4.0]}, {'a': [10.0, 0.0]}, *MOMENTUM, 'optimizer.clip_norm=1.0', 'optimizer.decay=0.1',
+                 'optimizer.decay_kind=coupled')
+    np.testing.assert_allclose(out['a'], [-1.6, -0.8], atol=1e-6)
+
+
+def test_coupled_decay_goes_through_adam_and_decoupled_decay_does_not(narrow):
+    gradient, value = {'a': [[1.0]]}, {'a': [[100.0]]}
+    for kind, expected in (('coupled', -1.0), ('decoupled', -11.0)):
+        out = update(narrow, gradient, value, 'optimizer.name=adamw', 'optimizer.decay=0.1', f'optimizer.decay_kind={kind}')
+        np.testing.assert_allclose(out['a'], [[expected]], rtol=1e-5)
+
+
+def test_vectors_can_be_left_without_decay(narrow):
+    out = update(narrow, {'a': [0.0], 'b': [[0.0]]}, {'a': [1.0], 'b': [[1.0]]}, *MOMENTUM, 'optimizer.decay=0.5',
+                 'optimizer.decay_kind=coupled', 'optimizer.decay_vectors=False')
+    assert out['a'] == 0 and out['b'] == -0.5
+
+
+def test_clipping_each_tensor_leaves_small_ones_alone(narrow):
+    out = update(narrow, {'a': [30.0, 40.0], 'b': [0.3, 0.4]}, {'a': [0, 0], 'b': [0, 0]}, *MOMENTUM, 'optimizer.clip_tensor=10.0')
+    np.testing.assert_allclose(out['a'], [-6, -8], rtol=1e-6)
+    np.testing.assert_allclose(out['b'], [-0.3, -0.4], rtol=1e-6)
+
+
+def test_clipping_the_global_norm_keeps_directions(narrow):
+    out = update(narrow, {'a': [3.0], 'b': [4.0]}, {'a': [0], 'b': [0]}, *MOMENTUM, 'optimizer.clip_norm=1.0')
+    np.testing.assert_allclose([out['a'][0], out['b'][0]], [-0.6, -0.8], rtol=1e-5)
+
+
+@pytest.mark.parametrize('name', ['adam', 'adamw', 'momentum', 'adadelta'])
+def test_every_optimizer_lowers_a_parabola(narrow, name):
+    tx = optimize.optimizer(narrow(f'optimizer.name={name}', 'optimizer.eps=1e-6'), optax.constant_schedule(0.05))
+    value = jnp.ones(3)
+    state = tx.init(value)
+    for _ in range(50):
+        updates, state = tx.update(2 * value, state, value)
+        value = optax.apply_updates(value, updates)
+    assert float(jnp.abs(value).max()) < 0.99
