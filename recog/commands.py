@@ -91,7 +91,8 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
             missing.append(name)
             reasons.append(str(error))
             continue
-        results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh, progress=True))
+        results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh,
+                                        progress=jax.process_index() == 0))
     if not results:
         raise configs.ConfigError(reasons[0])
     by_test = ' (a test set)' if any(map(configs.is_test, opened.config.eval.sets)) else ''

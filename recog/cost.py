@@ -40,8 +40,8 @@ def _equation(equation: Any) -> int:
         # A while loop's steps are not known; its body counts once.
         return inner * params['length'] if name == 'scan' else inner
     if name in REDUCTIONS:
-        window = math.prod(params.get('window_dimensions', ()))
-        return out * window if window else math.prod(equation.invars[0].aval.shape)
+        windows = 'window_dimensions' in params
+        return out * math.prod(params['window_dimensions']) if windows else math.prod(equation.invars[0].aval.shape)
     return out if name in ELEMENTWISE else 0
 
 

@@ -221,27 +221,33 @@ class Batches:
         batch = empty(len(rows), self.max_length)
         batch['index'][:] = rows
         pictures: list[np.ndarray | None] = []
-        notes = []
+        notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
-            reason, picture = row.reason, row.image
-            try:
-                encoding = self.vocab.encode(row.text, max_length=self.max_length)
-                if encoding.dropped:
-                    notes.append((int(rows[place]), row.id, 'changed', row.text))
-                batch['length'][place] = len(encoding.ids)
-                batch['tokens'][place, :len(encoding.ids)] = encoding.ids
-            except Unencodable as error:
-                reason = reason or error.reason
+            reason = row.reason or self._label(batch, place, row, notes)
             if reason:
                 # Unlike the reference, which puts a random other sample in its place.
                 notes.append((int(rows[place]), row.id, reason, row.text))
-                batch['weight'][place], picture = 0, None
-            elif self.augments and picture is not None:
-                where = images.generator(self.seed, int(epochs[place]), int(rows[place]))
-                picture = images.augment(picture, where, self.image.augment)
-            pictures.append(picture)
+                batch['weight'][place] = 0
+            pictures.append(None if reason else self._augmented(row.image, int(epochs[place]), int(rows[place])))
         batch['image'], batch['size'] = images.fit_batch(pictures, self.image)
         return {**batch, 'notes': pack_notes(notes)}
+
+    def _label(self, batch: dict[str, np.ndarray], place: int, row: Row, notes: list[tuple]) -> str:
+        """Write the row's tokens; the answer is the reason why it cannot be used, if so."""
+        try:
+            encoding = self.vocab.encode(row.text, max_length=self.max_length)
+        except Unencodable as error:
+            return error.reason
+        if encoding.dropped:
+            notes.append((int(batch['index'][place]), row.id, 'changed', row.text))
+        batch['length'][place] = len(encoding.ids)
+        batch['tokens'][place, :len(encoding.ids)] = encoding.ids
+        return ''
+
+    def _augmented(self, image: Any, epoch: int, row: int) -> np.ndarray:
+        if not self.augments:
+            return image
+        return images.augment(image, images.generator(self.seed, epoch, row), self.image.augment)
 
 
 class Steps:
@@ -281,9 +287,11 @@ def empty(rows: int, max_length: int) -> dict[str, np.ndarray]:
 
 def stream(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """Batches from number `start` on, read ahead in threads or processes by Grain, in order."""
+    import cv2
     import grain
     from absl import flags
 
+    cv2.setNumThreads(1)  # Grain's threads share the cores already
     data = config.data
     dataset: Any = grain.MapDataset.source(batches)[start:]
     # Threads are enough where decoding and drawing leave the interpreter; processes cost a copy of each batch.

@@ -49,6 +49,22 @@ class Run(NamedTuple):
     plan: data.Plan
     total: int  # steps
 
+    def steps(self, length: str) -> int:
+        """A length of the recipe in steps."""
+        return configs.steps(length, batch=self.config.train.batch, epoch=self.plan.epoch, total=self.total)
+
+    def describe(self) -> str:
+        """What will be done, in steps and in epochs."""
+        config, epoch = self.config, self.plan.epoch
+
+        def both(steps: int) -> str:
+            return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
+
+        return (f'{both(self.total)} of {config.train.batch} images; {len(self.source):,} images in {self.source.name}; '
+                f'warm-up {both(self.steps(config.schedule.warmup))}; evaluation every {both(self.steps(config.eval.every))}; '
+                f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
+                f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
+
 
 def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
     """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
@@ -171,9 +187,7 @@ class Trainer:
         places = sharding.local_rows(run.mesh, config.train.batch)
         source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
         batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh), config.train.batch)
-        every = {name: configs.steps(length, batch=config.train.batch, epoch=run.plan.epoch, total=run.total)
-                 for name, length in
-                 (('eval', config.eval.every), ('checkpoint', config.checkpoint.every))}
+        every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         waiting = None
         for position in range(self.start + 1, run.total + 1):
             began = time.perf_counter()
@@ -250,10 +264,7 @@ def train(run: Run, workdir: Path) -> int:
     """Train, or go on training, to the end of the recipe; returns the step it began at."""
     trainer = Trainer(run, workdir)
     try:
-        trainer.log.say(f'{run.total} steps of {run.config.train.batch} images, {run.plan.epoch} an epoch '
-                        f'({run.total / run.plan.epoch:.4g} epochs), {len(run.source)} images in {run.source.name}; '
-                        f'{run.mesh.size} {run.mesh.devices.flat[0].device_kind} device(s); '
-                        f'starting at step {trainer.start}')
+        trainer.log.say(f'{run.describe()}; starting at step {trainer.start}')
         trainer.fit()
         counts = trainer.rejections.total()
         trainer.log.say(log.kept(counts) + (f'; listed in {trainer.rejections.file}' if set(counts) - {'read'} else ''))

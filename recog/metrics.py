@@ -1,0 +1,91 @@
+"""Measures on strings: word accuracy, 1-NED and the intervals that belong to them.
+
+What counts as the same word is a protocol: the characters that are compared, blanks never among them.
+"""
+
+from collections.abc import Iterable, Sequence
+from math import sqrt
+from typing import NamedTuple
+
+from recog.config import ConfigError, nearest
+from recog.text import CHARSETS
+
+PROTOCOLS = ('36', '62', '94', 'exact')
+_KEPT = {name: frozenset(CHARSETS[name]) for name in PROTOCOLS if name in CHARSETS}
+_NORMAL_95 = 1.959963984540054
+
+
+class Verdict(NamedTuple):
+    """Whether a prediction is right, and its edit distance from the truth."""
+
+    right: bool
+    distance: int
+
+
+def canonical(text: str, protocol: str) -> str:
+    """What of a text is compared: '36' folds case, it, '62' and '94' keep their characters only; 'exact' keeps all."""
+    if protocol == 'exact':
+        return text
+    if protocol not in _KEPT:
+        raise ConfigError(f'protocol {protocol!r} is not one of {", ".join(PROTOCOLS)}{nearest(protocol, PROTOCOLS)}')
+    kept = _KEPT[protocol]
+    return ''.join(filter(kept.__contains__, text.lower() if protocol == '36' else text))
+
+
+def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
+    """The fewest insertions, deletions and replacements that turn one string or token list into the other."""
+    from rapidfuzz.distance import Levenshtein
+
+    return Levenshtein.distance(a, b)
+
+
+def judge(truth: str, prediction: str, protocol: str) -> Verdict:
+    """How one prediction compares with its truth."""
+    truth, prediction = canonical(truth, protocol), canonical(prediction, protocol)
+    return Verdict(truth == prediction, edit_distance(truth, prediction))
+
+
+def word_accuracy(truths: Iterable[str], predictions: Iterable[str]) -> float:
+    """The share of predictions that equal their truth; 0 where there are none."""
+    pairs = list(zip(truths, predictions, strict=True))
+    return sum(truth == prediction for truth, prediction in pairs) / max(len(pairs), 1)
+
+
+def normalised_edit_distance(truths: Iterable[str], predictions: Iterable[str]) -> float:
+    """1-NED, 1 being best: the mean of 1 - distance / the longer length (both empty: 1); 0 where there are none."""
+    pairs = list(zip(truths, predictions, strict=True))
+    return sum(map(_similarity, pairs)) / max(len(pairs), 1)
+
+
+def summary(truths: Iterable[str], predictions: Iterable[str], protocol: str) -> dict[str, float]:
+    """count, right, accuracy and one_minus_ned of predictions under a protocol."""
+    pairs = [(canonical(truth, protocol), canonical(prediction, protocol))
+             for truth, prediction in zip(truths, predictions, strict=True)]
+    right = sum(truth == prediction for truth, prediction in pairs)
+    count = len(pairs)
+    return {'count': count, 'right': right, 'accuracy': right / max(count, 1),
+            'one_minus_ned': sum(map(_similarity, pairs)) / max(count, 1)}
+
+
+def reference_word_metric(pairs: Iterable[tuple[str, str]], *, filtered: bool = False) -> dict[str, float]:
+    """PaddleOCR's RecMetric on (prediction, truth): blanks are removed, or (`filtered`) all but 0-9a-z, folded."""
+    compared = [(canonical(prediction, '36'), canonical(truth, '36')) if filtered
+                else (prediction.replace(' ', ''), truth.replace(' ', '')) for prediction, truth in pairs]
+    count = len(compared) + 1e-5
+    right = sum(prediction == truth for prediction, truth in compared)
+    return {'acc': right / count, 'norm_edit_dis': 1 - sum(1 - _similarity(pair) for pair in compared) / count}
+
+
+def interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of an accuracy; (0, 1) where nothing was counted."""
+    if not count:
+        return 0.0, 1.0
+    share, square = right / count, _NORMAL_95 ** 2
+    centre = (share + square / (2 * count)) / (1 + square / count)
+    half = _NORMAL_95 / (1 + square / count) * sqrt(share * (1 - share) / count + square / (4 * count ** 2))
+    return max(0.0, centre - half), min(1.0, centre + half)
+
+
+def _similarity(pair: tuple[str, str]) -> float:
+    longer = max(len(pair[0]), len(pair[1]))
+    return 1 - edit_distance(*pair) / longer if longer else 1.0

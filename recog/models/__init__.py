@@ -1,0 +1,145 @@
+"""What the rest of recog knows of an algorithm: the contract `Model`, the batch it reads, and how one is built.
+
+A batch is a dict of arrays with these keys (B rows, H x W pixels, C channels, L labels):
+
+| key | what |
+|---|---|
+| `image` | uint8 [B, H, W, C], anchored top left, normalised on the device; a floating image counts as normalised |
+| `size` | int32 [B, 2], height and width of what is image; the rest is padding |
+| `tokens` | int32 [B, L], vocabulary ids, -1 beyond `length`; special tokens are the model's own |
+| `length` | int32 [B] |
+| `weight` | float32 [B], 1 for a real row, 0 for filler; batch statistics leave fillers out |
+| `index` | int32 [B], row in its source, -1 for filler |
+"""
+
+import ast
+import functools
+import importlib
+import importlib.util
+import pkgutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recog.config import ConfigError, nearest
+
+Batch = Mapping[str, Any]
+Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts of float32 arrays
+
+# How an array of the reference is turned into ours: the axes of a transposition.
+TURNS = {'same': None, 'conv': (2, 3, 1, 0), 'transpose': (1, 0)}
+
+
+class About(NamedTuple):
+    """What cannot be asked of the functions themselves."""
+
+    stride: tuple[int, int]  # height and width of an image are multiples of these
+    capacity: int  # most tokens that decode can give at the recipe's size
+    masked: bool  # the result does not depend on padding
+    beam: bool  # decode takes beam > 1
+    vocabulary_parameters: tuple[str, ...]  # 'head/kernel': parameters whose shape depends on the vocabulary
+    no_gradient: tuple[str, ...]  # parameters that never get a gradient
+
+
+class Peer(NamedTuple):
+    """Where an array of the reference's checkpoint goes, and which of `TURNS` takes it there."""
+
+    path: tuple[str, ...]
+    turn: str
+
+
+class Model(NamedTuple):
+    """An algorithm: pure functions of plain pytrees.
+
+    init(key, batch=None) -> variables; without a batch, for images of the recipe's size
+    apply(variables, batch, *, key=None, train=False, step=0) -> outputs by stage, stats; no key means no dropout
+    loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); total / count is the
+      loss, count 0 means a sum that is not divided, and metrics are sums as well
+    decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary ids, -1
+      after the end, length, score (log-probability) and confidence (mean token probability) [B, N]; with details also
+      token_confidence [B, N, L] and the maps. max_length is an int32 scalar.
+    peers: key in the reference's checkpoint -> Peer
+    """
+
+    init: Callable[..., Variables]
+    apply: Callable[..., tuple[dict[str, Any], Any]]
+    loss: Callable[..., Any]
+    decode: Callable[..., dict[str, Any]]
+    peers: Mapping[str, Peer]
+    about: About
+
+
+@functools.cache
+def names() -> tuple[str, ...]:
+    """The algorithms: the modules of this package that define `build`, found without importing them."""
+    return tuple(sorted(module.name for module in pkgutil.iter_modules(__path__) if _builds(module.name)))
+
+
+def _builds(name: str) -> bool:
+    spec = importlib.util.find_spec(f'{__name__}.{name}')
+    if spec is None or spec.origin is None:
+        return False
+    tree = ast.parse(Path(spec.origin).read_text(encoding='utf-8'))
+    return any(isinstance(node, ast.FunctionDef) and node.name == 'build' for node in tree.body)
+
+
+def build(config: Any, vocab: Any) -> Model:
+    """The model that `config.model.name` names, for the tokens of `vocab`."""
+    name = config.model.name
+    if name not in names():
+        raise ConfigError(f'config.model.name={name!r} is not one of {", ".join(names())}{nearest(name, names())}')
+    return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+
+
+def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
+    """Variables filled from a checkpoint of the reference, a mapping from its keys to arrays."""
+    import jax
+
+    shapes = flatten(jax.eval_shape(model.init, jax.random.key(0)))
+    filled: dict[tuple[str, ...], np.ndarray] = {}
+    problems: dict[str, list[str]] = {'missing': [], 'surplus': sorted(set(state) - set(model.peers))}
+    problems |= {'misshapen': [], 'contradictory': []}
+    for key, peer in model.peers.items():
+        if key not in state:
+            continue
+        array, want = np.asarray(state[key], np.float32), shapes[peer.path].shape
+        axes = TURNS[peer.turn]
+        if axes is not None and len(axes) == array.ndim:
+            array = array.transpose(axes)
+        if array.shape != want:
+            problems['misshapen'].append(f'{key} {np.shape(state[key])}')
+        elif peer.path in filled and not np.array_equal(filled[peer.path], array):
+            problems['contradictory'].append(key)  # the reference keeps an LSTM's tensors under two names
+        filled[peer.path] = array
+    named = {peer.path: key for key, peer in model.peers.items()}
+    problems['missing'] = [named[path] if path in named else '/'.join(path) for path in shapes if path not in filled]
+    if any(problems.values()):
+        raise ValueError('checkpoint: ' + '; '.join(_listed(kind, keys) for kind, keys in problems.items() if keys))
+    return unflatten(filled)
+
+
+def _listed(kind: str, keys: list[str], most: int = 8) -> str:
+    more = f' and {len(keys) - most} more' if len(keys) > most else ''
+    return f'{kind} {", ".join(keys[:most])}{more}'
+
+
+def flatten(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple[str, ...], Any]:
+    """The leaves of nested dicts by their path."""
+    leaves: dict[tuple[str, ...], Any] = {}
+    for name, value in tree.items():
+        path = (*prefix, name)
+        leaves.update(flatten(value, path) if isinstance(value, Mapping) else {path: value})
+    return leaves
+
+
+def unflatten(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:
+    """Nested dicts from leaves by their path."""
+    tree: dict[str, Any] = {}
+    for path, value in leaves.items():
+        node = tree
+        for name in path[:-1]:
+            node = node.setdefault(name, {})
+        node[path[-1]] = value
+    return tree

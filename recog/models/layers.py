@@ -1,0 +1,302 @@
+"""Elementary operations, and the Linen modules that give them parameters.
+
+`conv`, `depthwise`, `batch_norm` and `lstm` each sit in a jit of their own, so that their names survive in the jaxpr.
+Conventions and initial values are Paddle's: padding is explicit, a running statistic is 0.9 old + 0.1 new and biased.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+import optax
+from jax import lax
+
+MOMENTUM = 0.9
+EPSILON = 1e-5
+LARGE_BATCH = 64  # rows from which on a CPU runs two scans faster than one stacked scan
+
+Pair = tuple[int, int]
+
+
+class Context(NamedTuple):
+    """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype."""
+
+    train: bool
+    weight: jax.Array | None
+    group: int
+    dtype: Any
+
+
+@partial(jax.jit, static_argnames=('strides', 'padding'))
+def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
+    """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
+    kernel = kernel.astype(x.dtype)
+    if kernel.shape[:2] == (1, 1) and strides == (1, 1):
+        return jnp.einsum('bhwc,cd->bhwd', x, kernel[0, 0])  # twice as fast as the convolution on CPU
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+@partial(jax.jit, static_argnames=('strides',))
+def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
+    """Convolution of each channel of [B, H, W, C] with its own of [kernel height, kernel width, 1, C]."""
+    kernel = kernel.astype(x.dtype)
+    shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
+    return lax.platform_dependent(x, kernel, cpu=shifted, default=native)
+
+
+def shifted_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
+    """`depthwise` as a sum of shifted products: XLA fuses them, its own form is twenty times slower on CPU."""
+    (down, right), (rows, columns) = strides, kernel.shape[:2]
+    top, left = rows // 2, columns // 2
+    padded = jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)))
+    height, width = (x.shape[1] - 1) // down, (x.shape[2] - 1) // right  # of the output, less one
+    total = jnp.zeros((), x.dtype)
+    for i in range(rows):
+        for j in range(columns):
+            window = padded[:, i : i + height * down + 1 : down, j : j + width * right + 1 : right]
+            total = total + window * kernel[i, j, 0]
+    return total
+
+
+def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
+    """`depthwise` as the grouped convolution that accelerators have."""
+    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
+    axes, groups = ('NHWC', 'HWIO', 'NHWC'), x.shape[-1]
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes, feature_group_count=groups)
+
+
+@partial(jax.jit, static_argnames=('train', 'group'))
+def batch_norm(
+    x: jax.Array,
+    scale: jax.Array,
+    bias: jax.Array,
+    mean: jax.Array,
+    variance: jax.Array,
+    weight: jax.Array | None = None,
+    *,
+    train: bool,
+    group: int = 0,
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Batch norm of [B, ..., C] and the running statistics after it.
+
+    In training, rows of weight 0 leave no trace in the statistics, which are those of the whole batch or, with
+    `group`, of every `group` consecutive rows.
+    """
+    if not train:
+        factor = scale * lax.rsqrt(variance + EPSILON)
+        return ((x - mean) * factor + bias).astype(x.dtype), mean, variance
+    if group and x.shape[0] % group:
+        raise ValueError(f'batch norm: {x.shape[0]} rows are not a multiple of the group of {group}')
+    # Grouped, axis 0 counts groups; else the statistics run over it too.
+    values = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:]) if group else x.astype(jnp.float32)
+    axes = tuple(range(bool(group), values.ndim - 1))
+    weight = jnp.ones(x.shape[0]) if weight is None else weight
+    weight = weight.reshape(*values.shape[: 1 + bool(group)], *[1] * (len(axes)))
+    rows = weight.sum(axes, keepdims=True)
+    shares = weight / (jnp.where(rows > 0, rows, 1.0) * (x.size // x.shape[0] // x.shape[-1]))
+    output, center, spread = normalised(values, shares, scale, bias, axes)
+    statistics = _running(mean, center, rows), _running(variance, spread, rows)
+    return output.reshape(x.shape).astype(x.dtype), *statistics
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(4,))
+def normalised(
+    values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """Values normalised over `axes`, where each counts by its share, and their mean and variance."""
+    return _normalised_forward(values, shares, scale, bias, axes)[0]
+
+
+def _normalised_forward(
+    values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
+) -> tuple[Any, Any]:
+    center = jnp.sum(values * shares, axes, keepdims=True)
+    spread = jnp.sum(jnp.square(values - center) * shares, axes, keepdims=True)
+    # A group of fillers alone passes unchanged: it counts for nothing, but must not overflow.
+    present = shares.sum(axes, keepdims=True) > 0
+    inverse = lax.rsqrt(jnp.where(present, spread, 1.0) + EPSILON)
+    return ((values - center) * (inverse * scale) + bias, center, spread), (values, shares, scale, center, inverse)
+
+
+def _normalised_backward(axes: tuple[int, ...], kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
+    # By hand, as it compiles in half the time. Running statistics pass no gradient on.
+    values, shares, scale, center, inverse = kept
+    gradient = cotangents[0]
+    standard = (values - center) * inverse
+    to_bias = gradient.sum(axes, keepdims=True)
+    to_scale = (gradient * standard).sum(axes, keepdims=True)
+    to_values = (gradient - shares * (to_bias + standard * to_scale)) * (inverse * scale)
+    flat = to_bias.reshape(-1, scale.size).sum(0), to_scale.reshape(-1, scale.size).sum(0)
+    return to_values, jnp.zeros_like(shares), flat[1], flat[0]
+
+
+normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
+    """The running statistic [C] after that of the groups [G, ..., C], which count by their real rows [G, ..., 1]."""
+    total = rows.sum()
+    average = jnp.sum(new * rows, tuple(range(new.ndim - 1))) / jnp.where(total > 0, total, 1.0)
+    return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
+
+
+@jax.jit
+def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.Array, bias_hh: jax.Array) -> jax.Array:
+    """Bidirectional LSTM, [B, T, D] -> [B, T, 2 hidden]; gates i, f, g, o.
+
+    Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
+    """
+    dtype = x.dtype
+    kernel_hh = kernel_hh.astype(dtype)
+    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype), preferred_element_type=jnp.float32)
+    gates = gates + (bias_ih + bias_hh)[:, None]
+    # A symbolic batch, as an export has it, cannot be compared.
+    if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
+        forward = _recur(gates[:, :1], kernel_hh[:1])[:, 0]
+        backward = _recur(gates[:, 1:], kernel_hh[1:], reverse=True)[:, 0]
+    else:
+        both = _recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel_hh)
+        forward, backward = both[:, 0], both[::-1, 1]
+    return jnp.concatenate([forward, backward], -1).swapaxes(0, 1)
+
+
+def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Array:
+    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32."""
+
+    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        hidden, cell = carry
+        now = now + jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
+        i, f, g, o = jnp.split(now, 4, -1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(kernel.dtype)
+        return (hidden, cell), hidden
+
+    shape = (*gates.shape[1:3], kernel.shape[1])
+    start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
+    return lax.scan(step, start, gates, reverse=reverse)[1]
+
+
+def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """CTC loss [B] of logits [B, T, 1 + V] for tokens [B, L], and whether each label fits into the frames [B].
+
+    The blank is class 0. A label that does not fit has loss and gradient 0, where optax gives 1e5 and a gradient.
+    """
+    valid = jnp.arange(tokens.shape[1]) < length[:, None]
+    labels = jnp.where(valid, tokens + 1, 0)
+    repeats = ((labels[:, 1:] == labels[:, :-1]) & valid[:, 1:]).sum(1)
+    possible = length + repeats <= logits.shape[1]
+    losses = optax.ctc_loss(logits, jnp.zeros(logits.shape[:2], logits.dtype), labels, (~valid).astype(logits.dtype))
+    return jnp.where(possible, losses, 0), possible
+
+
+def uniform(bound: float) -> Callable[..., jax.Array]:
+    """Initial values between -bound and bound."""
+    return lambda key, shape: jax.random.uniform(key, shape, jnp.float32, -bound, bound)
+
+
+def normal(deviation: float) -> Callable[..., jax.Array]:
+    """Initial values of a normal distribution around 0."""
+    return lambda key, shape: deviation * jax.random.normal(key, shape, jnp.float32)
+
+
+class Conv(nn.Module):
+    """A convolution; the padding keeps the size at stride 1 unless it is given."""
+
+    features: int
+    size: Pair = (3, 3)
+    strides: Pair = (1, 1)
+    padding: tuple[Pair, Pair] | None = None
+    biased: bool = False
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        (rows, columns), channels = self.size, x.shape[-1]
+        start = normal((2 / (channels * rows * columns)) ** 0.5)
+        kernel = self.param('kernel', start, (rows, columns, channels, self.features))
+        padding = self.padding or ((rows // 2, rows // 2), (columns // 2, columns // 2))
+        x = conv(x, kernel, strides=self.strides, padding=padding)
+        if self.biased:
+            x = x + self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return x
+
+
+class Depthwise(nn.Module):
+    """A convolution of each channel by itself."""
+
+    size: Pair
+    strides: Pair = (1, 1)
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        # All channels count as input, as in Paddle, although each output reads one.
+        start = normal((2 / (channels * self.size[0] * self.size[1])) ** 0.5)
+        return depthwise(x, self.param('kernel', start, (*self.size, 1, channels)), strides=self.strides)
+
+
+class BatchNorm(nn.Module):
+    """Batch norm, with its running statistics in the collection `batch_stats`."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        shape = x.shape[-1:]
+        scale = self.param('scale', nn.initializers.ones, shape)
+        bias = self.param('bias', nn.initializers.zeros, shape)
+        mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
+        variance = self.variable('batch_stats', 'variance', jnp.ones, shape)
+        weight = context.weight if context.train else None
+        output, *after = batch_norm(
+            x, scale, bias, mean.value, variance.value, weight, train=context.train, group=context.group
+        )
+        if context.train:
+            mean.value, variance.value = after
+        return output
+
+
+class ConvNorm(nn.Module):
+    """A convolution, batch norm and an activation; `features` None makes the convolution depthwise."""
+
+    features: int | None
+    size: Pair = (3, 3)
+    strides: Pair = (1, 1)
+    activation: Callable[[jax.Array], jax.Array] | None = jax.nn.relu
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        if self.features is None:
+            x = Depthwise(self.size, self.strides, name='conv')(x)
+        else:
+            x = Conv(self.features, self.size, self.strides, name='conv')(x)
+        x = BatchNorm(name='norm')(x, context)
+        return x if self.activation is None else self.activation(x)
+
+
+class BiLSTM(nn.Module):
+    """One bidirectional LSTM layer; both biases are kept, as in the reference's checkpoints."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        start, gates = uniform(self.hidden**-0.5), 4 * self.hidden
+        shapes: dict[str, tuple[int, ...]] = {'kernel_ih': (x.shape[-1], gates), 'kernel_hh': (self.hidden, gates)}
+        shapes |= {'bias_ih': (gates,), 'bias_hh': (gates,)}
+        directions = ('forward', 'backward')
+        stacked = [jnp.stack([self.param(f'{d}_{name}', start, shapes[name]) for d in directions]) for name in shapes]
+        return lstm(x, *stacked)
+
+
+class Linear(nn.Module):
+    """A product with a bias, both starting between +-1/sqrt(input width); the result is float32."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        start = uniform(x.shape[-1] ** -0.5)
+        kernel = self.param('kernel', start, (x.shape[-1], self.features))
+        bias = self.param('bias', start, (self.features,))
+        return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32) + bias

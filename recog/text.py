@@ -1,0 +1,173 @@
+"""Text and ids: the charsets, dictionary files, and which labels cannot be coded.
+
+Vocabularies hold no special tokens; a model adds its own (CTC: class = id + 1, 0 is the blank).
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import string
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal, NamedTuple
+
+from recog.config import ConfigError, nearest
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+# In the order of string.printable, which is the reference's and ASTER's.
+CHARSETS = {
+    '36': string.digits + string.ascii_lowercase,
+    '62': string.digits + string.ascii_letters,
+    '94': string.digits + string.ascii_letters + string.punctuation,
+    '95': string.digits + string.ascii_letters + string.punctuation + ' ',
+}
+
+Reason = Literal['empty', 'too long', 'unknown character']
+FIELDS = ('tokens', 'case', 'unknown', 'separator')
+
+
+class Unencodable(ValueError):
+    """A label that no training or evaluation can use; `reason` is one of three fixed words."""
+
+    def __init__(self, reason: Reason, detail: str = ''):
+        super().__init__(reason, detail)
+        self.reason: Reason = reason
+        self.detail = detail
+
+    def __str__(self) -> str:
+        return f'{self.reason}: {self.detail}' if self.detail else self.reason
+
+
+class Encoding(NamedTuple):
+    """The ids of a text and the tokens that were dropped from it because the vocabulary lacks them."""
+
+    ids: tuple[int, ...]
+    dropped: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Vocab:
+    """The tokens a model can write, and how a text is cut into them."""
+
+    tokens: tuple[str, ...]
+    case: str = 'lower'
+    unknown: str = 'drop'
+    separator: str = ''
+
+    def __len__(self) -> int:
+        return len(self.tokens)
+
+    def encode(self, text: str, *, max_length: int | None = None) -> Encoding:
+        """The text's ids; `Unencodable` where none is left, there are more than `max_length`, or one is refused."""
+        # As the reference, on the raw text: what is dropped counts. Lower-casing can lengthen (U+0130), so again below.
+        if max_length is not None and len(self._pieces(text)) > max_length:
+            raise Unencodable('too long', f'more than {max_length} tokens')
+        ids, dropped = [], []
+        for piece in self._pieces(text.lower() if self.case == 'lower' else text):
+            if piece in self._ids:
+                ids.append(self._ids[piece])
+            elif self.unknown == 'refuse':
+                raise Unencodable('unknown character', repr(piece))
+            else:
+                dropped.append(piece)
+        if not ids:
+            raise Unencodable('empty')
+        if max_length is not None and len(ids) > max_length:
+            raise Unencodable('too long', f'more than {max_length} tokens')
+        return Encoding(tuple(ids), tuple(dropped))
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of the ids; the first negative one ends it."""
+        tokens = []
+        for index in ids:
+            if index < 0:
+                break
+            tokens.append(self.tokens[index])
+        return self.separator.join(tokens)
+
+    @cached_property
+    def hash(self) -> str:
+        """Sixteen hexadecimal digits that differ where any field differs."""
+        return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
+
+    def to_json(self) -> str:
+        """The canonical JSON text; `from_json` gives the vocabulary back."""
+        fields = {name: getattr(self, name) for name in FIELDS}
+        return json.dumps(fields, sort_keys=True, separators=(',', ':'))
+
+    @classmethod
+    def from_json(cls, text: str) -> Vocab:
+        """The vocabulary that `to_json` wrote."""
+        try:
+            fields = json.loads(text)
+            tokens, *words = (fields[name] for name in FIELDS)
+            if not isinstance(tokens, list) or not all(isinstance(word, str) for word in (*tokens, *words)):
+                raise TypeError
+        except (ValueError, KeyError, TypeError):
+            raise ConfigError(f'a vocabulary is a JSON object of {", ".join(FIELDS)}; this is {text[:40]!r}') from None
+        return cls(tuple(tokens), *words)
+
+    def save(self, path: str | Path) -> None:
+        """Write the vocabulary as a JSON file."""
+        Path(path).write_text(self.to_json() + '\n', encoding='utf-8')
+
+    @classmethod
+    def load(cls, path: str | Path) -> Vocab:
+        """The vocabulary of a file that `save` wrote."""
+        try:
+            text = Path(path).read_text(encoding='utf-8')
+            return cls.from_json(text)
+        except OSError as error:
+            raise ConfigError(f'{path}: no vocabulary can be read ({error.strerror})') from None
+        except ValueError as error:
+            raise ConfigError(f'{path}: {error}') from None
+
+    @cached_property
+    def _ids(self) -> dict[str, int]:
+        return {token: index for index, token in enumerate(self.tokens)}
+
+    def _pieces(self, text: str) -> list[str]:
+        return [piece for piece in text.split(self.separator) if piece] if self.separator else list(text)
+
+
+def from_config(rule: ConfigDict) -> Vocab:
+    """The vocabulary that `config.text` asks for."""
+    if rule.charset in CHARSETS:
+        tokens = tuple(CHARSETS[rule.charset])
+    elif Path(rule.charset).is_file():
+        tokens = _dictionary(Path(rule.charset), rule.separator)
+    else:
+        raise ConfigError(f'config.text.charset={rule.charset!r} is neither one of {", ".join(CHARSETS)} '
+                          f'nor a dictionary file{nearest(rule.charset, CHARSETS)}')
+    return Vocab(tokens, rule.case, rule.unknown, rule.separator)
+
+
+def _dictionary(path: Path, separator: str) -> tuple[str, ...]:
+    """The tokens of a dictionary file, one a line."""
+    try:
+        text = path.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise ConfigError(f'config.text.charset: {path} must be UTF-8; byte {error.start} is not') from None
+    except OSError as error:
+        raise ConfigError(f'config.text.charset: {path} cannot be read: {error.strerror}') from None
+    # Not splitlines: U+2028 and its like may be tokens.
+    lines = text.replace('\r\n', '\n').removesuffix('\n').split('\n')
+    seen: dict[str, int] = {}
+    for number, token in enumerate(lines, 1):
+        where = f'config.text.charset: {path}, line {number}'
+        if not token:
+            raise ConfigError(f'{where} is empty; a dictionary has one token a line, and a single blank for the blank')
+        if token in seen:
+            raise ConfigError(f'{where}: {token!r} is already in line {seen[token]}; every token may stand there once')
+        if separator and separator in token:
+            raise ConfigError(f'{where}: {token!r} contains config.text.separator={separator!r}; no token may')
+        if not separator and len(token) > 1:
+            raise ConfigError(f'{where}: {token!r} is more than one character; '
+                              "that takes config.text.separator=' ' and labels with blanks between tokens")
+        seen[token] = number
+    return tuple(lines)

@@ -1,0 +1,97 @@
+"""Checkpoints: what is kept, what is opened, and what is refused."""
+
+import math
+
+import jax
+import numpy as np
+import pytest
+
+from recog import checkpoint, models, text
+from recog import config as configs
+
+
+@pytest.fixture
+def saved(narrow, tmp_path):
+    """Save steps with these accuracies; the checkpoint holds variables that are the step's number everywhere."""
+    def save(accuracies, keep=1, folder='run'):
+        config, workdir = narrow(), tmp_path / folder
+        vocab = text.from_config(config.text)
+        checkpoint.write_description(workdir, config, vocab)
+        shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
+        record = {'position': 0, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash, 'rows': {}}
+        checkpoints = checkpoint.Checkpoints(workdir, keep)
+        for step, accuracy in enumerate(accuracies, 1):
+            variables = jax.tree.map(lambda leaf, step=step: np.full(leaf.shape, step, leaf.dtype), shapes)
+            checkpoints.save(step, {'variables': variables, 'optimizer': {'step': np.int32(step)}}, record,
+                             {} if accuracy is None else {'accuracy': accuracy})
+        checkpoints.close()
+        return workdir
+    return save
+
+
+def steps(workdir):
+    checkpoints = checkpoint.Checkpoints(workdir, writing=False)
+    found = checkpoints.steps()
+    checkpoints.close()
+    return found
+
+
+def test_the_best_and_the_newest_are_kept(saved):
+    assert steps(saved([0.1, 0.9, 0.3, 0.2])) == [2, 4]
+    assert steps(saved([0.1, 0.9, 0.3, 0.8, 0.2, None], keep=2, folder='two')) == [2, 4, 6]
+
+
+def test_an_accuracy_that_is_no_number_never_wins(saved):
+    workdir = saved([0.5, math.nan, 0.4])
+    assert steps(workdir) == [1, 3] and checkpoint.open(workdir).step == 1
+
+
+def test_the_best_step_opens_unless_another_is_asked_for(saved):
+    workdir = saved([0.1, 0.9, 0.3])
+    for step, asked in ((2, None), (3, 3)):
+        opened = checkpoint.open(workdir, asked)
+        assert opened.step == step
+        assert all((np.asarray(leaf) == step).all() for leaf in jax.tree.leaves(opened.variables))
+    with pytest.raises(configs.ConfigError, match='--step 7: .* holds steps 2, 3'):
+        checkpoint.open(workdir, 7)
+
+
+def test_without_any_metric_the_newest_opens(saved):
+    assert checkpoint.open(saved([None, None])).step == 2
+
+
+def test_leftovers_of_a_killed_save_are_cleared(saved):
+    workdir = saved([0.5])
+    leftover = workdir / 'checkpoints' / '2.orbax-checkpoint-tmp'
+    leftover.mkdir()
+    checkpoint.Checkpoints(workdir).close()
+    assert not leftover.exists() and steps(workdir) == [1]
+
+
+def test_a_folder_without_a_run_is_refused(tmp_path, saved):
+    with pytest.raises(configs.ConfigError, match='does not exist'):
+        checkpoint.open(tmp_path / 'nothing')
+    with pytest.raises(configs.ConfigError, match='no config.json'):
+        checkpoint.open(tmp_path)
+    with pytest.raises(configs.ConfigError, match='holds no checkpoint yet'):
+        checkpoint.open(saved([]))
+
+
+@pytest.mark.parametrize('override', ['model.lstm_hidden=9', 'text.max_length=9', 'image.width=64', 'optimizer.name=momentum',
+                                      'model.backbone=vgg'])
+def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
+    config = narrow(override)
+    with pytest.raises(configs.ConfigError, match=f'holds another experiment: config.{override.partition("=")[0]}'):
+        checkpoint.compare(saved([0.5]), config, text.from_config(config.text))
+
+
+def test_what_else_changed_since_the_last_start_is_named(narrow, saved):
+    config = narrow('train.batch=8', 'optimizer.rate=0.5')
+    changes = checkpoint.compare(saved([0.5]), config, text.from_config(config.text))
+    assert sorted(changes) == ['config.optimizer.rate: 0.002 -> 0.5', 'config.train.batch: 16 -> 8']
+
+
+def test_a_dictionary_that_changed_is_refused(narrow, saved, tmp_path):
+    config = narrow()
+    with pytest.raises(configs.ConfigError, match='its vocabulary differs'):
+        checkpoint.compare(saved([0.5]), config, text.Vocab(('a', 'b')))

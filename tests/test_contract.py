@@ -1,0 +1,224 @@
+"""What every algorithm keeps, over all of `models.names()`. A new one needs an entry in `NARROW`."""
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax import export
+
+from recog import config as configs
+from recog import models
+
+# A small model of each algorithm: its own fields, and those of the image.
+NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
+    'crnn': ({'backbone': 'small', 'lstm_layers': 2, 'lstm_hidden': 8, 'mobilenet_scale': 0.5}, {'width': 48}),
+}
+VOCAB = range(6)
+KEY = 5
+
+
+@functools.cache
+def narrow(name: str, vocab: range = VOCAB, **training: Any) -> models.Model:
+    own, image = NARROW[name]
+    config = configs.base(name=name, **own)
+    config.image.update(image)
+    config.train.update(training)
+    return models.build(config, vocab)
+
+
+def make_batch(name: str, rows: int, seed: int = 0) -> dict[str, Any]:
+    """Noise with short labels; the last row's image is the narrowest."""
+    rng = np.random.default_rng(seed)
+    image = configs.base().image
+    image.update(NARROW[name][1])
+    width = image.width - image.width // 4 * (np.arange(rows) == rows - 1)
+    length = rng.integers(1, 4, rows)
+    tokens = np.where(np.arange(5) < length[:, None], rng.integers(0, len(VOCAB), (rows, 5)), -1)
+    return {
+        'image': jnp.asarray(rng.integers(0, 256, (rows, image.height, image.width, 3)), jnp.uint8),
+        'size': jnp.asarray(np.stack([np.full(rows, image.height), width], 1), jnp.int32),
+        'tokens': jnp.asarray(tokens, jnp.int32),
+        'length': jnp.asarray(length, jnp.int32),
+        'weight': jnp.ones(rows),
+        'index': jnp.arange(rows),
+    }
+
+
+def random_variables(model: models.Model, seed: int = 1) -> models.Variables:
+    """Random parameters and statistics: initial ones hide what is multiplied by 0."""
+    rng, leaves = np.random.default_rng(seed), {}
+    for path, leaf in models.flatten(jax.eval_shape(model.init, jax.random.key(0))).items():
+        noise = rng.normal(size=leaf.shape)
+        if path[-1] == 'variance':
+            value = 1 + 0.1 * np.abs(noise)
+        elif len(leaf.shape) > 1:
+            value = noise * np.sqrt(2 / np.prod(leaf.shape[:-1]))
+        else:
+            value = (path[-1] == 'scale') + 0.1 * noise
+        leaves[path] = jnp.asarray(value, jnp.float32)
+    return models.unflatten(leaves)
+
+
+def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any]) -> Any:
+    """Total, count, statistics, metrics and gradients of the total."""
+    return learner(model.loss)(variables, batch, jax.random.key(KEY))
+
+
+@functools.cache
+def learner(loss: Callable[..., Any]) -> Callable[..., Any]:
+    """What `learn` runs, compiled once for a model and a shape."""
+
+    @jax.jit
+    def run(variables, batch, key):
+        def total(params):
+            (total, count), rest = loss({'params': params, 'stats': variables['stats']}, batch, key=key)
+            return total, (count, *rest)
+
+        (value, (count, stats, metrics)), gradients = jax.value_and_grad(total, has_aux=True)(variables['params'])
+        return {'total': value, 'count': count, 'stats': stats, 'metrics': metrics, 'gradients': gradients}
+
+    return run
+
+
+def close(got: Any, want: Any, tolerance: float = 1e-4) -> None:
+    """Every leaf equal, measured by the leaf's largest value."""
+    wanted = models.flatten({'': want})
+    for path, leaf in models.flatten({'': got}).items():
+        scale = max(float(jnp.abs(wanted[path]).max()), 1e-3)
+        np.testing.assert_allclose(leaf, wanted[path], rtol=0, atol=tolerance * scale, err_msg='/'.join(path))
+
+
+def test_every_algorithm_is_under_this_contract():
+    assert set(models.names()) == set(NARROW)
+
+
+def test_an_unknown_name_is_refused_with_the_nearest():
+    with pytest.raises(configs.ConfigError, match="config.model.name='crn' is not one of .*did you mean 'crnn'"):
+        models.build(configs.base(name='crn'), VOCAB)
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_variables_are_plain_dicts_of_float32(name):
+    variables = narrow(name).init(jax.random.key(0))
+    assert list(variables) == ['params', 'stats']
+    leaves = models.flatten(variables)
+    assert all(leaf.dtype == jnp.float32 and np.isfinite(leaf).all() for leaf in leaves.values())
+    assert str(jax.tree.structure(variables)) == str(jax.tree.structure(models.unflatten(leaves)))
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_every_parameter_gets_a_gradient(name):
+    model = narrow(name)
+    gradients = learn(model, random_variables(model), make_batch(name, 6))['gradients']
+    for path, gradient in models.flatten(gradients).items():
+        assert np.isfinite(gradient).all()
+        assert (jnp.abs(gradient).max() > 0) == ('/'.join(path) not in model.about.no_gradient), path
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_the_parameters_sized_by_the_vocabulary_are_declared(name):
+    few, many = (narrow(name, range(size)) for size in (6, 9))
+    shapes = [models.flatten(jax.eval_shape(model.init, jax.random.key(0))['params']) for model in (few, many)]
+    changed = {'/'.join(path) for path, leaf in shapes[0].items() if leaf.shape != shapes[1][path].shape}
+    assert changed == set(few.about.vocabulary_parameters)
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_rows_of_weight_0_change_nothing(name):
+    model = narrow(name)
+    variables, batch = random_variables(model), make_batch(name, 2)
+    want = learn(model, variables, batch)
+    filler = make_batch(name, 4, seed=7) | {'weight': jnp.zeros(4), 'index': jnp.full(4, -1)}
+    filler['length'] = filler['length'].at[:2].set(jnp.array([0, 5]))
+    filler['tokens'] = filler['tokens'].at[:2].set(jnp.array([[-1] * 5, [3] * 5]))
+    close(learn(model, variables, {key: jnp.concatenate([batch[key], filler[key]]) for key in batch}), want)
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_a_batch_of_fillers_changes_nothing(name):
+    model = narrow(name)
+    variables = random_variables(model)
+    got = learn(model, variables, make_batch(name, 2) | {'weight': jnp.zeros(2)})
+    assert got['total'] == 0 and got['count'] == 0
+    assert all(np.all(leaf == 0) for leaf in jax.tree.leaves((got['gradients'], got['metrics'])))
+    close(got['stats'], variables['stats'], 0)
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_the_same_key_gives_the_same_loss(name):
+    model = narrow(name)
+    variables, batch = random_variables(model), make_batch(name, 6)
+    assert learn(model, variables, batch)['total'] == learn(model, variables, batch)['total']
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_accumulation_equals_one_large_batch(name):
+    micro, large = narrow(name), narrow(name, norm_group=2)
+    variables, batch = random_variables(micro), make_batch(name, 6)
+    batch['weight'] = jnp.array([1.0, 1, 1, 0, 0, 0])
+    parts = [learn(micro, variables, {k: v[start : start + 2] for k, v in batch.items()}) for start in (0, 2, 4)]
+    rows = batch['weight'].reshape(3, 2).sum(1)
+    want = jax.tree.map(lambda *leaves: sum(leaves), *({**part, 'stats': None} for part in parts))
+    stats = [jax.tree.map(lambda leaf, n=n: leaf * n, part['stats']) for part, n in zip(parts, rows, strict=True)]
+    want['stats'] = jax.tree.map(lambda *leaves: sum(leaves) / rows.sum(), *stats)
+    close(learn(large, variables, batch), want)
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_bfloat16_keeps_parameters_statistics_and_loss_in_float32(name):
+    model, half = narrow(name), narrow(name, precision='bfloat16')
+    variables, batch = random_variables(model), make_batch(name, 6)
+    got = learn(half, variables, batch)
+    assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(got))
+    assert got['total'] == pytest.approx(float(learn(model, variables, batch)['total']), rel=0.05)
+
+
+@pytest.mark.parametrize('beam', [1, 3])
+@pytest.mark.parametrize('name', NARROW)
+def test_decoding_stays_in_the_vocabulary_and_stops(name, beam):
+    model = narrow(name)
+    assert model.about.beam or beam == 1
+    variables, batch = random_variables(model), make_batch(name, 4)
+    variables['params']['head'] = jax.tree.map(lambda leaf: 20 * leaf, variables['params']['head'])
+    decode = jax.jit(model.decode, static_argnames=('beam', 'details'))
+    full = decode(variables, batch['image'], batch['size'], model.about.capacity, beam=beam, details=True)
+    cut = decode(variables, batch['image'], batch['size'], 1, beam=beam, details=True)
+    for result, most in ((full, model.about.capacity), (cut, 1)):
+        tokens, length = np.asarray(result['tokens']), np.asarray(result['length'])
+        assert tokens.shape == (4, beam, model.about.capacity) and tokens.dtype == np.int32
+        ended = np.arange(tokens.shape[-1]) >= length[..., None]
+        assert length.max() <= most and np.all(tokens[ended] == -1)
+        assert np.all((tokens[~ended] >= 0) & (tokens[~ended] < len(VOCAB)))
+        assert np.all((result['confidence'] >= 0) & (result['confidence'] <= 1)) and np.all(result['score'] <= 1e-4)
+        assert np.all(np.diff(result['score'], axis=1) <= 0) and np.all(result['token_confidence'][ended] == 0)
+    assert full['length'].max() > 1
+    np.testing.assert_array_equal(cut['tokens'][..., :1], full['tokens'][..., :1])
+
+
+@pytest.mark.parametrize('name', NARROW)
+def test_decoding_exports_with_any_batch_and_width(name):
+    model = narrow(name)
+    width = model.about.stride[1]
+    shape = export.symbolic_shape(f'b, {configs.base().image.height}, {width}*w, 3')
+    shapes = jax.eval_shape(model.init, jax.random.key(0))
+    arguments = jax.ShapeDtypeStruct(shape, jnp.uint8), jax.ShapeDtypeStruct((shape[0], 2), jnp.int32)
+    exported = export.export(jax.jit(model.decode), platforms=('cpu', 'cuda', 'tpu'))(
+        shapes, *arguments, jax.ShapeDtypeStruct((), jnp.int32)
+    )
+    variables, batch = random_variables(model), make_batch(name, 3)
+    got = jax.jit(exported.call)(variables, batch['image'], batch['size'], jnp.int32(9))
+    close(got, model.decode(variables, batch['image'], batch['size'], 9))
+
+
+def test_padding_changes_nothing_for_models_that_mask_it():
+    for name in models.names():
+        model = narrow(name)
+        if not model.about.masked:
+            continue
+        variables, batch = random_variables(model), make_batch(name, 3)
+        wider = jnp.pad(batch['image'], ((0, 0), (0, 0), (0, model.about.stride[1]), (0, 0)), constant_values=99)
+        close(learn(model, variables, batch | {'image': wider}), learn(model, variables, batch))

@@ -1,0 +1,42 @@
+"""Every experiment times every variant: it loads, builds, and its training step traces at full size."""
+
+import importlib.util
+
+import jax
+import jax.numpy as jnp
+import pytest
+from conftest import ROOT
+
+from recog import config as configs
+from recog import images, models, optimize, text
+from recog import train as training
+
+
+def recipes():
+    for path in sorted((ROOT / 'experiments').glob('*.py')):
+        spec = importlib.util.spec_from_file_location(path.stem, path)
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        yield from (f'{path.name}:{name}' for name in module.VARIANTS)
+
+
+@pytest.mark.parametrize('recipe', recipes())
+def test_a_recipe_builds_and_its_training_step_traces_at_full_size(recipe):
+    config = configs.load(str(ROOT / 'experiments' / recipe))
+    model = models.build(config, text.from_config(config.text))
+    epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
+    total = configs.steps(config.train.length, batch=config.train.batch, epoch=epoch)
+    rate = optimize.schedule(config, total, epoch)
+    tx = optimize.optimizer(config, rate)
+    state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
+    rows, rule, length = config.train.batch, config.image, config.text.max_length
+    batch = {
+        'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, images.channels(rule)), jnp.uint8),
+        'size': jax.ShapeDtypeStruct((rows, 2), jnp.int32), 'tokens': jax.ShapeDtypeStruct((rows, length), jnp.int32),
+        'length': jax.ShapeDtypeStruct((rows,), jnp.int32), 'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
+        'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
+    }
+    after, metrics = jax.eval_shape(training.make_step(model, tx, rate, config), state, batch)
+    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype('float32')}
+    assert metrics['loss'].shape == () and metrics['loss'].dtype == jnp.float32

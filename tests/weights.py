@@ -1,0 +1,65 @@
+"""Weights made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says."""
+
+import json
+import zlib
+from pathlib import Path
+
+import numpy as np
+
+GOLDENS = Path(__file__).parent / 'goldens'
+
+# Endings of names whose weights are smaller or larger than the rule says, so that no part of a model drowns another.
+FACTORS = {
+    'loc_net.fc2.weight': 1 / 20,
+    'counting_context_weight.weight': 1 / 50,
+    'backbone.conv.conv.weight': 1 / 64,
+    'F_-3_base_block_3.weight': 1 / 400,
+    'pvam.emb.weight': 40,
+    'pvam.fc1.weight': 20,
+    'gsrm.fc0.weight': -1,
+    'token_embedding.weight': 10,
+    'pos_embedding': 5,
+    'multihead_attn.out_proj.weight': 1 / 4,
+}
+
+
+def fill(key: str, shape: tuple[int, ...] | list[int]) -> np.ndarray:
+    """The float32 value of the parameter or statistic that the reference calls `key`, in the reference's layout."""
+    noise = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, tuple(shape))
+    value = _value(key, noise)
+    for ending, factor in FACTORS.items():
+        if key.endswith(ending):
+            value = value * factor
+    return value.astype(np.float32)
+
+
+def _value(key: str, noise: np.ndarray) -> np.ndarray:
+    name = key.split('.')[-1]
+    if 'grid_generator.fc' in key:
+        return np.zeros_like(noise)
+    if key.endswith('loc_net.fc2.bias'):
+        return _fiducials(noise.size // 2) + 0.05 * noise
+    if name in ('_mean', 'running_mean'):
+        return 0.1 * noise
+    if name in ('_variance', 'running_var'):
+        return 1 + 0.5 * noise
+    if noise.ndim == 1:
+        return 1 + 0.2 * noise if name == 'weight' else 0.1 * noise
+    if noise.ndim == 4:
+        return noise * np.sqrt(5 / np.prod(noise.shape[1:]))
+    return noise * np.sqrt(12 / max(noise.shape))
+
+
+def _fiducials(count: int) -> np.ndarray:
+    """RARE's initial points, its Fig. 6(a): (x, y) of those on top, then of those below."""
+    x = np.linspace(-1, 1, count // 2)
+    y = np.linspace(0, -1, count // 2), np.linspace(1, 0, count // 2)
+    return np.concatenate([np.stack([x, row], 1) for row in y]).ravel()
+
+
+def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.ndarray]]:
+    """The arrays of a golden, the rows of its checkpoint, and a state dict filled by the rule."""
+    with np.load(GOLDENS / f'{name}.npz') as file:
+        arrays = dict(file)
+    rows = json.loads((GOLDENS / f'{name}.keys.json').read_text())
+    return arrays, rows, {row['key']: fill(row['seed_key'], row['shape']) for row in rows}
