@@ -18,7 +18,8 @@ def saved(narrow, tmp_path):
         vocab = text.from_config(config.text)
         checkpoint.write_description(workdir, config, vocab)
         shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
-        record = {'position': 0, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash, 'rows': {}}
+        record = {'position': 0, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
+                  'rows': {}}
         checkpoints = checkpoint.Checkpoints(workdir, keep)
         for step, accuracy in enumerate(accuracies, 1):
             variables = jax.tree.map(lambda leaf, step=step: np.full(leaf.shape, step, leaf.dtype), shapes)

@@ -154,8 +154,8 @@ def test_config_prints_the_recipe_its_parameters_and_its_cost(capsys):
 
 def test_bench_measures_and_config_then_knows_the_hours(capsys, tmp_path):
     file = tmp_path / 'bench.json'
-    status, out, _ = run(capsys, 'bench', '--config', DEMO, *NARROW, *ONE, '--seconds', '0.05', '--batch', '4', '--train-batch', '4',
-                         '--json', file)
+    status, out, _ = run(capsys, 'bench', '--config', DEMO, *NARROW, *ONE, '--seconds', '0.05', '--batch', '4',
+                         '--train-batch', '4', '--json', file)
     figures = json.loads(file.read_text())
     assert status == 0 and {'infer_1', 'infer_4', 'train_4', 'data'} <= set(figures) and 'compile_warm_seconds' in out
     assert figures['train_4']['GFLOP_per_image'] > 2 * figures['infer_4']['GFLOP_per_image'] > 0
@@ -202,8 +202,9 @@ def test_two_processes_train_as_one_does(tmp_path):
         workdir = tmp_path / f'by{count}'
         several = [['--coordinator', address, '--processes', '2', '--process', str(i)] for i in range(2)] if count == 2 else [[]]
         environment = {**os.environ, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={2 // count}'}
-        started = [subprocess.Popen([sys.executable, '-m', 'recog', 'train', '--workdir', str(workdir), *recipe, *extra], cwd=ROOT,
-                                    env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) for extra in several]
+        line = [sys.executable, '-m', 'recog', 'train', '--workdir', str(workdir), *recipe]
+        started = [subprocess.Popen([*line, *extra], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+                                    stderr=subprocess.STDOUT) for extra in several]
         said = [process.communicate(timeout=300)[0] for process in started]
         assert [process.returncode for process in started] == [0] * count, said
         logged = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]

@@ -19,6 +19,7 @@ NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 VOCAB = range(6)
 KEY = 5
+QUICKLY = {'xla_backend_optimization_level': 0}  # compiles in half the time
 
 
 @functools.cache
@@ -72,7 +73,7 @@ def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any
 def learner(loss: Callable[..., Any]) -> Callable[..., Any]:
     """What `learn` runs, compiled once for a model and a shape."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=QUICKLY)
     def run(variables, batch, key):
         def total(params):
             (total, count), rest = loss({'params': params, 'stats': variables['stats']}, batch, key=key)
@@ -184,7 +185,7 @@ def test_decoding_stays_in_the_vocabulary_and_stops(name, beam):
     assert model.about.beam or beam == 1
     variables, batch = random_variables(model), make_batch(name, 4)
     variables['params']['head'] = jax.tree.map(lambda leaf: 20 * leaf, variables['params']['head'])
-    decode = jax.jit(model.decode, static_argnames=('beam', 'details'))
+    decode = jax.jit(model.decode, static_argnames=('beam', 'details'), compiler_options=QUICKLY)
     full = decode(variables, batch['image'], batch['size'], model.about.capacity, beam=beam, details=True)
     cut = decode(variables, batch['image'], batch['size'], 1, beam=beam, details=True)
     for result, most in ((full, model.about.capacity), (cut, 1)):

@@ -137,7 +137,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
 
 def test_a_missing_set_is_refused_with_the_nearest_and_what_is_there(narrow, folder):
     root = folder('words/test', LABELS)
-    with pytest.raises(configs.ConfigError, match="set 'word/test' is not there .*did you mean 'words/test'.*there are: rendered"):
+    with pytest.raises(configs.ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
         data.open_set('word/test', narrow(), root)
 
 

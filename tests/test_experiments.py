@@ -37,6 +37,7 @@ def test_a_recipe_builds_and_its_training_step_traces_at_full_size(recipe):
         'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
     }
     after, metrics = jax.eval_shape(training.make_step(model, tx, rate, config), state, batch)
-    assert jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), after) == jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), state)
+    kinds = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, after)]
+    assert kinds[0] == kinds[1]
     assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype('float32')}
     assert metrics['loss'].shape == () and metrics['loss'].dtype == jnp.float32

@@ -1,6 +1,5 @@
 """Every model against the reference implementation's own numbers; goldens/README.md says how they were made."""
 
-import functools
 import json
 from typing import Any, NamedTuple
 
@@ -20,8 +19,6 @@ CRNN = {
     'rec_mv3_none_bilstm_ctc': ({'backbone': 'mobilenet_v3', 'lstm_hidden': 96}, 1_451_787),
 }
 MOBILENET = 'rec_mv3_none_bilstm_ctc'
-# What runs four times need not be fast: without optimized machine code MobileNet compiles in half the time.
-QUICKLY = {MOBILENET: {'xla_backend_optimization_level': 0}}
 
 
 class Ours(NamedTuple):
@@ -44,7 +41,6 @@ def build(name: str) -> models.Model:
 def ours(request) -> Ours:
     want, _, state = golden(request.param)
     model = build(request.param)
-    compiled = functools.partial(jax.jit, compiler_options=QUICKLY.get(request.param))
     variables = jax.tree.map(jnp.asarray, models.from_peer(model, state))
     rows = len(want['image'])
     batch = {
@@ -56,7 +52,7 @@ def ours(request) -> Ours:
     }
     tx = optax.adam(5e-4)
 
-    @compiled
+    @jax.jit
     def step(params, stats, memory, batch):
         def loss(params):
             (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
@@ -66,8 +62,8 @@ def ours(request) -> Ours:
         updates, memory = tx.update(gradients, memory, params)
         return optax.apply_updates(params, updates), stats, memory, value, gradients
 
-    outputs, _ = compiled(model.apply)(variables, batch)
-    head = compiled(lambda *inputs: model.apply(*inputs, train=True)[0]['head'])(variables, batch)
+    outputs, _ = jax.jit(model.apply)(variables, batch)
+    head = jax.jit(lambda *inputs: model.apply(*inputs, train=True)[0]['head'])(variables, batch)
     params, stats = variables['params'], variables['stats']
     memory, losses, firsts = tx.init(params), [], []
     for _ in range(3):

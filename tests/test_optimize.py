@@ -76,7 +76,8 @@ def test_vectors_can_be_left_without_decay(narrow):
 
 
 def test_clipping_each_tensor_leaves_small_ones_alone(narrow):
-    out = update(narrow, {'a': [30.0, 40.0], 'b': [0.3, 0.4]}, {'a': [0, 0], 'b': [0, 0]}, *MOMENTUM, 'optimizer.clip_tensor=10.0')
+    out = update(narrow, {'a': [30.0, 40.0], 'b': [0.3, 0.4]}, {'a': [0, 0], 'b': [0, 0]}, *MOMENTUM,
+                 'optimizer.clip_tensor=10.0')
     np.testing.assert_allclose(out['a'], [-6, -8], rtol=1e-6)
     np.testing.assert_allclose(out['b'], [-0.3, -0.4], rtol=1e-6)
 
