@@ -97,7 +97,7 @@ FIELDS: dict[str, Any] = {
     'eval': {
         'sets': ('rendered:validation',),  # while training; the first decides which checkpoint is best
         'report': ('rendered:test',),      # once, at the end, by that checkpoint; () is `sets`
-        'every': '1 epochs',
+        'every': '1 epochs',   # '0 steps': at the end only
         'batch': 256,
         'limit': 0,            # the first so many examples of each set while training; 0 is all
         'protocol': '36',      # characters that count: 36, 62, 94 or exact
@@ -244,6 +244,10 @@ TUPLES: dict[str, tuple[type, ...]] = {
     'render.letters': (int,),
     'schedule.boundaries': (str,), 'schedule.factors': (int, float),
 }
+AT_MOST = {
+    'image.augment.perspective': 0.4,  # corners would change places
+    'image.augment.rotation': 180, 'image.augment.brightness': 1, 'image.augment.contrast': 1,
+}
 SHARES = ('image.augment.probability', 'render.difficulty', 'schedule.final')
 ABOVE_ZERO = ('image.scale', 'optimizer.rate', 'optimizer.eps')
 BELOW_ONE = ('train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
@@ -260,6 +264,9 @@ def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None
     for name, least in AT_LEAST.items():
         if fields[name] is not None and fields[name] < least:
             raise ConfigError(f'config.{name}={fields[name]} must be at least {least}')
+    for name, most in AT_MOST.items():
+        if fields[name] > most:
+            raise ConfigError(f'config.{name}={fields[name]} must be at most {most}')
     for name, kinds in TUPLES.items():
         if not all(isinstance(item, kinds) for item in fields[name]):
             raise ConfigError(f'config.{name}={fields[name]} must hold values of type {" or ".join(k.__name__ for k in kinds)}')

@@ -12,6 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import data, metrics, models, sharding
+from recog.config import ConfigError
 from recog.text import Vocab
 
 
@@ -56,6 +57,8 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1) -> Callable:
 def read(decode: Callable, variables: models.Variables, source: data.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
          *, batch: int, limit: int = 0) -> Iterator[Reading]:
     """Every example of the source once, in its order; the code of evaluation and prediction alike."""
+    if config.image.width_rule == 'widest' and jax.process_count() > 1:
+        raise ConfigError('config.image.width_rule=widest needs one process: each batch has a width of its own')
     count = min(len(source), limit or len(source))
     rows = sharding.rounded(mesh, min(batch, 1 << max(count - 1, 0).bit_length()))  # few images need no full batch
     steps = data.Steps(source, sharding.local_rows(mesh, rows), rows, config.image, limit)
