@@ -20,8 +20,8 @@ MODERN = {
 DEMO = {
     'model.backbone': 'small', 'model.lstm_layers': 1, 'model.lstm_hidden': 128,
     'data.train': ('rendered:train',), 'data.nominal': 0, 'data.order': 'file',
-    'render.count': 40_960, 'render.difficulty': 0.0,
-    'train.length': '40960 images', 'train.batch': 64,
+    'render.count': 57_600, 'render.difficulty': 0.0,
+    'train.length': '57600 images', 'train.batch': 64,
     'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
     'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',

@@ -29,6 +29,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except BrokenPipeError:  # the reader of our lines has left, e.g. `| head`
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 141
+    except OSError as error:  # a full disk, a folder without permission
+        print(f'recog {known.command}: {error}', file=sys.stderr)
+        return 1
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -56,6 +59,8 @@ def _parser() -> argparse.ArgumentParser:
                          help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
     several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
     several.add_argument('--processes', type=int, default=0, help='how many there are')
+    several.add_argument('--patience', type=float, default=30.0, metavar='SECONDS',
+                         help='how long a process may give no sign of life until the others end (default 30)')
     several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
 
     evaluate = command('evaluate', _evaluate, 

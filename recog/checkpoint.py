@@ -2,20 +2,30 @@
 
 import math
 import shutil
+import sys
+import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import models, sharding
+from recog import digest, models, sharding
 from recog.text import Vocab
 
 FOLDER = 'checkpoints'
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
+
+
+class Damaged(RuntimeError):
+    """A step that is not what was saved."""
+
+    def __init__(self, step: int, reason: str):
+        super().__init__(f'checkpoint {step} is damaged: {reason}')
 
 
 class Opened(NamedTuple):
@@ -36,7 +46,7 @@ class Checkpoints:
     def __init__(self, workdir: Path, keep: int = 1, *, writing: bool = True):
         import orbax.checkpoint as ocp
 
-        folder = workdir.resolve() / FOLDER
+        self.folder = folder = workdir.resolve() / FOLDER
         if writing and jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob('*.orbax-checkpoint-tmp'):  # Orbax ignores those of a killed save for ever
@@ -51,8 +61,13 @@ class Checkpoints:
                                                  read_only=not writing, create=writing))
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Save a step: `state` a dict with variables and optimizer, `run` what JSON holds (config, vocabulary, position)."""
+        """Save a step: `state` a dict with variables and optimizer, `run` what JSON holds (config, vocabulary, position).
+
+        Orbax does not notice flipped bits, so every leaf and the record itself carry a digest.
+        """
         args = self._ocp.args
+        run = {**run, 'metrics': metrics, 'digests': {part: digest.digests(tree) for part, tree in state.items()}}
+        run['digest'] = configs.digest(run)
         parts = args.Composite(variables=args.StandardSave(state['variables']), optimizer=args.StandardSave(state['optimizer']),
                                run=args.JsonSave(run))
         if not self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf}):
@@ -75,13 +90,56 @@ class Checkpoints:
         return self._manager.metrics(step) or {}
 
     def run(self, step: int) -> dict[str, Any]:
-        """The JSON part of a step."""
-        return self._manager.restore(step, args=self._ocp.args.Composite(run=self._ocp.args.JsonRestore()))['run']
+        """The JSON part of a step; `Damaged` where it is not what was saved."""
+        record = self._read(step, 'run', self._ocp.args.JsonRestore())
+        found = {name: value for name, value in record.items() if name != 'digest'}
+        if 'digest' not in record or configs.digest(found) != record['digest']:
+            raise Damaged(step, 'run: config, vocabulary, position or metrics are not what was saved')
+        return record
 
     def restore(self, step: int, part: str, layout: Any) -> Any:
-        """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say."""
-        args = self._ocp.args
-        return self._manager.restore(step, args=args.Composite(**{part: args.StandardRestore(layout)}))[part]
+        """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say; `Damaged` if it is."""
+        saved = self.run(step)['digests'][part]
+        paths = {digest.name(path) for path, _ in jax.tree_util.tree_flatten_with_path(layout)[0]}
+        if paths != set(saved):
+            one = min(paths ^ set(saved))
+            where = 'the recipe, not in the checkpoint' if one in paths else 'the checkpoint, not in the recipe'
+            raise configs.ConfigError(f'{self.folder}, step {step}: {part}/{one} is in {where}; another recipe wrote it')
+        tree = self._read(step, part, self._ocp.args.StandardRestore(layout))
+        wrong = [path for path, value in digest.digests(tree).items() if value != saved[path]]
+        if wrong:
+            raise Damaged(step, f'{part}/{wrong[0]}' + (f' and {len(wrong) - 1} more' if wrong[1:] else '') + ' changed on disk')
+        return tree
+
+    def _read(self, step: int, part: str, how: Any) -> Any:
+        try:
+            return self._manager.restore(step, args=self._ocp.args.Composite(**{part: how}))[part]
+        except Exception as error:  # Orbax and TensorStore raise nearly anything for files that are cut or missing
+            raise Damaged(step, f'{part}: {" ".join(str(error).split())[:300]}') from error
+
+    def newest_sound(self, read: Callable[[int], Any], *, set_aside: bool = False) -> Any:
+        """What `read` gives for the newest step that is not damaged, None without one; damage is said aloud."""
+        return self.first_sound(sorted(self.steps(), reverse=True), read, set_aside=set_aside)
+
+    def first_sound(self, steps: Sequence[int], read: Callable[[int], Any], *, set_aside: bool = False) -> Any:
+        """What `read` gives for the first of the steps that is not damaged, None without one; damage is said aloud."""
+        for step in steps:
+            try:
+                return read(step)
+            except Damaged as error:
+                print(f'recog: {self.folder}: {error}; trying an older step', file=sys.stderr)
+                if set_aside:
+                    self._set_aside(step)
+        return None
+
+    def _set_aside(self, step: int) -> None:
+        """Move a damaged step out of the way, so that it can be saved again."""
+        if jax.process_index() == 0:
+            place = self.folder.parent / 'damaged'
+            place.mkdir(exist_ok=True)
+            (self.folder / str(step)).rename(place / f'{step}-{time.time_ns()}')
+        sharding.gather(0)
+        self._manager.reload()
 
     def wait(self) -> None:
         """Return when what was saved is on disk."""
@@ -136,6 +194,7 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
     """A trained model from its workdir: the best step by the metric, else the newest, or the one asked for.
 
     The weights are the averaged ones where they are kept, the same on every device of the mesh (default: one device).
+    Instead of a damaged step the newest sound one is used, and that is said aloud.
     """
     folder = Path(workdir)
     read_config(folder)
@@ -145,20 +204,28 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
     try:
         if step is not None and step not in checkpoints.steps():
             raise configs.ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
-        chosen = checkpoints.best() if step is None else step
-        run = checkpoints.run(chosen)
-        config, vocab = configs.from_json(run['config']), Vocab.from_json(run['vocab'])
-        if vocab.hash != run['vocab_hash']:
-            raise configs.ConfigError(f'{folder}, step {chosen}: the vocabulary is not the one the model was trained with')
-        model = models.build(config, vocab)
+        others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
         everywhere = sharding.replicated(mesh or sharding.one_device())
-        layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
-                              abstract_variables(config, model))
-        variables = checkpoints.restore(chosen, 'variables', layout)
-        metrics = checkpoints.metrics(chosen)
+        opened = checkpoints.first_sound([best, *others] if step is None else [step],
+                                         lambda step: _open_step(checkpoints, folder, step, everywhere))
     finally:
         checkpoints.close()
-    return Opened(folder, chosen, config, vocab, model, evaluated(variables), metrics)
+    if opened is None:
+        raise configs.ConfigError(f'{folder} holds no sound checkpoint'
+                                  + (f' of step {step}; others can be opened without --step' if step is not None else ''))
+    return opened
+
+
+def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding) -> Opened:
+    record = checkpoints.run(step)
+    config, vocab = configs.from_json(record['config']), Vocab.from_json(record['vocab'])
+    if vocab.hash != record['vocab_hash']:
+        raise configs.ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
+    model = models.build(config, vocab)
+    layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+                          abstract_variables(config, model))
+    variables = checkpoints.restore(step, 'variables', layout)
+    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'])
 
 
 def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:

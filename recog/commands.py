@@ -13,7 +13,7 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from recog import __version__, bench, checkpoint, cost, data, evaluate, models, pictures, sharding, text
+from recog import __version__, bench, checkpoint, cost, data, evaluate, models, pictures, processes, sharding, text
 from recog import config as configs
 from recog import predict as prediction
 from recog import train as training
@@ -37,19 +37,35 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     changes: list[str] = []
     if checkpoint.exists(workdir):
         changes = checkpoint.compare(workdir, config, vocab)
-    elif workdir.exists() and (not workdir.is_dir() or any(workdir.iterdir())):
+    elif workdir.exists() and (not workdir.is_dir() or any(not path.name.startswith('.') for path in workdir.iterdir())):
         raise configs.ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
-    run = training.prepare(config, vocab, arguments.data, start(arguments))
+    devices = start(arguments)
+    run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))
+    processes.check_workdir(workdir)
+    processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
     if jax.process_index() == 0:
         for change in changes:
             print(f'changed since the last start: {change}')
         checkpoint.write_description(workdir, config, vocab)
-    sharding.gather(0)  # nobody goes on before the workdir is there
+    watch = processes.Watch(workdir, arguments.patience)
     try:
-        training.train(run, workdir)
+        status = _train_and_measure(run, workdir, arguments)
+    except Exception as error:
+        if jax.process_count() > 1:
+            watch.failed(error)
+        raise
+    watch.close()
+    return status
+
+
+def _train_and_measure(run: training.Run, workdir: Path, arguments: argparse.Namespace) -> int:
+    try:
+        if not training.train(run, workdir):
+            return 0
     except training.NonFinite as error:
         print(f'recog train: {error}', file=sys.stderr)
         return 1
+    config = run.config
     opened = checkpoint.open(workdir, mesh=run.mesh)
     results = _measure(opened, config, run.mesh, arguments, workdir)
     if jax.process_index() == 0:

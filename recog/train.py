@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, data, evaluate, log, models, optimize, sharding
+from recog import checkpoint, data, evaluate, log, models, optimize, processes, sharding
 from recog import config as configs
 from recog.text import Vocab
 
@@ -159,6 +159,7 @@ class Trainer:
         self.log = log.Log(workdir, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
         self.rejections = log.Rejections(workdir, jax.process_index(), counts)
         self.clock = log.Clock()
+        self.stop = processes.Stop(run.mesh)
 
     def _begin(self) -> tuple[State, int, dict[str, int]]:
         """The newest checkpoint on this mesh, or a fresh state."""
@@ -167,19 +168,21 @@ class Trainer:
         make = functools.partial(make_state, run.model, self.tx, config.train.ema)
         abstract = jax.eval_shape(make, key)
         self.layout = sharding.state(run.mesh, abstract)
-        step = self.checkpoints.latest()
-        if step is None:
-            return jax.jit(make, out_shardings=self.layout)(key), 0, {}
         target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
                               abstract, self.layout)
-        saved = {part: self.checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
-        record = self.checkpoints.run(step)
-        state = State(saved['optimizer']['step'], saved['variables']['params'], saved['variables']['stats'],
-                      saved['optimizer']['opt'], saved['variables']['ema'] if config.train.ema else {})
-        return state, record['position'], record['rows']
 
-    def fit(self) -> None:
-        """Step to the end of the recipe, logging, evaluating and saving on the way."""
+        def read(step: int) -> tuple[State, int, dict[str, int]]:
+            saved = {part: self.checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
+            record = self.checkpoints.run(step)
+            variables, rest = saved['variables'], saved['optimizer']
+            return State(rest['step'], variables['params'], variables['stats'], rest['opt'],
+                         variables['ema'] if config.train.ema else {}), record['position'], record['rows']
+
+        found = self.checkpoints.newest_sound(read, set_aside=True)
+        return found or (jax.jit(make, out_shardings=self.layout)(key), 0, {})
+
+    def fit(self) -> bool:
+        """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""
         run, config = self.run, self.run.config
         step = jax.jit(make_step(run.model, self.tx, self.rate, config, run.mesh), donate_argnums=0,
                        in_shardings=(self.layout, sharding.batches(run.mesh)),
@@ -190,6 +193,7 @@ class Trainer:
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         waiting = None
         for position in range(self.start + 1, run.total + 1):
+            stopped = self.stop.poll()
             began = time.perf_counter()
             batch, notes = next(batches)
             self.clock.waited(time.perf_counter() - began)
@@ -199,11 +203,17 @@ class Trainer:
             if waiting:
                 self._read(*waiting)
             waiting = (position, metrics)
+            if stopped():
+                due.add('checkpoint')
             if due:
                 self._read(*waiting)
                 waiting = None
                 self._save(position, self._evaluate(position) if 'eval' in due else {})
                 self.clock.reset()
+            if stopped():
+                self.log.say(f'stopped by a signal after step {position}, which is saved; the same command goes on from there')
+                return False
+        return True
 
     def _read(self, position: int, metrics: dict[str, jax.Array]) -> None:
         """Wait for a step's metrics; stop where they are no numbers, log where a line is due."""
@@ -254,20 +264,21 @@ class Trainer:
         """Finish saving and close the log."""
         self.checkpoints.close()
         self.log.close()
+        self.stop.close()
 
 
 KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait')
 SHOWN = 8  # rows named where a step went wrong
 
 
-def train(run: Run, workdir: Path) -> int:
-    """Train, or go on training, to the end of the recipe; returns the step it began at."""
+def train(run: Run, workdir: Path) -> bool:
+    """Train, or go on training, to the end of the recipe; False if a signal ended it earlier."""
     trainer = Trainer(run, workdir)
     try:
         trainer.log.say(f'{run.describe()}; starting at step {trainer.start}')
-        trainer.fit()
+        finished = trainer.fit()
         counts = trainer.rejections.total()
         trainer.log.say(log.kept(counts) + (f'; listed in {trainer.rejections.file}' if set(counts) - {'read'} else ''))
     finally:
         trainer.close()
-    return trainer.start
+    return finished

@@ -2,6 +2,7 @@
 
 import itertools
 
+import flax.linen as nn
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -223,3 +224,21 @@ def test_every_backbone_makes_a_frame_of_four_columns(name, width):
     image = jax.ShapeDtypeStruct((2, 32, width, 3), jnp.float32)
     maps = jax.eval_shape(lambda image: network.init_with_output(jax.random.key(0), image, context)[0], image)
     assert maps.shape[:3] == (2, 1, width // 4)
+
+
+@pytest.mark.parametrize('shape, window, strides, padding', [
+    ((2, 8, 10, 3), (2, 2), None, 0), ((2, 9, 7, 3), (2, 1), None, 0), ((1, 16, 25, 4), (3, 3), (2, 2), 1),
+    ((1, 5, 5, 2), (2, 2), None, 0),
+])
+def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strides, padding):
+    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+
+    def native(x):
+        return nn.max_pool(x, window, strides or window, [(padding, padding)] * 2)
+
+    def ours(x):
+        return layers.max_pool(x, window, strides=strides, padding=padding)
+
+    np.testing.assert_array_equal(ours(x), native(x))
+    gradients = [jax.grad(lambda x, pool=pool: (pool(x) ** 3).sum())(x) for pool in (ours, native)]
+    np.testing.assert_allclose(*gradients, rtol=1e-6)

@@ -1,12 +1,11 @@
 """The run: what a step computes, and that meshes, micro-batches and interruptions change nothing."""
 
-import json
-
 import jax
 import numpy as np
 import pytest
+from runs import leaves, lines, restored
 
-from recog import checkpoint, data, evaluate, models, optimize, sharding, text
+from recog import checkpoint, data, evaluate, optimize, sharding, text
 from recog import config as configs
 from recog import train as training
 
@@ -24,32 +23,6 @@ def trained(config, workdir, *, devices=1, stop=0, root='.'):
         checkpoint.write_description(workdir, config, run.vocab)
     training.train(run._replace(total=stop) if stop else run, workdir)
     return workdir
-
-
-def restored(workdir, step, part):
-    """Part of a checkpoint on one device."""
-    config = checkpoint.read_config(workdir)
-    model = models.build(config, text.from_config(config.text))
-    tx = optimize.optimizer(config, lambda step: 1.0)
-    state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
-    here = sharding.replicated(sharding.one_device())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), training.parts(state)[part])
-    saved = checkpoint.Checkpoints(workdir, writing=False)
-    try:
-        return saved.restore(step, part, target)
-    finally:
-        saved.close()
-
-
-def leaves(workdir, step):
-    """Every number of a checkpoint: variables and optimizer."""
-    return [np.asarray(leaf) for part in ('variables', 'optimizer') for leaf in jax.tree.leaves(restored(workdir, step, part))]
-
-
-def lines(workdir):
-    timing = ('images_per_second', 'data_wait')
-    return [{name: value for name, value in json.loads(line).items() if name not in timing}
-            for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(narrow, tmp_path):

@@ -12,12 +12,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from recog.models.layers import Context, Conv, ConvNorm, Pair
-
-
-def max_pool(x: jax.Array, window: Pair, strides: Pair | None = None, padding: int = 0) -> jax.Array:
-    """Largest value of each window [B, H, W, C]."""
-    return nn.max_pool(x, window, strides or window, [(padding, padding)] * 2)
+from recog.models.layers import Context, Conv, ConvNorm, Pair, max_pool
 
 
 class ResNetBlock(nn.Module):
@@ -45,7 +40,7 @@ class ResNet34VD(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         for number, features in enumerate((32, 32, 64), 1):
             x = ConvNorm(features, name=f'stem_{number}')(x, context)
-        x = max_pool(x, (3, 3), (2, 2), padding=1)
+        x = max_pool(x, (3, 3), strides=(2, 2), padding=1)
         for stage, (features, blocks) in enumerate(((64, 3), (128, 4), (256, 6), (512, 3))):
             for block in range(blocks):
                 first = block == 0
@@ -158,7 +153,7 @@ class Small(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        for number, (features, width) in enumerate(((32, 2), (64, 2), (128, 1), (128, 1), (256, 1)), 1):
+        for number, (features, width) in enumerate(((16, 2), (64, 2), (128, 1), (128, 1), (256, 1)), 1):
             x = max_pool(ConvNorm(features, name=f'conv_{number}')(x, context), (2, width))
         return x
 

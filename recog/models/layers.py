@@ -1,11 +1,11 @@
 """Elementary operations, and the Linen modules that give them parameters.
 
-`conv`, `depthwise`, `batch_norm` and `lstm` each sit in a jit of their own, so that their names survive in the jaxpr.
+`conv`, `depthwise`, `max_pool`, `batch_norm` and `lstm` each sit in a jit of their own, so that their names survive in the jaxpr.
 Conventions and initial values are Paddle's: padding is explicit, a running statistic is 0.9 old + 0.1 new and biased.
 """
 
 from collections.abc import Callable
-from functools import partial
+from functools import partial, reduce
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -66,6 +66,21 @@ def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.A
     padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
     axes, groups = ('NHWC', 'HWIO', 'NHWC'), x.shape[-1]
     return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes, feature_group_count=groups)
+
+
+@partial(jax.jit, static_argnames=('window', 'strides', 'padding'))
+def max_pool(x: jax.Array, window: Pair, *, strides: Pair | None = None, padding: int = 0) -> jax.Array:
+    """Largest value of each window [B, H, W, C], the strides being the window's size unless given.
+
+    As maxima of shifted slices: the gradient of XLA's own pooling takes 15 to 80 times as long on CPU.
+    """
+    strides = strides or window
+    edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))
+    padded = jnp.pad(x, edges, constant_values=-jnp.inf) if padding else x
+    ends = [(size - part) // step * step + 1 for size, part, step in zip(padded.shape[1:3], window, strides, strict=True)]
+    slices = [padded[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
+              for i in range(window[0]) for j in range(window[1])]
+    return reduce(jnp.maximum, slices)
 
 
 @partial(jax.jit, static_argnames=('train', 'group'))

@@ -1,0 +1,49 @@
+"""Digests of arrays that do not depend on how they are sharded: computed where the shards are, order does not matter."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import NamedSharding, PartitionSpec
+
+WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
+
+
+def digests(tree: Any) -> dict[str, str]:
+    """Sixteen hexadecimal digits for each leaf, by its path; every process must ask, and all get the same."""
+    leaves = {name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
+    words = jax.device_get({path: _on_devices(leaf) for path, leaf in leaves.items()})
+    return {path: f'{int(first):08x}{int(second):08x}' for path, (first, second) in words.items()}
+
+
+def name(path: Any) -> str:
+    """A leaf's path as 'params/head/kernel'."""
+    return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _on_devices(leaf: Any) -> jax.Array:
+    layout = getattr(leaf, 'sharding', None)
+    return _compiled(NamedSharding(layout.mesh, PartitionSpec()) if isinstance(layout, NamedSharding) else None)(leaf)
+
+
+@functools.cache
+def _compiled(everywhere: NamedSharding | None) -> Any:
+    return jax.jit(_sums, out_shardings=everywhere)
+
+
+def _sums(leaf: jax.Array) -> jax.Array:
+    """Two sums over all elements of their bits mixed with their place: one flipped bit always changes them."""
+    bits = jax.lax.bitcast_convert_type(jnp.asarray(leaf), WORDS[leaf.dtype.itemsize]).astype(jnp.uint32)
+    place = jnp.zeros(bits.shape, jnp.uint32)
+    for axis, size in enumerate(bits.shape):
+        place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
+    return jnp.stack([_mix(bits ^ _mix(place + np.uint32(salt))).sum(dtype=jnp.uint32) for salt in (1, 0x9E3779B9)])
+
+
+def _mix(word: jax.Array) -> jax.Array:
+    """A one-to-one scrambling of 32 bits (the last steps of MurmurHash3)."""
+    word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
+    word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)
+    return word ^ (word >> 16)

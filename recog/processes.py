@@ -1,0 +1,170 @@
+"""The processes of one run: what they agree on before and while they train, and how one that is lost ends the others."""
+
+import hashlib
+import os
+import shutil
+import signal
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import sharding
+
+BEAT = 1.0  # seconds between signs of life
+
+
+def together(prepare: Callable[[], Any]) -> Any:
+    """What `prepare` gives; if it is refused on one process, all refuse, instead of waiting for that one."""
+    answer, problem = None, ''
+    try:
+        answer = prepare()
+    except configs.ConfigError as error:
+        problem = str(error)
+    for process, said in enumerate(sharding.gather(problem)):
+        if said:
+            raise configs.ConfigError(said if jax.process_count() == 1 else f'process {process}: {said}')
+    return answer
+
+
+def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
+    """Refuse to start unless all processes have the same config, code and data."""
+    mine = {f'config.{name}': repr(value) for name, value in configs.flat(config).items()}
+    mine |= {f'set {name}': f'{length} examples' for name, length in sets.items()} | {'code of recog': code()}
+    everyone = sharding.gather(mine)
+    for process, theirs in enumerate(everyone):
+        for name in dict.fromkeys([*everyone[0], *theirs]):
+            if everyone[0].get(name) != theirs.get(name):
+                raise configs.ConfigError(f'processes differ in {name}: process 0 has {everyone[0].get(name)}, '
+                                          f'process {process} has {theirs.get(name)}')
+
+
+def code() -> str:
+    """A hash of recog's own source."""
+    total = hashlib.sha256()
+    for file in sorted(Path(__file__).parent.rglob('*.py')):
+        total.update(file.read_bytes())
+    return total.hexdigest()[:12]
+
+
+def check_workdir(workdir: Path) -> None:
+    """Refuse a workdir that not all processes see."""
+    token = workdir / f'.seen-by-all-{sharding.gather(time.time_ns())[0]}'
+    if jax.process_index() == 0:
+        workdir.mkdir(parents=True, exist_ok=True)
+        token.touch()
+    sharding.gather(0)
+    seen = sharding.gather(token.exists())
+    if jax.process_index() == 0:
+        token.unlink()
+    if not all(seen):
+        blind = [str(process) for process, sees in enumerate(seen) if not sees]
+        raise configs.ConfigError(f'--workdir {workdir} of process 0 is not seen by process {", ".join(blind)}; '
+                                  'all processes need the same folder')
+
+
+class Stop:
+    """Whether SIGTERM or SIGUSR1 came to any process; all of them learn it at the same step."""
+
+    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
+
+    def __init__(self, mesh: Mesh):
+        self._mesh, self._asked = mesh, False
+        self._any = jax.jit(lambda flags: flags.max(), out_shardings=sharding.replicated(mesh))
+        self._before: list[tuple[signal.Signals, Any]] = []
+        if threading.current_thread() is threading.main_thread():
+            self._before = [(number, signal.signal(number, self._ask)) for number in self.SIGNALS]
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self._asked = True
+
+    def poll(self) -> Callable[[], bool]:
+        """Ask all processes; the answer can be waited for later, when the devices have come to it."""
+        if jax.process_count() == 1:
+            asked = self._asked
+            return lambda: asked
+        mine = np.full(len(sharding.local_rows(self._mesh, self._mesh.size)), self._asked, np.int32)
+        flags = jax.make_array_from_process_local_data(sharding.batches(self._mesh), mine, (self._mesh.size,))
+        answer = self._any(flags)
+        return lambda: bool(answer)
+
+    def close(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+
+class Watch:
+    """Signs of life in the workdir; a process that gives none for `patience` seconds is named, and the others end.
+
+    Collectives hang, or fail without a name, when a process dies or freezes; and leaving normally would hang as well.
+    """
+
+    def __init__(self, workdir: Path, patience: float):
+        self._index, self._count, self._patience = jax.process_index(), jax.process_count(), patience
+        self._folder, self._over = workdir / '.processes', threading.Event()
+        self._heard: dict[int, tuple[str, float]] = {}
+        if self._count > 1:
+            if self._index == 0:
+                shutil.rmtree(self._folder, ignore_errors=True)
+                self._folder.mkdir()
+            sharding.gather(0)
+            self._say('here')
+            threading.Thread(target=self._run, daemon=True).start()
+
+    def _run(self) -> None:
+        beat = 0
+        while not self._over.wait(BEAT):
+            beat += 1
+            self._say(str(beat))
+            lost = self._lost()
+            if lost:
+                self._leave(lost)
+
+    def _leave(self, why: str) -> None:
+        print(f'recog train: process {self._index} of {self._count}: {why}; ending', file=sys.stderr, flush=True)
+        os._exit(1)  # leaving normally would wait for the lost one
+
+    def _say(self, word: str) -> None:
+        file = self._folder / str(self._index)
+        file.with_suffix('.new').write_text(word)
+        file.with_suffix('.new').replace(file)
+
+    def _lost(self) -> str:
+        """Which process failed, or has been silent for too long; '' if none."""
+        now = time.monotonic()
+        for peer in set(range(self._count)) - {self._index}:
+            file = self._folder / str(peer)
+            word = file.read_text() if file.is_file() else ''
+            if word.startswith('failed'):
+                return f'process {peer} {word}'
+            if word != self._heard.get(peer, (None, 0))[0]:
+                self._heard[peer] = word, now
+            elif word != 'ended' and now - self._heard[peer][1] > self._patience:
+                return f'process {peer} gave no sign of life for {self._patience:.0f} s (dead or frozen)'
+        return ''
+
+    def failed(self, error: BaseException) -> None:
+        """End this process, and through its last word the others, after an error that only some of them may have met."""
+        reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
+        if isinstance(error, jax.errors.JaxRuntimeError) or 'Gloo' in reason:
+            # Perhaps another process is gone: the thread will name it before long.
+            print(f'recog train: process {self._index} of {self._count}: {reason}', file=sys.stderr, flush=True)
+            time.sleep(self._patience + 3 * BEAT)
+        self._over.set()
+        self._say(f'failed: {reason}')
+        self._leave(reason)
+
+    def close(self) -> None:
+        """This process ends as it should."""
+        if self._count > 1:
+            self._over.set()
+            self._say('ended')

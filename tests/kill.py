@@ -1,0 +1,109 @@
+"""Kills training at random moments, in the middle of saves too, and resumes it, until so many rounds are done.
+
+    python tests/kill.py --rounds 50
+
+Each run that gets to its end must equal, bit for bit, the one that nobody disturbed.
+"""
+
+import argparse
+import os
+import random
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import cv2
+import numpy as np
+from conftest import DEMO, NARROW, ROOT
+from runs import differences
+
+STEPS = 24
+RECIPE = [*NARROW, f'--config.train.length={STEPS} steps', '--config.checkpoint.every=3 steps', '--config.eval.every=6 steps',
+          '--config.schedule.name=constant', '--config.schedule.warmup=0 steps', '--config.data.order=shuffle',
+          '--config.render.count=200', '--config.eval.report=words', '--config.image.augment.noise=10.0',
+          '--config.train.ema=0.9', '--config.optimizer.decay=0.01', '--config.log.every=4']
+
+
+def words(folder):
+    """A small set to measure at the end of a run."""
+    folder.mkdir(parents=True)
+    cv2.imwrite(str(folder / 'word.png'), np.full((20, 60, 3), 200, np.uint8))
+    (folder / 'labels.tsv').write_text('word.png\tword\n')
+
+
+def start(workdir, *extra):
+    """Training in a process of its own, with one device."""
+    environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
+                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache')}
+    line = [sys.executable, '-m', 'recog', 'train', '--config', DEMO, '--workdir', str(workdir), '--data',
+            str(workdir.parent / 'data'), *RECIPE, *extra]
+    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+
+def kill_once(workdir, dice):
+    """Start or resume, then kill at a random moment or in the middle of a save; the words say which, '' if it ended before."""
+    process = start(workdir)
+    file, checkpoints = workdir / 'metrics.jsonl', workdir / 'checkpoints'
+    before = file.stat().st_mtime_ns if file.is_file() else 0
+    in_save, delay = dice.random() < 0.5, dice.uniform(0, 2.5)
+    while process.poll() is None and (not file.is_file() or file.stat().st_mtime_ns == before):
+        time.sleep(0.002)
+    deadline = time.monotonic() + delay
+    while process.poll() is None and time.monotonic() < deadline:
+        if in_save and any(checkpoints.glob('*.orbax-checkpoint-tmp')):
+            break
+        time.sleep(0.001)
+    saving = any(checkpoints.glob('*.orbax-checkpoint-tmp'))
+    process.send_signal(signal.SIGKILL)
+    said = process.communicate()[0]
+    if process.returncode == 0:
+        return ''
+    if process.returncode != -signal.SIGKILL:
+        raise RuntimeError(said)
+    return 'in a save' if saving else 'between saves'
+
+
+def finish(workdir):
+    """Let a run come to its end."""
+    process = start(workdir)
+    said = process.communicate()[0]
+    if process.returncode:
+        raise RuntimeError(said)
+
+
+def rounds(count, folder, seed=0, say=print):
+    """Kill so many times; returns how often a run came to its end, and the kinds of kills."""
+    dice, kinds, ends = random.Random(seed), {'in a save': 0, 'between saves': 0}, 0
+    whole, workdir = folder / 'whole', folder / 'killed'
+    words(folder / 'data' / 'words')
+    finish(whole)
+    while sum(kinds.values()) < count:
+        kind = kill_once(workdir, dice)
+        if kind:
+            kinds[kind] += 1
+            say(f'round {sum(kinds.values())} of {count}: killed {kind}')
+        if not kind or sum(kinds.values()) == count:
+            finish(workdir)
+            found = differences(whole, workdir, STEPS)
+            if found:
+                raise RuntimeError(f'after {sum(kinds.values())} kills the run differs in {", ".join(found)}')
+            ends += 1
+            shutil.rmtree(workdir)
+            say(f'run {ends} came to its end, equal bit for bit')
+    return ends, kinds
+
+
+if __name__ == '__main__':
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('--rounds', type=int, default=50)
+    parser.add_argument('--seed', type=int, default=0)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as place:
+        begun = time.monotonic()
+        ended, kills = rounds(arguments.rounds, Path(place), arguments.seed)
+        print(f'{sum(kills.values())} kills ({", ".join(f"{number} {kind}" for kind, number in kills.items())}), '
+              f'{ended} runs ended, all equal bit for bit, in {time.monotonic() - begun:.0f} s')

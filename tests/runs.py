@@ -1,0 +1,51 @@
+"""What a run left in its workdir, for comparisons."""
+
+import json
+
+import jax
+import numpy as np
+
+from recog import checkpoint, models, optimize, sharding, text
+from recog import train as training
+
+
+def restored(workdir, step, part):
+    """Part of a checkpoint on one device."""
+    config = checkpoint.read_config(workdir)
+    model = models.build(config, text.from_config(config.text))
+    tx = optimize.optimizer(config, lambda step: 1.0)
+    state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
+    here = sharding.replicated(sharding.one_device())
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), training.parts(state)[part])
+    saved = checkpoint.Checkpoints(workdir, writing=False)
+    try:
+        return saved.restore(step, part, target)
+    finally:
+        saved.close()
+
+
+def leaves(workdir, step):
+    """Every number of a checkpoint: variables and optimizer."""
+    return [np.asarray(leaf) for part in ('variables', 'optimizer') for leaf in jax.tree.leaves(restored(workdir, step, part))]
+
+
+def lines(workdir):
+    timing = ('images_per_second', 'data_wait')
+    return [{name: value for name, value in json.loads(line).items() if name not in timing}
+            for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+
+
+def differences(one, other, step):
+    """In what two workdirs differ, bit for bit: checkpoint, record of the run, metrics."""
+    pairs = zip(leaves(one, step), leaves(other, step), strict=True)
+    found = ['checkpoint'] if any(not np.array_equal(a, b) for a, b in pairs) else []
+    found += ['metrics'] if lines(one) != lines(other) else []
+    return found + (['rows'] if record(one, step) != record(other, step) else [])
+
+
+def record(workdir, step):
+    """What a checkpoint says of the run, besides digests and times."""
+    saved = checkpoint.Checkpoints(workdir, writing=False)
+    found = saved.run(step)
+    saved.close()
+    return {name: found[name] for name in ('position', 'rows', 'metrics', 'vocab_hash', 'digests')}

@@ -1,0 +1,42 @@
+"""Digests of arrays: the same on every layout, different after any change."""
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from jax.sharding import NamedSharding, PartitionSpec
+
+from recog import config as configs
+from recog import digest, sharding
+
+
+def one(array):
+    return digest.digests({'a': array})['a']
+
+
+@pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int32', 'uint8'])
+def test_every_flipped_bit_changes_the_digest(dtype):
+    array = np.asarray(jnp.arange(12).reshape(3, 4).astype(dtype))
+    sound, seen = one(jnp.asarray(array)), set()
+    for place in range(array.nbytes * 8):
+        bytes_ = bytearray(array.tobytes())
+        bytes_[place // 8] ^= 1 << place % 8
+        seen.add(one(jnp.asarray(np.frombuffer(bytes(bytes_), array.dtype).reshape(array.shape))))
+    assert sound not in seen and len(seen) == array.nbytes * 8
+
+
+def test_places_count_not_only_values():
+    array = jnp.arange(6.0).reshape(2, 3)
+    assert len({one(array), one(array[::-1]), one(array[:, ::-1])}) == 3
+
+
+@pytest.mark.parametrize('axes', [(), ('fsdp',), (None, 'fsdp'), ('data', 'fsdp')])
+def test_the_layout_does_not_matter(axes):
+    mesh = sharding.make_mesh(configs.ConfigDict({'data': 2, 'fsdp': 4}), jax.devices())
+    array = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
+    assert one(jax.device_put(array, NamedSharding(mesh, PartitionSpec(*axes)))) == one(jnp.asarray(array)) == one(array)
+
+
+def test_leaves_are_named_by_their_path():
+    tree = {'params': {'head': {'kernel': jnp.ones(2)}}, 'step': jnp.int32(3)}
+    assert list(digest.digests(tree)) == ['params/head/kernel', 'step']
