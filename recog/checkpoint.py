@@ -1,5 +1,6 @@
 """Checkpoints: variables, optimizer, data position, config, vocabulary and metrics of a step, together or not at all (Orbax)."""
 
+import json
 import math
 import shutil
 import sys
@@ -28,6 +29,10 @@ class Damaged(RuntimeError):
         super().__init__(f'checkpoint {step} is damaged: {reason}')
 
 
+class SaveFailed(OSError):
+    """A checkpoint could not be written; those before it stay."""
+
+
 class Opened(NamedTuple):
     """A trained model, from nothing but its workdir."""
 
@@ -51,14 +56,17 @@ class Checkpoints:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob('*.orbax-checkpoint-tmp'):  # Orbax ignores those of a killed save for ever
                 shutil.rmtree(leftover)
+            for file in folder.glob('*/metrics/metrics'):
+                if not _is_json(file):  # Orbax could not even be opened
+                    _move_aside(file.parents[1], 'metrics are not what was saved')
+        sharding.gather(0)
         policies = ocp.checkpoint_managers
-        # max_to_keep with best_fn would delete the newest if it ranks low.
-        kept = [policies.LatestN(1)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
+        # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the newest if it ranks low.)
+        kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
         self._ocp = ocp
-        self._manager = ocp.CheckpointManager(
-            folder, item_names=('variables', 'optimizer', 'run'),
-            options=ocp.CheckpointManagerOptions(best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept),
-                                                 read_only=not writing, create=writing))
+        options = ocp.CheckpointManagerOptions(best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept)) \
+            if writing else ocp.CheckpointManagerOptions(read_only=True, create=False)
+        self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'), options=options)
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
         """Save a step: `state` a dict with variables and optimizer, `run` what JSON holds (config, vocabulary, position).
@@ -66,12 +74,29 @@ class Checkpoints:
         Orbax does not notice flipped bits, so every leaf and the record itself carry a digest.
         """
         args = self._ocp.args
+        self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         run = {**run, 'metrics': metrics, 'digests': {part: digest.digests(tree) for part, tree in state.items()}}
         run['digest'] = configs.digest(run)
         parts = args.Composite(variables=args.StandardSave(state['variables']), optimizer=args.StandardSave(state['optimizer']),
                                run=args.JsonSave(run))
-        if not self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf}):
+        try:
+            saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
+        except Exception as error:
+            raise self._failed(error) from error
+        if not saved:
             raise RuntimeError(f'checkpoint {step} was not saved: {self._manager.latest_step()} is there already')
+
+    def _check_space(self, needed: int) -> None:
+        """Refuse to begin what the disk cannot hold: Orbax would say so in a thousand lines."""
+        if jax.process_index() == 0:
+            free = shutil.disk_usage(self.folder).free
+            if free < needed:
+                raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed)')
+
+    def _failed(self, why: Any) -> 'SaveFailed':
+        steps = [file.name for file in self.folder.iterdir() if file.name.isdigit()]
+        last = f'step {max(map(int, steps))}' if steps else 'none'
+        return SaveFailed(f'{self.folder}: saving failed: {" ".join(str(why).split())[-300:]}; last checkpoint: {last}')
 
     def latest(self) -> int | None:
         """The newest step, or None."""
@@ -86,8 +111,11 @@ class Checkpoints:
         return sorted(self._manager.all_steps())
 
     def metrics(self, step: int) -> dict[str, float]:
-        """What was measured at a step."""
-        return self._manager.metrics(step) or {}
+        """What was measured at a step; nothing where that is damaged."""
+        try:
+            return self.run(step)['metrics']
+        except Damaged:
+            return {}
 
     def run(self, step: int) -> dict[str, Any]:
         """The JSON part of a step; `Damaged` where it is not what was saved."""
@@ -135,9 +163,7 @@ class Checkpoints:
     def _set_aside(self, step: int) -> None:
         """Move a damaged step out of the way, so that it can be saved again."""
         if jax.process_index() == 0:
-            place = self.folder.parent / 'damaged'
-            place.mkdir(exist_ok=True)
-            (self.folder / str(step)).rename(place / f'{step}-{time.time_ns()}')
+            _move_aside(self.folder / str(step))
         sharding.gather(0)
         self._manager.reload()
 
@@ -147,7 +173,27 @@ class Checkpoints:
 
     def close(self) -> None:
         """Finish saving: without this the last checkpoint would be lost in silence."""
-        self._manager.close()
+        try:
+            self._manager.close()
+        except Exception as error:
+            raise self._failed(error) from error
+
+
+def _is_json(file: Path) -> bool:
+    try:
+        json.loads(file.read_text(encoding='utf-8'))
+    except ValueError:
+        return False
+    return True
+
+
+def _move_aside(step: Path, why: str = '') -> None:
+    """Move a damaged step to the workdir's folder `damaged`."""
+    if why:
+        print(f'recog: {step.parent}: checkpoint {step.name} is damaged: {why}; trying an older step', file=sys.stderr)
+    place = step.parents[1] / 'damaged'
+    place.mkdir(exist_ok=True)
+    step.rename(place / f'{step.name}-{time.time_ns()}')
 
 
 def _rank(metrics: Any) -> float:

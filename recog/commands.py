@@ -33,6 +33,7 @@ def start(arguments: argparse.Namespace) -> list[jax.Device]:
 
 def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> int:
     """Train or resume, then measure and show what came of it."""
+    stop = processes.Stop()  # a signal may come while everything is being set up
     vocab = text.from_config(config.text)
     changes: list[str] = []
     if checkpoint.exists(workdir):
@@ -49,22 +50,26 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
         checkpoint.write_description(workdir, config, vocab)
     watch = processes.Watch(workdir, arguments.patience)
     try:
-        status = _train_and_measure(run, workdir, arguments)
+        status = _train_and_measure(run, workdir, stop, arguments)
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
+        if isinstance(error, checkpoint.SaveFailed):
+            print(f'recog train: {error}', file=sys.stderr, flush=True)
+            os._exit(1)  # Orbax's threads would go on complaining
         raise
     watch.close()
     return status
 
 
-def _train_and_measure(run: training.Run, workdir: Path, arguments: argparse.Namespace) -> int:
+def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, arguments: argparse.Namespace) -> int:
     try:
-        if not training.train(run, workdir):
+        if not training.train(run, workdir, stop):
             return 0
     except training.NonFinite as error:
         print(f'recog train: {error}', file=sys.stderr)
         return 1
+    stop.close()  # all is saved; from here on a signal just ends the command
     config = run.config
     opened = checkpoint.open(workdir, mesh=run.mesh)
     results = _measure(opened, config, run.mesh, arguments, workdir)

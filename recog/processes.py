@@ -1,5 +1,6 @@
 """The processes of one run: what they agree on before and while they train, and how one that is lost ends the others."""
 
+import functools
 import hashlib
 import os
 import shutil
@@ -12,8 +13,9 @@ from pathlib import Path
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-from jax.sharding import Mesh
+from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import config as configs
@@ -76,9 +78,8 @@ class Stop:
 
     SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
 
-    def __init__(self, mesh: Mesh):
-        self._mesh, self._asked = mesh, False
-        self._any = jax.jit(lambda flags: flags.max(), out_shardings=sharding.replicated(mesh))
+    def __init__(self) -> None:
+        self._asked = False
         self._before: list[tuple[signal.Signals, Any]] = []
         if threading.current_thread() is threading.main_thread():
             self._before = [(number, signal.signal(number, self._ask)) for number in self.SIGNALS]
@@ -86,20 +87,25 @@ class Stop:
     def _ask(self, number: int, frame: Any) -> None:
         self._asked = True
 
-    def poll(self) -> Callable[[], bool]:
+    def poll(self, mesh: Mesh) -> Callable[[], bool]:
         """Ask all processes; the answer can be waited for later, when the devices have come to it."""
         if jax.process_count() == 1:
             asked = self._asked
             return lambda: asked
-        mine = np.full(len(sharding.local_rows(self._mesh, self._mesh.size)), self._asked, np.int32)
-        flags = jax.make_array_from_process_local_data(sharding.batches(self._mesh), mine, (self._mesh.size,))
-        answer = self._any(flags)
+        mine = np.full(len(sharding.local_rows(mesh, mesh.size)), self._asked, np.int32)
+        flags = jax.make_array_from_process_local_data(sharding.batches(mesh), mine, (mesh.size,))
+        answer = _largest(sharding.replicated(mesh))(flags)
         return lambda: bool(answer)
 
     def close(self) -> None:
         """Give the signals back."""
         for number, handler in self._before:
             signal.signal(number, handler)
+
+
+@functools.cache
+def _largest(everywhere: NamedSharding) -> Callable:
+    return jax.jit(jnp.max, out_shardings=everywhere)
 
 
 class Watch:

@@ -148,7 +148,7 @@ def parts(state: State) -> dict[str, Any]:
 class Trainer:
     """A run on its workdir: restored or fresh, then stepped to its end."""
 
-    def __init__(self, run: Run, workdir: Path):
+    def __init__(self, run: Run, workdir: Path, stop: processes.Stop):
         self.run, self.workdir, config = run, workdir, run.config
         self.rate = optimize.schedule(config, run.total, run.plan.epoch)
         self.tx = optimize.optimizer(config, self.rate)
@@ -159,7 +159,7 @@ class Trainer:
         self.log = log.Log(workdir, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
         self.rejections = log.Rejections(workdir, jax.process_index(), counts)
         self.clock = log.Clock()
-        self.stop = processes.Stop(run.mesh)
+        self.stop = stop
 
     def _begin(self) -> tuple[State, int, dict[str, int]]:
         """The newest checkpoint on this mesh, or a fresh state."""
@@ -193,7 +193,7 @@ class Trainer:
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         waiting = None
         for position in range(self.start + 1, run.total + 1):
-            stopped = self.stop.poll()
+            stopped = self.stop.poll(run.mesh)
             began = time.perf_counter()
             batch, notes = next(batches)
             self.clock.waited(time.perf_counter() - began)
@@ -264,16 +264,15 @@ class Trainer:
         """Finish saving and close the log."""
         self.checkpoints.close()
         self.log.close()
-        self.stop.close()
 
 
 KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait')
 SHOWN = 8  # rows named where a step went wrong
 
 
-def train(run: Run, workdir: Path) -> bool:
+def train(run: Run, workdir: Path, stop: processes.Stop | None = None) -> bool:
     """Train, or go on training, to the end of the recipe; False if a signal ended it earlier."""
-    trainer = Trainer(run, workdir)
+    trainer = Trainer(run, workdir, stop or processes.Stop())
     try:
         trainer.log.say(f'{run.describe()}; starting at step {trainer.start}')
         finished = trainer.fit()

@@ -37,14 +37,14 @@ def steps(workdir):
     return found
 
 
-def test_the_best_and_the_newest_are_kept(saved):
-    assert steps(saved([0.1, 0.9, 0.3, 0.2])) == [2, 4]
-    assert steps(saved([0.1, 0.9, 0.3, 0.8, 0.2, None], keep=2, folder='two')) == [2, 4, 6]
+def test_the_best_and_the_two_newest_are_kept(saved):
+    assert steps(saved([0.1, 0.9, 0.3, 0.2, 0.1])) == [2, 4, 5]
+    assert steps(saved([0.1, 0.9, 0.3, 0.8, 0.2, 0.1, None], keep=2, folder='two')) == [2, 4, 6, 7]
 
 
 def test_an_accuracy_that_is_no_number_never_wins(saved):
     workdir = saved([0.5, math.nan, 0.4])
-    assert steps(workdir) == [1, 3] and checkpoint.open(workdir).step == 1
+    assert steps(workdir) == [1, 2, 3] and checkpoint.open(workdir).step == 1
 
 
 def test_the_best_step_opens_unless_another_is_asked_for(saved):
