@@ -5,6 +5,7 @@ import hashlib
 import os
 import shutil
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -19,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import sharding
+from recog import epitaph, sharding
 
 BEAT = 1.0  # seconds between signs of life
 
@@ -124,6 +125,8 @@ class Watch:
                 self._folder.mkdir()
             sharding.gather(0)
             self._say('here')
+            line = [sys.executable, epitaph.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
+            self._beside = subprocess.Popen(line, stdin=subprocess.PIPE)
             threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
@@ -136,10 +139,12 @@ class Watch:
                 self._leave(lost)
 
     def _leave(self, why: str) -> None:
+        self._say('left' if 'failed' not in self._last else self._last)
         print(f'recog train: process {self._index} of {self._count}: {why}; ending', file=sys.stderr, flush=True)
         os._exit(1)  # leaving normally would wait for the lost one
 
     def _say(self, word: str) -> None:
+        self._last = word
         file = self._folder / str(self._index)
         file.with_suffix('.new').write_text(word)
         file.with_suffix('.new').replace(file)
@@ -152,9 +157,11 @@ class Watch:
             word = file.read_text() if file.is_file() else ''
             if word.startswith('failed'):
                 return f'process {peer} {word}'
+            if word.startswith(('ended', 'left')):
+                continue
             if word != self._heard.get(peer, (None, 0))[0]:
                 self._heard[peer] = word, now
-            elif word != 'ended' and now - self._heard[peer][1] > self._patience:
+            elif now - self._heard[peer][1] > self._patience:
                 return f'process {peer} gave no sign of life for {self._patience:.0f} s (dead or frozen)'
         return ''
 
@@ -174,3 +181,4 @@ class Watch:
         if self._count > 1:
             self._over.set()
             self._say('ended')
+            self._beside.communicate()
