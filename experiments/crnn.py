@@ -12,8 +12,11 @@ MODERN = {
     'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05, 'optimizer.decay_vectors': False,
     'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '1 epochs',
+    'image.augment.probability': 0.3,  # three or four of the twelve at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
     'image.augment.noise': 12.0, 'image.augment.brightness': 0.3, 'image.augment.contrast': 0.3,
+    'image.augment.stretch': 0.25, 'image.augment.curve': 0.25, 'image.augment.colour': 0.3,
+    'image.augment.downscale': 0.5, 'image.augment.jpeg': 70.0, 'image.augment.motion': 4.0,
 }
 
 # Five convolutions and one BiLSTM on rendered words: about five minutes on two CPU cores, no download.

@@ -1,11 +1,13 @@
 """The `recog` command: reads the arguments, then hands over to the stage that was asked for."""
 
 import argparse
+import io
 import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from recog import checks
 from recog import config as configs
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
@@ -13,6 +15,8 @@ OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --confi
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 only if all of it succeeded."""
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors='surrogateescape')  # the name of a file may be no UTF-8
     parser = _parser()
     known, rest = parser.parse_known_args(arguments)
     try:
@@ -51,7 +55,10 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command('train', _train, 'Train a recipe, or go on where its workdir stands, then evaluate it.', recipe=True,
                     overridable=True, epilog='A workdir that exists is resumed; its own recipe is used without --config.')
-    train.add_argument('--workdir', required=True, help='folder for checkpoints, logs, results and pictures')
+    train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
+    train.add_argument('--overfit', type=int, default=0, metavar='N',
+                       help='instead of training: learn N examples by heart and say within about a minute whether the recipe '
+                       'can learn at all (no workdir; status 1 if it cannot)')
     _data(train)
     _devices(train)
     several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
@@ -96,6 +103,12 @@ def _parser() -> argparse.ArgumentParser:
     _data(bench)
     _devices(bench)
 
+    augment = command('augment', _augment, 'Draw images as training changes them: each augmentation of a recipe alone, then all.',
+                      recipe=True, overridable=True)
+    augment.add_argument('images', nargs='+', help="files, folders or quoted patterns ('scans/**/*.png')")
+    augment.add_argument('--out', required=True, metavar='FILE.png', help='the picture')
+    augment.add_argument('--all', action='store_true', help='every augmentation at a plain strength, whatever the recipe says')
+
     config = command('config', _config, 'Print the resolved recipe, its parameters, and what it costs.', recipe=True,
                      overridable=True)
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
@@ -138,20 +151,23 @@ def _positive(arguments: argparse.Namespace, *names: str) -> None:
 
 
 def _train(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'overfit')
+    if bool(arguments.workdir) == bool(arguments.overfit):
+        raise configs.ConfigError('either --workdir FOLDER or --overfit N is needed')
     workdir = Path(arguments.workdir)
     if arguments.config:
         config = _recipe(arguments)
     elif (workdir / 'config.json').is_file():
         text = (workdir / 'config.json').read_text(encoding='utf-8')
         config = configs.override(configs.from_json(text), arguments.overrides)
-        configs.check(config)
+        checks.check(config)
     else:
         raise configs.ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
     if bool(arguments.coordinator) != (arguments.processes > 0) or bool(arguments.coordinator) != (arguments.process >= 0):
         raise configs.ConfigError('--coordinator, --processes and --process go together')
     from recog import commands
 
-    return commands.train(config, workdir, arguments)
+    return commands.overfit(config, arguments) if arguments.overfit else commands.train(config, workdir, arguments)
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
@@ -184,6 +200,16 @@ def _bench(arguments: argparse.Namespace) -> int:
     from recog import bench, commands
 
     return bench.run(config, arguments, commands.start(arguments))
+
+
+def _augment(arguments: argparse.Namespace) -> int:
+    if not arguments.out.lower().endswith('.png'):
+        raise configs.ConfigError(f'--out {arguments.out} must be a file that ends in .png')
+    config = _recipe(arguments)
+    from recog import pictures
+
+    print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
+    return 0
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -17,7 +17,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, cost, data, images, models, optimize, sharding, text
+from recog import __version__, cost, data, images, models, optimize, sharding, sources, text
 from recog import config as configs
 from recog import train as training
 
@@ -99,11 +99,11 @@ def train_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, s
 def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -> dict[str, Any]:
     """Batches as training reads them, per worker: read or drawn, augmented, fitted, encoded."""
     try:
-        sources = [data.open_set(name, config, root) for name in config.data.train]
+        opened = [sources.open_set(name, config, root) for name in config.data.train]
     except configs.ConfigError as error:
         return {'not_run': str(error)}
-    plan = data.Plan([len(source) for source in sources], config.data.weights, config.train.batch, config.data.order, 0)
-    batches = data.Batches(data.Joined(sources), plan, np.arange(config.train.batch), vocab, config, 1 << 20)
+    plan = data.Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
+    batches = data.Batches(sources.Joined(opened), plan, np.arange(config.train.batch), vocab, config, 1 << 20)
     stream = data.stream(batches, config)
     next(stream)
     spent, begun, count = time.process_time(), time.perf_counter(), 0

@@ -13,12 +13,14 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from recog import __version__, bench, checkpoint, cost, data, evaluate, models, pictures, processes, sharding, text
+from recog import __version__, bench, checkpoint, checks, cost, evaluate, models, pictures, processes, sharding, sources, text
 from recog import config as configs
+from recog import overfit as handful
 from recog import predict as prediction
 from recog import train as training
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
+STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
 
 
 def start(arguments: argparse.Namespace) -> list[jax.Device]:
@@ -48,6 +50,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
         for change in changes:
             print(f'changed since the last start: {change}')
         checkpoint.write_description(workdir, config, vocab)
+        (workdir / STOPPED).unlink(missing_ok=True)
     watch = processes.Watch(workdir, arguments.patience)
     try:
         status = _train_and_measure(run, workdir, stop, arguments)
@@ -62,9 +65,19 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     return status
 
 
+def overfit(config: ConfigDict, arguments: argparse.Namespace) -> int:
+    """Say whether the recipe can learn a few examples by heart."""
+    vocab, devices = text.from_config(config.text), start(arguments)
+    learns = handful.run(config, arguments.overfit,
+                         lambda changed: training.prepare(changed, vocab, arguments.data, devices))
+    return 0 if learns else 1
+
+
 def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, arguments: argparse.Namespace) -> int:
     try:
         if not training.train(run, workdir, stop):
+            if jax.process_index() == 0:
+                (workdir / STOPPED).touch()
             return 0
     except training.NonFinite as error:
         print(f'recog train: {error}', file=sys.stderr)
@@ -75,7 +88,7 @@ def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, a
     results = _measure(opened, config, run.mesh, arguments, workdir)
     if jax.process_index() == 0:
         pictures.curves(workdir)
-        source = data.open_set(results[0].name, config, arguments.data)
+        source = sources.open_set(results[0].name, config, arguments.data)
         _show_samples(workdir, source, results[0])
         print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
               f'try: recog predict {workdir} {workdir / "samples"}')
@@ -91,7 +104,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.set:
         config.eval.report = tuple(arguments.set)
         for name in arguments.set:
-            data.open_set(name, config, arguments.data)  # a set asked for by name must be there
+            sources.open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
@@ -107,7 +120,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
     for name in config.eval.report or config.eval.sets:
         try:
-            source = data.open_set(name, config, arguments.data)
+            source = sources.open_set(name, config, arguments.data)
         except configs.ConfigError as error:
             missing.append(name)
             reasons.append(str(error))
@@ -116,7 +129,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
                                         progress=jax.process_index() == 0))
     if not results:
         raise configs.ConfigError(reasons[0])
-    by_test = ' (a test set)' if any(map(configs.is_test, opened.config.eval.sets)) else ''
+    by_test = ' (a test set)' if any(map(checks.is_test, opened.config.eval.sets)) else ''
     about = {
         'model': opened.config.model.name, 'step': opened.step, 'protocol': config.eval.protocol, 'beam': config.eval.beam,
         'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test,
@@ -134,7 +147,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     return results
 
 
-def _show_samples(workdir: Path, source: data.Source, result: evaluate.Result) -> None:
+def _show_samples(workdir: Path, source: sources.Source, result: evaluate.Result) -> None:
     """samples.png, and the first few of its words as files with their labels."""
     count = min(SHOWN, len(result.predictions))
     rows = [row for row in source.rows(range(min(len(source), 2 * SHOWN))) if row.image is not None][:count]
@@ -156,7 +169,7 @@ def predict(arguments: argparse.Namespace) -> int:
 
     names = [line.rstrip('\n') for name in arguments.images
              for line in (sys.stdin if name == '-' else [name]) if line.strip()]
-    source = data.Files('images', prediction.find(names))
+    source = sources.Files('images', prediction.find(names))
     batch = arguments.batch or 64
     if len(source) <= batch:  # nothing is compiled for images that all turn out to be broken
         broken = [row for row in source.rows(range(len(source))) if row.image is None]
@@ -192,7 +205,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
     print(f'\ntrainable parameters: {trainable:,} ({every:,} with statistics)')
     try:
-        count = sum(len(data.open_set(name, config, arguments.data)) for name in config.data.train)
+        count = sum(len(sources.open_set(name, config, arguments.data)) for name in config.data.train)
         print(f'images of an epoch: {count:,}')
     except configs.ConfigError as error:
         count = config.data.nominal

@@ -44,11 +44,17 @@ FIELDS: dict[str, Any] = {
         'padding': 0.0,        # value, after normalisation, of what is not image
         'augment': {           # training only; each with this probability, up to this strength; 0 is off
             'probability': 0.5,
+            'stretch': 0.0,      # wider or higher by this share
             'rotation': 0.0,     # degrees
             'perspective': 0.0,  # shift of a corner, share of the height
-            'blur': 0.0,         # sigma, pixels
-            'noise': 0.0,        # standard deviation, grey levels
+            'curve': 0.0,        # bend of the baseline, share of the height
             'brightness': 0.0, 'contrast': 0.0,  # share
+            'colour': 0.0,       # of the saturation and of each channel, share
+            'blur': 0.0,         # sigma, pixels
+            'motion': 0.0,       # length of the blur, pixels
+            'downscale': 0.0,    # share by which it is shrunk before it is enlarged again
+            'noise': 0.0,        # standard deviation, grey levels
+            'jpeg': 0.0,         # quality lost, of 100
         },
     },
     'data': {
@@ -123,7 +129,12 @@ def variant(config: ConfigDict, variants: Mapping[str, Mapping[str, Any]], name:
     """The recipe with the flat, dotted changes of one variant."""
     if name not in variants:
         raise ConfigError(f'variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
-    for path, value in variants[name].items():
+    return changed(config, variants[name])
+
+
+def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
+    """The config with these fields, given by their dotted paths, set."""
+    for path, value in changes.items():
         parent, field = _parent(config, path)
         parent[field] = value
     return config
@@ -131,6 +142,8 @@ def variant(config: ConfigDict, variants: Mapping[str, Mapping[str, Any]], name:
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
     """The checked config of FILE[:VARIANT] with `--config.field=value` overrides."""
+    from recog import checks
+
     path, _, name = recipe.partition(':')
     module = _module(path)
     variants = module.VARIANTS
@@ -138,7 +151,7 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
     if name not in variants:
         raise ConfigError(f'{path}: variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
     config = override(module.get_config(name), overrides)
-    check(config, module.ALLOWED)
+    checks.check(config, module.ALLOWED)
     return config
 
 
@@ -197,7 +210,7 @@ def seed(config: ConfigDict, stream: str) -> int:
 
 def steps(length: str, *, batch: int, epoch: int, total: int = 0) -> int:
     """Optimizer steps of a length: '72 epochs' of `epoch` steps, '5000 steps', '51200 images', or '5 %' of the `total`."""
-    number, unit = _length(length, 'length')
+    number, unit = parse_length(length, 'length')
     return round(number * {'epochs': epoch, 'steps': 1, 'images': 1 / batch, '%': total / 100}[unit])
 
 
@@ -217,114 +230,8 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f' (did you mean {close[0]!r}?)' if close else ''
 
 
-CHOICES = {
-    'text.case': ('lower', 'keep'),
-    'text.unknown': ('drop', 'refuse'),
-    'text.separator': ('', ' '),
-    'image.channels': ('bgr', 'rgb', 'grey'),
-    'image.fit': ('pad', 'stretch'),
-    'image.width_rule': ('fixed', 'widest'),
-    'data.order': ('shuffle', 'file'),
-    'train.precision': ('float32', 'bfloat16'),
-    'optimizer.name': ('adam', 'adamw', 'momentum', 'adadelta'),
-    'optimizer.decay_kind': ('coupled', 'decoupled'),
-    'schedule.name': ('constant', 'cosine', 'one_cycle', 'piecewise'),
-    'eval.protocol': ('36', '62', '94', 'exact'),
-}
-AT_LEAST = {
-    'text.max_length': 1, 'image.height': 1, 'image.width': 4, 'image.augment.rotation': 0, 'image.augment.perspective': 0,
-    'image.augment.blur': 0, 'image.augment.noise': 0, 'image.augment.brightness': 0, 'image.augment.contrast': 0,
-    'data.nominal': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1, 'train.batch': 1,
-    'train.accumulate': 1, 'train.norm_group': 0, 'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
-    'eval.batch': 1, 'eval.limit': 0, 'eval.beam': 1, 'checkpoint.keep': 0, 'log.every': 1, 'seed': 0,
-    'seeds.init': 0, 'seeds.data': 0, 'seeds.augment': 0, 'seeds.dropout': 0,
-}
-TUPLES: dict[str, tuple[type, ...]] = {
-    'data.train': (str,), 'data.weights': (int, float), 'eval.sets': (str,), 'eval.report': (str,),
-    'render.letters': (int,),
-    'schedule.boundaries': (str,), 'schedule.factors': (int, float),
-}
-AT_MOST = {
-    'image.augment.perspective': 0.4,  # corners would change places
-    'image.augment.rotation': 180, 'image.augment.brightness': 1, 'image.augment.contrast': 1,
-}
-SHARES = ('image.augment.probability', 'render.difficulty', 'schedule.final')
-ABOVE_ZERO = ('image.scale', 'optimizer.rate', 'optimizer.eps')
-BELOW_ONE = ('train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
-LENGTHS = ('train.length', 'schedule.warmup', 'eval.every', 'checkpoint.every')
-
-
-def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None) -> None:
-    """Refuse, in one line, what cannot be: before jax is imported, before anything is compiled."""
-    fields = flat(config)
-    for name, choices in {**CHOICES, **(allowed or {})}.items():
-        if fields[name] not in choices:
-            raise ConfigError(f'config.{name}={fields[name]!r} is not one of {", ".join(map(repr, choices))}'
-                              f'{nearest(str(fields[name]), map(str, choices))}')
-    for name, least in AT_LEAST.items():
-        if fields[name] is not None and fields[name] < least:
-            raise ConfigError(f'config.{name}={fields[name]} must be at least {least}')
-    for name, most in AT_MOST.items():
-        if fields[name] > most:
-            raise ConfigError(f'config.{name}={fields[name]} must be at most {most}')
-    for name, kinds in TUPLES.items():
-        if not all(isinstance(item, kinds) for item in fields[name]):
-            raise ConfigError(f'config.{name}={fields[name]} must hold values of type {" or ".join(k.__name__ for k in kinds)}')
-    for names, right, words in ((SHARES, lambda x: 0 <= x <= 1, 'between 0 and 1'), (ABOVE_ZERO, lambda x: x > 0, 'above 0'),
-                                (BELOW_ONE, lambda x: 0 <= x < 1, 'at least 0 and below 1')):
-        for name in names:
-            if not right(fields[name]):
-                raise ConfigError(f'config.{name}={fields[name]} must be {words}')
-    for name in LENGTHS:
-        _length(fields[name], f'config.{name}')
-    if '%' in fields['train.length']:
-        raise ConfigError(f'config.train.length={fields["train.length"]!r} must be in epochs, steps or images')
-    _check_together(config)
-
-
-def _check_together(config: ConfigDict) -> None:
-    train, data, schedule = config.train, config.data, config.schedule
-    if train.batch % train.accumulate:
-        raise ConfigError(f'config.train.batch={train.batch} must be a multiple of config.train.accumulate={train.accumulate}')
-    micro = train.batch // train.accumulate
-    if train.norm_group and micro % train.norm_group:
-        raise ConfigError(f'config.train.norm_group={train.norm_group} must divide the {micro} images of a (micro-)batch')
-    if not data.train:
-        raise ConfigError('config.data.train=() must name at least one set')
-    if not config.eval.sets:
-        raise ConfigError('config.eval.sets=() must name at least one set')
-    if data.weights and (len(data.weights) != len(data.train) or min(data.weights) <= 0):
-        raise ConfigError(f'config.data.weights={data.weights} must hold one number above 0 for each of {data.train}')
-    if len(schedule.boundaries) != len(schedule.factors):
-        raise ConfigError(f'config.schedule.factors={schedule.factors} must be as many as boundaries={schedule.boundaries}')
-    for boundary in schedule.boundaries:
-        _length(boundary, 'config.schedule.boundaries')
-    letters = config.render.letters
-    if len(letters) != 2 or not 1 <= letters[0] <= letters[1]:
-        raise ConfigError(f'config.render.letters={letters} must be (shortest, longest)')
-    if not config.eval.allow_test:
-        for name in config.eval.sets:
-            if is_test(name):
-                raise ConfigError(f'config.eval.sets: {name!r} is a test set and may not choose checkpoints; '
-                                  'name a validation set, or set config.eval.allow_test=True (the results will say so)')
-
-
-# The sets of the literature whose name means the test part unless another split is named.
-BENCHMARKS = ('iiit5k', 'svt', 'ic03', 'ic13', 'ic15', 'svtp', 'cute80')
-
-
-def is_test(name: str) -> bool:
-    """Whether a set NAME[/CONFIG][:SPLIT] is a benchmark's test part."""
-    path, _, split = name.lower().partition(':')
-    if split:
-        return 'test' in split
-    words = path.replace('_', '/').split('/')
-    if {'train', 'training', 'validation'} & set(words):
-        return False
-    return any(word.startswith('test') or word == 'evaluation' or word in BENCHMARKS for word in words)
-
-
-def _length(length: str, field: str) -> tuple[float, str]:
+def parse_length(length: str, field: str) -> tuple[float, str]:
+    """Number and unit (epochs, steps, images or %) of a length."""
     words = length.split()
     with contextlib.suppress(ValueError):
         if len(words) == 2 and words[1] in ('epochs', 'steps', 'images', '%') and float(words[0]) >= 0:

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,9 +12,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, metrics, models, sharding
+from recog import data, metrics, models, sharding, sources
 from recog.config import ConfigError
 from recog.text import Vocab
+
+FEW = 10  # words from which on a result may be cause for concern
 
 
 class Reading(NamedTuple):
@@ -54,7 +57,7 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1) -> Callable:
     return jax.jit(decode, out_shardings=sharding.replicated(mesh))
 
 
-def read(decode: Callable, variables: models.Variables, source: data.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
+def read(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
          *, batch: int, limit: int = 0) -> Iterator[Reading]:
     """Every example of the source once, in its order; the code of evaluation and prediction alike."""
     if config.image.width_rule == 'widest' and jax.process_count() > 1:
@@ -73,7 +76,7 @@ def read(decode: Callable, variables: models.Variables, source: data.Source, voc
                        Reading(int(index), None, reason=reasons[int(index)]))
 
 
-def measure(decode: Callable, variables: models.Variables, source: data.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
+def measure(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
             limit: int = 0, progress: bool = False) -> Result:
     """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named."""
     from tqdm import tqdm
@@ -100,6 +103,20 @@ def line(result: Result) -> str:
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
     return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} words right '
             f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
+
+
+def concerns(result: Result) -> list[str]:
+    """What a person should know of a result, in words: nothing right, nothing read, or always the same."""
+    texts = Counter(prediction.text for prediction in result.predictions)
+    if len(result.predictions) < FEW:
+        return []
+    (text, times), found = texts.most_common(1)[0], []
+    if not result.figures['right']:
+        found.append(f'no word of {result.name} is right')
+    if times > 0.9 * len(result.predictions) and len({each.truth for each in result.predictions}) > 1:
+        found.append(f'{times / len(result.predictions):.0%} of the words of {result.name} are read as '
+                     + (repr(text) if text else 'nothing (a collapse to blanks)'))
+    return found
 
 
 def _interval(result: Result) -> tuple[float, float]:

@@ -1,4 +1,4 @@
-"""The only place that reads, augments, resizes, pads and normalises images.
+"""The only place that reads, resizes, pads and normalises images.
 
 The host's half (numpy, OpenCV) leaves uint8; `normalise` is the device's half, the only function here that needs jax.
 """
@@ -191,7 +191,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
 def fit(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
     """[H, W, 3], [H, W, 1] or [H, W] as uint8 [height, width, C] for `config.image`, and the size of what is image."""
     out = np.zeros((rule.height, rule.width, channels(rule)), np.uint8)
-    return out, _fit_into(image, rule, out)
+    return out, _fit_into(image, rule.fit, rule.channels, out)
 
 
 def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict,
@@ -199,9 +199,10 @@ def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict,
     """Images as uint8 [B, H, W, C], as wide as `width` or the rule, and sizes int32 [B, 2]; None leaves zeros."""
     out = np.zeros((len(images), rule.height, width or rule.width, channels(rule)), np.uint8)
     size = np.zeros((len(images), 2), np.int32)
+    form, order = rule.fit, rule.channels  # asking a ConfigDict is slow
     for row, image in enumerate(images):
         if image is not None:
-            size[row] = _fit_into(image, rule, out[row])
+            size[row] = _fit_into(image, form, order, out[row])
     return out, size
 
 
@@ -216,20 +217,24 @@ def channels(rule: ConfigDict) -> int:
     return 1 if rule.channels == 'grey' else 3
 
 
-def _fit_into(image: np.ndarray, rule: ConfigDict, out: np.ndarray) -> tuple[int, int]:
+def _fit_into(image: np.ndarray, form: str, order: str, out: np.ndarray) -> tuple[int, int]:
     import cv2
 
     height, width = out.shape[:2]
-    if rule.fit == 'pad':
+    if form == 'pad':
         width = min(width, math.ceil(height * (image.shape[1] / image.shape[0])))
+    place = out[:, :width]
+    if order == 'bgr' and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+        cv2.resize(image, (width, height), place, interpolation=cv2.INTER_LINEAR)
+        return height, width
     resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
     if resized.ndim == 2:
         resized = resized[:, :, None]
-    elif rule.channels == 'rgb':
+    elif order == 'rgb':
         resized = resized[:, :, ::-1]
-    elif rule.channels == 'grey':
+    elif order == 'grey':
         resized = cv2.cvtColor(resized, cv2.COLOR_BGR2GRAY)[:, :, None]
-    out[:, :width] = resized
+    place[...] = resized
     return height, width
 
 
@@ -249,58 +254,3 @@ def normalise(image: Any, size: Any, rule: ConfigDict) -> Any:
     rows = jnp.arange(image.shape[1])[:, None, None] < size[:, 0, None, None, None]
     columns = jnp.arange(image.shape[2])[:, None] < size[:, 1, None, None, None]
     return jnp.where(rows & columns, values, jnp.float32(rule.padding))
-
-
-def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one example in one epoch: the same whichever worker draws them, and after a resume."""
-    return np.random.Generator(np.random.Philox(key=(seed, epoch), counter=(0, 0, 0, index)))
-
-
-def augments(rule: ConfigDict) -> bool:
-    """Whether `config.image.augment` changes anything."""
-    strengths = (rule.rotation, rule.perspective, rule.blur, rule.noise, rule.brightness, rule.contrast)
-    return rule.probability > 0 and max(strengths) > 0
-
-
-def augment(image: np.ndarray, random: np.random.Generator, rule: ConfigDict) -> np.ndarray:
-    """The uint8 image changed at random within `config.image.augment`; itself, and nothing drawn, where all is off."""
-    if not augments(rule):
-        return image
-    import cv2
-
-    def draw(low: float, high: float) -> float:
-        return random.uniform(low, high) if high > 0 and random.random() < rule.probability else 0.0
-
-    angle, shift = draw(-rule.rotation, rule.rotation), draw(0, rule.perspective)
-    if angle or shift:
-        image = _warp(image, angle, shift * random.uniform(-1, 1, (4, 2)) if shift else np.zeros((4, 2)))
-    sigma = draw(0, rule.blur)
-    if sigma:
-        image = cv2.GaussianBlur(image, (0, 0), sigma, borderType=cv2.BORDER_REPLICATE)
-    brightness, contrast = draw(-rule.brightness, rule.brightness), draw(-rule.contrast, rule.contrast)
-    if brightness or contrast:
-        middle = image.mean()
-        table = (np.arange(256) - middle) * (1 + contrast) + middle + 255 * brightness
-        image = cv2.LUT(image, np.rint(table).clip(0, 255).astype(np.uint8))
-    deviation = draw(0, rule.noise)
-    if deviation:
-        noise = random.standard_normal(image.shape, np.float32) * np.float32(deviation)
-        image = np.rint(image + noise).clip(0, 255).astype(np.uint8)
-    return image
-
-
-def _warp(image: np.ndarray, angle: float, shifts: np.ndarray) -> np.ndarray:
-    """Turned by degrees and with moved corners [4, 2], in one resampling, on a canvas that holds all of it."""
-    import cv2
-
-    height, width = image.shape[:2]
-    # Outer edges of the outermost pixels, so that one pixel has corners too.
-    corners = np.array([(0, 0), (width, 0), (width, height), (0, height)]) - 0.5
-    cosine, sine = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-    # A share of the shorter side keeps the corners of a tall, narrow image in their order.
-    moved = corners @ np.array([(cosine, sine), (-sine, cosine)]) + shifts * min(height, width)
-    low = moved.min(0)
-    columns, rows = np.ceil(moved.max(0) - low - 1e-6).astype(int)
-    matrix = cv2.getPerspectiveTransform(corners.astype(np.float32), (moved - low - 0.5).astype(np.float32))
-    return cv2.warpPerspective(image, matrix, (int(columns), int(rows)), flags=cv2.INTER_LINEAR,
-                               borderMode=cv2.BORDER_REPLICATE)

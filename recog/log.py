@@ -117,6 +117,18 @@ class Rejections:
         return dict(total)
 
 
+def concerns(values: dict[str, float]) -> list[str]:
+    """What a person should know of a step's values, in words."""
+    found = []
+    if not values['rows']:
+        found.append('every label of the batch was dropped; rejected.tsv names them and the reasons')
+    elif not values['grad_norm']:
+        found.append('the gradient is 0: nothing is learnt')
+    if 'impossible' in values and values['impossible'] >= max(values['rows'], 1):
+        found.append('every label of the batch is longer than the model can write')
+    return found
+
+
 def kept(counts: dict[str, int]) -> str:
     """'read 640: kept 630, changed 3, dropped 10 (too long 10)'."""
     reasons: dict[str, Any] = {key: value for key, value in counts.items() if key not in ('read', 'changed')}

@@ -1,12 +1,17 @@
-"""Pictures of a run: its curves, and sample words with what was read."""
+"""Pictures: the curves of a run, sample words with what was read, and words as training changes them."""
 
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from ml_collections import ConfigDict
+
+from recog import augment, images
+from recog import config as configs
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
+MOST_ROWS = 100  # of the picture of augmentations
 
 
 def curves(workdir: Path) -> list[Path]:
@@ -35,21 +40,71 @@ def curves(workdir: Path) -> list[Path]:
     return _save(figure, workdir / 'loss', ('png', 'svg'))
 
 
-def sheet(images: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool], file: Path,
+def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool], file: Path,
           columns: int = 4) -> Path:
     """Words as pictures, each over what was read; what is wrong stands in red beside the truth."""
     from matplotlib.figure import Figure
 
-    rows = -(-len(images) // columns)
+    rows = -(-len(words) // columns)
     figure = Figure(figsize=(2.6 * columns, 0.95 * rows), layout='constrained')
     cells = np.atleast_1d(figure.subplots(rows, columns)).reshape(-1)
     for cell in cells:
         cell.set_axis_off()
-    for cell, image, truth, text, right in zip(cells, images, truths, texts, rights, strict=False):
+    for cell, image, truth, text, right in zip(cells, words, truths, texts, rights, strict=False):
         cell.imshow(image[:, :, ::-1] if image.ndim == 3 and image.shape[2] == 3 else image, cmap='gray', aspect='equal')
         said = text if right else f'{text or "(nothing)"}  [{truth}]'
         cell.set_title(said.replace('$', r'\$'), fontsize=9, color=RIGHT if right else WRONG, family='monospace')
     return _save(figure, file.with_suffix(''), ('png',))[0]
+
+
+def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, every: bool = False) -> Path:
+    """Draw image files as a recipe changes them in training, or (`every`) by each augmentation that there is."""
+    from recog import predict
+
+    rule = config.image
+    if every:
+        plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
+        rule = configs.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
+    elif not augment.augments(rule.augment):
+        raise configs.ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
+    files = predict.find(names)
+    if len(files) > MOST_ROWS:
+        raise configs.ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
+    try:
+        words = [images.read(each) for each in files]
+    except images.Unreadable as error:
+        raise configs.ConfigError(f'image {error}') from None
+    file.parent.mkdir(parents=True, exist_ok=True)
+    return augmentations(words, rule, configs.seed(config, 'augment'), file)
+
+
+def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file: Path, together: int = 4) -> Path:
+    """Words as fitted, by each augmentation of `config.image` alone at its full strength, and as training draws them."""
+    from PIL import Image, ImageDraw, ImageFont
+
+    strengths = augment.switched_on(rule.augment)
+    columns = ['original', *(f'{name} {strength:g}' for name, strength in strengths.items()), *['as in training'] * together]
+    zoom = max(1, round(160 / rule.width))
+    across, down, head, gap = zoom * rule.width, zoom * rule.height, 20, 6
+    page = Image.new('RGB', (gap + len(columns) * (across + gap), head + len(words) * (down + gap)), 'white')
+    pen, font = ImageDraw.Draw(page), ImageFont.load_default(13)
+    for column, name in enumerate(columns):
+        pen.text((gap + column * (across + gap), 2), name, 'black', font)
+    for row, word in enumerate(words):
+        changed = [word]
+        for name, strength in strengths.items():
+            side = -1 if row % 2 and name in augment.SIGNED else 1  # both sides are to be seen
+            changed.append(augment.change(word, augment.generator(seed, 0, row), {name: side * strength}))
+        for epoch in range(together):
+            changed.append(augment.augment(word, augment.generator(seed, epoch, row), rule.augment))
+        for column, picture in enumerate(changed):
+            pixels, (height, width) = images.fit(picture, rule)
+            pixels = pixels[:height, :width, ::-1 if rule.channels == 'bgr' else 1]
+            shown = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
+            place = gap + column * (across + gap), head + row * (down + gap)
+            page.paste(shown.resize((width * zoom, height * zoom), Image.Resampling.NEAREST), place)
+    page.save(file)
+    return file
 
 
 def _save(figure, stem: Path, formats: Sequence[str]) -> list[Path]:

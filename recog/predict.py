@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from jax.sharding import Mesh
 
-from recog import checkpoint, data, evaluate, images, sharding
+from recog import checkpoint, evaluate, images, sharding, sources
 from recog.config import ConfigError
 
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
@@ -28,9 +28,9 @@ class Arrays:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(str(i), '') for i in indices]
 
-    def rows(self, indices: Sequence[int]) -> list[data.Row]:
-        return [data.Row(str(i), '', self.given[i]) if isinstance(self.given[i], np.ndarray)
-                else data.read_row(str(i), '', self.given[i]) for i in indices]
+    def rows(self, indices: Sequence[int]) -> list[sources.Row]:
+        return [sources.Row(str(i), '', self.given[i]) if isinstance(self.given[i], np.ndarray)
+                else sources.read_row(str(i), '', self.given[i]) for i in indices]
 
 
 class Recognizer:
@@ -47,7 +47,7 @@ class Recognizer:
             raise ConfigError(f'--beam {beam}: {opened.config.model.name} has no beam search')
         self._decode = evaluate.decoder(opened.model, self.mesh, beam)
 
-    def read(self, source: data.Source) -> Iterator[evaluate.Reading]:
+    def read(self, source: sources.Source) -> Iterator[evaluate.Reading]:
         """What stands in each image of a source, in its order."""
         opened = self.opened
         return evaluate.read(self._decode, opened.variables, source, opened.vocab, self.config, self.mesh, batch=self.batch)

@@ -67,14 +67,11 @@ class Vocab:
         # As the reference, on the raw text: what is dropped counts. Lower-casing can lengthen (U+0130), so again below.
         if max_length is not None and len(self._pieces(text)) > max_length:
             raise Unencodable('too long', f'more than {max_length} tokens')
-        ids, dropped = [], []
-        for piece in self._pieces(text.lower() if self.case == 'lower' else text):
-            if piece in self._ids:
-                ids.append(self._ids[piece])
-            elif self.unknown == 'refuse':
-                raise Unencodable('unknown character', repr(piece))
-            else:
-                dropped.append(piece)
+        known, pieces = self._ids, self._pieces(text.lower() if self.case == 'lower' else text)
+        ids = [known[piece] for piece in pieces if piece in known]
+        dropped = [piece for piece in pieces if piece not in known] if len(ids) < len(pieces) else []
+        if dropped and self.unknown == 'refuse':
+            raise Unencodable('unknown character', repr(dropped[0]))
         if not ids:
             raise Unencodable('empty')
         if max_length is not None and len(ids) > max_length:

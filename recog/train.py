@@ -18,7 +18,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, data, evaluate, log, models, optimize, processes, sharding
+from recog import checkpoint, cost, data, evaluate, log, models, optimize, processes, sharding, sources
 from recog import config as configs
 from recog.text import Vocab
 
@@ -44,8 +44,8 @@ class Run(NamedTuple):
     vocab: Vocab
     model: models.Model
     mesh: Mesh
-    source: data.Joined
-    validation: list[data.Source]
+    source: sources.Joined
+    validation: list[sources.Source]
     plan: data.Plan
     total: int  # steps
 
@@ -70,14 +70,14 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
     mesh = sharding.make_mesh(config.mesh, devices)
     sharding.check_batch(mesh, config)
-    sources = [data.open_set(name, config, root) for name in config.data.train]
-    plan = data.Plan([len(source) for source in sources], config.data.weights, config.train.batch, config.data.order,
+    opened = [sources.open_set(name, config, root) for name in config.data.train]
+    plan = data.Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order,
                      configs.seed(config, 'data'))
     total = configs.steps(config.train.length, batch=config.train.batch, epoch=plan.epoch)
     if total < 1:
         raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
-    validation = [data.open_set(name, config, root) for name in config.eval.sets]
-    return Run(config, vocab, models.build(config, vocab), mesh, data.Joined(sources), validation, plan, total)
+    validation = [sources.open_set(name, config, root) for name in config.eval.sets]
+    return Run(config, vocab, models.build(config, vocab), mesh, sources.Joined(opened), validation, plan, total)
 
 
 def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array) -> State:
@@ -184,20 +184,18 @@ class Trainer:
     def fit(self) -> bool:
         """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""
         run, config = self.run, self.run.config
-        step = jax.jit(make_step(run.model, self.tx, self.rate, config, run.mesh), donate_argnums=0,
-                       in_shardings=(self.layout, sharding.batches(run.mesh)),
-                       out_shardings=(self.layout, sharding.replicated(run.mesh)))
         places = sharding.local_rows(run.mesh, config.train.batch)
         source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
         batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh), config.train.batch)
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
-        waiting = None
+        waiting = step = None
         for position in range(self.start + 1, run.total + 1):
             stopped = self.stop.poll(run.mesh)
             began = time.perf_counter()
             batch, notes = next(batches)
             self.clock.waited(time.perf_counter() - began)
             self.rejections.add(len(places), notes)
+            step = step or self._compile(batch)
             self.state, metrics = step(self.state, batch)
             due = {name for name, length in every.items() if position == run.total or length and position % length == 0}
             if waiting:
@@ -215,6 +213,15 @@ class Trainer:
                 return False
         return True
 
+    def _compile(self, batch: models.Batch) -> Callable:
+        """The compiled step, whose arithmetic is counted on the way."""
+        run = self.run
+        traced = jax.jit(make_step(run.model, self.tx, self.rate, run.config, run.mesh), donate_argnums=0,
+                         in_shardings=(self.layout, sharding.batches(run.mesh)),
+                         out_shardings=(self.layout, sharding.replicated(run.mesh))).trace(self.state, batch)
+        self.flops = cost.count(traced.jaxpr)
+        return traced.lower().compile()
+
     def _read(self, position: int, metrics: dict[str, jax.Array]) -> None:
         """Wait for a step's metrics; stop where they are no numbers, log where a line is due."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
@@ -225,13 +232,19 @@ class Trainer:
         if position % self.run.config.log.every and position not in (1, self.run.total):
             return
         values |= self.clock.read()
+        values['flops_per_second'] = values['images_per_second'] / self.run.config.train.batch * self.flops
         counts = self.rejections.total()
-        self.log.write(position, values, (
-            f'step {position}/{self.run.total}  epoch {position / self.run.plan.epoch:.2f}  loss {values["loss"]:.4f}  '
-            f'rate {values["rate"]:.2e}  gradient {values["grad_norm"]:.2f}  {values["images_per_second"]:.0f} images/s  '
-            f'data wait {values["data_wait"]:.0%}' + ''.join(f'  {name} {values[name]:.0f}' for name in values
-                                                            if name not in KNOWN and values[name])
-            + (f'  {log.kept(counts)}' if set(counts) - {'read'} else '')))
+        self.log.write(position, values, self._line(position, values, counts))
+        for concern in log.concerns(values):
+            self.log.say(f'step {position}: warning: {concern}')
+
+    def _line(self, position: int, values: dict[str, float], counts: dict[str, int]) -> str:
+        words = [f'step {position}/{self.run.total}', f'epoch {position / self.run.plan.epoch:.2f}', f'loss {values["loss"]:.4f}',
+                 f'rate {values["rate"]:.2e}', f'gradient {values["grad_norm"]:.2f}',
+                 f'{values["images_per_second"]:.0f} images/s', f'data wait {values["data_wait"]:.0%}',
+                 cost.share_of_peak(values['flops_per_second'], self.run.mesh)]
+        words += [f'{name} {value:.0f}' for name, value in values.items() if name not in KNOWN and value]
+        return '  '.join(words + ([log.kept(counts)] if set(counts) - {'read'} else []))
 
     def _stop(self, position: int, values: dict[str, float]) -> None:
         rows, _ = self.run.plan.rows(position - 1)
@@ -250,6 +263,8 @@ class Trainer:
             result = evaluate.measure(self.decode, variables, source, run.vocab, config, run.mesh, config.eval.limit)
             self.log.write(position, {f'{source.name}/{name}': value for name, value in result.figures.items()},
                            f'step {position}  {evaluate.line(result)}')
+            for concern in evaluate.concerns(result):
+                self.log.say(f'step {position}: warning: {concern}')
             metrics = metrics or {name: float(value) for name, value in result.figures.items()}
         return metrics
 
@@ -266,7 +281,7 @@ class Trainer:
         self.log.close()
 
 
-KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait')
+KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second')
 SHOWN = 8  # rows named where a step went wrong
 
 

@@ -30,7 +30,7 @@ def leaves(workdir, step):
 
 
 def lines(workdir):
-    timing = ('images_per_second', 'data_wait')
+    timing = ('images_per_second', 'data_wait', 'flops_per_second')
     return [{name: value for name, value in json.loads(line).items() if name not in timing}
             for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 

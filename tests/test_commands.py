@@ -111,6 +111,23 @@ def test_a_broken_image_is_named_and_the_rest_is_read(workdir, capsys, tmp_path)
     assert status == 1 and out == '' and err == f'recog predict: {tmp_path / "broken.png"}: is not an image\n'
 
 
+def test_a_folder_of_good_and_bad_files_is_read_to_its_end(workdir, capsys, tmp_path):
+    deep, whole = np.full((20, 50), 40_000, np.uint16), cv2.imencode('.png', np.full((40, 90, 3), 99, np.uint8))[1].tobytes()
+    good = {'deep.png': cv2.imencode('.png', deep)[1].tobytes(), 'e.jpg': whole,
+            'thin.png': cv2.imencode('.png', deep[:, :1])[1].tobytes()}
+    bad = {'bomb.png': (whole[:16] + (100_000).to_bytes(4) * 2 + whole[24:],
+                        'has too many pixels (100000 x 100000, at most 64,000,000)'),
+           'empty.png': (b'', 'is empty'), 'half.png': (whole[:-20], 'is truncated'), 'text.png': (b'words', 'is not an image')}
+    for name, content in [*good.items(), *((name, content) for name, (content, _) in bad.items()), ('notes.txt', b'nothing')]:
+        (tmp_path / name).write_bytes(content)
+    (tmp_path / 'x.png').mkdir()
+    reasons = {**{name: reason for name, (_, reason) in bad.items()}, 'x.png': 'cannot be read (Is a directory)'}
+    status, out, err = run(capsys, 'predict', workdir, tmp_path, *ONE)
+    assert status == 1 and [line.split('\t')[0] for line in out.splitlines()] == [str(tmp_path / name) for name in good]
+    assert err.splitlines() == [*(f'recog predict: {tmp_path / name}: {reason}' for name, reason in reasons.items()),
+                                'recog predict: 5 of 8 images could not be read']
+
+
 @pytest.mark.parametrize('option', [('--beam', '4'), ('--width-rule', 'widest')])
 def test_prediction_takes_a_beam_and_the_references_width_rule(workdir, capsys, option):
     status, out, _ = run(capsys, 'predict', workdir, workdir / 'samples', *option, *ONE)
@@ -175,7 +192,7 @@ def test_help_and_config_errors_come_without_jax():
         assert done.stdout.splitlines()[-1] == '[]'
 
 
-@pytest.mark.parametrize('name', ['train', 'evaluate', 'predict', 'bench', 'config'])
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'predict', 'bench', 'augment', 'config'])
 def test_every_command_explains_itself(capsys, name):
     with pytest.raises(SystemExit) as leaving:
         command.main([name, '--help'])

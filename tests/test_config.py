@@ -52,7 +52,8 @@ def test_a_value_of_the_wrong_type_is_refused_with_field_value_and_type(override
     ('text.case=upper', "'lower', 'keep'"), ('schedule.name=cosin', "did you mean 'cosine'"), ('train.ema=1.0', 'below 1'),
     ('image.augment.probability=2.0', 'between 0 and 1'), ('train.length=5', '72 epochs'), ('train.length=5 %', 'epochs, steps'),
     ('train.batch=0', 'at least 1'),
-    ('image.augment.perspective=0.6', 'at most 0.4'),
+    ('image.augment.perspective=0.3', 'at most 0.25'), ('image.augment.downscale=1.0', 'below 1'),
+    ('image.augment.jpeg=96.0', 'at most 95'),
     ('model.backbone=resnet', 'resnet34_vd'), ('data.weights=0.5,0.5', 'one number above 0'),
     ('render.letters=5,3', 'shortest, longest'), ('data.train=', 'at least one set'), ('render.letters=a,b', 'type int'),
 ])

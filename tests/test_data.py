@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from recog import config as configs
-from recog import data, text
+from recog import data, sources, text
 
 LABELS = [('a.png', 'Hello'), ('b.png', "don't"), ('c.png', '???'), ('d.png', 'w' * 26), ('e.png', 'world')]
 
@@ -54,7 +54,7 @@ def test_a_batch_larger_than_the_data_repeats_it():
 def batches(narrow, folder, *overrides, labels=LABELS, broken=(), places=None):
     config = narrow('train.batch=8', *overrides)
     root = folder('words/train', labels, broken)
-    source = data.open_set('words:train', config, root)
+    source = sources.open_set('words:train', config, root)
     plan = data.Plan([len(source)], (), 8, config.data.order, 0)
     where = np.arange(8) if places is None else places
     return data.Batches(source, plan, where, text.from_config(config.text), config, 100), config
@@ -105,7 +105,7 @@ def test_worker_processes_give_the_same_batches_as_threads(narrow, folder):
 def test_evaluation_visits_every_example_once_on_any_number_of_processes(narrow, folder, processes):
     root = folder('words', [(f'{number}.png', 'word') for number in range(11)], ('3.png',))
     config = narrow()
-    source = data.open_set('words', config, root)
+    source = sources.open_set('words', config, root)
     seen = collections.Counter()
     for process in range(processes):
         places = np.array_split(np.arange(4), processes)[process]
@@ -121,7 +121,7 @@ def test_evaluation_visits_every_example_once_on_any_number_of_processes(narrow,
 def test_a_limit_shortens_an_evaluation(narrow, folder):
     root = folder('words', [(f'{number}.png', 'word') for number in range(9)])
     config = narrow()
-    steps = data.Steps(data.open_set('words', config, root), np.arange(4), 4, config.image, 5)
+    steps = data.Steps(sources.open_set('words', config, root), np.arange(4), 4, config.image, 5)
     assert [index for step in range(len(steps)) for index in steps[step]['index']] == [0, 1, 2, 3, 4, -1, -1, -1]
 
 
@@ -129,7 +129,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
     config = narrow()
     root = folder('one', [('a.png', 'a'), ('b.png', 'b')])
     folder('two', [('c.png', 'c'), ('d.png', 'd'), ('e.png', 'e')])
-    joined = data.Joined([data.open_set(name, config, root) for name in ('one', 'two')])
+    joined = sources.Joined([sources.open_set(name, config, root) for name in ('one', 'two')])
     assert len(joined) == 5
     assert [word for _, word in joined.labels([4, 0, 2, 0])] == ['e', 'a', 'c', 'a']
     assert [row.text for row in joined.rows([1, 3])] == ['b', 'd']
@@ -138,7 +138,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
 def test_a_missing_set_is_refused_with_the_nearest_and_what_is_there(narrow, folder):
     root = folder('words/test', LABELS)
     with pytest.raises(configs.ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
-        data.open_set('word/test', narrow(), root)
+        sources.open_set('word/test', narrow(), root)
 
 
 def test_a_broken_line_of_labels_is_refused_with_its_number(narrow, folder):
@@ -146,7 +146,18 @@ def test_a_broken_line_of_labels_is_refused_with_its_number(narrow, folder):
     with (root / 'words' / 'labels.tsv').open('a') as file:
         file.write('only-a-file.png\n')
     with pytest.raises(configs.ConfigError, match='labels.tsv, line 6'):
-        data.open_set('words', narrow(), root)
+        sources.open_set('words', narrow(), root)
+
+
+def test_labels_may_hold_unusual_line_ends_and_must_be_utf8(narrow, folder):
+    root = folder('words', [('a.png', 'one\u2028two'), ('b.png', 'three')])
+    assert sources.open_set('words', narrow(), root).labels([0, 1]) == [('a.png', 'one\u2028two'), ('b.png', 'three')]
+    file = root / 'words' / 'labels.tsv'
+    file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
+    assert sources.open_set('words', narrow(), root).labels([0])[0][0] == 'a.png'
+    file.write_bytes(b'a.png\tcaf\xe9\n')
+    with pytest.raises(configs.ConfigError, match='labels.tsv must be UTF-8; byte 9 is not'):
+        sources.open_set('words', narrow(), root)
 
 
 PREPARE = '''
@@ -172,7 +183,7 @@ assert 'tensorflow' not in sys.modules
 def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
     subprocess.run([sys.executable, '-c', PREPARE, str(tmp_path)], check=True, capture_output=True)
     config = narrow()
-    train, test, both = (data.open_set(name, config, tmp_path) for name in ('words:train', 'words:test', 'words:train+test'))
+    train, test, both = (sources.open_set(name, config, tmp_path) for name in ('words:train', 'words:test', 'words:train+test'))
     assert (len(train), len(test), len(both)) == (12, 5, 17)
     assert {label for _, label in train.labels(range(12))} == {f'word{i}' for i in range(12)}
     for row in train.rows([3, 1]):
@@ -180,5 +191,5 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
         assert row.id == f'source/{number}' and row.image.shape == (8, 20, 3) and (row.image == number).all()
     assert [row.text for row in train.rows([3, 1])] == [label for _, label in train.labels([3, 1])]
     with pytest.raises(configs.ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
-        data.open_set('words:tset', config, tmp_path)
+        sources.open_set('words:tset', config, tmp_path)
     assert 'tensorflow' not in sys.modules

@@ -1,4 +1,5 @@
-"""Every experiment times every variant: it loads, builds, and its training step traces at full size."""
+"""Every experiment times every variant: it loads, builds, and its training step is lowered at full size, also for devices
+that are not here."""
 
 import importlib.util
 
@@ -21,7 +22,7 @@ def recipes():
 
 
 @pytest.mark.parametrize('recipe', recipes())
-def test_a_recipe_builds_and_its_training_step_traces_at_full_size(recipe):
+def test_a_recipe_builds_and_its_training_step_is_lowered_for_gpus_and_tpus_at_full_size(recipe):
     config = configs.load(str(ROOT / 'experiments' / recipe))
     model = models.build(config, text.from_config(config.text))
     epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
@@ -36,7 +37,10 @@ def test_a_recipe_builds_and_its_training_step_traces_at_full_size(recipe):
         'length': jax.ShapeDtypeStruct((rows,), jnp.int32), 'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
         'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
     }
-    after, metrics = jax.eval_shape(training.make_step(model, tx, rate, config), state, batch)
+    traced = jax.jit(training.make_step(model, tx, rate, config)).trace(state, batch)
+    after, metrics = traced.out_info
+    for platform in ('cuda', 'tpu'):
+        assert traced.lower(lowering_platforms=(platform,)).compiler_ir('stablehlo') is not None
     kinds = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, after)]
     assert kinds[0] == kinds[1]
     assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype('float32')}

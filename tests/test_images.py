@@ -16,7 +16,6 @@ from recog.images import Unreadable
 
 GOLDENS = np.load(Path(__file__).parent / 'goldens' / 'data.npz')
 PICTURES = [GOLDENS[f'picture{index}'] for index in range(5)]
-STRENGTHS = {'rotation': 10.0, 'perspective': 0.2, 'blur': 1.5, 'noise': 12.0, 'brightness': 0.3, 'contrast': 0.4}
 ORIENTATION = 0x0112
 
 
@@ -24,10 +23,6 @@ def rule(**fields):
     image = config.base(name='crnn').image
     image.update(fields)
     return image
-
-
-def augmentation(**fields):
-    return rule(augment={'probability': 1.0, **fields}).augment
 
 
 def smooth(height: int = 24, width: int = 40) -> np.ndarray:
@@ -287,64 +282,10 @@ def test_damage_anywhere_gives_an_image_or_a_refusal_and_nothing_else(monkeypatc
                 assert read.dtype == np.uint8 and read.ndim == 3 and read.shape[2] == 3 and read.size
 
 
-def test_no_augmentation_returns_the_image_itself_and_draws_nothing():
-    image, random = smooth(), images.generator(0, 0, 0)
-    for off in (rule().augment, augmentation(probability=0.0, **STRENGTHS)):
-        assert images.augment(image, random, off) is image and not images.augments(off)
-    assert random.random() == images.generator(0, 0, 0).random()
-
-
-@pytest.mark.parametrize('name', STRENGTHS)
-def test_each_augmentation_changes_the_image_by_itself_and_not_the_original(name):
-    allowed, image = augmentation(**{name: STRENGTHS[name]}), PICTURES[0].copy()
-    changed = images.augment(image, images.generator(0, 0, 0), allowed)
-    assert images.augments(allowed) and changed.dtype == np.uint8 and changed.shape[2] == 3
-    assert not np.array_equal(changed, image)
-    np.testing.assert_array_equal(image, PICTURES[0])
-
-
-def test_the_same_example_of_the_same_epoch_is_changed_alike():
-    allowed, image = augmentation(**STRENGTHS), smooth()
-    once = images.augment(image, images.generator(5, 2, 7), allowed)
-    np.testing.assert_array_equal(once, images.augment(image, images.generator(5, 2, 7), allowed))
-    for other in ((6, 2, 7), (5, 3, 7), (5, 2, 8), (2, 5, 7)):
-        assert not np.array_equal(images.augment(image, images.generator(*other), allowed), once)
-
-
-def test_augmentation_happens_with_its_probability():
-    allowed, image = augmentation(probability=0.25, blur=2.0), smooth()
-    changed = sum(images.augment(image, images.generator(0, 0, index), allowed) is not image for index in range(800))
-    assert 160 < changed < 240
-
-
-@pytest.mark.parametrize('shape', [(32, 120), (60, 9), (1, 1)])
-def test_turning_and_skewing_cut_nothing_off(shape):
-    height, width = shape
-    image, side = np.full((*shape, 3), 128, np.uint8), max(1, min(height, width) // 3)
-    corners = {(0, 0): (255, 0, 0), (0, 1): (0, 255, 0), (1, 0): (0, 0, 255), (1, 1): (255, 255, 0)}
-    for (bottom, right), colour in corners.items():
-        image[bottom * (height - side):, right * (width - side):][:side, :side] = colour
-    present = [colour for colour in corners.values() if (image == colour).all(2).any()]
-    for index in range(30):
-        turned = images.augment(image, images.generator(0, 0, index), augmentation(rotation=20.0, perspective=0.2))
-        for colour in present:
-            assert (np.abs(turned.astype(int) - colour).max(2) < 60).any()
-
-
-def test_brightness_and_contrast_stay_within_their_share():
-    image = np.full((8, 8, 3), 120, np.uint8)
-    image[:, 4:] = 140
-    for index in range(50):
-        random = images.generator(0, 0, index)
-        brighter = images.augment(image, random, augmentation(brightness=0.1)).astype(int)
-        assert np.abs(brighter - image).max() <= 26 and (brighter[0, 7] - brighter[0, 0] == 20).all()
-        contrast = images.augment(image, random, augmentation(contrast=0.5)).astype(int)
-        assert contrast.mean() == pytest.approx(130, abs=1) and 10 <= contrast[0, 7, 0] - contrast[0, 0, 0] <= 30
-
-
 def test_the_hosts_half_imports_neither_jax_nor_grain():
-    code = ('import sys, cv2, numpy as np; from recog import config, images, metrics, text; '
+    code = ('import sys, cv2, numpy as np; from recog import augment, config, images, metrics, text; '
             'c = config.base(name="crnn"); text.from_config(c.text).encode("a"); metrics.summary(["a"], ["a"], "36"); '
             'png = cv2.imencode(".png", np.zeros((9, 9, 4), np.uint8))[1].tobytes(); '
-            'images.fit_batch([images.read(png)], c.image); print({"jax", "flax", "grain"} & set(sys.modules))')
+            'image = augment.change(images.read(png), augment.generator(0, 0, 0), augment.PLAIN); '
+            'images.fit_batch([image], c.image); print({"jax", "flax", "grain"} & set(sys.modules))')
     assert subprocess.check_output([sys.executable, '-c', code], text=True).strip() == 'set()'

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from runs import leaves, lines, restored
 
-from recog import checkpoint, data, evaluate, optimize, sharding, text
+from recog import checkpoint, data, evaluate, optimize, sharding, sources, text
 from recog import config as configs
 from recog import train as training
 
@@ -76,12 +76,12 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
 def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     words = ['cat', 'dog', 'bird', 'fish', 'horse', 'mouse', 'sheep', 'goat']
     root = folder('words/train', [(f'{word}.png', word) for word in words])
-    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8', 'train.length=150 steps',
-                    'eval.every=0 steps', 'checkpoint.every=0 steps', 'optimizer.rate=0.01', 'model.lstm_hidden=32',
-                    'log.every=150', 'optimizer.decay=0.0')
+    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8', 'train.length=300 steps',
+                    'eval.every=0 steps', 'checkpoint.every=0 steps', 'optimizer.rate=0.005', 'model.lstm_hidden=32',
+                    'log.every=300', 'optimizer.decay=0.0')
     workdir = trained(config, tmp_path / 'run', root=root)
     opened = checkpoint.open(workdir)
-    source = data.open_set('words:train', config, root)
+    source = sources.open_set('words:train', config, root)
     mesh = sharding.one_device()
     result = evaluate.measure(evaluate.decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
     assert [prediction.text for prediction in result.predictions] == words

@@ -1,0 +1,96 @@
+"""`recog train --overfit N`: whether a recipe can learn at all, shown on a handful of its own examples."""
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import numpy as np
+
+from recog import config as configs
+from recog import data, evaluate, optimize, sharding, sources
+from recog import train as training
+from recog.text import Unencodable
+
+SECONDS = 50.0  # of training, besides compiling
+LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the first loss that is left
+
+
+def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: Callable = print) -> bool:
+    """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
+    config = configs.changed(config.copy_and_resolve_references(), {
+        'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0, 'train.length': '1000000 steps',
+        'image.augment.probability': 0.0, 'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
+    })
+    whole = open_run(config)
+    source = Few(whole, count)
+    few = whole._replace(source=sources.Joined([source]), plan=data.Plan([count], (), count, 'file', 0), total=1_000_000)
+    rate = optimize.schedule(config, few.total, few.plan.epoch)
+    tx = optimize.optimizer(config, rate)
+    state = jax.jit(lambda key: training.make_state(few.model, tx, 0.0, key),
+                    out_shardings=sharding.replicated(few.mesh))(jax.random.key(configs.seed(config, 'init')))
+    batch = data.Batches(few.source, few.plan, np.arange(count), few.vocab, config, 1)[0]
+    batch.pop('notes')
+    batch = jax.device_put(batch, sharding.batches(few.mesh))
+    step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
+    decode = evaluate.decoder(few.model, few.mesh)
+    losses, right = [], 0.0
+    state, metrics = step(state, batch)  # compiles
+    first, begun, number = float(metrics['loss']), time.monotonic(), 1
+    while right < LEARNT and time.monotonic() - begun < SECONDS:
+        state, metrics = step(state, batch)
+        number += 1
+        losses.append(float(metrics['loss']))
+        if not np.isfinite(losses[-1]):
+            break
+        if number % 20 == 0 or time.monotonic() - begun > SECONDS:
+            variables = {'params': state.params, 'stats': state.stats}
+            result = evaluate.measure(decode, variables, source, few.vocab, config, few.mesh)
+            right = result.figures['accuracy']
+    return verdict(right, first, losses[-1], number, count, say)
+
+
+def verdict(right: float, first: float, last: float, steps: int, count: int, say: Callable[[str], None]) -> bool:
+    """Say in words whether the recipe learns."""
+    learns = right >= LEARNT or last <= FALLEN * first
+    figures = (f'after {steps} steps {right:.0%} of the {count} examples are read rightly, '
+               f'the loss went from {first:.4g} to {last:.4g}')
+    if learns:
+        say(f'this recipe can learn: {figures}')
+    else:
+        say(f'this recipe does not learn: {figures}; look at config.optimizer.rate, the labels, and config.image')
+    return learns
+
+
+class Few:
+    """The first examples of a run that it can use."""
+
+    def __init__(self, run: training.Run, count: int):
+        self.name, self._source, self._rows = f'{count} of {run.source.name}', run.source, []
+        for start in range(0, len(run.source), count):
+            block = list(range(start, min(start + count, len(run.source))))
+            self._rows += [index for index, row in zip(block, run.source.rows(block), strict=True)
+                           if row.image is not None and usable(run, row.text)]
+            if len(self._rows) >= count:
+                break
+        if len(self._rows) < count:
+            raise configs.ConfigError(f'--overfit {count}: the training sets hold {len(self._rows)} usable examples')
+        self._rows = self._rows[:count]
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def rows(self, indices: Any) -> list[sources.Row]:
+        return self._source.rows([self._rows[index] for index in indices])
+
+    def labels(self, indices: Any) -> list[tuple[str, str]]:
+        return self._source.labels([self._rows[index] for index in indices])
+
+
+def usable(run: training.Run, text: str) -> bool:
+    """Whether a label can be coded."""
+    try:
+        run.vocab.encode(text, max_length=run.config.text.max_length)
+    except Unencodable:
+        return False
+    return True

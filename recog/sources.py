@@ -1,0 +1,175 @@
+"""Where examples come from: rendered words, sets that TFDS prepared, folders with labels, given files. All are random access."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple, Protocol
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import images
+
+
+class Row(NamedTuple):
+    """One example as read; without an image, `reason` says why."""
+
+    id: str
+    text: str
+    image: np.ndarray | None
+    reason: str = ''
+
+
+class Source(Protocol):
+    """Random access to examples: rendered, prepared by TFDS, a folder, or given files."""
+
+    name: str
+
+    def __len__(self) -> int: ...
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        """The examples at these places, decoded."""
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        """Id and text of the examples at these places, without their pixels."""
+
+
+class Files:
+    """Image files, with or without texts, as a source."""
+
+    def __init__(self, name: str, paths: Sequence[str], texts: Sequence[str] = (), ids: Sequence[str] = ()):
+        self.name, self.paths = name, paths
+        self.texts, self.ids = texts or [''] * len(paths), ids or paths
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return [(self.ids[i], self.texts[i]) for i in indices]
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        return [read_row(self.ids[i], self.texts[i], self.paths[i]) for i in indices]
+
+
+class Prepared:
+    """A data set that TFDS prepared as ArrayRecord, with features `image` (encoded), `text` and, optionally, `id`."""
+
+    def __init__(self, name: str, folder: Path, split: str):
+        import tensorflow_datasets as tfds
+
+        builder = tfds.builder_from_directory(str(folder))
+        features = builder.info.features
+        if 'image' not in features or 'text' not in features:
+            raise configs.ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
+        parts = split.split('+') if split else list(builder.info.splits)
+        for part in parts:
+            if part.partition('[')[0] not in builder.info.splits:
+                raise configs.ConfigError(f'{folder}: split {part!r} does not exist'
+                                          f'{configs.nearest(part, builder.info.splits)}; there are: '
+                                          f'{", ".join(builder.info.splits)}')
+        self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
+        self._records = builder.as_data_source(self._split, decoders={'image': tfds.decode.SkipDecoding()})
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, bytes | None]]:
+        records = self._records.__getitems__([int(i) for i in indices])
+        return [(_text(record['id']) if self._has_id else f'{self._split}/{i}', _text(record['text']), record['image'])
+                for i, record in zip(indices, records, strict=True)]
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return [(name, text) for name, text, _ in self._read(indices)]
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        return [read_row(*record) for record in self._read(indices)]
+
+
+class Joined:
+    """Several sources one behind the other."""
+
+    def __init__(self, sources: Sequence[Source]):
+        self.sources, self.name = sources, '+'.join(source.name for source in sources)
+        self._starts = np.cumsum([0, *(len(source) for source in sources)])
+
+    def __len__(self) -> int:
+        return int(self._starts[-1])
+
+    def _each(self, method: str, indices: Sequence[int]) -> list:
+        """The sources' answers, each asked once, in the order of `indices`."""
+        wanted = np.asarray(indices)
+        owners = np.searchsorted(self._starts, wanted, side='right') - 1
+        answers: list = [None] * len(wanted)
+        for owner in np.unique(owners).tolist():
+            places = np.flatnonzero(owners == owner)
+            rows = getattr(self.sources[owner], method)((wanted[places] - self._starts[owner]).tolist())
+            for place, row in zip(places, rows, strict=True):
+                answers[place] = row
+        return answers
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        return self._each('rows', indices)
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return self._each('labels', indices)
+
+
+def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
+    """The source called NAME[/CONFIG][:SPLIT]: rendered words, or what is prepared below the root."""
+    path, _, split = name.partition(':')
+    if path == 'rendered':
+        from recog.render import Words
+
+        # Held-out words are the same for every seed, so that runs can be compared.
+        seed = configs.seed(config, 'data') if split == 'train' else 0
+        return Words(config.render, split or 'train', seed=seed)
+    folder = Path(root) / path
+    if (folder / split / 'labels.tsv').is_file():
+        return labelled_folder(name, folder / split)
+    versions = sorted(folder.glob('*/dataset_info.json')) or sorted(folder.glob('dataset_info.json'))
+    if versions:
+        return Prepared(name, versions[-1].parent, split)
+    raise configs.ConfigError(_missing(name, path, Path(root)))
+
+
+def labelled_folder(name: str, folder: Path) -> Files:
+    """A folder of images with labels.tsv: file, tab, text (further columns are left alone)."""
+    paths, texts, ids = [], [], []
+    file = folder / 'labels.tsv'
+    try:
+        text = file.read_bytes().decode('utf-8-sig')
+    except UnicodeDecodeError as error:
+        raise configs.ConfigError(f'{file} must be UTF-8; byte {error.start} is not') from None
+    # Not splitlines: U+2028 and its like may stand in a text.
+    for number, line in enumerate(text.replace('\r\n', '\n').removesuffix('\n').split('\n'), 1):
+        columns = line.split('\t')
+        if len(columns) < 2 or not columns[0]:
+            raise configs.ConfigError(f'{file}, line {number}: {line[:60]!r} must be file, tab, text')
+        paths.append(str(folder / columns[0]))
+        texts.append(columns[1])
+        ids.append(columns[0])
+    if not paths:
+        raise configs.ConfigError(f'{file} holds no example')
+    return Files(name, paths, texts, ids)
+
+
+def read_row(name: str, text: str, encoded: Any) -> Row:
+    """The example with its image decoded, or the reason why not."""
+    try:
+        return Row(name, text, images.read(encoded))
+    except images.Unreadable as error:
+        return Row(name, text, None, error.reason)
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _missing(name: str, path: str, root: Path) -> str:
+    marks = {'*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
+    found = sorted({str(file.parents[up].relative_to(root)) for mark, up in marks.items() for file in root.glob(mark)})
+    builder = Path('datasets') / f'{path.partition("/")[0]}.py'
+    how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \
+        f'it must be a folder {root / path} with labels.tsv, or one prepared by TFDS (VERSION/dataset_info.json)'
+    return (f'set {name!r} is not there below --data {root}{configs.nearest(path, [*found, "rendered"])}; {how}; '
+            f'there are: {", ".join(["rendered", *found])}')
