@@ -109,6 +109,11 @@ def _parser() -> argparse.ArgumentParser:
     augment.add_argument('--out', required=True, metavar='FILE.png', help='the picture')
     augment.add_argument('--all', action='store_true', help='every augmentation at a plain strength, whatever the recipe says')
 
+    check = command('check', _check, 'Check prepared sets, every byte, against the sizes and hashes recorded of their files.')
+    check.add_argument('data', nargs='?', default=os.environ.get('RECOG_DATA', './data'),
+                       help='a set or the root of several (default: $RECOG_DATA, else ./data)')
+    check.add_argument('--seal', action='store_true', help='record sizes and hashes of sets that have none yet')
+
     config = command('config', _config, 'Print the resolved recipe, its parameters, and what it costs.', recipe=True,
                      overridable=True)
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
@@ -210,6 +215,23 @@ def _augment(arguments: argparse.Namespace) -> int:
 
     print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
     return 0
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from recog import prepare
+
+    folders = prepare.found(Path(arguments.data))
+    if not folders:
+        raise configs.ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
+    bad = 0
+    for folder in folders:
+        if not (folder / prepare.SEAL).is_file():
+            print(f'{folder}: {f"recorded {prepare.seal(folder)} files" if arguments.seal else "not recorded; see --seal"}')
+            continue
+        problems = prepare.check_hashes(folder)
+        bad += bool(problems)
+        print('\n'.join(f'{folder}: {problem}' for problem in problems) or f'{folder}: sound')
+    return 1 if bad else 0
 
 
 def _config(arguments: argparse.Namespace) -> int:

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import images
+from recog import images, prepare
 
 
 class Row(NamedTuple):
@@ -57,6 +57,7 @@ class Prepared:
     def __init__(self, name: str, folder: Path, split: str):
         import tensorflow_datasets as tfds
 
+        prepare.check_sizes(folder)
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         if 'image' not in features or 'text' not in features:
@@ -67,6 +68,9 @@ class Prepared:
                 raise configs.ConfigError(f'{folder}: split {part!r} does not exist'
                                           f'{configs.nearest(part, builder.info.splits)}; there are: '
                                           f'{", ".join(builder.info.splits)}')
+            for file in builder.info.splits[part.partition('[')[0]].filepaths:
+                if not Path(file).is_file() or not Path(file).stat().st_size:
+                    raise configs.ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
         self._records = builder.as_data_source(self._split, decoders={'image': tfds.decode.SkipDecoding()})
 
@@ -134,6 +138,7 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
 def labelled_folder(name: str, folder: Path) -> Files:
     """A folder of images with labels.tsv: file, tab, text (further columns are left alone)."""
+    prepare.check_sizes(folder)
     paths, texts, ids = [], [], []
     file = folder / 'labels.tsv'
     try:

@@ -192,4 +192,8 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
     assert [row.text for row in train.rows([3, 1])] == [label for _, label in train.labels([3, 1])]
     with pytest.raises(configs.ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
         sources.open_set('words:tset', config, tmp_path)
+    shard = next((tmp_path / 'words' / '1.0.0').glob('*-test.array_record*'))
+    shard.write_bytes(b'')
+    with pytest.raises(configs.ConfigError, match='shard words-test.array_record.* is missing or empty'):
+        sources.open_set('words:test', config, tmp_path)
     assert 'tensorflow' not in sys.modules

@@ -1,0 +1,65 @@
+"""What prepared sets have in common: the size and SHA-256 of every file, recorded once, sizes checked at each open.
+
+A shard that is cut at a block's boundary would otherwise read as empty records, without an error.
+"""
+
+import hashlib
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from recog.config import ConfigError
+
+SEAL = 'files.json'
+
+
+def seal(folder: Path) -> int:
+    """Record every file of a prepared set; returns how many."""
+    files = {str(file.relative_to(folder)): {'size': file.stat().st_size, 'sha256': _hash(file)} for file in _files(folder)}
+    part = folder / f'{SEAL}.new'
+    part.write_text(json.dumps(files, indent=1) + '\n', encoding='utf-8')
+    part.replace(folder / SEAL)
+    return len(files)
+
+
+def check_sizes(folder: Path) -> None:
+    """Refuse a set whose files are missing or have other sizes than recorded; a set without a record passes."""
+    problem = next(_problems(folder, hashes=False), None) if (folder / SEAL).is_file() else None
+    if problem:
+        raise ConfigError(f'{folder}: {problem}; prepare the set again')
+
+
+def check_hashes(folder: Path) -> list[str]:
+    """What differs from the record, a line each, every byte being read."""
+    return list(_problems(folder, hashes=True))
+
+
+def found(root: Path) -> list[Path]:
+    """The folders of prepared sets at and below the root."""
+    marks = [*root.rglob('dataset_info.json'), *root.rglob('labels.tsv')]
+    return sorted({file.parent for file in marks})
+
+
+def _problems(folder: Path, hashes: bool) -> Iterator[str]:
+    try:
+        recorded = json.loads((folder / SEAL).read_text(encoding='utf-8'))
+    except ValueError:
+        yield f'{SEAL} is damaged'
+        return
+    for name, want in recorded.items():
+        file = folder / name
+        if not file.is_file():
+            yield f'file {name} is missing'
+        elif file.stat().st_size != want['size']:
+            yield f'file {name} has {file.stat().st_size:,} bytes instead of {want["size"]:,}'
+        elif hashes and _hash(file) != want['sha256']:
+            yield f'file {name} has other content than recorded'
+
+
+def _files(folder: Path) -> list[Path]:
+    return sorted(file for file in folder.rglob('*') if file.is_file() and not file.name.startswith(SEAL))
+
+
+def _hash(file: Path) -> str:
+    with file.open('rb') as content:
+        return hashlib.file_digest(content, 'sha256').hexdigest()
