@@ -14,15 +14,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recog.config import ConfigError
-from recog.words import EM, PLAIN, Dice, Lexicon, alphabet, face, fonts
+from recog.words import PLAIN, Dice, Lexicon, alphabet, fonts, layered
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from recog.data import Row
+    from recog.sources import Row
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
-LUMINANCE = np.array([0.114, 0.587, 0.299], np.float32)  # of blue, green, red
+TOGETHER = 64  # words drawn in one go: what they take fits into the processor's cache
+# A sine as the levels of a texture, by its phase.
+STRIPES = np.rint(128 + 32 * np.sin(np.arange(256) * (math.pi / 128))).astype(np.uint8)
+Curve = tuple[float, float, bool]  # what a bent baseline is made of
 
 
 class Words:
@@ -45,12 +48,14 @@ class Words:
 
     def rows(self, indices: Sequence[int]) -> 'list[Row]':
         """The words drawn: BGR images [H, W, 3]."""
-        from recog.data import Row
+        from recog.sources import Row
 
-        rows = []
-        for index in indices:
-            name, text, dice = self._word(index)
-            rows.append(Row(name, text, draw(text, dice, self._font(text, dice), self.difficulty, self.backgrounds)))
+        rows: list[Row] = []
+        for start in range(0, len(indices), TOGETHER):
+            words = [self._word(index) for index in indices[start:start + TOGETHER]]
+            fonts = [self._font(text, dice) for _, text, dice in words]
+            pictures = draw([word[1:] for word in words], fonts, self.difficulty, self.backgrounds)
+            rows += [Row(name, text, picture) for (name, text, _), picture in zip(words, pictures, strict=True)]
         return rows
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -86,57 +91,74 @@ def backgrounds(folder: str) -> tuple[str, ...]:
     return tuple(map(str, found))
 
 
-def draw(text: str, dice: Dice, font: str, difficulty: float, images: Sequence[str] = ()) -> np.ndarray:
-    """A picture [H, W, 3] of the text; the difficulty scales the ranges and probabilities of all effects."""
-    import cv2
+def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: float,
+         images: Sequence[str] = ()) -> list[np.ndarray]:
+    """Pictures [H, W, 3] of texts; the difficulty scales the ranges and probabilities of all effects.
 
-    extra = dice.pick(('border', 'shadow')) if dice.chance(0.45 * difficulty) else ''
-    reach = dice.whole(1, 3) if extra else 0
-    tracking = dice.uniform(0, 0.25) * difficulty if dice.chance(0.35) else dice.uniform(-0.03, 0.03)
-    layers = [face(font).word(text, tracking * EM, reach)]
-    if extra == 'border':
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
-        layers.insert(0, cv2.dilate(layers[0], kernel))
-    elif extra == 'shadow':  # within the padding, so nothing wraps around
-        layers.insert(0, np.roll(layers[0], (dice.pick((-reach, 0, reach)), dice.pick((-reach, reach))), (0, 1)))
-    layers = _warped(layers, dice, difficulty)
-    if dice.chance(0.4 * difficulty):
-        side = dice.uniform(0.1, 0.33)
-        kernel = np.array([side, 1 - 2 * side, side], np.float32)
-        layers = [cv2.sepFilter2D(layer, -1, kernel, kernel) for layer in layers]
-    return _degraded(_painted(layers, extra, dice, difficulty, images), dice, difficulty)
+    One step for all words, then the next: the processor's caches hold the code of a step, but not that of all.
+    """
+    dice = [each for _, each in words]
+    masks = [layered(text, each, font, difficulty) for (text, each), font in zip(words, fonts, strict=True)]
+    places = [_place(layers[0], each, difficulty) for (layers, _), each in zip(masks, dice, strict=True)]
+    warped = [_warped(layers, *place) for (layers, _), place in zip(masks, places, strict=True)]
+    warped = [_blurred(layers, each, difficulty) for layers, each in zip(warped, dice, strict=True)]
+    pictures = [_painted(layers, extra, each, difficulty, images)
+                for layers, (_, extra), each in zip(warped, masks, dice, strict=True)]
+    pictures = [_noisy(picture, each, difficulty) for picture, each in zip(pictures, dice, strict=True)]
+    return [_compressed(picture, each, difficulty) for picture, each in zip(pictures, dice, strict=True)]
 
 
-def _warped(layers: list[np.ndarray], dice: Dice, difficulty: float) -> list[np.ndarray]:
-    """The layers [H, W] stretched, slanted, turned, in perspective, bent and scaled: all in one resampling."""
-    import cv2
-
-    tall, wide = layers[0].shape
+def _place(mask: np.ndarray, dice: Dice, difficulty: float) -> tuple[np.ndarray, int, int, Curve | None]:
+    """A mask [H, W] stretched, slanted, turned, in perspective, bent, scaled: its matrix, the picture's size, a curve."""
+    tall, wide = mask.shape
     bend = dice.pick((-1, 1)) * dice.uniform(0.1, 0.5) * tall if dice.chance(0.25 * difficulty) else 0.0
     bent = tall + abs(bend)
     stretch = math.exp(dice.uniform(-1, 1) * (0.05 + 0.25 * difficulty))
     slant = dice.uniform(-0.35, 0.35) * difficulty if dice.chance(0.5) else 0.0
     steepest = min(0.26, 0.6 * tall / wide) * difficulty + 0.01  # long words turn less, else they shrink to nothing
     angle = dice.uniform(-steepest, steepest) if dice.chance(0.6) else 0.0
-    lift = 0.16 * tall * difficulty if dice.chance(0.4) else 0.0  # of the corners, for the perspective
-    shift = min(lift, 0.15 * wide)  # narrow words would fold over
 
     cosine, sine = math.cos(angle), math.sin(angle)
-    corners = ((0, 0), (wide, 0), (wide, bent), (0, bent))
-    across = [cosine * (stretch * x - slant * y) - sine * y + dice.uniform(-shift, shift) for x, y in corners]
-    down = [sine * (stretch * x - slant * y) + cosine * y + dice.uniform(-lift, lift) for x, y in corners]
+    corners = ((0.0, 0.0), (stretch * wide, 0.0), (stretch * wide - slant * bent, bent), (-slant * bent, bent))
+    across = [cosine * x - sine * y for x, y in corners]
+    down = [sine * x + cosine * y for x, y in corners]
+    if dice.chance(0.4):
+        lift = 0.16 * tall * difficulty  # of the corners, for the perspective
+        shift = min(lift, 0.15 * wide)  # narrow words would fold over
+        across = [x + dice.uniform(-shift, shift) for x in across]
+        down = [y + dice.uniform(-lift, lift) for y in down]
     height = 26 + int(23 * dice.random() ** 3)
     margins = [dice.uniform(0.04, 0.08 + 0.09 * difficulty) * height for _ in range(4)]
     first, top = min(across), min(down)
     scale = (height - margins[0] - margins[1]) / (max(down) - top)
     width = max(8, round((max(across) - first) * scale + margins[2] + margins[3]))
-    target = np.array((across, down), np.float32).T * scale
-    target += np.array((margins[2] - first * scale, margins[0] - top * scale), np.float32)
-    matrix = cv2.getPerspectiveTransform(target, np.array(corners, np.float32))  # from the picture to the mask
-    if not bend:
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return [cv2.warpPerspective(layer, matrix, (width, height), flags=flags) for layer in layers]
-    x, y = _curve(matrix.astype(np.float32), height, width, 2 / wide, bend, dice.chance(0.3))
+    matrix = _projection([(x - first) * scale + margins[2] for x in across],
+                         [(y - top) * scale + margins[0] for y in down], wide, bent)
+    return matrix, height, width, (2 / wide, bend, dice.chance(0.3)) if bend else None
+
+
+def _projection(across: list[float], down: list[float], wide: float, tall: float) -> np.ndarray:
+    """The matrix [3, 3] that takes a rectangle's corners to these, clockwise: OpenCV's, without solving equations.
+
+    Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, page 19.
+    """
+    (x0, x1, x2, x3), (y0, y1, y2, y3) = across, down
+    right_x, right_y, below_x, below_y = x1 - x2, y1 - y2, x3 - x2, y3 - y2
+    rest_x, rest_y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3  # nothing in a parallelogram
+    area = right_x * below_y - below_x * right_y
+    g, h = (rest_x * below_y - below_x * rest_y) / area, (right_x * rest_y - rest_x * right_y) / area
+    return np.array((((x1 - x0 + g * x1) / wide, (x3 - x0 + h * x3) / tall, x0),
+                     ((y1 - y0 + g * y1) / wide, (y3 - y0 + h * y3) / tall, y0), (g / wide, h / tall, 1.0)))
+
+
+def _warped(layers: list[np.ndarray], matrix: np.ndarray, height: int, width: int,
+            curve: Curve | None) -> list[np.ndarray]:
+    """The layers [H, W] put into a picture, all in one resampling."""
+    import cv2
+
+    if not curve:
+        return [cv2.warpPerspective(layer, matrix, (width, height), flags=cv2.INTER_LINEAR) for layer in layers]
+    x, y = _curve(cv2.invert(matrix)[1], height, width, *curve)
     return [cv2.remap(layer, x, y, cv2.INTER_LINEAR) for layer in layers]
 
 
@@ -144,28 +166,48 @@ def _curve(matrix: np.ndarray, height: int, width: int, unit: float, bend: float
            wave: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from, x and y [H, W]: through the matrix [3, 3] and an arc or a wave of the baseline."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
-    (a, b, c), (d, e, f), (g, h, i) = matrix
-    depth = 1 / (g * x + (h * y + i))
-    across = (a * x + (b * y + c)) * depth
-    down = (d * x + (e * y + f)) * depth
-    place = across * np.float32(unit) - 1  # -1 to 1 along the word
-    shape = np.sin(place * np.float32(math.pi)) * 0.5 + 0.5 if wave else place * place
-    down -= shape * np.float32(bend) if bend > 0 else (shape - 1) * np.float32(bend)
+    (a, b, c), (d, e, f), (g, h, i) = (matrix / matrix[2, 2]).tolist()
+    across, down = a * x + (b * y + c), d * x + (e * y + f)
+    if g or h:
+        depth = g * x + (h * y + 1)
+        across /= depth
+        down /= depth
+    shape = across * unit
+    shape -= 1  # -1 to 1 along the word
+    shape = np.sin(shape * math.pi) * 0.5 + 0.5 if wave else np.square(shape, out=shape)
+    if bend < 0:
+        shape -= 1
+    shape *= bend
+    down -= shape
     return across, down
 
 
+def _blurred(layers: list[np.ndarray], dice: Dice, difficulty: float) -> list[np.ndarray]:
+    """The layers [H, W], of some words a little out of focus."""
+    import cv2
+
+    if not dice.chance(0.4 * difficulty):
+        return layers
+    side = dice.uniform(0.1, 0.33)
+    sigma = math.sqrt(0.5 / math.log((1 - 2 * side) / side))  # of the kernel (side, 1 - 2 side, side)
+    return [cv2.GaussianBlur(layer, (3, 3), sigma) for layer in layers]
+
+
 def _painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float, images: Sequence[str]) -> np.ndarray:
-    """The coloured layers over a background: float32 [C, H, W], one plane where all is grey."""
+    """The coloured layers over a background: uint8 [H, W, 3], or [H, W] where all is grey."""
+    import cv2
+
     size, grey = layers[0].shape, dice.chance(0.5 * difficulty)
     ground, least = dice.uniform(0, 255), 100 - 74 * difficulty
     plain, spread = _coloured(dice, ground, grey, difficulty), 0.0
-    image = plain
+    planes: Sequence[np.ndarray] = ()  # one for each colour, or none: flat so far
     if dice.chance(0.7 * difficulty):
         if images:
-            image, ground, spread = _on_photograph(plain, dice.pick(images), dice, size, difficulty)
+            planes, ground, spread = _on_photograph(plain, dice.pick(images), dice, size, difficulty)
         else:
             spread = dice.uniform(4, 32) * difficulty
-            image = plain + _texture(dice, size, spread)
+            texture = _texture(dice, size)
+            planes = [_scaled(texture, spread / 32, value - 4 * spread) for value in plain]
     bright = _apart(dice, ground, least + spread)
     colours = [_coloured(dice, bright, grey, difficulty)]
     if extra == 'border' and dice.chance(0.3):  # hollow letters: only the border carries the word
@@ -173,8 +215,20 @@ def _painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float
     elif extra:
         colours.insert(0, _coloured(dice, _apart(dice, bright, least), grey, difficulty))
     for layer, colour in zip(layers, colours, strict=True):
-        image = image + layer.astype(np.float32) * ((colour - image) * np.float32(1 / 255))
-    return image
+        if planes:
+            free = cv2.bitwise_not(layer)
+            planes = [cv2.addWeighted(cv2.multiply(plane, free, scale=1 / 255), 1, layer, value / 255, 0)
+                      for plane, value in zip(planes, colour, strict=True)]
+        else:
+            planes = [_scaled(layer, (value - below) / 255, below) for value, below in zip(colour, plain, strict=True)]
+    return planes[0] if grey else cv2.merge(planes)
+
+
+def _scaled(plane: np.ndarray, factor: float, start: float) -> np.ndarray:
+    """Levels uint8 [H, W] times a factor, from a start on, as uint8: rounded and clipped."""
+    import cv2
+
+    return cv2.addWeighted(plane, factor, plane, 0, start)
 
 
 def _apart(dice: Dice, luminance: float, least: float) -> float:
@@ -186,18 +240,18 @@ def _apart(dice: Dice, luminance: float, least: float) -> float:
     return luminance + least + more if more < above else luminance - least - (more - above)
 
 
-def _coloured(dice: Dice, luminance: float, grey: bool, difficulty: float) -> np.ndarray:
-    """A colour [C, 1, 1] of this luminance."""
+def _coloured(dice: Dice, luminance: float, grey: bool, difficulty: float) -> tuple[float, ...]:
+    """A colour of this luminance: blue, green and red, or the luminance alone."""
     if grey:
-        return np.full((1, 1, 1), luminance, np.float32)
+        return (luminance,)
     strength = (0.2 + 0.4 * difficulty) * min(luminance, 255 - luminance)
-    blue, green, red = (dice.uniform(-1, 1) for _ in range(3))
+    blue, green, red = dice.uniform(-1, 1), dice.uniform(-1, 1), dice.uniform(-1, 1)
     zero = luminance - strength * (0.114 * blue + 0.587 * green + 0.299 * red)
-    return np.array([[[zero + strength * blue]], [[zero + strength * green]], [[zero + strength * red]]], np.float32)
+    return zero + strength * blue, zero + strength * green, zero + strength * red
 
 
-def _texture(dice: Dice, size: tuple[int, int], strength: float) -> np.ndarray:
-    """A drawn texture [H, W] around 0, of about this deviation: a gradient, stripes or noise of several scales."""
+def _texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
+    """A drawn texture uint8 [H, W], 32 levels a deviation around 128: a gradient, stripes or noise of several scales."""
     import cv2
 
     height, width = size
@@ -205,22 +259,21 @@ def _texture(dice: Dice, size: tuple[int, int], strength: float) -> np.ndarray:
     if kind < 0.5:
         x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
         if kind < 0.35:
-            field = (x - width / 2) * (dice.uniform(-3, 3) / width) + (y - height / 2) * (dice.uniform(-3, 3) / height)
-        else:
-            frequency = dice.uniform(0.15, 1.2)
-            field = np.sin(x * frequency + y * (frequency * dice.uniform(-1.5, 1.5)))
-    else:
-        bank = clouds(dice.whole(0, 3))
-        top, left = dice.whole(0, bank.shape[0] - height), dice.whole(0, max(0, bank.shape[1] - width))
-        field = bank[top:top + height, left:left + width]
-        if field.shape[1] < width:
-            field = cv2.resize(field, (width, height))
-    return field * np.float32(strength)
+            along, down = 32 / width * dice.uniform(-3, 3), 32 / height * dice.uniform(-3, 3)
+            return (x * along + (y * down + (128.5 - (along * width + down * height) / 2))).astype(np.uint8)
+        frequency = dice.uniform(0.15, 1.2) * 128 / math.pi  # phases of 256 to a turn, so that they may wrap around
+        slope = frequency * dice.uniform(-1.5, 1.5)
+        phase = (x * frequency).astype(np.int32).astype(np.uint8) + (y * slope).astype(np.int32).astype(np.uint8)
+        return cv2.LUT(phase, STRIPES)
+    bank = clouds(dice.whole(0, 3))
+    top, left = dice.whole(0, bank.shape[0] - height), dice.whole(0, max(0, bank.shape[1] - width))
+    field = bank[top:top + height, left:left + width]
+    return field if field.shape[1] == width else cv2.resize(field, (width, height))
 
 
-def _on_photograph(colour: np.ndarray, path: str, dice: Dice, size: tuple[int, int],
-                   difficulty: float) -> tuple[np.ndarray, float, float]:
-    """A colour [C, 1, 1] blended with a piece of a photograph: [C, H, W], its mean luminance, the deviation of that."""
+def _on_photograph(colour: tuple[float, ...], path: str, dice: Dice, size: tuple[int, int],
+                   difficulty: float) -> tuple[list[np.ndarray], float, float]:
+    """A colour blended with a piece of a photograph: planes uint8 [H, W], their mean luminance, the deviation of that."""
     import cv2
 
     photograph, (height, width) = _photograph(path), size
@@ -228,16 +281,17 @@ def _on_photograph(colour: np.ndarray, path: str, dice: Dice, size: tuple[int, i
     wide = max(1, min(photograph.shape[1], round(tall * width / height)))
     top, left = dice.whole(0, photograph.shape[0] - tall), dice.whole(0, photograph.shape[1] - wide)
     piece = cv2.resize(photograph[top:top + tall, left:left + wide], (width, height), interpolation=cv2.INTER_LINEAR)
-    planes = cv2.split(piece) if len(colour) == 3 else (cv2.cvtColor(piece, cv2.COLOR_BGR2GRAY),)
-    blend = np.float32(dice.uniform(0.1, 0.7) * difficulty)
-    image = colour * (1 - blend) + np.stack(planes) * blend
-    luminance = np.tensordot(LUMINANCE, image, 1) if len(planes) == 3 else image[0]
-    return image, float(luminance.mean()), float(luminance.std())
+    planes = (cv2.cvtColor(piece, cv2.COLOR_BGR2GRAY),) if len(colour) == 1 else cv2.split(piece)
+    blend = dice.uniform(0.1, 0.7) * difficulty
+    planes = [_scaled(plane, blend, value * (1 - blend)) for plane, value in zip(planes, colour, strict=True)]
+    luminance = planes[0] if len(planes) == 1 else cv2.cvtColor(cv2.merge(planes), cv2.COLOR_BGR2GRAY)
+    mean, deviation = cv2.meanStdDev(luminance)
+    return planes, float(mean[0, 0]), float(deviation[0, 0])
 
 
 @cache
 def clouds(roughness: int) -> np.ndarray:
-    """A field [256, 1024] of noise of several scales, mean 0 and deviation 1; 0 is smooth, 3 is rough."""
+    """A field uint8 [256, 1024] of noise of several scales, mean 128 and deviation 32; 0 is smooth, 3 is rough."""
     import cv2
 
     generator, field = np.random.default_rng(roughness), np.zeros((256, 1024), np.float32)
@@ -245,7 +299,12 @@ def clouds(roughness: int) -> np.ndarray:
         grain = generator.standard_normal((256 >> octave, 1024 >> octave), dtype=np.float32)
         weight = 2.0 ** (octave * (2.0 - 0.5 * roughness))
         field += np.float32(weight) * cv2.resize(grain, (1024, 256), interpolation=cv2.INTER_CUBIC)
-    return (field - field.mean()) / field.std()
+    return _levels((field - field.mean()) / field.std(), 32)
+
+
+def _levels(values: np.ndarray, scale: int) -> np.ndarray:
+    """Values around 0 as uint8 around 128."""
+    return np.rint(values * scale + 128).clip(0, 255).astype(np.uint8)
 
 
 @lru_cache(maxsize=512)
@@ -263,23 +322,27 @@ def _photograph(path: str) -> np.ndarray:
 
 @cache
 def _grain() -> np.ndarray:
-    """Normal noise to cut pieces from: fresh numbers would cost as much as the rest of the picture."""
-    return np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32)
+    """Normal noise, 16 levels a deviation, to cut pieces from: fresh numbers would cost as much as all the rest."""
+    return _levels(np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32), 16)
 
 
-def _degraded(image: np.ndarray, dice: Dice, difficulty: float) -> np.ndarray:
-    """The picture uint8 [H, W, 3] of float32 [C, H, W], with noise and the marks of JPEG."""
+def _noisy(image: np.ndarray, dice: Dice, difficulty: float) -> np.ndarray:
+    """The picture uint8 [H, W, 3], or [H, W] in grey, with noise."""
     import cv2
 
-    planes, height, width = image.shape
-    flat = image.reshape(planes * height, width)
-    grain = _grain() if flat.size < _grain().size else np.resize(_grain(), flat.size)
-    start = dice.whole(0, grain.size - flat.size)
-    noise = grain[start:start + flat.size].reshape(flat.shape)
-    rounded = cv2.addWeighted(flat, 1, noise, dice.uniform(0.5, 3 + 5 * difficulty), 0, dtype=cv2.CV_8U)  # clips, too
-    picture = cv2.merge(list(rounded.reshape(image.shape))) if planes == 3 else rounded
+    grain = _grain() if image.size < _grain().size else np.resize(_grain(), image.size)
+    start = dice.whole(0, grain.size - image.size)
+    noise = grain[start:start + image.size].reshape(image.shape)
+    strength = dice.uniform(0.5, 3 + 5 * difficulty)
+    return cv2.addWeighted(image, 1, noise, strength / 16, -8 * strength)
+
+
+def _compressed(image: np.ndarray, dice: Dice, difficulty: float) -> np.ndarray:
+    """The picture [H, W, 3] of one uint8 [H, W, 3], or [H, W] in grey: some with the marks of JPEG."""
+    import cv2
+
     if dice.chance(0.2 + 0.2 * difficulty):
         quality = int(dice.uniform(95 - 60 * difficulty, 98))
-        code = cv2.imencode('.jpg', picture, [cv2.IMWRITE_JPEG_QUALITY, quality])[1]
-        picture = cv2.imdecode(code, cv2.IMREAD_UNCHANGED)
-    return picture if planes == 3 else cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+        code = cv2.imencode('.jpg', image, (cv2.IMWRITE_JPEG_QUALITY, quality))[1]
+        return np.asarray(cv2.imdecode(code, cv2.IMREAD_COLOR))
+    return image if image.ndim == 3 else cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)

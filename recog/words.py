@@ -1,5 +1,5 @@
 """What is written: words, invented by a character model or from a list, in three splits that share none; and the fonts'
-letters, from which a word's mask is put together."""
+letters, from which a word's masks are put together."""
 
 import random
 import zlib
@@ -14,6 +14,7 @@ from recog.config import ConfigError
 
 # Hundredths of all words that a split holds, by the hash of the word's lower-case form.
 SPLITS = {'validation': range(0, 5), 'test': range(5, 10), 'train': range(10, 100)}
+_SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 DIGITS = '0123456789'
@@ -51,8 +52,7 @@ class Dice(random.Random):
 
 def split_of(word: str) -> str:
     """The split that a word belongs to, whatever its case."""
-    part = zlib.crc32(word.lower().encode()) % 100
-    return next(split for split, parts in SPLITS.items() if part in parts)
+    return _SPLIT_OF[zlib.crc32(word.lower().encode()) % 100]
 
 
 class Lexicon:
@@ -87,6 +87,8 @@ class Lexicon:
 def cases(word: str) -> tuple[str, str, str]:
     """The word in lower case, Capitalised and in CAPITALS; as it is where length or letters would change."""
     forms = word.lower(), word[:1].upper() + word[1:].lower(), word.upper()
+    if word.isascii():
+        return forms
     if len({len(form) for form in forms}) > 1 or len({form.lower() for form in forms}) > 1:
         return word, word, word
     return forms
@@ -169,6 +171,8 @@ class Glyph(NamedTuple):
     left: int         # from the pen to the mask
     top: int          # from the baseline, downwards
     advance: float
+    height: int
+    width: int
 
 
 class Face:
@@ -189,27 +193,37 @@ class Face:
         left, top, right, bottom = (int(edge) for edge in self._font.getbbox(character, anchor='ls'))
         image = Image.new('L', (max(0, right - left), max(0, bottom - top)))
         ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=self._font, anchor='ls')
-        return Glyph(np.asarray(image), left, top, self._large.getlength(character) / 10)
+        return Glyph(np.asarray(image), left, top, self._large.getlength(character) / 10, image.height, image.width)
 
     def word(self, text: str, tracking: float, pad: int) -> np.ndarray:
         """The mask uint8 [H, W] of a word, with `tracking` pixels more between its letters and `pad` around them."""
-        pen, places = 0.0, []
-        for place, character in enumerate(text):
-            if character not in self._glyphs:
-                self._glyphs[character] = self._raster(character)
-            mask, left, top, advance = self._glyphs[character]
-            if place:
-                pen += tracking + EM * self._kernings.get(text[place - 1:place + 1], 0.0)
-            if mask.size:
+        glyphs, kernings = self._glyphs, self._kernings
+        pen, before, places = 0.0, '', []
+        for character in text:
+            if character not in glyphs:
+                glyphs[character] = self._raster(character)
+            mask, left, top, advance, height, width = glyphs[character]
+            if before:
+                pen += tracking
+                if kernings:
+                    pen += EM * kernings.get(before + character, 0.0)
+            if width and height:
                 x = round(pen) + left
-                places.append((mask, top, top + mask.shape[0], x, x + mask.shape[1]))
+                places.append((x, x + width, top, top + height, mask))
             pen += advance
-        masks, tops, bottoms, lefts, rights = zip(*places, strict=True)
+            before = character
+        lefts, rights, tops, bottoms, _ = zip(*places, strict=True)
         up, back = pad - min(tops), pad - min(lefts)
         canvas = np.zeros((max(bottoms) + up + pad, max(rights) + back + pad), np.uint8)
-        for mask, top, bottom, left, right in places:
-            window = canvas[top + up:bottom + up, left + back:right + back]
-            np.maximum(window, mask, out=window)  # letters may overlap
+        end = min(lefts)
+        for left, right, top, bottom, mask in places:
+            if left >= end:
+                canvas[top + up:bottom + up, left + back:right + back] = mask
+            else:  # letters overlap
+                window = canvas[top + up:bottom + up, left + back:right + back]
+                np.maximum(window, mask, out=window)
+            if right > end:
+                end = right
         return canvas
 
 
@@ -233,3 +247,22 @@ def kernings(path: str) -> dict[str, float]:
 def face(path: str) -> Face:
     """The face of a font file, one per process."""
     return Face(path)
+
+
+def layered(text: str, dice: Dice, font: str, difficulty: float) -> tuple[list[np.ndarray], str]:
+    """A text's masks [H, W] from back to front, and what the one behind its letters is: 'border', 'shadow' or none."""
+    import cv2
+
+    extra = dice.pick(('border', 'shadow')) if dice.chance(0.45 * difficulty) else ''
+    reach = dice.whole(1, 3) if extra else 0
+    tracking = dice.uniform(0, 0.25) * difficulty if dice.chance(0.35) else dice.uniform(-0.03, 0.03)
+    letters = face(font).word(text, tracking * EM, reach)
+    if not extra:
+        return [letters], extra
+    if extra == 'border':
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * reach + 1, 2 * reach + 1))
+        return [cv2.dilate(letters, kernel), letters], extra
+    inner, shadow = letters[reach:-reach, reach:-reach], np.zeros_like(letters)
+    down, across = reach + dice.pick((-reach, 0, reach)), reach + dice.pick((-reach, reach))
+    shadow[down:down + inner.shape[0], across:across + inner.shape[1]] = inner
+    return [shadow, letters], extra

@@ -192,7 +192,7 @@ def test_help_and_config_errors_come_without_jax():
         assert done.stdout.splitlines()[-1] == '[]'
 
 
-@pytest.mark.parametrize('name', ['train', 'evaluate', 'predict', 'bench', 'augment', 'config'])
+@pytest.mark.parametrize('name', ['train', 'evaluate', 'predict', 'bench', 'augment', 'check', 'config'])
 def test_every_command_explains_itself(capsys, name):
     with pytest.raises(SystemExit) as leaving:
         command.main([name, '--help'])

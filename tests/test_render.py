@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from recog.config import ConfigError, base
-from recog.render import Words
+from recog.render import TOGETHER, Words, _projection
 from recog.words import Dice, Face, cases, fonts, kernings, split_of
 
 TTF = Path(matplotlib.get_data_path(), 'fonts', 'ttf')
@@ -43,6 +43,14 @@ def test_a_word_depends_on_its_index_alone():
     words = source()
     assert same(words.rows([7])[0], words.rows([3, 7])[1])
     assert all(map(same, words.rows([9, 2, 5]), reversed(source().rows([5, 2, 9]))))
+
+
+def test_words_drawn_together_are_those_drawn_alone():
+    words = source()
+    together = words.rows(range(2 * TOGETHER + 3))
+    assert [row.id for row in together] == [name for name, _ in words.labels(range(len(together)))]
+    assert all(same(words.rows([place])[0], together[place]) for place in (0, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 2))
+    assert words.rows([]) == []
 
 
 def test_an_offset_shifts_the_indices():
@@ -131,6 +139,13 @@ def test_pictures_are_bgr_of_sane_size_with_visible_contrast(difficulty):
         contrasts.append(float(cv2.cvtColor(row.image, cv2.COLOR_BGR2GRAY).std()))
     assert min(contrasts) > 20 * (1 - difficulty) + 2
     assert np.median(contrasts) > 25
+
+
+def test_the_projection_is_that_of_the_corners():
+    across, down = [3.0, 95.0, 91.0, 1.0], [2.0, 4.0, 30.0, 27.0]
+    corners = np.array([(0, 0), (130, 0), (130, 38), (0, 38)], np.float32)
+    expected = cv2.getPerspectiveTransform(corners, np.array([across, down], np.float32).T.copy())
+    assert np.allclose(_projection(across, down, 130, 38), expected, atol=1e-6)
 
 
 def test_longer_words_are_wider():
