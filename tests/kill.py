@@ -35,10 +35,10 @@ def words(folder):
     (folder / 'labels.tsv').write_text('word.png\tword\n')
 
 
-def start(workdir, *extra, **variables):
-    """Training in a process of its own, with one device; the variables are for its environment."""
+def start(workdir, *extra):
+    """Training in a process of its own, with one device."""
     environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
-                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache'), **variables}
+                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache')}
     line = [sys.executable, '-m', 'recog', 'train', '--config', DEMO, '--workdir', str(workdir), '--data',
             str(workdir.parent / 'data'), *RECIPE, *extra]
     return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)

@@ -4,7 +4,7 @@ import pytest
 from conftest import DEMO
 
 from recog import __main__ as command
-from recog import augment, config
+from recog import augment, checks, config
 
 GEOMETRY = ('stretch', 'rotation', 'perspective', 'curve')
 FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMETRY} | {
@@ -30,7 +30,7 @@ def test_the_recipe_has_a_field_for_each_augmentation_and_all_are_off():
     fields = config.FIELDS['image']['augment']
     assert set(fields) == {'probability', *augment.PLAIN}
     assert not any(fields[name] for name in augment.PLAIN)
-    config.check(config.changed(config.base(name='crnn'), {f'image.augment.{name}': most for name, most in FULL.items()}))
+    checks.check(config.changed(config.base(name='crnn'), {f'image.augment.{name}': most for name, most in FULL.items()}))
 
 
 def test_no_augmentation_returns_the_image_itself_and_draws_nothing():

@@ -3,7 +3,6 @@
 import io
 import json
 import os
-import socket
 import subprocess
 import sys
 
@@ -205,8 +204,8 @@ def test_the_module_is_the_command():
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-    """The same steps, losses and words read, whether one process holds both devices or two hold one each."""
-    address, runs = f'127.0.0.1:{free_port()}', {}
+    """The same steps, losses and words read, whether one process holds both devices or two of a Slurm job hold one each."""
+    runs = {}
     recipe = ['--config', DEMO, *NARROW, '--config.schedule.name=constant', '--config.schedule.warmup=0 steps',
               '--config.eval.report=words', '--config.render.count=64', '--data', str(tmp_path / 'data')]
     words = tmp_path / 'data' / 'words'
@@ -217,11 +216,12 @@ def test_two_processes_train_as_one_does(tmp_path):
         cv2.imwrite(str(words / f'{number}.png'), np.full((20, 60, 3), 40 * number, np.uint8))
     for count in (1, 2):
         workdir = tmp_path / f'by{count}'
-        several = [['--coordinator', address, '--processes', '2', '--process', str(i)] for i in range(2)] if count == 2 else [[]]
-        environment = {**os.environ, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={2 // count}'}
+        job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '0'}
+        environment = {**os.environ, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={2 // count}', **job}
         line = [sys.executable, '-m', 'recog', 'train', '--workdir', str(workdir), *recipe]
-        started = [subprocess.Popen([*line, *extra], cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
-                                    stderr=subprocess.STDOUT) for extra in several]
+        line += ['--cluster'] * (count == 2)
+        started = [subprocess.Popen(line, cwd=ROOT, env={**environment, 'SLURM_PROCID': str(index)},
+                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for index in range(count)]
         said = [process.communicate(timeout=300)[0] for process in started]
         assert [process.returncode for process in started] == [0] * count, said
         logged = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -231,9 +231,3 @@ def test_two_processes_train_as_one_does(tmp_path):
         if 'loss' in one:
             np.testing.assert_allclose([one['loss'], one['grad_norm']], [two['loss'], two['grad_norm']], rtol=1e-4)
     assert [line.split('\t')[:4] for line in runs[1][1]] == [line.split('\t')[:4] for line in runs[2][1]]
-
-
-def free_port():
-    with socket.socket() as probe:
-        probe.bind(('127.0.0.1', 0))
-        return probe.getsockname()[1]

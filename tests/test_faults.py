@@ -13,7 +13,7 @@ import kill
 import numpy as np
 import pytest
 from conftest import ROOT
-from runs import differences, leaves, lines
+from runs import differences, leaves
 
 from recog import checkpoint, processes
 from recog import config as configs
@@ -207,17 +207,6 @@ def test_a_signal_to_one_process_stops_both_at_the_same_saved_step(tmp_path):
     saved = checkpoint.Checkpoints(tmp_path / 'run', writing=False)
     assert f'stopped by a signal after step {saved.latest()}' in said[0] and saved.latest() >= logged['step']
     saved.close()
-
-
-def test_processes_find_each_other_by_the_environment_of_slurm(whole, tmp_path):
-    kill.words(tmp_path / 'data' / 'words')
-    job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2'}
-    started = [kill.start(tmp_path / 'run', '--cluster', SLURM_PROCID=str(index), SLURM_LOCALID='0', **job) for index in range(2)]
-    said = [process.communicate(timeout=200)[0] for process in started]
-    assert [process.returncode for process in started] == [0, 0], said
-    one, two = ([line for line in lines(run) if 'loss' in line] for run in (whole, tmp_path / 'run'))
-    assert [line['step'] for line in one] == [line['step'] for line in two]
-    np.testing.assert_allclose(one[0]['loss'], two[0]['loss'], rtol=1e-4)
 
 
 @pytest.mark.parametrize('overrides, message', [
