@@ -6,6 +6,7 @@ Each run that gets to its end must equal, bit for bit, the one that nobody distu
 """
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -38,33 +39,46 @@ def words(folder):
 def start(workdir, *extra):
     """Training in a process of its own, with one device."""
     environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
-                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache')}
+                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache'), 'PYTHONUNBUFFERED': '1'}
     line = [sys.executable, '-m', 'recog', 'train', '--config', DEMO, '--workdir', str(workdir), '--data',
             str(workdir.parent / 'data'), *RECIPE, *extra]
     return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def kill_once(workdir, dice):
-    """Start or resume, then kill at a random moment or in the middle of a save; the words say which, '' if it ended before."""
-    process = start(workdir)
-    file, checkpoints = workdir / 'metrics.jsonl', workdir / 'checkpoints'
-    before = file.stat().st_mtime_ns if file.is_file() else 0
-    in_save, delay = dice.random() < 0.5, dice.uniform(0, 2.5)
-    while process.poll() is None and (not file.is_file() or file.stat().st_mtime_ns == before):
-        time.sleep(0.002)
-    deadline = time.monotonic() + delay
-    while process.poll() is None and time.monotonic() < deadline:
-        if in_save and any(checkpoints.glob('*.orbax-checkpoint-tmp')):
-            break
-        time.sleep(0.001)
-    saving = any(checkpoints.glob('*.orbax-checkpoint-tmp'))
+    """Start or resume, then kill in the middle of a save or at a random moment; the words say which, '' if it ended before."""
+    process, checkpoints = start(workdir), workdir / 'checkpoints'
+
+    def saving():
+        return any(checkpoints.glob('*.orbax-checkpoint-tmp'))
+
+    def wait(until):
+        while process.poll() is None and not until():
+            time.sleep(0.001)
+
+    # From here on leftovers of the last kill are cleared, and the metrics end at the checkpoint.
+    said = next((line for line in process.stdout if 'starting at step' in line), '')
+    latest = max((int(step.name) for step in checkpoints.glob('[0-9]*') if step.name.isdigit()), default=0)
+    if dice.random() < 0.5:
+        wait(saving)
+        time.sleep(dice.uniform(0, 0.1))
+    else:
+        wait(lambda: last_step(workdir / 'metrics.jsonl') > latest)
+        time.sleep(dice.uniform(0, 1.5))
+    kind = 'in a save' if saving() else 'between saves'
     process.send_signal(signal.SIGKILL)
-    said = process.communicate()[0]
+    said += process.communicate()[0]
     if process.returncode == 0:
         return ''
     if process.returncode != -signal.SIGKILL:
         raise RuntimeError(said)
-    return 'in a save' if saving else 'between saves'
+    return kind
+
+
+def last_step(file):
+    """The step of the last whole line of a run's metrics, 0 without one."""
+    lines = [line for line in (file.read_text() if file.is_file() else '').split('\n')[:-1] if line]
+    return json.loads(lines[-1])['step'] if lines else 0
 
 
 def finish(workdir):
