@@ -55,20 +55,7 @@ def _parser() -> argparse.ArgumentParser:
 
     train = command('train', _train, 'Train a recipe, or go on where its workdir stands, then evaluate it.', recipe=True,
                     overridable=True, epilog='A workdir that exists is resumed; its own recipe is used without --config.')
-    train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
-    train.add_argument('--overfit', type=int, default=0, metavar='N',
-                       help='instead of training: learn N examples by heart and say within about a minute whether the recipe '
-                       'can learn at all (no workdir; status 1 if it cannot)')
-    _data(train)
-    _devices(train)
-    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
-    several.add_argument('--cluster', action='store_true',
-                         help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
-    several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
-    several.add_argument('--processes', type=int, default=0, help='how many there are')
-    several.add_argument('--patience', type=float, default=30.0, metavar='SECONDS',
-                         help='how long a process may give no sign of life until the others end (default 30)')
-    several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
+    _train_arguments(train)
 
     evaluate = command('evaluate', _evaluate, 
                        'Measure a trained model on sets; writes results.json, results.md and predictions.tsv.')
@@ -119,6 +106,23 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
     _data(config)
     return parser
+
+
+def _train_arguments(train: argparse.ArgumentParser) -> None:
+    train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
+    train.add_argument('--overfit', type=int, default=0, metavar='N',
+                       help='instead of training: learn N examples by heart and say within about a minute whether the recipe '
+                       'can learn at all (no workdir; status 1 if it cannot)')
+    _data(train)
+    _devices(train)
+    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
+    several.add_argument('--cluster', action='store_true',
+                         help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
+    several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
+    several.add_argument('--processes', type=int, default=0, help='how many there are')
+    several.add_argument('--patience', type=float, default=30.0, metavar='SECONDS',
+                         help='how long a process may give no sign of life until the others end (default 30)')
+    several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
 
 
 def _data(parser: argparse.ArgumentParser) -> None:
