@@ -167,10 +167,6 @@ class Checkpoints:
         sharding.gather(0)
         self._manager.reload()
 
-    def wait(self) -> None:
-        """Return when what was saved is on disk."""
-        self._manager.wait_until_finished()
-
     def close(self) -> None:
         """Finish saving: without this the last checkpoint would be lost in silence."""
         try:

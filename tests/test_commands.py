@@ -100,6 +100,17 @@ def test_prediction_equals_evaluation(workdir, capsys):
         assert line.split('\t')[1] == row[3] and abs(float(line.split('\t')[2]) - float(row[4])) < 2e-3
 
 
+def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_refuses_what_is_no_image(workdir):
+    from recog import checkpoint, images, predict
+
+    read = predict.Recognizer(checkpoint.open(workdir))
+    file = workdir / 'samples' / '0.png'
+    answers = read([str(file), file.read_bytes(), cv2.imread(str(file))])
+    assert len(set(answers)) == 1 and len(answers) == 3
+    with pytest.raises(images.Unreadable, match='image 1: is not an image'):
+        read([str(file), b'no image'])
+
+
 def test_a_broken_image_is_named_and_the_rest_is_read(workdir, capsys, tmp_path):
     (tmp_path / 'broken.png').write_bytes(b'no image')
     status, out, err = run(capsys, 'predict', workdir, tmp_path / 'broken.png', workdir / 'samples' / '0.png', *ONE)
