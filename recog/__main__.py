@@ -222,17 +222,17 @@ def _augment(arguments: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from recog import prepare
+    from recog import seal
 
-    folders = prepare.found(Path(arguments.data))
+    folders = seal.found(Path(arguments.data))
     if not folders:
         raise configs.ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
     bad = 0
     for folder in folders:
-        if not (folder / prepare.SEAL).is_file():
-            print(f'{folder}: {f"recorded {prepare.seal(folder)} files" if arguments.seal else "not recorded; see --seal"}')
+        if not (folder / seal.SEAL).is_file():
+            print(f'{folder}: {f"recorded {seal.seal(folder)} files" if arguments.seal else "not recorded; see --seal"}')
             continue
-        problems = prepare.check_hashes(folder)
+        problems = seal.check_hashes(folder)
         bad += bool(problems)
         print('\n'.join(f'{folder}: {problem}' for problem in problems) or f'{folder}: sound')
     return 1 if bad else 0

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import images, prepare
+from recog import images, seal
 
 
 class Row(NamedTuple):
@@ -57,7 +57,7 @@ class Prepared:
     def __init__(self, name: str, folder: Path, split: str):
         import tensorflow_datasets as tfds
 
-        prepare.check_sizes(folder)
+        seal.check_sizes(folder)
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         if 'image' not in features or 'text' not in features:
@@ -138,7 +138,7 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
 def labelled_folder(name: str, folder: Path) -> Files:
     """A folder of images with labels.tsv: file, tab, text (further columns are left alone)."""
-    prepare.check_sizes(folder)
+    seal.check_sizes(folder)
     paths, texts, ids = [], [], []
     file = folder / 'labels.tsv'
     try:
