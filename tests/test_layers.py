@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from recog.models import backbones, crnn, layers
+from recog.models import backbones, crnn, layers, recurrence
 
 RNG = np.random.default_rng(0)
 
@@ -187,7 +187,7 @@ def test_a_1x1_convolution_equals_the_general_one():
     np.testing.assert_allclose(layers.conv(x, kernel, padding=((0, 0), (0, 0))), want, atol=1e-5)
 
 
-@pytest.mark.parametrize('rows', [2, layers.LARGE_BATCH + 1])
+@pytest.mark.parametrize('rows', [2, recurrence.LARGE_BATCH + 1])
 def test_the_lstm_equals_a_plain_loop(rows):
     hidden, x = 3, RNG.normal(size=(rows, 6, 5)).astype(np.float32)
     shapes = [(2, 5, 4 * hidden), (2, hidden, 4 * hidden), (2, 4 * hidden), (2, 4 * hidden)]
@@ -201,7 +201,7 @@ def test_the_lstm_equals_a_plain_loop(rows):
             cell = cell / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
             state = np.tanh(cell) / (1 + np.exp(-o))
             want[:, time, direction * hidden : (direction + 1) * hidden] = state
-    np.testing.assert_allclose(layers.lstm(jnp.asarray(x), *map(jnp.asarray, weights)), want, atol=1e-5)
+    np.testing.assert_allclose(recurrence.lstm(jnp.asarray(x), *map(jnp.asarray, weights)), want, atol=1e-5)
 
 
 def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
@@ -211,7 +211,7 @@ def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
         x = layers.conv(x, kernel, padding=((1, 1), (1, 1)))
         x = layers.depthwise(x, kernel[:, :, :1])
         x = norm(x, train=False)[0]
-        return layers.lstm(x[:, 0], jnp.ones((2, 2, 4)), jnp.ones((2, 1, 4)), jnp.ones((2, 4)), jnp.ones((2, 4)))
+        return recurrence.lstm(x[:, 0], jnp.ones((2, 2, 4)), jnp.ones((2, 1, 4)), jnp.ones((2, 4)), jnp.ones((2, 4)))
 
     inner = {equation.params.get('name') for equation in jax.make_jaxpr(all_of_them)(x).eqns}
     assert {'conv', 'depthwise', 'batch_norm', 'lstm'} <= inner

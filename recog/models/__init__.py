@@ -93,6 +93,14 @@ def build(config: Any, vocab: Any) -> Model:
     return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
 
 
+def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
+    """Refuse the recipe unless every check holds: dotted field -> (holds, what is allowed)."""
+    for field, (right, words) in checks.items():
+        if not right:
+            section, name = field.split('.')
+            raise ConfigError(f'config.{field}={config[section][name]!r} must be {words}')
+
+
 def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
     """Variables filled from a checkpoint of the reference, a mapping from its keys to arrays."""
     import jax

@@ -14,13 +14,12 @@ import jax.numpy as jnp
 from jax import lax
 from ml_collections import FrozenConfigDict
 
-from recog.config import ConfigError
-from recog.models import About, Batch, Model, Peer, Variables, backbones, flatten
-from recog.models.layers import BiLSTM, Context, Linear, ctc_loss
+from recog.models import About, Batch, Model, Peer, Variables, backbones, flatten, refuse
+from recog.models.layers import PRECISIONS, Context, Linear, ctc_loss
+from recog.models.recurrence import encoder, encoder_peers
 
 HEIGHT = 32
 STRIDE = (HEIGHT, 4)
-PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 class CRNN(nn.Module):
@@ -34,9 +33,7 @@ class CRNN(nn.Module):
     @nn.compact
     def __call__(self, image: jax.Array, context: Context) -> dict[str, jax.Array]:
         maps = self.backbone(image.astype(context.dtype), context)
-        neck = maps[:, 0]
-        for layer in range(self.layers):
-            neck = BiLSTM(self.hidden, name=f'lstm_{layer}')(neck)
+        neck = encoder(self.layers, self.hidden, maps[:, 0])
         return {'backbone': maps, 'neck': neck, 'head': Linear(self.classes, name='head')(neck)}
 
 
@@ -86,7 +83,7 @@ def build(config: Any, vocab: Any) -> Model:
 def _check(config: Any) -> None:
     """Refuse what CRNN cannot be; what holds of every recipe has been checked."""
     settings, image, train = config.model, config.image, config.train
-    checks = {
+    refuse(config, {
         'model.backbone': (settings.backbone in backbones.BACKBONES, f'one of {", ".join(backbones.BACKBONES)}'),
         'model.lstm_layers': (settings.lstm_layers >= 0, 'at least 0'),
         'model.lstm_hidden': (settings.lstm_hidden >= 1, 'at least 1'),
@@ -94,11 +91,7 @@ def _check(config: Any) -> None:
         'image.height': (image.height == HEIGHT, f'{HEIGHT} for crnn'),
         'image.width': (image.width > 0 and image.width % STRIDE[1] == 0, f'a multiple of {STRIDE[1]} for crnn'),
         'train.precision': (train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
-    }
-    for field, (right, words) in checks.items():
-        if not right:
-            section, name = field.split('.')
-            raise ConfigError(f'config.{field}={config[section][name]!r} must be {words}')
+    })
 
 
 class Paths(NamedTuple):
@@ -214,13 +207,4 @@ def _peers(settings: Any, init: Any) -> dict[str, Peer]:
         if path[1] == 'backbone':
             key = 'backbone.' + backbones.peer_key(settings.backbone, path[2:])
             peers[key] = Peer(path, 'conv' if path[-1] == 'kernel' else 'same')
-    for layer in range(settings.lstm_layers):
-        for direction, cell, ending in (('forward', 'fw', ''), ('backward', 'bw', '_reverse')):
-            for ours, theirs in (('kernel', 'weight'), ('bias', 'bias')):
-                for part in ('ih', 'hh'):
-                    path = ('params', f'lstm_{layer}', f'{direction}_{ours}_{part}')
-                    peer = Peer(path, 'transpose' if ours == 'kernel' else 'same')
-                    # Paddle's state dict holds these tensors twice; either name will do.
-                    peers[f'neck.encoder.lstm.{theirs}_{part}_l{layer}{ending}'] = peer
-                    peers[f'neck.encoder.lstm.{layer}.cell_{cell}.{theirs}_{part}'] = peer
-    return peers
+    return peers | encoder_peers(settings.lstm_layers)

@@ -1,6 +1,6 @@
 """Elementary operations, and the Linen modules that give them parameters.
 
-`conv`, `depthwise`, `max_pool`, `batch_norm` and `lstm` each sit in a jit of their own, so that their names survive in the jaxpr.
+`conv`, `depthwise`, `max_pool` and `batch_norm` each sit in a jit of their own, so that their names survive in the jaxpr.
 Conventions and initial values are Paddle's: padding is explicit, a running statistic is 0.9 old + 0.1 new and biased.
 """
 
@@ -16,7 +16,7 @@ from jax import lax
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
-LARGE_BATCH = 64  # rows from which on a CPU runs two scans faster than one stacked scan
+PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 Pair = tuple[int, int]
 
@@ -158,42 +158,6 @@ def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
     return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
 
 
-@jax.jit
-def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.Array, bias_hh: jax.Array) -> jax.Array:
-    """Bidirectional LSTM, [B, T, D] -> [B, T, 2 hidden]; gates i, f, g, o.
-
-    Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
-    """
-    dtype = x.dtype
-    kernel_hh = kernel_hh.astype(dtype)
-    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype), preferred_element_type=jnp.float32)
-    gates = gates + (bias_ih + bias_hh)[:, None]
-    # A symbolic batch, as an export has it, cannot be compared.
-    if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
-        forward = _recur(gates[:, :1], kernel_hh[:1])[:, 0]
-        backward = _recur(gates[:, 1:], kernel_hh[1:], reverse=True)[:, 0]
-    else:
-        both = _recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel_hh)
-        forward, backward = both[:, 0], both[::-1, 1]
-    return jnp.concatenate([forward, backward], -1).swapaxes(0, 1)
-
-
-def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Array:
-    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32."""
-
-    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
-        hidden, cell = carry
-        now = now + jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
-        i, f, g, o = jnp.split(now, 4, -1)
-        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(kernel.dtype)
-        return (hidden, cell), hidden
-
-    shape = (*gates.shape[1:3], kernel.shape[1])
-    start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
-    return lax.scan(step, start, gates, reverse=reverse)[1]
-
-
 def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
     """CTC loss [B] of logits [B, T, 1 + V] for tokens [B, L], and whether each label fits into the frames [B].
 
@@ -287,21 +251,6 @@ class ConvNorm(nn.Module):
             x = Conv(self.features, self.size, self.strides, name='conv')(x)
         x = BatchNorm(name='norm')(x, context)
         return x if self.activation is None else self.activation(x)
-
-
-class BiLSTM(nn.Module):
-    """One bidirectional LSTM layer; both biases are kept, as in the reference's checkpoints."""
-
-    hidden: int
-
-    @nn.compact
-    def __call__(self, x: jax.Array) -> jax.Array:
-        start, gates = uniform(self.hidden**-0.5), 4 * self.hidden
-        shapes: dict[str, tuple[int, ...]] = {'kernel_ih': (x.shape[-1], gates), 'kernel_hh': (self.hidden, gates)}
-        shapes |= {'bias_ih': (gates,), 'bias_hh': (gates,)}
-        directions = ('forward', 'backward')
-        stacked = [jnp.stack([self.param(f'{d}_{name}', start, shapes[name]) for d in directions]) for name in shapes]
-        return lstm(x, *stacked)
 
 
 class Linear(nn.Module):

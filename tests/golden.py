@@ -1,10 +1,18 @@
-"""Weights made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says."""
+"""The reference implementations' own numbers, and what it takes to compare with them.
+
+Weights are made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says.
+"""
 
 import json
 import zlib
 from pathlib import Path
+from typing import Any, NamedTuple
 
+import jax
 import numpy as np
+import optax
+
+from recog import models
 
 GOLDENS = Path(__file__).parent / 'goldens'
 
@@ -63,3 +71,48 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.n
         arrays = dict(file)
     rows = json.loads((GOLDENS / f'{name}.keys.json').read_text())
     return arrays, rows, {row['key']: fill(row['seed_key'], row['shape']) for row in rows}
+
+
+class Training(NamedTuple):
+    """The losses of some steps, and gradients and statistics of the first, by the reference's keys and in its layout."""
+
+    losses: list[float]
+    gradients: dict[str, np.ndarray]
+    statistics: dict[str, np.ndarray]
+
+
+def train(model: models.Model, variables: models.Variables, batch: dict[str, Any], tx: Any, steps: int = 3) -> Training:
+    """A few steps of the reference's optimizer on one batch, without dropout."""
+
+    @jax.jit
+    def step(params, stats, memory, batch):
+        def loss(params):
+            (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
+            return total / jax.numpy.where(count > 0, count, 1), after  # count 0: a sum that is not divided
+
+        (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, memory = tx.update(gradients, memory, params)
+        return optax.apply_updates(params, updates), stats, memory, value, gradients
+
+    params, stats = variables['params'], variables['stats']
+    memory, losses, firsts = tx.init(params), [], []
+    for _ in range(steps):
+        params, stats, memory, value, gradients = step(params, stats, memory, batch)
+        losses.append(float(value))
+        firsts.append({'params': gradients, 'stats': stats})
+    first = models.flatten(firsts[0])
+    named = {key: turned_back(first[peer.path], peer.turn) for key, peer in model.peers.items() if peer.path in first}
+    kinds = {kind: {k: v for k, v in named.items() if model.peers[k].path[0] == kind} for kind in ('params', 'stats')}
+    return Training(losses, kinds['params'], kinds['stats'])
+
+
+def turned_back(array: Any, turn: str) -> np.ndarray:
+    """Our array in the reference's layout."""
+    axes = models.TURNS[turn]
+    return np.asarray(array) if axes is None else np.asarray(array).transpose(np.argsort(axes))
+
+
+def difference(got: Any, want: np.ndarray) -> float:
+    """The largest difference, relative to the largest value."""
+    assert np.shape(got) == want.shape
+    return float(np.abs(np.asarray(got) - want).max() / np.abs(want).max())

@@ -1,4 +1,4 @@
-"""Every model against the reference implementation's own numbers; goldens/README.md says how they were made."""
+"""CRNN against the reference implementation's own numbers; goldens/README.md says how they were made."""
 
 import json
 from typing import Any, NamedTuple
@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from weights import GOLDENS, golden
+from golden import GOLDENS, Training, difference, golden, train
 
 from recog import config as configs
 from recog import models
@@ -22,14 +22,12 @@ MOBILENET = 'rec_mv3_none_bilstm_ctc'
 
 
 class Ours(NamedTuple):
-    """What we compute from a golden's inputs, by the reference's keys."""
+    """What we compute from a golden's inputs."""
 
     want: dict[str, np.ndarray]
     outputs: dict[str, Any]
     head: np.ndarray
-    losses: list[float]
-    gradients: dict[str, np.ndarray]
-    statistics: dict[str, np.ndarray]
+    training: Training
 
 
 def build(name: str) -> models.Model:
@@ -50,41 +48,9 @@ def ours(request) -> Ours:
         'length': jnp.asarray(want['length'], jnp.int32),
         'weight': jnp.ones(rows),
     }
-    tx = optax.adam(5e-4)
-
-    @jax.jit
-    def step(params, stats, memory, batch):
-        def loss(params):
-            (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
-            return total / count, after
-
-        (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, memory = tx.update(gradients, memory, params)
-        return optax.apply_updates(params, updates), stats, memory, value, gradients
-
     outputs, _ = jax.jit(model.apply)(variables, batch)
     head = jax.jit(lambda *inputs: model.apply(*inputs, train=True)[0]['head'])(variables, batch)
-    params, stats = variables['params'], variables['stats']
-    memory, losses, firsts = tx.init(params), [], []
-    for _ in range(3):
-        params, stats, memory, value, gradients = step(params, stats, memory, batch)
-        losses.append(float(value))
-        firsts.append({'params': gradients, 'stats': stats})
-    first = models.flatten(firsts[0])
-    named = {key: turned_back(first[peer.path], peer.turn) for key, peer in model.peers.items()}
-    kinds = {kind: {k: v for k, v in named.items() if model.peers[k].path[0] == kind} for kind in ('params', 'stats')}
-    return Ours(want, outputs, np.asarray(head), losses, kinds['params'], kinds['stats'])
-
-
-def turned_back(array: Any, turn: str) -> np.ndarray:
-    axes = models.TURNS[turn]
-    return np.asarray(array) if axes is None else np.asarray(array).transpose(np.argsort(axes))
-
-
-def difference(got: Any, want: np.ndarray) -> float:
-    """The largest difference, relative to the largest value."""
-    assert np.shape(got) == want.shape
-    return float(np.abs(np.asarray(got) - want).max() / np.abs(want).max())
+    return Ours(want, outputs, np.asarray(head), train(model, variables, batch, optax.adam(5e-4)))
 
 
 def test_backbone_neck_and_head_equal_the_references(ours):
@@ -96,12 +62,12 @@ def test_backbone_neck_and_head_equal_the_references(ours):
 
 def test_training_logits_and_first_loss_equal_the_references(ours):
     assert difference(ours.head, ours.want['train.head']) < 1e-4
-    assert ours.losses[0] == pytest.approx(ours.want['train.losses'][0], rel=1e-5)
+    assert ours.training.losses[0] == pytest.approx(ours.want['train.losses'][0], rel=1e-5)
 
 
 def test_gradients_equal_the_references(ours):
     keys, norms = ours.want['train.grad_keys'], ours.want['train.grad_norms']
-    got = np.array([np.linalg.norm(ours.gradients[str(key)]) for key in keys])
+    got = np.array([np.linalg.norm(ours.training.gradients[str(key)]) for key in keys])
     there = np.isfinite(norms)
     assert there.sum() > 100
     assert np.abs(got - norms)[there].max() < 2e-3 * norms[there].max()
@@ -109,18 +75,18 @@ def test_gradients_equal_the_references(ours):
     assert whole
     for name in whole:
         # Three images make steep gradients: rounding alone moves those of R34's first convolution by a hundredth.
-        assert difference(ours.gradients[name.removeprefix('train.grad/')], ours.want[name]) < 2e-2, name
+        assert difference(ours.training.gradients[name.removeprefix('train.grad/')], ours.want[name]) < 2e-2, name
 
 
 def test_running_statistics_equal_the_references(ours):
     names = [name for name in ours.want if name.startswith('train.stat/')]
     assert len(names) == 4
     for name in names:
-        assert difference(ours.statistics[name.removeprefix('train.stat/')], ours.want[name]) < 1e-4, name
+        assert difference(ours.training.statistics[name.removeprefix('train.stat/')], ours.want[name]) < 1e-4, name
 
 
 def test_three_adam_steps_equal_the_references(ours):
-    np.testing.assert_allclose(ours.losses, ours.want['train.losses'], rtol=1e-3)
+    np.testing.assert_allclose(ours.training.losses, ours.want['train.losses'], rtol=1e-3)
 
 
 @pytest.mark.parametrize('name', CRNN)

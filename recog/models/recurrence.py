@@ -1,0 +1,83 @@
+"""Recurrence: the bidirectional LSTM over columns, a named operation of its own, and the names of its parts in the reference."""
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from recog.models import Peer
+from recog.models.layers import uniform
+
+LARGE_BATCH = 64  # rows from which on a CPU runs two scans faster than one stacked scan
+
+
+@jax.jit
+def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.Array, bias_hh: jax.Array) -> jax.Array:
+    """Bidirectional LSTM, [B, T, D] -> [B, T, 2 hidden]; gates i, f, g, o.
+
+    Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
+    """
+    dtype = x.dtype
+    kernel_hh = kernel_hh.astype(dtype)
+    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype), preferred_element_type=jnp.float32)
+    gates = gates + (bias_ih + bias_hh)[:, None]
+    # A symbolic batch, as an export has it, cannot be compared.
+    if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
+        forward = _recur(gates[:, :1], kernel_hh[:1])[:, 0]
+        backward = _recur(gates[:, 1:], kernel_hh[1:], reverse=True)[:, 0]
+    else:
+        both = _recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel_hh)
+        forward, backward = both[:, 0], both[::-1, 1]
+    return jnp.concatenate([forward, backward], -1).swapaxes(0, 1)
+
+
+def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Array:
+    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32."""
+
+    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+        hidden, cell = carry
+        now = now + jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
+        i, f, g, o = jnp.split(now, 4, -1)
+        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+        hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(kernel.dtype)
+        return (hidden, cell), hidden
+
+    shape = (*gates.shape[1:3], kernel.shape[1])
+    start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
+    return lax.scan(step, start, gates, reverse=reverse)[1]
+
+
+class BiLSTM(nn.Module):
+    """One bidirectional LSTM layer; both biases are kept, as in the reference's checkpoints."""
+
+    hidden: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        start, gates = uniform(self.hidden**-0.5), 4 * self.hidden
+        shapes: dict[str, tuple[int, ...]] = {'kernel_ih': (x.shape[-1], gates), 'kernel_hh': (self.hidden, gates)}
+        shapes |= {'bias_ih': (gates,), 'bias_hh': (gates,)}
+        directions = ('forward', 'backward')
+        stacked = [jnp.stack([self.param(f'{d}_{name}', start, shapes[name]) for d in directions]) for name in shapes]
+        return lstm(x, *stacked)
+
+
+def encoder(layers: int, hidden: int, x: jax.Array) -> jax.Array:
+    """`layers` bidirectional LSTMs on one another, [B, T, D] -> [B, T, 2 hidden]; called inside a module's `compact`."""
+    for layer in range(layers):
+        x = BiLSTM(hidden, name=f'lstm_{layer}')(x)
+    return x
+
+
+def encoder_peers(layers: int) -> dict[str, Peer]:
+    """The reference's keys for the layers of `encoder`: Paddle's state dict holds these tensors twice; either name will do."""
+    peers = {}
+    for layer in range(layers):
+        for direction, cell, ending in (('forward', 'fw', ''), ('backward', 'bw', '_reverse')):
+            for ours, theirs in (('kernel', 'weight'), ('bias', 'bias')):
+                for part in ('ih', 'hh'):
+                    path = ('params', f'lstm_{layer}', f'{direction}_{ours}_{part}')
+                    peer = Peer(path, 'transpose' if ours == 'kernel' else 'same')
+                    peers[f'neck.encoder.lstm.{theirs}_{part}_l{layer}{ending}'] = peer
+                    peers[f'neck.encoder.lstm.{layer}.cell_{cell}.{theirs}_{part}'] = peer
+    return peers
