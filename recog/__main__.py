@@ -9,6 +9,7 @@ from pathlib import Path
 
 from recog import checks
 from recog import config as configs
+from recog import workdir as workdirs
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 
@@ -163,7 +164,7 @@ def _train(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'overfit')
     if bool(arguments.workdir) == bool(arguments.overfit):
         raise configs.ConfigError('either --workdir FOLDER or --overfit N is needed')
-    workdir = Path(arguments.workdir)
+    workdir = workdirs.path(arguments.workdir)
     if arguments.config:
         config = _recipe(arguments)
     elif (workdir / 'config.json').is_file():
@@ -196,7 +197,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 
 def _needs_workdir(arguments: argparse.Namespace) -> None:
-    folder = Path(arguments.workdir)
+    folder = workdirs.path(arguments.workdir)
     if not (folder / 'config.json').is_file():
         near = configs.nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
         what = 'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'

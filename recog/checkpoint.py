@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import digest, models, sharding
+from recog import workdir as workdirs
 from recog.text import Vocab
 
 FOLDER = 'checkpoints'
@@ -50,12 +51,13 @@ class Checkpoints:
 
     def __init__(self, workdir: Path, keep: int = 1, *, writing: bool = True):
         import orbax.checkpoint as ocp
+        from etils import epath
 
-        self.folder = folder = workdir.resolve() / FOLDER
+        self.folder = folder = (workdir if workdirs.is_remote(workdir) else workdir.resolve()) / FOLDER
         if writing and jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
             for leftover in folder.glob('*.orbax-checkpoint-tmp'):  # Orbax ignores those of a killed save for ever
-                shutil.rmtree(leftover)
+                epath.Path(leftover).rmtree()
             for file in folder.glob('*/metrics/metrics'):
                 if not _is_json(file):  # Orbax could not even be opened
                     _move_aside(file.parents[1], 'metrics are not what was saved')
@@ -88,13 +90,15 @@ class Checkpoints:
 
     def _check_space(self, needed: int) -> None:
         """Refuse to begin what the disk cannot hold: Orbax would say so in a thousand lines."""
-        if jax.process_index() == 0:
+        if jax.process_index() == 0 and not workdirs.is_remote(self.folder):
             free = shutil.disk_usage(self.folder).free
             if free < needed:
                 raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed)')
 
     def _failed(self, why: Any) -> 'SaveFailed':
-        steps = [file.name for file in self.folder.iterdir() if file.name.isdigit()]
+        # In a bucket a step that is being saved has its name already.
+        steps = [file.name for file in self.folder.iterdir() if file.name.isdigit()
+                 and (not workdirs.is_remote(file) or (file / 'commit_success.txt').exists())]
         last = f'step {max(map(int, steps))}' if steps else 'none'
         return SaveFailed(f'{self.folder}: saving failed: {" ".join(str(why).split())[-300:]}; last checkpoint: {last}')
 
@@ -206,7 +210,7 @@ def write_description(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:
     """config.json and vocab.json beside the checkpoints, for people and for the next start."""
     workdir.mkdir(parents=True, exist_ok=True)
     (workdir / 'config.json').write_text(configs.to_json(config) + '\n', encoding='utf-8')
-    vocab.save(workdir / 'vocab.json')
+    (workdir / 'vocab.json').write_text(vocab.to_json() + '\n', encoding='utf-8')
 
 
 def compare(workdir: Path, config: ConfigDict, vocab: Vocab) -> list[str]:
@@ -238,7 +242,7 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
     The weights are the averaged ones where they are kept, the same on every device of the mesh (default: one device).
     Instead of a damaged step the newest sound one is used, and that is said aloud.
     """
-    folder = Path(workdir)
+    folder = workdirs.path(workdir)
     read_config(folder)
     checkpoints = Checkpoints(folder, writing=False) if (folder / FOLDER).is_dir() else None
     if checkpoints is None or not checkpoints.steps():

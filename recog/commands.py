@@ -18,6 +18,7 @@ from recog import config as configs
 from recog import overfit as handful
 from recog import predict as prediction
 from recog import train as training
+from recog import workdir as workdirs
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
@@ -87,11 +88,13 @@ def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, a
     opened = checkpoint.open(workdir, mesh=run.mesh)
     results = _measure(opened, config, run.mesh, arguments, workdir)
     if jax.process_index() == 0:
-        pictures.curves(workdir)
+        mirror = workdirs.Mirror(workdir)
+        pictures.curves(mirror.here)
         source = sources.open_set(results[0].name, config, arguments.data)
-        _show_samples(workdir, source, results[0])
-        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
-              f'try: recog predict {workdir} {workdir / "samples"}')
+        _show_samples(mirror.here, source, results[0])
+        mirror.close()
+        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; try: recog predict {workdir} '
+              + ('IMAGES' if workdirs.is_remote(workdir) else str(workdir / 'samples')))
     return 0
 
 
@@ -109,7 +112,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
-    _measure(opened, config, mesh, arguments, Path(arguments.out or arguments.workdir))
+    _measure(opened, config, mesh, arguments, workdirs.path(arguments.out or arguments.workdir))
     return 0
 
 
@@ -139,7 +142,9 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
         'command': shlex.join(['recog', *sys.argv[1:]]),
     }
     if jax.process_index() == 0:
-        evaluate.write(folder, results, missing, about)
+        mirror = workdirs.Mirror(folder)
+        evaluate.write(mirror.here, results, missing, about)
+        mirror.close()
         print(evaluate.table(results, missing))
         for result in results:
             for name, reason in result.unreadable:

@@ -1,14 +1,15 @@
 """Stands beside a process of several, run as a script: when that process is gone without a word, it says who was silent.
 
-JAX aborts every process on the spot when process 0 dies, so that they cannot say it themselves. Standard library only.
+JAX aborts every process on the spot when process 0 dies, so that they cannot say it themselves.
 """
 
 import sys
 import time
 from pathlib import Path
+from typing import Any
 
 
-def main(folder: Path, process: str, count: int, patience: float) -> None:
+def main(folder: Any, process: str, count: int, patience: float) -> None:
     """Wait until standard input closes, which is when the process is gone, then for the others' signs of life."""
     sys.stdin.read()
     if word(folder, process).startswith(('ended', 'failed', 'left')):
@@ -20,11 +21,22 @@ def main(folder: Path, process: str, count: int, patience: float) -> None:
     print(f'recog train: process {process} of {count} is gone without a word (killed, or ended by JAX){why}', file=sys.stderr)
 
 
-def word(folder: Path, process: str) -> str:
+def word(folder: Any, process: str) -> str:
     """The last sign of life of a process."""
-    file = folder / process
-    return file.read_text() if file.is_file() else ''
+    try:
+        return (folder / process).read_text()
+    except FileNotFoundError:
+        return ''
+
+
+def place(name: str) -> Any:
+    """The folder of this name; only one in a bucket needs more than the standard library."""
+    if '://' not in name:
+        return Path(name)
+    from recog import workdir
+
+    return workdir.path(name)
 
 
 if __name__ == '__main__':
-    main(Path(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))
+    main(place(sys.argv[1]), sys.argv[2], int(sys.argv[3]), float(sys.argv[4]))

@@ -3,7 +3,6 @@
 import functools
 import hashlib
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -16,13 +15,15 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import epitaph, sharding
+from recog import workdir as workdirs
 
-BEAT = 1.0  # seconds between signs of life
+BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
 
 
 def together(prepare: Callable[[], Any]) -> Any:
@@ -118,11 +119,13 @@ class Watch:
     def __init__(self, workdir: Path, patience: float):
         self._index, self._count, self._patience = jax.process_index(), jax.process_count(), patience
         self._folder, self._over = workdir / '.processes', threading.Event()
+        self._beat = REMOTE_BEAT if workdirs.is_remote(workdir) else BEAT
         self._heard: dict[int, tuple[str, float]] = {}
         if self._count > 1:
             if self._index == 0:
-                shutil.rmtree(self._folder, ignore_errors=True)
-                self._folder.mkdir()
+                if self._folder.exists():
+                    epath.Path(self._folder).rmtree()
+                self._folder.mkdir(parents=True)
             sharding.gather(0)
             self._say('here')
             line = [sys.executable, epitaph.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
@@ -131,7 +134,7 @@ class Watch:
 
     def _run(self) -> None:
         beat = 0
-        while not self._over.wait(BEAT):
+        while not self._over.wait(self._beat):
             beat += 1
             self._say(str(beat))
             lost = self._lost()
@@ -146,6 +149,9 @@ class Watch:
     def _say(self, word: str) -> None:
         self._last = word
         file = self._folder / str(self._index)
+        if workdirs.is_remote(file):
+            file.write_text(word)  # an object of a bucket is replaced at once
+            return
         file.with_suffix('.new').write_text(word)
         file.with_suffix('.new').replace(file)
 
@@ -153,8 +159,7 @@ class Watch:
         """Which process failed, or has been silent for too long; '' if none."""
         now = time.monotonic()
         for peer in set(range(self._count)) - {self._index}:
-            file = self._folder / str(peer)
-            word = file.read_text() if file.is_file() else ''
+            word = epitaph.word(self._folder, str(peer))
             if word.startswith('failed'):
                 return f'process {peer} {word}'
             if word.startswith(('ended', 'left')):
@@ -171,7 +176,7 @@ class Watch:
         if isinstance(error, jax.errors.JaxRuntimeError) or 'Gloo' in reason:
             # Perhaps another process is gone: the thread will name it before long.
             print(f'recog train: process {self._index} of {self._count}: {reason}', file=sys.stderr, flush=True)
-            time.sleep(self._patience + 3 * BEAT)
+            time.sleep(self._patience + 3 * self._beat)
         self._over.set()
         self._say(f'failed: {reason}')
         self._leave(reason)

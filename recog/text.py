@@ -117,7 +117,7 @@ class Vocab:
     def load(cls, path: str | Path) -> Vocab:
         """The vocabulary of a file that `save` wrote."""
         try:
-            text = Path(path).read_text(encoding='utf-8')
+            text = (Path(path) if isinstance(path, str) else path).read_text(encoding='utf-8')
             return cls.from_json(text)
         except OSError as error:
             raise ConfigError(f'{path}: no vocabulary can be read ({error.strerror})') from None

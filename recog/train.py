@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 
 from recog import checkpoint, cost, data, evaluate, log, models, optimize, processes, sharding, sources
 from recog import config as configs
+from recog import workdir as workdirs
 from recog.text import Vocab
 
 
@@ -156,8 +157,9 @@ class Trainer:
         self.first = jax.process_index() == 0
         self.checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.start, counts = self._begin()
-        self.log = log.Log(workdir, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
-        self.rejections = log.Rejections(workdir, jax.process_index(), counts)
+        self.mirror = workdirs.Mirror(workdir)
+        self.log = log.Log(self.mirror.here, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
+        self.rejections = log.Rejections(self.mirror.here, jax.process_index(), counts)
         self.clock = log.Clock()
         self.stop = stop
 
@@ -273,12 +275,14 @@ class Trainer:
         record = {'position': position, 'config': configs.to_json(run.config), 'vocab': run.vocab.to_json(),
                   'vocab_hash': run.vocab.hash, 'rows': self.rejections.total(), 'cpus': len(os.sched_getaffinity(0)),
                   'sets': {source.name: len(source) for source in run.source.sources}}
+        self.mirror.send()  # before the checkpoint: a run that resumes there finds the lines up to it
         self.checkpoints.save(position, parts(self.state), record, metrics)
 
     def close(self) -> None:
         """Finish saving and close the log."""
         self.checkpoints.close()
         self.log.close()
+        self.mirror.close()
 
 
 KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second')
@@ -292,7 +296,8 @@ def train(run: Run, workdir: Path, stop: processes.Stop | None = None) -> bool:
         trainer.log.say(f'{run.describe()}; starting at step {trainer.start}')
         finished = trainer.fit()
         counts = trainer.rejections.total()
-        trainer.log.say(log.kept(counts) + (f'; listed in {trainer.rejections.file}' if set(counts) - {'read'} else ''))
+        listed = f'; listed in {trainer.workdir / trainer.rejections.file.name}' if set(counts) - {'read'} else ''
+        trainer.log.say(log.kept(counts) + listed)
     finally:
         trainer.close()
     return finished

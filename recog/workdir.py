@@ -1,0 +1,76 @@
+"""A run's folder, here or in a bucket (gs://, s3://, ...): checkpoints are written there at once, the rest is copied."""
+
+import importlib.util
+import shutil
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from recog.config import ConfigError
+
+LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
+KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing
+
+
+def path(name: Any) -> Any:
+    """The folder of this name: a local path, or one of etils.epath for a bucket."""
+    kind, remote, _ = str(name).partition('://')
+    if not remote:
+        return Path(name)
+    if kind not in LIBRARIES:
+        raise ConfigError(f'workdir {name}: {kind}:// must be one of {", ".join(f"{known}://" for known in LIBRARIES)}')
+    if importlib.util.find_spec(LIBRARIES[kind]) is None:
+        raise ConfigError(f'workdir {name} needs {LIBRARIES[kind]}: pip install {LIBRARIES[kind]}')
+    import fsspec.config
+    from etils import epath
+
+    # Another process may have written since; a listing that is remembered would not show it.
+    fsspec.config.conf.setdefault(kind, {})['use_listings_cache'] = False
+    return epath.Path(name)
+
+
+def is_remote(folder: Any) -> bool:
+    """Whether the folder is in a bucket."""
+    return '://' in str(folder)
+
+
+class Mirror:
+    """The local folder where small files are written; for a workdir in a bucket a temporary one, `send` copying what changed.
+
+    Objects in a bucket cannot be appended to. What a run writes after its last `send` is written again when it resumes
+    from the checkpoint made there, so nothing is lost if it is killed between two.
+    """
+
+    def __init__(self, workdir: Any):
+        self.there = workdir if is_remote(workdir) else None
+        self.here = Path(tempfile.mkdtemp(prefix='recog-')) if self.there else Path(workdir)
+        self._sent: dict[Path, tuple[int, int]] = {}
+        if self.there and self.there.is_dir():
+            for file in self.there.iterdir():
+                if file.suffix in KINDS:
+                    copy = self.here / file.name
+                    copy.write_bytes(file.read_bytes())
+                    self._sent[copy] = _state(copy)
+
+    def send(self) -> None:
+        """Copy the files that are new or changed."""
+        if not self.there:
+            return
+        for file in sorted(file for file in self.here.rglob('*') if file.is_file()):
+            state = _state(file)
+            if self._sent.get(file) != state:
+                place = self.there / file.relative_to(self.here).as_posix()
+                place.parent.mkdir(parents=True, exist_ok=True)
+                place.write_bytes(file.read_bytes())
+                self._sent[file] = state
+
+    def close(self) -> None:
+        """Copy what is left and clear up."""
+        if self.there:
+            self.send()
+            shutil.rmtree(self.here)
+
+
+def _state(file: Path) -> tuple[int, int]:
+    facts = file.stat()
+    return facts.st_mtime_ns, facts.st_size
