@@ -103,7 +103,7 @@ def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -
     except configs.ConfigError as error:
         return {'not_run': str(error)}
     plan = data.Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
-    batches = data.Batches(sources.Joined(opened), plan, np.arange(config.train.batch), vocab, config, 1 << 20)
+    batches = data.Batches(sources.joined(opened), plan, np.arange(config.train.batch), vocab, config, 1 << 20)
     stream = data.stream(batches, config)
     next(stream)
     spent, begun, count = time.process_time(), time.perf_counter(), 0

@@ -75,12 +75,15 @@ class Batches:
         self.image, self.max_length = config.image, config.text.max_length
         self.augments = augment.augments(config.image.augment)
         self.seed = configs.seed(config, 'augment')
+        self.packed = not self.augments and hasattr(source, 'arrays')
 
     def __len__(self) -> int:
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         rows, epochs = (values[self.places] for values in self.plan.rows(int(step)))
+        if self.packed:
+            return self._copied(rows)
         batch = empty(len(rows), self.max_length)
         batch['index'][:] = rows
         pictures: list[np.ndarray | None] = []
@@ -94,6 +97,13 @@ class Batches:
             pictures.append(None if reason else self._augmented(row.image, int(epochs[place]), int(rows[place])))
         batch['image'], batch['size'] = images.fit_batch(pictures, self.image)
         return {**batch, 'notes': pack_notes(notes)}
+
+    def _copied(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """A batch of packed sources, which hold it as it is."""
+        batch = self.source.arrays(rows)  # type: ignore[attr-defined]
+        code = batch.pop('code')
+        notes = self.source.notes(rows, code) if code.any() else []  # type: ignore[attr-defined]
+        return {**batch, 'index': rows.astype(np.int32), 'notes': pack_notes(notes)}
 
     def _label(self, batch: dict[str, np.ndarray], place: int, row: Row, notes: list[tuple]) -> str:
         """Write the row's tokens; the answer is the reason why it cannot be used, if so."""
@@ -157,8 +167,10 @@ def stream(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[st
     cv2.setNumThreads(1)  # Grain's threads share the cores already
     data = config.data
     dataset: Any = grain.MapDataset.source(batches)[start:]
-    # Threads are enough where decoding and drawing leave the interpreter; processes cost a copy of each batch.
-    ahead = grain.ReadOptions(num_threads=data.threads, prefetch_buffer_size=data.prefetch if data.threads else 0)
+    # Threads are enough where decoding and drawing leave the interpreter; processes cost a copy of each batch. What is packed
+    # only has to be copied: more than one thread would be slower.
+    threads = min(data.threads, 1) if getattr(batches, 'packed', False) else data.threads
+    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
     dataset = dataset.to_iter_dataset(ahead)
     if data.workers:
         if not flags.FLAGS.is_parsed():

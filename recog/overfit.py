@@ -24,7 +24,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     })
     whole = open_run(config)
     source = Few(whole, count)
-    few = whole._replace(source=sources.Joined([source]), plan=data.Plan([count], (), count, 'file', 0), total=1_000_000)
+    few = whole._replace(source=sources.joined([source]), plan=data.Plan([count], (), count, 'file', 0), total=1_000_000)
     rate = optimize.schedule(config, few.total, few.plan.epoch)
     tx = optimize.optimizer(config, rate)
     state = jax.jit(lambda key: training.make_state(few.model, tx, 0.0, key),

@@ -36,7 +36,7 @@ def check_hashes(folder: Path) -> list[str]:
 
 def found(root: Path) -> list[Path]:
     """The folders of prepared sets at and below the root."""
-    marks = [*root.rglob('dataset_info.json'), *root.rglob('labels.tsv')]
+    marks = [file for name in ('dataset_info.json', 'labels.tsv', 'packed.json') for file in root.rglob(name)]
     return sorted({file.parent for file in marks})
 
 

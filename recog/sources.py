@@ -1,6 +1,6 @@
 """Where examples come from: rendered words, sets that TFDS prepared, folders with labels, given files. All are random access."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Protocol
 
@@ -56,6 +56,7 @@ class Prepared:
 
     def __init__(self, name: str, folder: Path, split: str):
         import tensorflow_datasets as tfds
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         seal.check_sizes(folder)
         builder = tfds.builder_from_directory(str(folder))
@@ -72,15 +73,23 @@ class Prepared:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise configs.ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
-        self._records = builder.as_data_source(self._split, decoders={'image': tfds.decode.SkipDecoding()})
+        # TFDS names the shards; its own parsing of a record would take ten times as long.
+        self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, bytes | None]]:
-        records = self._records.__getitems__([int(i) for i in indices])
-        return [(_text(record['id']) if self._has_id else f'{self._split}/{i}', _text(record['text']), record['image'])
-                for i, record in zip(indices, records, strict=True)]
+    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, bytes]]:
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        read = []
+        for i, record in zip(indices, self._records.__getitems__([int(i) for i in indices]), strict=True):
+            if not record:  # what a shard that was cut at a block's boundary gives
+                raise OSError(f'{self.name}: record {i} cannot be read; the set is damaged: recog check names the file')
+            values = tf_example_pb2.Example.FromString(record).features.feature
+            name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
+            read.append((name, _value(values['text']), values['image'].bytes_list.value[0]))
+        return read
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(name, text) for name, text, _ in self._read(indices)]
@@ -99,23 +108,52 @@ class Joined:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def _each(self, method: str, indices: Sequence[int]) -> list:
-        """The sources' answers, each asked once, in the order of `indices`."""
+    def _each(self, indices: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
+        """Each source that has some of the rows: where they stand in `indices`, and their numbers in the source."""
         wanted = np.asarray(indices)
         owners = np.searchsorted(self._starts, wanted, side='right') - 1
-        answers: list = [None] * len(wanted)
         for owner in np.unique(owners).tolist():
             places = np.flatnonzero(owners == owner)
-            rows = getattr(self.sources[owner], method)((wanted[places] - self._starts[owner]).tolist())
-            for place, row in zip(places, rows, strict=True):
+            yield self.sources[owner], places, wanted[places] - self._starts[owner]
+
+    def _asked(self, method: str, indices: Sequence[int]) -> list:
+        answers: list = [None] * len(indices)
+        for source, places, rows in self._each(indices):
+            for place, row in zip(places, getattr(source, method)(rows.tolist()), strict=True):
                 answers[place] = row
         return answers
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
-        return self._each('rows', indices)
+        return self._asked('rows', indices)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return self._each('labels', indices)
+        return self._asked('labels', indices)
+
+
+class JoinedPacked(Joined):
+    """Several packed sources one behind the other."""
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """As `Packed.arrays`."""
+        if len(self.sources) == 1:
+            return self.sources[0].arrays(rows)  # type: ignore[attr-defined]
+        batch: dict[str, np.ndarray] = {}
+        for source, places, mine in self._each(rows):
+            for key, values in source.arrays(mine).items():
+                if key not in batch:
+                    batch[key] = np.empty((len(rows), *values.shape[1:]), values.dtype)
+                batch[key][places] = values
+        return batch
+
+    def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
+        """As `Packed.notes`, by the numbers of the joined rows."""
+        return [(int(rows[place]), *note[1:]) for source, places, mine in self._each(rows) for place, note in
+                zip(places[code[places] > 0], source.notes(mine, code[places]), strict=True)]
+
+
+def joined(sources: Sequence[Source]) -> Joined:
+    """The sources one behind the other; whole batches can be asked of packed ones."""
+    return (JoinedPacked if all(hasattr(source, 'arrays') for source in sources) else Joined)(sources)
 
 
 def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
@@ -128,6 +166,10 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         seed = configs.seed(config, 'data') if split == 'train' else 0
         return Words(config.render, split or 'train', seed=seed)
     folder = Path(root) / path
+    if (folder / 'packed.json').is_file() and not split:
+        from recog.packed import Packed
+
+        return Packed(name, folder, config)
     if (folder / split / 'labels.tsv').is_file():
         return labelled_folder(name, folder / split)
     versions = sorted(folder.glob('*/dataset_info.json')) or sorted(folder.glob('dataset_info.json'))
@@ -166,12 +208,13 @@ def read_row(name: str, text: str, encoded: Any) -> Row:
         return Row(name, text, None, error.reason)
 
 
-def _text(value: Any) -> str:
-    return value.decode() if isinstance(value, bytes) else str(value)
+def _value(feature: Any) -> str:
+    """A text or number of a record as text."""
+    return feature.bytes_list.value[0].decode() if feature.bytes_list.value else str(feature.int64_list.value[0])
 
 
 def _missing(name: str, path: str, root: Path) -> str:
-    marks = {'*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
+    marks = {'*/packed.json': 0, '*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
     found = sorted({str(file.parents[up].relative_to(root)) for mark, up in marks.items() for file in root.glob(mark)})
     builder = Path('datasets') / f'{path.partition("/")[0]}.py'
     how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \

@@ -78,7 +78,7 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     if total < 1:
         raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [sources.open_set(name, config, root) for name in config.eval.sets]
-    return Run(config, vocab, models.build(config, vocab), mesh, sources.Joined(opened), validation, plan, total)
+    return Run(config, vocab, models.build(config, vocab), mesh, sources.joined(opened), validation, plan, total)
 
 
 def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array) -> State:

@@ -1,0 +1,49 @@
+"""How fast a prepared set is read: by one worker, shuffled, fitted and encoded, from a cold and from a warm page cache."""
+
+import os
+import time
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog import data, sources, text
+
+BATCH = 256
+
+
+def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
+    """Measure and print."""
+    source = sources.joined([sources.open_set(name, config, root)])
+    with config.unlocked():
+        config.data.threads = config.data.workers = 0
+    plan = data.Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
+    batches = data.Batches(source, plan, np.arange(plan.batch), text.from_config(config.text), config, 1 << 30)
+    _forget(Path(root) / name.partition(':')[0])
+    print(f'set                              {name}: {len(source):,} rows{", packed" if batches.packed else ""}')
+    for kind in ('cold', 'warm'):
+        # From a cold cache each row is read once at most; a warm one has been read whole where time allows.
+        wall, cpu, count = _read(batches, config, seconds, plan.epoch if kind == 'cold' else 0)
+        print(f'{kind} images/s per worker       {count / wall:>12,.0f}   ({count / cpu:,.0f} per CPU second, {count:,} images)')
+        if kind == 'cold':
+            _read(batches, config, seconds, plan.epoch)
+    return 0
+
+
+def _read(batches: data.Batches, config: ConfigDict, seconds: float, most: int) -> tuple[float, float, int]:
+    """Seconds, CPU seconds and images of reading for so long, or `most` batches."""
+    stream, read = data.stream(batches, config), 0
+    begun, spent = time.perf_counter(), time.process_time()
+    while time.perf_counter() - begun < seconds and not (most and read == most):
+        next(stream)
+        read += 1
+    return time.perf_counter() - begun, time.process_time() - spent, read * batches.plan.batch
+
+
+def _forget(folder: Path) -> None:
+    """Let the system drop what it keeps of the set's files in memory."""
+    if not hasattr(os, 'posix_fadvise'):
+        return
+    for file in (path for path in folder.rglob('*') if path.is_file()):
+        with file.open('rb') as opened:
+            os.posix_fadvise(opened.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

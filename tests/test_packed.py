@@ -1,0 +1,127 @@
+"""Packed sets: the same batches as the set they were made from, for the recipe they were made for, whole or not at all."""
+
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+from conftest import DEMO, ROOT
+
+from recog import __main__ as command
+from recog import config as configs
+from recog import data, packed, sources, text
+
+LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
+FLAGS = ['--config', DEMO, '--config.image.width=48']
+
+
+@pytest.fixture
+def root(folder):
+    """A set with a label that changes, two that cannot be used and a broken image."""
+    return folder('words', LABELS, broken=('e.png',))
+
+
+def pack(root, name='packed', *flags):
+    return command.main(['pack', 'words', *FLAGS, '--data', str(root), '--name', name, '--workers', '1', *flags])
+
+
+def batches(config, root, *names):
+    opened = sources.joined([sources.open_set(name, config, root) for name in names])
+    plan = data.Plan([len(source) for source in opened.sources], (), 4, 'shuffle', 0)
+    return data.Batches(opened, plan, np.arange(4), text.from_config(config.text), config, 100)
+
+
+def recipe(*overrides):
+    return configs.load(DEMO, [*FLAGS[2:], *overrides])
+
+
+def test_training_takes_the_same_batches_and_says_the_same_of_their_rows(root, capsys):
+    assert pack(root) == 0
+    assert capsys.readouterr().out.endswith('6 rows: 2 kept, 1 changed, 1 empty, 1 too long, 1 is not an image\n')
+    config = recipe()
+    assert pack(root, 'again') == 0
+    for names, twins in ((['words'], ['packed']), (['words', 'words'], ['packed', 'again'])):
+        plain, fast = batches(config, root, *names), batches(config, root, *twins)
+        assert fast.packed and not plain.packed
+        for step in range(4):
+            want, got = plain[step], fast[step]
+            assert set(got) == set(want)
+            used = want['weight'] > 0
+            for key in want:
+                assert got[key].dtype == want[key].dtype
+                if key != 'notes':
+                    np.testing.assert_array_equal(got[key][used], want[key][used])
+            np.testing.assert_array_equal(got['weight'], want['weight'])
+            assert sorted(data.unpack_notes(got['notes'])) == sorted(data.unpack_notes(want['notes']))
+
+
+def test_rows_and_labels_are_those_of_the_set_as_fitted(root):
+    pack(root)
+    source = sources.open_set('packed', recipe(), root)
+    assert source.labels([0, 3]) == [('a.png', 'Hello'), ('d.png', 'x' * 40)]
+    whole, unused, broken = source.rows([0, 2, 4])
+    assert whole.text == 'Hello' and whole.image.shape[0] == 32
+    assert unused.image is not None and broken.image is None and broken.reason == 'is not an image'
+
+
+def test_augmentation_still_changes_packed_images(root):
+    pack(root)
+    plain, changed = (batches(recipe(f'--config.image.augment.noise={noise}'), root, 'packed') for noise in (0.0, 50.0))
+    assert plain.packed and not changed.packed
+    assert any((plain[step]['image'] != changed[step]['image']).any() for step in range(3))
+
+
+@pytest.mark.parametrize('override', ['image.width=64', 'image.channels=grey', 'text.charset=62', 'text.max_length=9'])
+def test_a_recipe_that_would_fit_or_encode_otherwise_is_refused(root, override):
+    pack(root)
+    with pytest.raises(configs.ConfigError, match="set 'packed' was packed with .*; pack it again: recog pack words"):
+        sources.open_set('packed', recipe(f'--config.{override}'), root)
+
+
+def test_one_and_two_workers_write_the_same_bytes(root, monkeypatch):
+    pack(root, 'one')
+    monkeypatch.setattr(packed, 'CHUNK', 2)
+    pack(root, 'two', '--workers', '2')
+    for file in (root / 'one').glob('*.npy'):
+        assert file.read_bytes() == (root / 'two' / file.name).read_bytes()
+
+
+def test_what_is_there_is_not_overwritten_and_an_unknown_set_leaves_nothing(root, capsys):
+    pack(root)
+    assert pack(root) == 2 and 'exists already' in capsys.readouterr().err
+    assert command.main(['pack', 'nothing', *FLAGS, '--data', str(root)]) == 2
+    assert sorted(file.name for file in root.iterdir()) == ['packed', 'words']
+
+
+def test_packing_that_is_interrupted_leaves_no_set(tmp_path):
+    line = [sys.executable, '-m', 'recog', 'pack', 'rendered:train', *FLAGS, '--config.render.count=200000', '--data', str(tmp_path),
+            '--name', 'packed', '--workers', '1']
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    part = tmp_path / 'packed.incomplete' / 'image.npy'
+    end = time.monotonic() + 60
+    while not part.exists() and time.monotonic() < end:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    said = process.communicate(timeout=60)[1]
+    assert process.returncode == 130 and 'interrupted' in said
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_file_of_another_size_is_named(root):
+    pack(root)
+    with (root / 'packed' / 'image.npy').open('ab') as file:
+        file.write(b'x')
+    with pytest.raises(configs.ConfigError, match='file image.npy has .* bytes instead of'):
+        sources.open_set('packed', recipe(), root)
+    assert command.main(['check', str(root)]) == 1
+
+
+def test_the_speed_of_reading_a_set_is_printed(root, capsys):
+    pack(root)
+    for name in ('words', 'packed'):
+        assert command.main(['bench', '--set', name, '--data', str(root), '--seconds', '0.1', *FLAGS]) == 0
+        said = capsys.readouterr().out
+        assert 'cold images/s per worker' in said and 'warm images/s per worker' in said
