@@ -78,6 +78,8 @@ def _parser() -> argparse.ArgumentParser:
                          'standard input, one file a line')
     predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
     predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
+    predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
+    predict.add_argument('--out', default='explanations', metavar='FOLDER', help='folder of these (default explanations)')
     _decoding(predict)
     _devices(predict)
 
@@ -158,6 +160,7 @@ def _workdir(parser: argparse.ArgumentParser) -> None:
 def _decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--beam', type=int, default=0,
                         help="width of the beam search; 1 is greedy (default: evaluate the recipe's, predict 1)")
+    parser.add_argument('--max-length', type=int, default=0, metavar='N', help="tokens at most (default: the recipe's)")
     parser.add_argument('--width-rule', default='', choices=('', 'fixed', 'widest'),
                         help="width of the batch: fixed, or widest as PaddleOCR predicts (default: the recipe's)")
 
@@ -196,7 +199,7 @@ def _train(arguments: argparse.Namespace) -> int:
 
 
 def _evaluate(arguments: argparse.Namespace) -> int:
-    _positive(arguments, 'batch', 'beam')
+    _positive(arguments, 'batch', 'beam', 'max-length')
     _needs_workdir(arguments)
     from recog import commands
 
@@ -204,7 +207,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    _positive(arguments, 'batch', 'beam')
+    _positive(arguments, 'batch', 'beam', 'max-length')
     _needs_workdir(arguments)
     from recog import commands
 

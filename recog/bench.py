@@ -20,6 +20,7 @@ from ml_collections import ConfigDict
 from recog import __version__, cost, data, images, models, optimize, sharding, sources, text
 from recog import config as configs
 from recog import train as training
+from recog.plan import Plan
 
 CPU_TRAIN_BATCH = 16
 # A recipe's speed is that of these fields; bench results are kept by them.
@@ -102,8 +103,8 @@ def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -
         opened = [sources.open_set(name, config, root) for name in config.data.train]
     except configs.ConfigError as error:
         return {'not_run': str(error)}
-    plan = data.Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
-    batches = data.Batches(sources.joined(opened), plan, np.arange(config.train.batch), vocab, config, 1 << 20)
+    plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
+    batches = data.Batches(sources.joined(opened), plan, np.arange, vocab, config, 1 << 20)
     stream = data.stream(batches, config)
     next(stream)
     spent, begun, count = time.process_time(), time.perf_counter(), 0

@@ -5,14 +5,14 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog.config import ConfigError, flat, nearest, parse_length
+from recog.config import ConfigError, flat, nearest, parse_bucket, parse_group, parse_length
 
 CHOICES = {
     'text.case': ('lower', 'keep'),
     'text.unknown': ('drop', 'refuse'),
     'text.separator': ('', ' '),
     'image.channels': ('bgr', 'rgb', 'grey'),
-    'image.fit': ('pad', 'stretch'),
+    'image.fit': ('pad', 'stretch', 'steps', 'none'),
     'image.width_rule': ('fixed', 'widest'),
     'data.order': ('shuffle', 'file'),
     'train.precision': ('float32', 'bfloat16'),
@@ -26,14 +26,15 @@ AT_LEAST = {
     'image.augment.blur': 0, 'image.augment.noise': 0, 'image.augment.brightness': 0, 'image.augment.contrast': 0,
     'image.augment.stretch': 0, 'image.augment.curve': 0, 'image.augment.colour': 0, 'image.augment.motion': 0,
     'image.augment.jpeg': 0,
-    'data.nominal': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1, 'train.batch': 1,
-    'train.accumulate': 1, 'train.norm_group': 0, 'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
+    'data.nominal': 0, 'data.pixels': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1,
+    'train.batch': 1, 'train.accumulate': 1, 'train.norm_group': 0, 'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
     'eval.batch': 1, 'eval.limit': 0, 'eval.beam': 1, 'checkpoint.keep': 0, 'log.every': 1, 'seed': 0,
     'seeds.init': 0, 'seeds.data': 0, 'seeds.augment': 0, 'seeds.dropout': 0,
 }
 TUPLES: dict[str, tuple[type, ...]] = {
     'data.train': (str,), 'data.weights': (int, float), 'eval.sets': (str,), 'eval.report': (str,),
     'render.letters': (int,),
+    'optimizer.groups': (str,), 'data.buckets': (str,),
     'schedule.boundaries': (str,), 'schedule.factors': (int, float),
 }
 AT_MOST = {
@@ -93,6 +94,10 @@ def _check_together(config: ConfigDict) -> None:
         raise ConfigError(f'config.schedule.factors={schedule.factors} must be as many as boundaries={schedule.boundaries}')
     for boundary in schedule.boundaries:
         parse_length(boundary, 'config.schedule.boundaries')
+    for bucket in config.data.buckets:
+        parse_bucket(bucket, config.text.max_length)
+    for group in config.optimizer.groups:
+        parse_group(group)
     letters = config.render.letters
     if len(letters) != 2 or not 1 <= letters[0] <= letters[1]:
         raise ConfigError(f'config.render.letters={letters} must be (shortest, longest)')

@@ -13,7 +13,21 @@ import jax
 from absl import logging
 from ml_collections import ConfigDict
 
-from recog import __version__, bench, checkpoint, checks, cost, evaluate, models, pictures, processes, sharding, sources, text
+from recog import (
+    __version__,
+    bench,
+    checkpoint,
+    checks,
+    cost,
+    evaluate,
+    explain,
+    models,
+    pictures,
+    processes,
+    sharding,
+    sources,
+    text,
+)
 from recog import config as configs
 from recog import overfit as handful
 from recog import predict as prediction
@@ -112,6 +126,8 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
+    if arguments.max_length:
+        evaluate.set_length(config, opened.model, arguments.max_length)
     _measure(opened, config, mesh, arguments, workdirs.path(arguments.out or arguments.workdir))
     return 0
 
@@ -149,6 +165,8 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
         for result in results:
             for name, reason in result.unreadable:
                 print(f'recog: left out: {name}: {reason}', file=sys.stderr)
+            for name, reason in result.shrunk:
+                print(f'recog: too large: {name}: {reason}', file=sys.stderr)
     return results
 
 
@@ -184,7 +202,9 @@ def predict(arguments: argparse.Namespace) -> int:
             return 1
     mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
     recognizer = prediction.Recognizer(checkpoint.open(arguments.workdir, arguments.step, mesh), mesh, batch=batch,
-                                       beam=arguments.beam or 1, width_rule=arguments.width_rule)
+                                       beam=arguments.beam or 1, width_rule=arguments.width_rule,
+                                       max_length=arguments.max_length, details=arguments.explain)
+    pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
     failed = 0
     for reading in tqdm(recognizer.read(source), total=len(source), unit='image', leave=False,
                         disable=None if len(source) > 4 * batch else True):
@@ -192,12 +212,18 @@ def predict(arguments: argparse.Namespace) -> int:
         if reading.text is None:
             failed += 1
             print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+        elif reading.reason:
+            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+        if pictured and reading.text is not None:
+            pictured.draw(reading, file)
         if arguments.json:
             answer = {'error': reading.reason} if reading.text is None else \
                 {'text': reading.text, 'confidence': round(reading.confidence, 4)}
             print(json.dumps({'file': file, **answer}, ensure_ascii=False))
         elif reading.text is not None:
             print(f'{file}\t{reading.text}\t{reading.confidence:.3f}')
+    if pictured:
+        print(f'{pictured.count} pictures in {arguments.out}', file=sys.stderr)
     if failed:
         print(f'recog predict: {failed} of {len(source)} images could not be read', file=sys.stderr)
     return 1 if failed else 0

@@ -7,6 +7,7 @@ import difflib
 import hashlib
 import importlib.util
 import json
+import math
 import os
 import sys
 from collections.abc import Iterable, Mapping, Sequence
@@ -38,7 +39,10 @@ FIELDS: dict[str, Any] = {
     'image': {
         'height': 32, 'width': 100,
         'channels': 'bgr',     # bgr, rgb or grey
-        'fit': 'pad',          # pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`
+        # pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`; steps: the least multiple of
+        # `height` that is as wide as the ratio asks for, at most `width`, the rest is padding; none: images keep their size, and
+        # each batch has the first of data.buckets that they fit
+        'fit': 'pad',
         'width_rule': 'fixed',  # prediction: fixed, or widest (height x the widest ratio of the batch, as PaddleOCR predicts)
         'scale': 255.0, 'mean': 0.5, 'std': 0.5,  # value = (pixel / scale - mean) / std
         'padding': 0.0,        # value, after normalisation, of what is not image
@@ -61,6 +65,8 @@ FIELDS: dict[str, Any] = {
         'train': ('rendered:train',),  # sets NAME[/CONFIG][:SPLIT] below the root of prepared data
         'weights': (),         # share of each set in every batch; () puts the sets one behind the other
         'order': 'shuffle',    # shuffle: a new permutation each epoch; file: as they stand
+        'buckets': (),         # canvases 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' of image.fit=none, besides the largest
+        'pixels': 0,           # of a batch at most; 0: every batch has train.batch images
         'nominal': 0,          # images of an epoch as the literature counts them; for estimates without the data
         'workers': 0,          # processes that read; 0 reads in threads
         'threads': 2,          # threads that read, per process
@@ -92,6 +98,7 @@ FIELDS: dict[str, Any] = {
         'decay_vectors': True,      # whether biases and norms decay too
         'clip_norm': 0.0,      # gradients' norm over all tensors; 0 is off
         'clip_tensor': 0.0,    # each tensor's own norm; 0 is off
+        'groups': (),          # 'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that fits; 0 freezes
     },
     'schedule': {
         'name': 'constant',    # constant, cosine, one_cycle or piecewise
@@ -208,7 +215,7 @@ def seed(config: ConfigDict, stream: str) -> int:
     return own if own is not None else config.seed * 4 + ('init', 'data', 'augment', 'dropout').index(stream)
 
 
-def steps(length: str, *, batch: int, epoch: int, total: int = 0) -> int:
+def steps(length: str, *, batch: float, epoch: int, total: int = 0) -> int:
     """Optimizer steps of a length: '72 epochs' of `epoch` steps, '5000 steps', '51200 images', or '5 %' of the `total`."""
     number, unit = parse_length(length, 'length')
     return round(number * {'epochs': epoch, 'steps': 1, 'images': 1 / batch, '%': total / 100}[unit])
@@ -237,6 +244,25 @@ def parse_length(length: str, field: str) -> tuple[float, str]:
         if len(words) == 2 and words[1] in ('epochs', 'steps', 'images', '%') and float(words[0]) >= 0:
             return float(words[0]), words[1]
     raise ConfigError(f"{field}={length!r} must be a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'")
+
+
+def parse_bucket(bucket: str, longest: int) -> tuple[int, int, int]:
+    """Height, width and tokens of one of `data.buckets`; without tokens, the longest."""
+    with contextlib.suppress(ValueError):
+        sizes = [int(size) for size in bucket.split('x')]
+        if len(sizes) in (2, 3) and min(sizes) > 0:
+            return sizes[0], sizes[1], (*sizes, longest)[2]
+    raise ConfigError(f"config.data.buckets: {bucket!r} must be HEIGHTxWIDTH or HEIGHTxWIDTHxTOKENS, such as '64x256'")
+
+
+def parse_group(group: str) -> tuple[str, float]:
+    """Pattern and multiplier of one of `optimizer.groups`."""
+    pattern, equals, number = group.rpartition('=')
+    with contextlib.suppress(ValueError):
+        if pattern and equals and 0 <= float(number) < math.inf:
+            return pattern, float(number)
+    raise ConfigError(f"config.optimizer.groups: {group!r} must be a pattern of parameters and a multiplier of at least 0, "
+                      "such as 'transform/*=0.1'")
 
 
 def _module(path: str) -> ModuleType:

@@ -1,12 +1,8 @@
-"""Data: the plan that says which rows of the sources make which batch, and the pipelines that read them.
+"""The pipelines that read, fit, augment and encode the rows of a plan, and what brings them to the devices."""
 
-Batch k is a pure function of (seed, k), so the data position is one integer, whatever the mesh, processes or workers.
-"""
-
-import functools
 import json
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,65 +10,25 @@ from ml_collections import ConfigDict
 
 from recog import augment, images
 from recog import config as configs
+from recog.plan import Plan, Shape, fitting, shapes
 from recog.sources import Row, Source
 from recog.text import Unencodable, Vocab
 
-
-class Plan:
-    """Which rows of the joined sources make batch k: a pure function of the seed and k, alike on every process."""
-
-    def __init__(self, sizes: Sequence[int], weights: Sequence[float], batch: int, order: str, seed: int):
-        self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
-        self.total = sum(self.sizes)
-        self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
-        # As the reference, the last rows of an epoch that fill no batch are left out (others each epoch when shuffled).
-        self.epoch = max(1, self.total // batch)
-
-    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """Row numbers in the joined sources, and the epoch each belongs to.  -> [B], [B]"""
-        if len(self.shares) == 1:
-            epoch, place = divmod(step, self.epoch)
-            places = (np.arange(self.batch) + place * self.batch) % self.total
-            return self._ordered(0, epoch, self.total, places), np.full(self.batch, epoch)
-        return self._mixed(step)
-
-    def _mixed(self, step: int) -> tuple[np.ndarray, np.ndarray]:
-        """A batch in which each source has its share, exactly in the long run."""
-        ends = [np.floor(at * self.batch * self.shares + 1e-6).astype(np.int64) for at in (step, step + 1)]
-        starts, stops = (np.diff(end) for end in ends)
-        rows, epochs = [], []
-        offset = 0
-        for stream, size in enumerate(self.sizes):
-            epoch, place = np.divmod(np.arange(starts[stream], stops[stream]), size)
-            for each in np.unique(epoch):
-                rows.append(offset + self._ordered(stream, int(each), size, place[epoch == each]))
-                epochs.append(np.full(len(rows[-1]), each))
-            offset += size
-        # Batch norm in groups of consecutive rows shall see the mixture, not one source.
-        order = generator(self.seed, 'batch', step).permutation(self.batch) if self.order == 'shuffle' else slice(None)
-        return np.concatenate(rows)[order], np.concatenate(epochs)[order]
-
-    def _ordered(self, stream: int, epoch: int, size: int, places: np.ndarray) -> np.ndarray:
-        return places if self.order == 'file' else _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
-
-
-def generator(seed: int, *where: int | str) -> np.random.Generator:
-    """A random generator of its own for this place in the run."""
-    words = [seed, *(int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item for item in where)]
-    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
-
-
-@functools.lru_cache(maxsize=4)
-def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
-    return generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32)
+WINDOW = 16  # batches within which an evaluation sorts images by size
+SHRUNK = 'shrunk to'  # how the note of an image begins that is larger than any canvas
 
 
 class Batches:
-    """The batches of a plan as a random-access source of Grain: element k is a whole batch, which is what makes it fast."""
+    """The batches of a plan as a random-access source of Grain: element k is a whole batch, which is what makes it fast.
 
-    def __init__(self, source: Source, plan: Plan, places: np.ndarray, vocab: Vocab, config: ConfigDict, steps: int):
-        self.source, self.plan, self.places, self.vocab, self.steps = source, plan, places, vocab, steps
-        self.image, self.max_length = config.image, config.text.max_length
+    `places` gives, for the number of a batch's rows, those that this process reads.
+    """
+
+    def __init__(self, source: Source, plan: Plan, places: Callable[[int], np.ndarray], vocab: Vocab, config: ConfigDict,
+                 steps: int):
+        self.source, self.plan, self.vocab, self.steps = source, plan, vocab, steps
+        self.places = {rows: places(rows) for rows in plan.counts()}
+        self.image, self.fixed = config.image, Shape(0, config.image.height, config.image.width, config.text.max_length)
         self.augments = augment.augments(config.image.augment)
         self.seed = configs.seed(config, 'augment')
         self.packed = not self.augments and hasattr(source, 'arrays')
@@ -81,22 +37,27 @@ class Batches:
         return self.steps
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rows, epochs = (values[self.places] for values in self.plan.rows(int(step)))
+        rows, epochs = self.plan.rows(int(step))
+        shape, places = self.plan.shape(int(step)) or self.fixed, self.places[len(rows)]
+        rows, epochs, whole = rows[places], epochs[places], np.array(len(rows))
         if self.packed:
-            return self._copied(rows)
-        batch = empty(len(rows), self.max_length)
+            return {**self._copied(rows), 'rows': whole}
+        batch = empty(len(rows), shape.length)
         batch['index'][:] = rows
         pictures: list[np.ndarray | None] = []
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
-            reason = row.reason or self._label(batch, place, row, notes)
+            reason = row.reason or too_large(row.image, shape, self.image) or self._label(batch, place, row, notes)
             if reason:
                 # Unlike the reference, which puts a random other sample in its place.
                 notes.append((int(rows[place]), row.id, reason, row.text))
                 batch['weight'][place] = 0
-            pictures.append(None if reason else self._augmented(row.image, int(epochs[place]), int(rows[place])))
-        batch['image'], batch['size'] = images.fit_batch(pictures, self.image)
-        return {**batch, 'notes': pack_notes(notes)}
+            picture = None if reason else self._augmented(row.image, int(epochs[place]), int(rows[place]))
+            if picture is not None and too_large(picture, shape, self.image):  # augmentation made it so
+                picture = images.shrunk(picture, shape.height, shape.width)[0]
+            pictures.append(picture)
+        batch['image'], batch['size'] = images.fit_batch(pictures, self.image, shape.height, shape.width)
+        return {**batch, 'notes': pack_notes(notes), 'rows': whole}
 
     def _copied(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """A batch of packed sources, which hold it as it is."""
@@ -108,7 +69,7 @@ class Batches:
     def _label(self, batch: dict[str, np.ndarray], place: int, row: Row, notes: list[tuple]) -> str:
         """Write the row's tokens; the answer is the reason why it cannot be used, if so."""
         try:
-            encoding = self.vocab.encode(row.text, max_length=self.max_length)
+            encoding = self.vocab.encode(row.text, max_length=batch['tokens'].shape[1])
         except Unencodable as error:
             return error.reason
         if encoding.dropped:
@@ -124,18 +85,33 @@ class Batches:
 
 
 class Steps:
-    """The batches of an evaluation, each example exactly once; fillers in the last one have weight 0 and index -1."""
+    """The batches of an evaluation, each example exactly once; fillers in the last one have weight 0 and index -1.
 
-    def __init__(self, source: Source, places: np.ndarray, batch: int, rule: ConfigDict, limit: int):
-        self.source, self.places, self.batch, self.rule = source, places, batch, rule
-        self.count = min(len(source), limit or len(source))
+    Images of any size are sorted into the recipe's shapes within a window of some batches; what is larger than any of them
+    is shrunk, and named.
+    """
+
+    def __init__(self, source: Source, places: Callable[[int], np.ndarray], batch: int, config: ConfigDict, limit: int,
+                 multiple: int = 1):
+        self.source, self.rule = source, config.image
+        count = min(len(source), limit or len(source))
+        fixed = Shape(batch, config.image.height, config.image.width, 1)
+        if config.image.fit == 'none':
+            self.given = shapes(config, batch, multiple)
+            sizes = measure(source, count)
+            owner = fitting(sizes, np.zeros(count, np.int64), self.given)
+        else:
+            self.given, owner = [fixed], np.zeros(count, np.int64)
+        self._batches = list(_windows(owner, self.given))
+        self._places = {shape.rows: places(shape.rows) for shape in self.given}
 
     def __len__(self) -> int:
-        return -(-self.count // self.batch)
+        return len(self._batches)
 
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
-        rows = int(step) * self.batch + self.places
-        real = np.flatnonzero(rows < self.count)
+        shape, every = self._batches[int(step)]
+        rows = every[self._places[shape.rows]]
+        real = np.flatnonzero(rows >= 0)
         batch = empty(len(rows), 1)
         batch['weight'][:], batch['index'][:] = 0, -1
         pictures: list[np.ndarray | None] = [None] * len(rows)
@@ -145,11 +121,45 @@ class Steps:
             pictures[place] = row.image
             if row.image is None:
                 notes.append((int(rows[place]), row.id, row.reason, row.text))
-        width = None
+            elif too_large(row.image, shape, self.rule):
+                pictures[place], share = images.shrunk(row.image, shape.height, shape.width)
+                notes.append((int(rows[place]), row.id, f'{SHRUNK} {share:.2f} of its size', row.text))
+        width = shape.width
         if self.rule.width_rule == 'widest':
             width = images.prediction_width([picture for picture in pictures if picture is not None], self.rule)
-        batch['image'], batch['size'] = images.fit_batch(pictures, self.rule, width)
-        return {**batch, 'notes': pack_notes(notes)}
+        batch['image'], batch['size'] = images.fit_batch(pictures, self.rule, shape.height, width)
+        return {**batch, 'notes': pack_notes(notes), 'rows': np.array(shape.rows)}
+
+
+def _windows(owner: np.ndarray, given: Sequence[Shape]) -> Iterator[tuple[Shape, np.ndarray]]:
+    """Shape and rows of each batch, -1 for fillers; `owner` is the number of each row's shape."""
+    window = WINDOW * max(shape.rows for shape in given)
+    for start in range(0, len(owner), window):
+        for number, shape in enumerate(given):
+            rows = start + np.flatnonzero(owner[start:start + window] == number)
+            for first in range(0, len(rows), shape.rows):
+                part = rows[first:first + shape.rows]
+                yield shape, np.concatenate([part, np.full(shape.rows - len(part), -1)])
+
+
+def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
+    """The reason why an image that keeps its size does not fit the canvas, if so."""
+    if image is None or rule.fit != 'none' or (image.shape[0] <= shape.height and image.shape[1] <= shape.width):
+        return ''
+    return f'larger than {shape.height} x {shape.width}'
+
+
+def measure(source: Source, count: int) -> np.ndarray:
+    """Heights and widths of the first `count` images, 1 where one cannot be read.  -> int64 [N, 2]"""
+    if hasattr(source, 'sizes'):
+        return np.asarray(source.sizes(range(count)), np.int64)
+    found = np.ones((count, 2), np.int64)
+    for start in range(0, count, 256):
+        rows = range(start, min(start + 256, count))
+        for index, row in zip(rows, source.rows(rows), strict=True):
+            if row.image is not None:
+                found[index] = row.image.shape[:2]
+    return found
 
 
 def empty(rows: int, max_length: int) -> dict[str, np.ndarray]:
@@ -179,12 +189,12 @@ def stream(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[st
     return iter(dataset)
 
 
-def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, rows: int, depth: int = 2) -> Iterator[tuple]:
-    """(batch on the devices, notes) with transfers running ahead; each process hands over its own rows of `rows`."""
+def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, depth: int = 2) -> Iterator[tuple]:
+    """(batch on the devices, notes) with transfers running ahead; each process hands over its own of a batch's `rows`."""
     import jax
 
     def put(batch):
-        notes = unpack_notes(batch.pop('notes'))
+        notes, rows = unpack_notes(batch.pop('notes')), int(batch.pop('rows'))
         return {key: jax.make_array_from_process_local_data(sharding, value, (rows, *value.shape[1:]))
                 for key, value in batch.items()}, notes
 

@@ -1,6 +1,7 @@
 """Evaluation: every example of a set read once, judged under a protocol, and what is written of it."""
 
 import csv
+import functools
 import json
 from collections import Counter
 from collections.abc import Callable, Iterator
@@ -16,16 +17,23 @@ from recog import data, metrics, models, sharding, sources
 from recog.config import ConfigError
 from recog.text import Vocab
 
+# What `decode` gives of each text and of each image.
+BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')
+BY_IMAGE = ('rectified', 'fiducials', 'frames')
 FEW = 10  # words from which on a result may be cause for concern
 
 
 class Reading(NamedTuple):
-    """What was read in one image; `text` is None where the image could not be used, and `reason` says why."""
+    """What was read in one image; `text` is None where the image could not be used.
+
+    `reason` says why not, or that it was shrunk to fit the largest canvas.
+    """
 
     row: int
     text: str | None
     confidence: float = 0.0
     reason: str = ''
+    details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
 
 
 class Prediction(NamedTuple):
@@ -47,14 +55,29 @@ class Result(NamedTuple):
     figures: dict[str, float]  # count, right, accuracy, one_minus_ned, unreadable
     predictions: list[Prediction]
     unreadable: list[tuple[str, str]]  # id, reason
+    shrunk: list[tuple[str, str]]  # images larger than the largest canvas, and by how much they were shrunk
 
 
-def decoder(model: models.Model, mesh: Mesh, beam: int = 1) -> Callable:
-    """The compiled function (variables, batch, max_length) -> the best text's tokens and confidence, on every process."""
+def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False) -> Callable:
+    """The compiled function (variables, batch, max_length) -> the best text of each row, on every process."""
+    if beam > 1 and not model.about.beam:
+        raise ConfigError(f'--beam {beam}: this model has no beam search')
+
     def decode(variables, batch, max_length):
-        out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam)
-        return out['tokens'][:, 0], out['confidence'][:, 0], batch['index'], batch['weight']
+        out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam, details=details)
+        best = {name: out[name][:, 0] for name in BY_TEXT if name in out}
+        kept = {**best, **{name: out[name] for name in BY_IMAGE if name in out}} if details else \
+            {name: best[name] for name in ('tokens', 'confidence')}
+        return {**kept, 'index': batch['index'], 'weight': batch['weight'],
+                **({name: batch[name] for name in ('image', 'size')} if details else {})}
     return jax.jit(decode, out_shardings=sharding.replicated(mesh))
+
+
+def set_length(config: ConfigDict, model: models.Model, length: int) -> None:
+    """Let texts be at most so long."""
+    if length > model.about.capacity:
+        raise ConfigError(f'--max-length {length}: this model can write {model.about.capacity} tokens at most')
+    config.text.max_length = length
 
 
 def read(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
@@ -64,16 +87,24 @@ def read(decode: Callable, variables: models.Variables, source: sources.Source, 
         raise ConfigError('config.image.width_rule=widest needs one process: each batch has a width of its own')
     count = min(len(source), limit or len(source))
     rows = sharding.rounded(mesh, min(batch, 1 << max(count - 1, 0).bit_length()))  # few images need no full batch
-    steps = data.Steps(source, sharding.local_rows(mesh, rows), rows, config.image, limit)
+    steps = data.Steps(source, functools.partial(sharding.local_rows, mesh), rows, config, limit, mesh.size)
     longest = np.int32(config.text.max_length)
-    for arrays, notes in data.to_devices(data.stream(steps, config), sharding.batches(mesh), rows):
+    early: dict[int, Reading] = {}  # images of any size come sorted by size
+    after = 0
+    for arrays, notes in data.to_devices(data.stream(steps, config), sharding.batches(mesh)):
         reasons = {row: reason for part in sharding.gather(notes) for row, _, reason, _ in part}
         # Only what decode needs: the compiled function is the same for labelled and unlabelled images.
         wanted = {key: arrays[key] for key in ('image', 'size', 'index', 'weight')}
-        for tokens, confidence, index, weight in zip(*jax.device_get(decode(variables, wanted, longest)), strict=True):
-            if index >= 0:
-                yield (Reading(int(index), vocab.decode(tokens.tolist()), float(confidence)) if weight else
-                       Reading(int(index), None, reason=reasons[int(index)]))
+        answers = jax.device_get(decode(variables, wanted, longest))
+        for place in np.flatnonzero(answers['index'] >= 0):
+            row = {name: values[place] for name, values in answers.items()}
+            index = int(row['index'])
+            text = vocab.decode(row['tokens'].tolist()) if row['weight'] else None
+            early[index] = Reading(index, text, float(row['confidence']), reasons[index] if index in reasons else '',
+                                   row if 'image' in row else None)
+        while after in early:
+            yield early.pop(after)
+            after += 1
 
 
 def measure(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
@@ -85,15 +116,17 @@ def measure(decode: Callable, variables: models.Variables, source: sources.Sourc
                          desc=source.name, total=min(len(source), limit or len(source)), unit='image', leave=False,
                          disable=None if progress else True))
     labels = source.labels([reading.row for reading in readings])
-    predictions, unreadable = [], []
+    predictions, unreadable, shrunk = [], [], []
     for reading, (name, truth) in zip(readings, labels, strict=True):
         if reading.text is None:
             unreadable.append((name, reading.reason))
             continue
+        if reading.reason:
+            shrunk.append((name, reading.reason))
         verdict = metrics.judge(truth, reading.text, config.eval.protocol)
         predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
     figures = metrics.summary([p.truth for p in predictions], [p.text for p in predictions], config.eval.protocol)
-    return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable)
+    return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk)
 
 
 def line(result: Result) -> str:
@@ -138,7 +171,8 @@ def table(results: list[Result], missing: list[str]) -> str:
 def write(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> None:
     """results.json, results.md and predictions.tsv of an evaluation."""
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {result.name: {**result.figures, 'interval': _interval(result), 'unreadable_images': result.unreadable}
+    sets = {result.name: {**result.figures, 'interval': _interval(result),
+                          'unreadable_images': result.unreadable, 'shrunk_images': result.shrunk}
             for result in results}
     (folder / 'results.json').write_text(json.dumps({**about, 'sets': sets, 'missing': missing}, indent=2) + '\n')
     facts = '\n'.join(f'- {name}: {value}' for name, value in about.items())

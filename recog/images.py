@@ -194,16 +194,25 @@ def fit(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int
     return out, _fit_into(image, rule.fit, rule.channels, out)
 
 
-def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict,
+def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int | None = None,
               width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images as uint8 [B, H, W, C], as wide as `width` or the rule, and sizes int32 [B, 2]; None leaves zeros."""
-    out = np.zeros((len(images), rule.height, width or rule.width, channels(rule)), np.uint8)
+    """Images on canvases of height x width, or the rule's: uint8 [B, H, W, C] and sizes int32 [B, 2]; None leaves zeros."""
+    out = np.zeros((len(images), height or rule.height, width or rule.width, channels(rule)), np.uint8)
     size = np.zeros((len(images), 2), np.int32)
     form, order = rule.fit, rule.channels  # asking a ConfigDict is slow
     for row, image in enumerate(images):
         if image is not None:
             size[row] = _fit_into(image, form, order, out[row])
     return out, size
+
+
+def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
+    """The image made to fit height x width, its ratio kept, and the share of its size that is left."""
+    import cv2
+
+    share = min(height / image.shape[0], width / image.shape[1], 1.0)
+    size = max(1, int(image.shape[1] * share)), max(1, int(image.shape[0] * share))
+    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), share
 
 
 def prediction_width(images: Sequence[np.ndarray], rule: ConfigDict) -> int:
@@ -223,7 +232,11 @@ def _fit_into(image: np.ndarray, form: str, order: str, out: np.ndarray) -> tupl
     height, width = out.shape[:2]
     if form == 'pad':
         width = min(width, math.ceil(height * (image.shape[1] / image.shape[0])))
-    place = out[:, :width]
+    elif form == 'steps':
+        width = min(width, height * math.ceil(image.shape[1] / image.shape[0]))
+    elif form == 'none':
+        height, width = image.shape[:2]
+    place = out[:height, :width]
     if order == 'bgr' and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
         cv2.resize(image, (width, height), place, interpolation=cv2.INTER_LINEAR)
         return height, width

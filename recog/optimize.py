@@ -1,6 +1,7 @@
 """Optimizers and learning-rate schedules of a recipe, from optax."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -38,7 +39,7 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
 
 
 def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """The chain clip, coupled decay, direction, decoupled decay, rate: Paddle's order, in which decay is not clipped."""
+    """The chain clip, coupled decay, direction, decoupled decay, groups, rate: Paddle's order, in which decay is not clipped."""
     rule = config.optimizer
     decayed = None if rule.decay_vectors else (lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree))
     decay = [optax.add_decayed_weights(rule.decay, mask=decayed)] if rule.decay else []
@@ -53,7 +54,45 @@ def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientT
         *([clip_each(rule.clip_tensor)] if rule.clip_tensor else []),
         *([optax.clip_by_global_norm(rule.clip_norm)] if rule.clip_norm else []),
         *(decay if coupled else []), direction, *([] if coupled else decay),
+        *([scale_groups(rule.groups)] if rule.groups else []),
         optax.scale_by_learning_rate(rate))
+
+
+def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
+    """Each parameter's update is multiplied as the last of the 'PATTERN=MULTIPLIER' that fits its path says.
+
+    A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter, which then changes by
+    no decay either; its gradient still counts in the norm over all tensors.
+    """
+    rules = [configs.parse_group(group) for group in groups]
+
+    def init(params: Any) -> optax.EmptyState:
+        paths = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
+        for pattern, _ in rules:
+            if not any(fnmatchcase(path, pattern) for path in paths):
+                raise configs.ConfigError(f'config.optimizer.groups: {pattern!r} fits no parameter'
+                                          f'{configs.nearest(pattern, paths)}; there are: {", ".join(_parts(paths))}')
+        return optax.EmptyState()
+
+    def scale(keys: Any, leaf: jax.Array) -> jax.Array:
+        path = _path(keys)
+        fitting = [multiplier for pattern, multiplier in rules if fnmatchcase(path, pattern)]
+        return leaf * fitting[-1] if fitting else leaf
+
+    def update(updates: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, optax.EmptyState]:
+        return jax.tree_util.tree_map_with_path(scale, updates), state
+
+    return optax.GradientTransformation(init, update)
+
+
+def _path(keys: Any) -> str:
+    return jax.tree_util.keystr(keys, simple=True, separator='/')
+
+
+def _parts(paths: Sequence[str]) -> list[str]:
+    """The first names of paths, each with what stands below it."""
+    return [f'{name}/*' if '/' in path else name
+            for name, path in {path.partition('/')[0]: path for path in paths}.items()]
 
 
 def clip_each(limit: float) -> optax.GradientTransformation:

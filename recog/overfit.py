@@ -10,6 +10,7 @@ import numpy as np
 from recog import config as configs
 from recog import data, evaluate, optimize, sharding, sources
 from recog import train as training
+from recog.plan import Plan
 from recog.text import Unencodable
 
 SECONDS = 50.0  # of training, besides compiling
@@ -24,13 +25,13 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     })
     whole = open_run(config)
     source = Few(whole, count)
-    few = whole._replace(source=sources.joined([source]), plan=data.Plan([count], (), count, 'file', 0), total=1_000_000)
+    few = whole._replace(source=sources.joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
     rate = optimize.schedule(config, few.total, few.plan.epoch)
     tx = optimize.optimizer(config, rate)
     state = jax.jit(lambda key: training.make_state(few.model, tx, 0.0, key),
                     out_shardings=sharding.replicated(few.mesh))(jax.random.key(configs.seed(config, 'init')))
-    batch = data.Batches(few.source, few.plan, np.arange(count), few.vocab, config, 1)[0]
-    batch.pop('notes')
+    batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
+    del batch['notes'], batch['rows']
     batch = jax.device_put(batch, sharding.batches(few.mesh))
     step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
     decode = evaluate.decoder(few.model, few.mesh)

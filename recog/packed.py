@@ -151,7 +151,7 @@ def _write(source: sources.Source, name: str, config: ConfigDict, root: Path, pa
     return {'reasons': reasons, 'counts': dict(zip(['kept', *reasons[1:]], counts, strict=True))}
 
 
-def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     """A mapped array whose space on the disk is taken at once: a disk that fills up later would kill the process."""
     array = np.lib.format.open_memmap(file, 'w+', dtype, shape)
     if hasattr(os, 'posix_fallocate'):

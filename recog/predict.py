@@ -37,15 +37,15 @@ class Recognizer:
     """A trained model that reads images: paths, encoded bytes or uint8 BGR arrays."""
 
     def __init__(self, opened: checkpoint.Opened, mesh: Mesh | None = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = ''):
+                 width_rule: str = '', max_length: int = 0, details: bool = False):
         self.opened, self.batch = opened, batch
         self.mesh = mesh or sharding.one_device()
         self.config = opened.config.copy_and_resolve_references()
         if width_rule:
             self.config.image.width_rule = width_rule
-        if beam > 1 and not opened.model.about.beam:
-            raise ConfigError(f'--beam {beam}: {opened.config.model.name} has no beam search')
-        self._decode = evaluate.decoder(opened.model, self.mesh, beam)
+        if max_length:
+            evaluate.set_length(self.config, opened.model, max_length)
+        self._decode = evaluate.decoder(opened.model, self.mesh, beam, details)
 
     def read(self, source: sources.Source) -> Iterator[evaluate.Reading]:
         """What stands in each image of a source, in its order."""

@@ -8,6 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import data, sources, text
+from recog.plan import Plan
 
 BATCH = 256
 
@@ -17,8 +18,8 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     source = sources.joined([sources.open_set(name, config, root)])
     with config.unlocked():
         config.data.threads = config.data.workers = 0
-    plan = data.Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
-    batches = data.Batches(source, plan, np.arange(plan.batch), text.from_config(config.text), config, 1 << 30)
+    plan = Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
+    batches = data.Batches(source, plan, np.arange, text.from_config(config.text), config, 1 << 30)
     _forget(Path(root) / name.partition(':')[0])
     print(f'set                              {name}: {len(source):,} rows{", packed" if batches.packed else ""}')
     for kind in ('cold', 'warm'):

@@ -4,6 +4,7 @@ Order of the loop: step k runs; the metrics of step k - 1 are read meanwhile; wh
 happens before batch k + 1 is taken. So position, state and step number are one integer.
 """
 
+import contextlib
 import functools
 import math
 import os
@@ -14,6 +15,7 @@ from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -21,7 +23,8 @@ from ml_collections import ConfigDict
 from recog import checkpoint, cost, data, evaluate, log, models, optimize, processes, sharding, sources
 from recog import config as configs
 from recog import workdir as workdirs
-from recog.text import Vocab
+from recog.plan import Bucketed, Plan, shapes
+from recog.text import Unencodable, Vocab
 
 
 class State(NamedTuple):
@@ -47,12 +50,12 @@ class Run(NamedTuple):
     mesh: Mesh
     source: sources.Joined
     validation: list[sources.Source]
-    plan: data.Plan
+    plan: Plan
     total: int  # steps
 
     def steps(self, length: str) -> int:
         """A length of the recipe in steps."""
-        return configs.steps(length, batch=self.config.train.batch, epoch=self.plan.epoch, total=self.total)
+        return configs.steps(length, batch=self.plan.average, epoch=self.plan.epoch, total=self.total)
 
     def describe(self) -> str:
         """What will be done, in steps and in epochs."""
@@ -61,7 +64,7 @@ class Run(NamedTuple):
         def both(steps: int) -> str:
             return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
 
-        return (f'{both(self.total)} of {config.train.batch} images; {len(self.source):,} images in {self.source.name}; '
+        return (f'{both(self.total)} of {self.plan.average:.4g} images; {len(self.source):,} images in {self.source.name}; '
                 f'warm-up {both(self.steps(config.schedule.warmup))}; evaluation every {both(self.steps(config.eval.every))}; '
                 f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
                 f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
@@ -72,13 +75,30 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     mesh = sharding.make_mesh(config.mesh, devices)
     sharding.check_batch(mesh, config)
     opened = [sources.open_set(name, config, root) for name in config.data.train]
-    plan = data.Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order,
-                     configs.seed(config, 'data'))
-    total = configs.steps(config.train.length, batch=config.train.batch, epoch=plan.epoch)
+    source, seed = sources.joined(opened), configs.seed(config, 'data')
+    plan: Plan
+    if config.image.fit == 'none':
+        plan = _bucketed(config, vocab, source, mesh, seed)
+    else:
+        plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
+    total = configs.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
         raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [sources.open_set(name, config, root) for name in config.eval.sets]
-    return Run(config, vocab, models.build(config, vocab), mesh, sources.joined(opened), validation, plan, total)
+    return Run(config, vocab, models.build(config, vocab), mesh, source, validation, plan, total)
+
+
+def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Mesh, seed: int) -> Bucketed:
+    """The plan over images of any size; their sizes and the lengths of their labels are looked up first."""
+    if config.data.weights:
+        raise configs.ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.image.fit=none')
+    given = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
+    lengths = np.zeros(len(source), np.int64)
+    if len({shape.length for shape in given}) > 1:
+        for row, (_, label) in enumerate(source.labels(range(len(source)))):
+            with contextlib.suppress(Unencodable):
+                lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
+    return Bucketed(data.measure(source, len(source)), lengths, given, config.data.order, seed)
 
 
 def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array) -> State:
@@ -162,6 +182,7 @@ class Trainer:
         self.rejections = log.Rejections(self.mirror.here, jax.process_index(), counts)
         self.clock = log.Clock()
         self.stop = stop
+        self._steps: dict[tuple, Callable] = {}
 
     def _begin(self) -> tuple[State, int, dict[str, int]]:
         """The newest checkpoint on this mesh, or a fresh state."""
@@ -186,23 +207,22 @@ class Trainer:
     def fit(self) -> bool:
         """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""
         run, config = self.run, self.run.config
-        places = sharding.local_rows(run.mesh, config.train.batch)
+        places = functools.partial(sharding.local_rows, run.mesh)
         source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
-        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh), config.train.batch)
+        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh))
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
-        waiting = step = None
+        waiting = None
         for position in range(self.start + 1, run.total + 1):
             stopped = self.stop.poll(run.mesh)
             began = time.perf_counter()
             batch, notes = next(batches)
             self.clock.waited(time.perf_counter() - began)
-            self.rejections.add(len(places), notes)
-            step = step or self._compile(batch)
-            self.state, metrics = step(self.state, batch)
+            self.rejections.add(len(source.places[len(batch['weight'])]), notes)
+            self.state, metrics = self._step(batch)(self.state, batch)
             due = {name for name, length in every.items() if position == run.total or length and position % length == 0}
             if waiting:
                 self._read(*waiting)
-            waiting = (position, metrics)
+            waiting = (position, metrics, len(batch['weight']))
             if stopped():
                 due.add('checkpoint')
             if due:
@@ -215,26 +235,29 @@ class Trainer:
                 return False
         return True
 
-    def _compile(self, batch: models.Batch) -> Callable:
-        """The compiled step, whose arithmetic is counted on the way."""
-        run = self.run
+    def _step(self, batch: models.Batch) -> Callable:
+        """The compiled step for a batch of this shape, whose arithmetic is counted on the way."""
+        run, shape = self.run, (batch['image'].shape, batch['tokens'].shape)
+        if shape in self._steps:
+            return self._steps[shape]
         traced = jax.jit(make_step(run.model, self.tx, self.rate, run.config, run.mesh), donate_argnums=0,
                          in_shardings=(self.layout, sharding.batches(run.mesh)),
                          out_shardings=(self.layout, sharding.replicated(run.mesh))).trace(self.state, batch)
-        self.flops = cost.count(traced.jaxpr)
-        return traced.lower().compile()
+        self.flops = cost.count(traced.jaxpr) / len(batch['weight'])  # of an image, at the shape seen last
+        self._steps[shape] = traced.lower().compile()
+        return self._steps[shape]
 
-    def _read(self, position: int, metrics: dict[str, jax.Array]) -> None:
+    def _read(self, position: int, metrics: dict[str, jax.Array], rows: int) -> None:
         """Wait for a step's metrics; stop where they are no numbers, log where a line is due."""
         values = {name: float(value) for name, value in jax.device_get(metrics).items()}
         self.log.advance()
-        self.clock.done(self.run.config.train.batch)
+        self.clock.done(rows)
         if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
             self._stop(position, values)
         if position % self.run.config.log.every and position not in (1, self.run.total):
             return
         values |= self.clock.read()
-        values['flops_per_second'] = values['images_per_second'] / self.run.config.train.batch * self.flops
+        values['flops_per_second'] = values['images_per_second'] * self.flops
         counts = self.rejections.total()
         self.log.write(position, values, self._line(position, values, counts))
         for concern in log.concerns(values):

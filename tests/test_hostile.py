@@ -13,6 +13,7 @@ from conftest import DEMO, ROOT
 from PIL import Image
 
 from recog import config, data, images, sources, text
+from recog.plan import Plan
 from recog.text import Unencodable
 
 GREY, BLUE, RED = (128, 128, 128), (230, 60, 10), (10, 20, 200)  # blue, green, red
@@ -202,8 +203,8 @@ def test_unusual_labels_and_images_leave_the_batch_and_are_named(narrow, tmp_pat
     source = sources.Files('hostile', names, labels)
     made = narrow(*(f'image.augment.{name}=0.5' for name in ('stretch', 'rotation', 'curve', 'downscale', 'motion')),
                   'image.augment.probability=1.0')
-    plan = data.Plan([len(source)], (), len(source), 'file', 0)
-    batch = data.Batches(source, plan, np.arange(len(source)), text.from_config(made.text), made, 1)[0]
+    plan = Plan([len(source)], (), len(source), 'file', 0)
+    batch = data.Batches(source, plan, np.arange, text.from_config(made.text), made, 1)[0]
     usable = [folded not in ('empty', 'too long') for _, folded, _ in LABELS.values()] + [False] * len(WRONG)
     assert batch['weight'].tolist() == [float(each) for each in usable]
     notes = data.unpack_notes(batch['notes'])

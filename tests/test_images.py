@@ -61,8 +61,24 @@ def test_word_images_are_the_references_bit_for_bit():
         np.testing.assert_array_equal(image.transpose(2, 0, 1), GOLDENS[f'word{index}'])
 
 
+def test_word_images_of_a_few_widths_are_the_references_bit_for_bit():
+    recipe = rule(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0, padding=0.0)
+    _, size = images.fit_batch(PICTURES, recipe)
+    assert size.tolist() == [[64, 128], [64, 256], [64, 64], [64, 256], [64, 256]]
+    for index, image in enumerate(normalised(PICTURES, recipe)):
+        np.testing.assert_array_equal(image.transpose(2, 0, 1), GOLDENS[f'srn{index}'])
+
+
+@pytest.mark.parametrize('shape, width', [
+    ((20, 1), 32), ((20, 20), 32), ((20, 21), 64), ((20, 40), 64), ((20, 41), 96), ((20, 60), 96), ((20, 61), 100),
+    ((20, 900), 100)])
+def test_in_steps_a_picture_is_a_multiple_of_the_height_wide_up_to_the_full_width(shape, width):
+    image, size = images.fit(np.full((*shape, 3), 200, np.uint8), rule(fit='steps'))
+    assert size == (32, width)
+    assert (image[:, :width] == 200).all() and not image[:, width:].any()
+
+
 def test_stretched_grey_is_made_grey_after_resizing_as_the_reference_does():
-    # The SRN recipe stretches a picture that is more than three times as wide as high.
     image, size = images.fit(PICTURES[1], rule(height=64, width=256, channels='grey', fit='stretch'))
     np.testing.assert_array_equal(image[:, :, 0], GOLDENS['srn1'][0])
     assert image.shape == (64, 256, 1) and size == (64, 256)
@@ -102,7 +118,7 @@ def test_prediction_is_as_wide_as_the_widest_image_of_the_batch():
     assert images.prediction_width(PICTURES, rule()) == int(32 * 200 / 31)
     assert images.prediction_width([PICTURES[0], PICTURES[2]], rule()) == 100
     assert images.prediction_width([], rule()) == 100
-    batch, size = images.fit_batch(PICTURES, rule(), 206)
+    batch, size = images.fit_batch(PICTURES, rule(), width=206)
     assert batch.shape == (5, 32, 206, 3) and size[:, 1].tolist() == [64, 206, 15, 100, 101]
 
 

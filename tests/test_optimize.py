@@ -1,12 +1,13 @@
 """Optimizers and schedules against what their names promise."""
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
 
 from recog import config as configs
-from recog import optimize
+from recog import models, optimize
 
 
 def rates(narrow, *overrides, total=100, epoch=10):
@@ -85,6 +86,50 @@ def test_clipping_each_tensor_leaves_small_ones_alone(narrow):
 def test_clipping_the_global_norm_keeps_directions(narrow):
     out = update(narrow, {'a': [3.0], 'b': [4.0]}, {'a': [0], 'b': [0]}, *MOMENTUM, 'optimizer.clip_norm=1.0')
     np.testing.assert_allclose([out['a'][0], out['b'][0]], [-0.6, -0.8], rtol=1e-5)
+
+
+TREE = {'transform': {'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}}, 'head': {'kernel': jnp.ones((2, 2))}}
+
+
+def grouped(narrow, groups, *overrides):
+    """The updates of `TREE` for gradients of 1, by path."""
+    tx = optimize.optimizer(narrow(*PLAIN, f'optimizer.groups={groups}', *overrides), optax.constant_schedule(1.0))
+    updates = tx.update(TREE, tx.init(TREE), TREE)[0]
+    return {path: float(leaf.ravel()[0]) for path, leaf in models.flatten(updates).items()}
+
+
+def test_a_group_has_its_own_multiple_of_the_rate_and_the_last_that_fits_counts(narrow):
+    out = grouped(narrow, 'transform/*=0.1,transform/conv/bias=1', 'optimizer.name=adam')
+    assert out == pytest.approx({('transform', 'conv', 'kernel'): -0.1, ('transform', 'conv', 'bias'): -1,
+                                 ('head', 'kernel'): -1}, rel=1e-4)
+
+
+@pytest.mark.parametrize('kind', ['coupled', 'decoupled'])
+def test_a_multiplier_of_0_freezes_and_stops_decay_too(narrow, kind):
+    out = grouped(narrow, 'head/*=0', 'optimizer.name=adamw', 'optimizer.decay=0.5', f'optimizer.decay_kind={kind}')
+    assert out['head', 'kernel'] == 0 and out['transform', 'conv', 'kernel'] < -0.9
+
+
+def test_groups_multiply_the_rate_of_a_schedule(narrow):
+    tx = optimize.optimizer(narrow(*PLAIN, *MOMENTUM, 'optimizer.groups=head/*=0.5'), lambda step: 1.0 + step)
+    state = tx.init(TREE)
+    for rate in (1, 2, 3):
+        updates, state = tx.update(TREE, state, TREE)
+        assert updates['head']['kernel'][0, 0] == -0.5 * rate and updates['transform']['conv']['bias'][0] == -rate
+
+
+def test_a_group_that_fits_no_parameter_is_refused_with_what_there_is(narrow):
+    tx = optimize.optimizer(narrow('optimizer.groups=transfrom/*=0.1'), optax.constant_schedule(1.0))
+    with pytest.raises(configs.ConfigError) as error:
+        jax.eval_shape(tx.init, TREE)
+    assert str(error.value) == ("config.optimizer.groups: 'transfrom/*' fits no parameter (did you mean 'transform/conv/bias'?); "
+                                'there are: head/*, transform/*')
+
+
+@pytest.mark.parametrize('group', ['head/*', 'head/*=', '=0.1', 'head/*=-1', 'head/*=x', 'head/*=nan', 'head/*=inf'])
+def test_a_group_that_is_no_pattern_and_multiplier_is_refused(narrow, group):
+    with pytest.raises(configs.ConfigError, match='config.optimizer.groups'):
+        narrow(f'optimizer.groups={group}')
 
 
 @pytest.mark.parametrize('name', ['adam', 'adamw', 'momentum', 'adadelta'])

@@ -11,7 +11,7 @@ def result(texts, truths):
     predictions = [evaluate.Prediction(str(i), 'words', truth, text, 1.0, text == truth, 0)
                    for i, (text, truth) in enumerate(zip(texts, truths, strict=True))]
     right = sum(each.right for each in predictions)
-    return evaluate.Result('words', {'right': right, 'count': len(predictions)}, predictions, [])
+    return evaluate.Result('words', {'right': right, 'count': len(predictions)}, predictions, [], [])
 
 
 @pytest.mark.parametrize('texts, said', [

@@ -1,0 +1,156 @@
+"""Which rows make which batch: a pure function of (seed, k), so that the data position is one integer.
+
+Images of any size go into a bounded, listed number of shapes.
+"""
+
+import functools
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog.config import ConfigError, parse_bucket
+
+
+class Shape(NamedTuple):
+    """The shape of a batch: rows, canvas, and how many tokens a label has at most."""
+
+    rows: int
+    height: int
+    width: int
+    length: int
+
+
+class Plan:
+    """Which rows of the joined sources make batch k: a pure function of the seed and k, alike on every process."""
+
+    def __init__(self, sizes: Sequence[int], weights: Sequence[float], batch: int, order: str, seed: int):
+        self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
+        self.total = sum(self.sizes)
+        self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
+        # As the reference, the last rows of an epoch that fill no batch are left out (others each epoch when shuffled).
+        self.epoch = max(1, self.total // batch)
+        self.average: float = batch  # rows of a batch
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """Row numbers in the joined sources, and the epoch each belongs to.  -> [B], [B]"""
+        if len(self.shares) == 1:
+            epoch, place = divmod(step, self.epoch)
+            places = (np.arange(self.batch) + place * self.batch) % self.total
+            return self._ordered(0, epoch, self.total, places), np.full(self.batch, epoch)
+        return self._mixed(step)
+
+    def shape(self, step: int) -> Shape | None:
+        """The shape of batch k, where it is not the recipe's."""
+        return None
+
+    def counts(self) -> list[int]:
+        """How many rows batches have."""
+        return [self.batch]
+
+    def _mixed(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        """A batch in which each source has its share, exactly in the long run."""
+        ends = [np.floor(at * self.batch * self.shares + 1e-6).astype(np.int64) for at in (step, step + 1)]
+        starts, stops = (np.diff(end) for end in ends)
+        rows, epochs = [], []
+        offset = 0
+        for stream, size in enumerate(self.sizes):
+            epoch, place = np.divmod(np.arange(starts[stream], stops[stream]), size)
+            for each in np.unique(epoch):
+                rows.append(offset + self._ordered(stream, int(each), size, place[epoch == each]))
+                epochs.append(np.full(len(rows[-1]), each))
+            offset += size
+        # Batch norm in groups of consecutive rows shall see the mixture, not one source.
+        order = generator(self.seed, 'batch', step).permutation(self.batch) if self.order == 'shuffle' else slice(None)
+        return np.concatenate(rows)[order], np.concatenate(epochs)[order]
+
+    def _ordered(self, stream: int, epoch: int, size: int, places: np.ndarray) -> np.ndarray:
+        return places if self.order == 'file' else _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
+
+
+def generator(seed: int, *where: int | str) -> np.random.Generator:
+    """A random generator of its own for this place in the run."""
+    words = [seed, *(int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item for item in where)]
+    return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
+
+
+@functools.lru_cache(maxsize=4)
+def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
+    return generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32)
+
+
+def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
+    """The shapes of a recipe, smallest canvas first; each batch has `batch` rows, or fewer where data.pixels sets a budget.
+
+    The last is the largest canvas that the recipe allows, image.height x image.width with text.max_length tokens.
+    """
+    rule, most = config.data, (config.image.height, config.image.width, config.text.max_length)
+    given = sorted({(*parse_bucket(bucket, most[2]),) for bucket in rule.buckets} | {most}, key=np.prod)
+    for bucket in given:
+        if any(size > limit for size, limit in zip(bucket, most, strict=True)):
+            raise ConfigError(f'config.data.buckets: {"x".join(map(str, bucket))} must be at most {"x".join(map(str, most))}, '
+                              'which is config.image.height x config.image.width x config.text.max_length')
+    return [Shape(_rows(height * width, batch, rule.pixels, multiple), height, width, length) for height, width, length in given]
+
+
+def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
+    """Rows of a batch: `batch`, or what the budget of pixels allows; always a multiple, and at least one."""
+    wanted = min(batch, pixels // area) if pixels else batch
+    return max(multiple, wanted // multiple * multiple)
+
+
+def fitting(sizes: np.ndarray, lengths: np.ndarray, given: Sequence[Shape]) -> np.ndarray:
+    """The first shape that each image [N, 2] with its label [N] fits; those that fit none are with the last.  -> [N]"""
+    room = np.array([(shape.height, shape.width, shape.length) for shape in given])
+    needed = np.concatenate([sizes, lengths[:, None]], 1)
+    fits = np.asarray((needed[:, None] <= room[None]).all(-1))
+    fits[:, -1] = True
+    return fits.argmax(1)
+
+
+class Bucketed(Plan):
+    """The plan over rows of different sizes: every batch has one of the shapes, an epoch visits every row once.
+
+    What fills no batch of its shape goes into the largest; what then fills none is left out, others each epoch.
+    """
+
+    def __init__(self, sizes: np.ndarray, lengths: np.ndarray, given: Sequence[Shape], order: str, seed: int):
+        super().__init__([len(sizes)], (), 1, order, seed)
+        self.given, self._bucket = list(given), fitting(sizes, lengths, given)
+        counts = np.bincount(self._bucket, minlength=len(given))
+        self.batches = counts // [shape.rows for shape in given]
+        rest = sum(counts[:-1] - self.batches[:-1] * [shape.rows for shape in given[:-1]])
+        self.batches[-1] = max((counts[-1] + rest) // given[-1].rows, int(not self.batches[:-1].any()))
+        self.epoch = int(self.batches.sum())
+        self.average = sum(int(n) * shape.rows for n, shape in zip(self.batches, given, strict=True)) / self.epoch
+
+    def counts(self) -> list[int]:
+        return sorted({shape.rows for shape in self.given})
+
+    def shape(self, step: int) -> Shape:
+        return self.given[self._epoch(step // self.epoch)[step % self.epoch][0]]
+
+    def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
+        epoch, place = divmod(step, self.epoch)
+        rows = self._epoch(epoch)[place][1]
+        return rows, np.full(len(rows), epoch)
+
+    @functools.lru_cache(maxsize=2)  # noqa: B019 - a run has one plan
+    def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:
+        """The batches of an epoch: number of the shape, and rows."""
+        order = self._ordered(0, epoch, self.total, np.arange(self.total))
+        made: list[tuple[int, np.ndarray]] = []
+        rest: list[np.ndarray] = []
+        for number, shape in enumerate(self.given):
+            rows = order[self._bucket[order] == number]
+            if number == len(self.given) - 1:
+                rows = np.concatenate([rows, *rest])
+                if len(rows) < shape.rows and not made:  # fewer rows than one batch: they are repeated
+                    rows = np.resize(rows, shape.rows)
+            full = len(rows) // shape.rows * shape.rows
+            made += [(number, part) for part in rows[:full].reshape(-1, shape.rows)]
+            rest.append(rows[full:])
+        if self.order == 'shuffle':
+            return [made[i] for i in generator(self.seed, 'buckets', epoch).permutation(len(made))]
+        return sorted(made, key=lambda batch: batch[1].min())
