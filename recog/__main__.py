@@ -78,6 +78,9 @@ def _parser() -> argparse.ArgumentParser:
                          'standard input, one file a line')
     predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
     predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
+    predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
+                         help='whether the images have dark ink where the training images have light, or the other way round; '
+                         'only for recipes with image.ink (default: found out for each)')
     predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
     predict.add_argument('--out', default='explanations', metavar='FOLDER', help='folder of these (default explanations)')
     _decoding(predict)

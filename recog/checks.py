@@ -13,6 +13,7 @@ CHOICES = {
     'text.separator': ('', ' '),
     'image.channels': ('bgr', 'rgb', 'grey'),
     'image.fit': ('pad', 'stretch', 'steps', 'none'),
+    'image.ink': ('', 'light', 'dark'),
     'image.width_rule': ('fixed', 'widest'),
     'data.order': ('shuffle', 'file'),
     'train.precision': ('float32', 'bfloat16'),
@@ -22,12 +23,14 @@ CHOICES = {
     'eval.protocol': ('36', '62', '94', 'exact'),
 }
 AT_LEAST = {
-    'text.max_length': 1, 'image.height': 1, 'image.width': 4, 'image.augment.rotation': 0, 'image.augment.perspective': 0,
+    'text.max_length': 1, 'image.height': 1, 'image.width': 4, 'image.symbol': 0,
+    'image.augment.rotation': 0, 'image.augment.perspective': 0,
     'image.augment.blur': 0, 'image.augment.noise': 0, 'image.augment.brightness': 0, 'image.augment.contrast': 0,
     'image.augment.stretch': 0, 'image.augment.curve': 0, 'image.augment.colour': 0, 'image.augment.motion': 0,
     'image.augment.jpeg': 0,
     'data.nominal': 0, 'data.pixels': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1,
-    'train.batch': 1, 'train.accumulate': 1, 'train.norm_group': 0, 'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
+    'train.batch': 1, 'train.accumulate': 1, 'train.norm_group': 0,
+    'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
     'eval.batch': 1, 'eval.limit': 0, 'eval.beam': 1, 'checkpoint.keep': 0, 'log.every': 1, 'seed': 0,
     'seeds.init': 0, 'seeds.data': 0, 'seeds.augment': 0, 'seeds.dropout': 0,
 }

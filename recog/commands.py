@@ -21,6 +21,7 @@ from recog import (
     cost,
     evaluate,
     explain,
+    foreign,
     models,
     pictures,
     processes,
@@ -205,8 +206,9 @@ def predict(arguments: argparse.Namespace) -> int:
                                        beam=arguments.beam or 1, width_rule=arguments.width_rule,
                                        max_length=arguments.max_length, details=arguments.explain)
     pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
+    given = foreign.Adapted(source, recognizer.config.image, arguments.invert) if recognizer.config.image.ink else source
     failed = 0
-    for reading in tqdm(recognizer.read(source), total=len(source), unit='image', leave=False,
+    for reading in tqdm(recognizer.read(given), total=len(source), unit='image', leave=False,
                         disable=None if len(source) > 4 * batch else True):
         file = source.paths[reading.row]
         if reading.text is None:

@@ -43,6 +43,8 @@ FIELDS: dict[str, Any] = {
         # `height` that is as wide as the ratio asks for, at most `width`, the rest is padding; none: images keep their size, and
         # each batch has the first of data.buckets that they fit
         'fit': 'pad',
+        'ink': '',             # of the training images, light or dark: prediction turns others round; '' leaves them as they are
+        'symbol': 0.0,         # mean height of their symbols in pixels: prediction rescales others to it; 0 does not
         'width_rule': 'fixed',  # prediction: fixed, or widest (height x the widest ratio of the batch, as PaddleOCR predicts)
         'scale': 255.0, 'mean': 0.5, 'std': 0.5,  # value = (pixel / scale - mean) / std
         'padding': 0.0,        # value, after normalisation, of what is not image

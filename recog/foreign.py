@@ -1,0 +1,87 @@
+"""Images that a model was not trained on: photographs, black on white, other sizes, brought to the form of its training images.
+
+Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, in prediction and nowhere else.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog import sources
+
+MARGIN = 13  # pixels around the ink, as in the bitmaps of CROHME
+SAME = 0.5  # share by which the height of symbols may differ before an image is rescaled
+BINARY = 0.9  # share of black and white pixels from which on an image is no photograph
+SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of the size
+
+
+class Adapted:
+    """A source whose images are adapted to the rule of a recipe."""
+
+    def __init__(self, source: sources.Source, rule: ConfigDict, invert: str):
+        self.name, self._source, self._rule, self._invert = source.name, source, rule, invert
+
+    def __len__(self) -> int:
+        return len(self._source)
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return self._source.labels(indices)
+
+    def rows(self, indices: Sequence[int]) -> list[sources.Row]:
+        return [row if row.image is None else row._replace(image=adapted(row.image, self._rule, self._invert))
+                for row in self._source.rows(indices)]
+
+
+def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.ndarray:
+    """uint8 [H, W, 3] as uint8 [H', W'] with ink and symbols as the recipe's training images have them.
+
+    What has that form already is left as it is. `invert` says whether the image has the opposite ink: yes, no, or auto.
+    """
+    import cv2
+
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 and image.shape[2] == 3 else image.reshape(image.shape[:2])
+    dark = (float(np.median(grey)) > 127.5) if invert == 'auto' else (rule.ink == 'light') == (invert == 'yes')
+    light_ink = 255 - grey if dark else grey
+    if ((light_ink < 32) | (light_ink > 223)).mean() < BINARY:
+        light_ink = _flat(light_ink)
+    light_ink = _sized(light_ink, rule.symbol)
+    return light_ink if rule.ink == 'light' else 255 - light_ink
+
+
+def _flat(light_ink: np.ndarray) -> np.ndarray:
+    """A photograph's ink without its paper: what is lighter than its surroundings, and all else black."""
+    import cv2
+
+    size = max(light_ink.shape) // 16 * 2 + 1
+    ground = cv2.GaussianBlur(cv2.erode(light_ink, np.ones((size, size), np.uint8)), (0, 0), size / 2)
+    above = cv2.subtract(cv2.GaussianBlur(light_ink, (0, 0), 0.8), ground)
+    level, _ = cv2.threshold(above, 0, 255, cv2.THRESH_OTSU)
+    # A soft step around Otsu's level keeps the edges of the strokes.
+    return np.clip((above.astype(np.float32) - level) * (255 / max(level, 1.0)) + 127.5, 0, 255).astype(np.uint8)
+
+
+def symbol_height(light_ink: np.ndarray) -> float:
+    """The mean height of the connected pieces of ink, without those that are tiny beside the highest; 0 without ink."""
+    import cv2
+
+    count, _, facts, _ = cv2.connectedComponentsWithStats((light_ink > 127).astype(np.uint8), connectivity=8)
+    heights = facts[1:count, cv2.CC_STAT_HEIGHT]
+    heights = heights[heights > SMALLEST * heights.max()] if len(heights) else heights
+    return float(heights.mean()) if len(heights) else 0.0
+
+
+def _sized(light_ink: np.ndarray, symbol: float) -> np.ndarray:
+    """The image with symbols of this height, cut to its ink and the usual margin, if its symbols are of another height."""
+    import cv2
+
+    height = symbol_height(light_ink)
+    if not symbol or not height or abs(height / symbol - 1) <= SAME:
+        return light_ink
+    rows, columns = (np.flatnonzero((light_ink > 127).any(axis)) for axis in (1, 0))
+    ink = light_ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
+    scale = symbol / height
+    size = max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale))
+    resized: Any = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
+    return np.pad(resized, MARGIN)

@@ -1,0 +1,83 @@
+"""Images that a model was not trained on are brought to the form of its training images, and no others are touched."""
+
+import cv2
+import numpy as np
+import pytest
+
+from recog import config as configs
+from recog import foreign, sources
+
+
+def rule(ink='light', symbol=30.0):
+    image = configs.base().image
+    image.ink, image.symbol = ink, symbol
+    return image
+
+
+def drawn(height=30):
+    """White rings of a height on black, as training images."""
+    image = np.zeros((height + 26, 6 * height + 26), np.uint8)
+    for number in range(4):
+        centre = 13 + height // 2 + number * int(1.5 * height), 13 + height // 2
+        cv2.circle(image, centre, height // 2, 255, max(1, height // 10))
+    return image
+
+
+def bgr(image):
+    return cv2.cvtColor(image, cv2.COLOR_GRAY2BGR)
+
+
+def test_an_image_in_the_form_of_training_is_left_as_it_is():
+    np.testing.assert_array_equal(foreign.adapted(bgr(drawn()), rule()), drawn())
+    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule('dark')), 255 - drawn())
+
+
+@pytest.mark.parametrize('ink', ['light', 'dark'])
+def test_the_other_ink_is_turned_round(ink):
+    trained = drawn() if ink == 'light' else 255 - drawn()
+    np.testing.assert_array_equal(foreign.adapted(bgr(255 - trained), rule(ink)), trained)
+
+
+def test_what_the_user_says_of_the_ink_comes_first():
+    np.testing.assert_array_equal(foreign.adapted(bgr(drawn()), rule(symbol=0.0), 'yes'), 255 - drawn())
+    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'no'), 255 - drawn())
+    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'yes'), drawn())
+
+
+@pytest.mark.parametrize('height', [12, 100, 300])
+def test_symbols_of_another_height_are_rescaled(height):
+    assert foreign.symbol_height(foreign.adapted(bgr(drawn(height)), rule())) == pytest.approx(30, rel=0.1)
+
+
+def test_a_photograph_of_dark_ink_on_uneven_paper_becomes_light_ink_on_black():
+    ink = np.pad(drawn(90), 40)
+    down, right = np.mgrid[0:1:ink.shape[0] * 1j, 0:1:ink.shape[1] * 1j]
+    paper = 160 + 70 * right - 50 * down + np.random.default_rng(0).normal(0, 4, ink.shape)
+    photo = np.clip(paper * (1 - 0.7 * (ink / 255)), 0, 255).astype(np.uint8)
+    got = foreign.adapted(bgr(photo), rule())
+    assert foreign.symbol_height(got) == pytest.approx(30, rel=0.15)
+    count = cv2.connectedComponents((got > 127).astype(np.uint8))[0] - 1
+    assert count == 4 and got[:10].max() < 64
+
+
+def test_an_empty_page_stays_empty():
+    assert not (foreign.adapted(np.full((40, 60, 3), 255, np.uint8), rule()) > 127).any()
+
+
+def test_a_source_keeps_its_names_and_its_unreadable_rows():
+    class Two:
+        name = 'two'
+
+        def __len__(self):
+            return 2
+
+        def labels(self, indices):
+            return [(str(i), '') for i in indices]
+
+        def rows(self, indices):
+            return [sources.Row('0', '', bgr(255 - drawn())), sources.Row('1', '', None, 'is empty')]
+
+    adapted = foreign.Adapted(Two(), rule(), 'auto')
+    good, bad = adapted.rows([0, 1])
+    np.testing.assert_array_equal(good.image, drawn())
+    assert bad.image is None and bad.reason == 'is empty' and len(adapted) == 2
