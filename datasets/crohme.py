@@ -1,0 +1,214 @@
+"""CROHME: handwritten formulas of the competitions of 2011 to 2019, drawn from their ink or as published bitmaps.
+
+Ink: --source is a tree or zip of InkML; folders and archives called train, or test and 2014, 2016 or 2019, are the splits, or
+--ink SPLIT=FOLDER says so. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and --bitmaps SPLIT=PATH (a folder of
+png or bmp, an archive, or WAP's pkl) are relative to --source.
+"""
+
+import argparse
+import re
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import tensorflow_datasets as tfds
+
+from recog import images, ink, latex, prepare
+from recog.config import ConfigError
+from recog.prepare import bitmaps, trees
+
+SPLITS = ('train', 'test_2014', 'test_2016', 'test_2019')
+OTHER = re.compile(r'symbol|struct|matri|isolated|junk')  # the competitions' other tasks
+NOWHERE = 'in no folder called train, or test and 2014, 2016 or 2019'
+
+
+class Ink(NamedTuple):
+    """An InkML file."""
+
+    id: str
+    content: bytes
+
+
+class Bitmap(NamedTuple):
+    """A caption and its encoded image, None where it is missing."""
+
+    id: str
+    text: str
+    content: bytes | None
+
+
+class Crohme(prepare.Builder):
+    """CROHME's handwritten formulas. `truth` is the text as given, `points` and `strokes` (their lengths) are the ink.
+
+    The ink is kept in whole numbers, in thousandths where a file has fractions, so that drawing it gives the image again.
+    """
+
+    VERSION = tfds.core.Version('1.0.0')
+    name = 'crohme'
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink', description='drawn from InkML, tokens from its truth and MathML'),
+                       tfds.core.BuilderConfig(name='bitmaps', description='published bitmaps and captions: WAP, BTTR, CAN')]
+    PLAIN = 'ink'
+    EXPECTED = {'ink': dict(zip(SPLITS, (8_834, 986, 1_147, 1_199), strict=True)),
+                'bitmaps': dict(zip(SPLITS, (8_835, 986, 1_147, 1_199), strict=True))}
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        for name, metavar, text in (('--ink', 'SPLIT=FOLDER', 'ink: where a split is (default: told by the names of folders)'),
+                                    ('--captions', 'SPLIT=FILE', "bitmaps: a split's captions"),
+                                    ('--bitmaps', 'SPLIT=PATH', "bitmaps: a split's folder, archive or pkl")):
+            parser.add_argument(name, action='append', default=[], metavar=metavar, help=f'{text}; repeatable')
+
+    def extra_features(self) -> dict[str, Any]:
+        return {'truth': tfds.features.Text(), 'points': tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
+                'strokes': tfds.features.Tensor(shape=(None,), dtype=np.int32)}
+
+    def tasks(self) -> Iterator[tuple[str, Any]]:
+        """Every InkML file, or every caption, with its split."""
+        foreign = {'ink': ('captions', 'bitmaps'), 'bitmaps': ('ink',)}[self.config_name]
+        for option in foreign:
+            if self.options[option]:
+                raise ConfigError(f'--{option} is for --config {"bitmaps" if option != "ink" else "ink"}, '
+                                  f'this is {self.config_name}')
+        yield from self._inks() if self.config_name == 'ink' else self._bitmaps()
+
+    def examples(self, task: Ink | Bitmap) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
+        """The record of an InkML file, or of a caption with its bitmap."""
+        yield from _drawn(task) if isinstance(task, Ink) else _published(task)
+
+    def _inks(self) -> Iterator[tuple[str, Any]]:
+        given = _pairs('ink', self.options['ink'], self.source)
+        seen: dict[tuple[str, str], str] = {}
+        for split, place in given.items() or [('', self.source)]:
+            for tree in trees.found(place)[0]:
+                names = sorted(name for name in tree.names if name.lower().endswith('.inkml') and '__MACOSX' not in name)
+                self.total += len(names)
+                for name, content in tree.stream(names):
+                    path = f'{place.resolve().name}/{_below(tree.path, place)}{name}'
+                    found = split or split_of(path)
+                    if not found:
+                        yield 'none', prepare.Rejected(path, NOWHERE)
+                        continue
+                    key = path.rpartition('/')[2][:-len('.inkml')]
+                    if b'truth' in content and seen.setdefault((found, key), path) != path:
+                        raise ConfigError(f'{seen[found, key]} and {path} are both {key} of {found}; '
+                                          f'--ink {found}=FOLDER says which is meant')
+                    yield found, Ink(key, content)
+
+    def _bitmaps(self) -> Iterator[tuple[str, Any]]:
+        lists, places = (_pairs(option, self.options[option], self.source) for option in ('captions', 'bitmaps'))
+        if not lists or lists.keys() != places.keys():
+            raise ConfigError('--config bitmaps takes --captions SPLIT=FILE and --bitmaps SPLIT=PATH for the same splits')
+        for split, file in lists.items():
+            texts = bitmaps.captions(file)
+            self.total += len(texts)
+            for key, content in bitmaps.stream(places[split], texts):
+                yield split, Bitmap(key, texts[key], content)
+
+
+def split_of(path: str) -> str:
+    """The split that the nearest telling folder of a path names; '' where none does, or another year's test."""
+    folders = [folder.lower() for folder in path.split('/')[:-1]]
+    if any(OTHER.search(folder) for folder in folders):
+        return ''
+    for place in range(len(folders) - 1, -1, -1):
+        if 'train' in folders[place]:
+            return 'train'
+        if 'test' in folders[place]:
+            years = [year for folder in reversed(folders[:place + 1]) for year in re.findall(r'20\d\d', folder)]
+            split = f'test_{years[0]}' if years else ''
+            return split if split in SPLITS else ''
+    return ''
+
+
+def _pairs(option: str, given: Sequence[str], source: Path) -> dict[str, Path]:
+    """SPLIT=PATH, the path relative to the source."""
+    found = {}
+    for pair in given:
+        split, sign, path = pair.partition('=')
+        if not sign or not path or split not in SPLITS:
+            raise ConfigError(f'--{option} {pair!r} must be SPLIT=PATH, the split one of {", ".join(SPLITS)}')
+        if split in found:
+            raise ConfigError(f'--{option} {pair!r}: {split} is given twice')
+        found[split] = source / path
+        if not found[split].exists():
+            raise ConfigError(f'--{option} {pair!r}: {found[split]} does not exist')
+    return found
+
+
+def _below(path: Path, place: Path) -> str:
+    """An archive's path below the place, as a folder."""
+    return '' if path == place else f'{path.relative_to(place).with_suffix("")}/'
+
+
+def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
+    if not task.content.strip():
+        yield prepare.Rejected(task.id, 'file is empty')
+        return
+    try:
+        root = ElementTree.fromstring(task.content)
+        strokes = ink.whole([ink.trace(trace.text or '') for trace in root.findall('.//{*}trace')])
+    except (ElementTree.ParseError, LookupError) as error:  # an encoding that nobody knows is a LookupError
+        yield prepare.Rejected(task.id, 'file is no XML that can be read', str(error))
+        return
+    except ValueError as error:
+        yield prepare.Rejected(task.id, 'ink cannot be read', str(error))
+        return
+    if not strokes:
+        yield prepare.Rejected(task.id, 'there is no ink')
+        return
+    truth = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'truth' and note.text), '')
+    text, problem = caption(truth, root.find('.//{*}math'))
+    if not text:
+        yield prepare.Rejected(task.id, problem, truth)
+        return
+    if problem:
+        yield prepare.Noted(task.id, problem, truth)
+    picture = ink.draw(strokes)
+    points, lengths = ink.joined(strokes)
+    extra = {'truth': truth, 'points': points, 'strokes': lengths}
+    yield prepare.Example(task.id, text, bitmaps.png(picture), extra, (picture.shape[0], picture.shape[1]))
+
+
+def caption(truth: str, math: ElementTree.Element | None) -> tuple[str, str]:
+    """A formula's tokens, parted by blanks, and what is to be said about them; no tokens where nothing can be read.
+
+    The truth is right more often than the MathML, which stands in where the truth is broken or uses other words than LaTeX.
+    """
+    try:
+        found = latex.tokens(truth)
+        problem = '' if found and set(found) <= set(latex.CROHME) else 'truth has unknown tokens'
+    except latex.Malformed:
+        found, problem = (), 'truth is malformed'
+    if not problem:
+        return ' '.join(found), ''
+    try:
+        other = () if math is None else latex.from_mathml(math)
+    except latex.Malformed:
+        other = ()
+    if other and (not found or set(other) <= set(latex.CROHME)):
+        return ' '.join(other), f'{problem}, MathML used' if truth.strip() else 'no truth, MathML used'
+    return ' '.join(found), problem if truth.strip() else 'there is no truth'
+
+
+def _published(task: Bitmap) -> Iterator[prepare.Example | prepare.Rejected]:
+    if task.content is None:
+        yield prepare.Rejected(task.id, 'there is no bitmap')
+        return
+    try:
+        image = bitmaps.recorded(task.content, task.id)
+    except images.Unreadable as error:
+        yield prepare.Rejected(task.id, 'image cannot be decoded', error.reason)
+        return
+    if not task.text:
+        yield prepare.Rejected(task.id, 'there is no caption')
+        return
+    points, lengths = ink.joined([])
+    extra: Mapping[str, Any] = {'truth': task.text, 'points': points, 'strokes': lengths}
+    yield prepare.Example(task.id, task.text, image, extra)
+
+
+if __name__ == '__main__':
+    sys.exit(prepare.main(Crohme))

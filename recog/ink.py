@@ -1,0 +1,89 @@
+"""Ink of formulas: strokes, and their picture as the bitmaps that WAP, BTTR, CAN and most others train on are drawn.
+
+The rule was recovered from those bitmaps and gives 9,819 of the 9,820 of CROHME's training and 2014 test back pixel by pixel.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+HEIGHT = 28.0  # pixels: mean height of the strokes that are not nearly flat
+FLAT = 10      # a stroke is, below this part of the tallest one
+MARGIN = 13    # pixels from the border to the middle of the outermost line
+PEN = 3        # pixels
+LARGEST = 8192  # pixels a side; only nonsense is larger (CROHME: 2,116)
+FARTHEST = 1e9  # of a coordinate; only nonsense is farther (CROHME: 65,000)
+
+
+def trace(text: str) -> np.ndarray:
+    """The points [N, 2] of an InkML trace: x and y of every point, what else a pen recorded left out."""
+    points = np.array([point.split()[:2] for point in text.split(',') if point.strip()], np.float64)
+    if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
+        raise ValueError(f'no points x y, x y, ...: {text.strip()[:40]!r}')
+    return points
+
+
+def whole(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
+    """The strokes in whole numbers: as they are, or in thousandths where one has a fraction."""
+    if all(np.array_equal(stroke, np.trunc(stroke)) for stroke in strokes):
+        return [stroke.astype(np.float64) for stroke in strokes]
+    return [np.floor(stroke.astype(np.float64) * 1000 + 0.5) for stroke in strokes]
+
+
+def joined(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """Strokes as a record keeps them: all points [P, 2] float32, and how many belong to each stroke, [S] int32."""
+    points = np.concatenate([*strokes, np.zeros((0, 2))]).astype(np.float32)
+    return points, np.array([len(stroke) for stroke in strokes], np.int32)
+
+
+def parted(points: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
+    """The strokes of a record."""
+    return np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+def draw(strokes: Sequence[np.ndarray], *, height: float = HEIGHT, pen: int = PEN, margin: int = MARGIN) -> np.ndarray:
+    """White ink on black, uint8 [H, W]: strokes of a mean `height`, drawn by a square `pen`; as CROHME's bitmaps by default.
+
+    Strokes may be turned, bent or stretched before; their units do not matter.
+    """
+    import cv2
+
+    strokes = [stroke for stroke in strokes if len(stroke)]
+    if not strokes:
+        raise ValueError('there is no stroke to draw')
+    placed = _placed(whole(strokes), height)
+    corner = np.concatenate(placed).min(0) - margin
+    placed = [stroke - corner for stroke in placed]
+    width, tall = np.concatenate(placed).max(0) + margin
+    image = np.zeros((tall, width), np.uint8)
+    lines = _lines(placed)
+    image[lines[:, 1], lines[:, 0]] = 255
+    return cv2.dilate(image, np.ones((pen, pen), np.uint8)) if pen > 1 else image
+
+
+def _placed(strokes: list[np.ndarray], height: float) -> list[np.ndarray]:
+    """Points in whole pixels. Single precision and both roundings are what makes the bitmaps' sizes come out exactly."""
+    extent = np.ptp(np.concatenate(strokes), axis=0)
+    for axis in (1, 0):  # what is all flat, a dash, is measured by its width
+        lengths = np.array([np.ptp(stroke[:, axis]) for stroke in strokes])
+        lengths = lengths[lengths > lengths.max() / FLAT]
+        if len(lengths):
+            scale = np.float32(height) / np.float32(lengths.sum() // len(lengths))
+            break
+    else:
+        scale = np.float32(1)  # dots
+    if extent.max() * scale > LARGEST:
+        scale = np.float32(LARGEST / extent.max())
+    return [np.trunc(stroke.astype(np.float32) * scale).astype(np.int64) for stroke in strokes]
+
+
+def _lines(strokes: list[np.ndarray]) -> np.ndarray:
+    """The pixels [P, 2] of all lines: as many steps as the longer side has, halves rounded away from the line's start."""
+    ends = np.concatenate(strokes)
+    starts = np.concatenate([np.concatenate([stroke[:1], stroke[:-1]]) for stroke in strokes])
+    steps = np.maximum(np.abs(ends - starts).max(1), 1)
+    line = np.repeat(np.arange(len(steps)), steps + 1)
+    step = np.arange(len(line)) - np.repeat(np.cumsum(steps + 1) - steps - 1, steps + 1)
+    way = step[:, None] * (ends - starts)[line]
+    total = steps[line][:, None]
+    return starts[line] + np.sign(way) * ((2 * np.abs(way) + total) // (2 * total))

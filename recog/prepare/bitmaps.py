@@ -1,0 +1,135 @@
+"""Published bitmaps of formulas by their keys, and captions: image files below a folder or in an archive, or WAP's pickle."""
+
+import codecs
+import pickle
+from collections import defaultdict
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy._core import multiarray, numeric
+
+from recog import images
+from recog.config import ConfigError
+from recog.prepare import labels, trees
+
+SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
+PICKLES = ('.pkl', '.pickle')
+AS_IS = (images.PNG, images.JPEG)
+# All that pickled arrays need. Exact names: numpy has functions that run text as code.
+ALLOWED = {
+    ('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype, ('_codecs', 'encode'): codecs.encode,
+    **{(module, name): thing for name, place, thing in (
+        ('_reconstruct', 'multiarray', multiarray._reconstruct), ('_frombuffer', 'numeric', numeric._frombuffer))  # type: ignore[attr-defined]
+       for module in (f'numpy.core.{place}', f'numpy._core.{place}')}}
+
+
+class _Arrays(pickle.Unpickler):
+    """Reads dictionaries, lists, strings and arrays, and runs nothing."""
+
+    def find_class(self, module: str, name: str) -> Any:
+        if (module, name) not in ALLOWED:
+            raise pickle.UnpicklingError(f'it wants {module}.{name}, which no array needs')
+        return ALLOWED[module, name]
+
+
+def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
+    """Every key once, in the order that is cheap to read, with its encoded image, None where there is none.
+
+    A key is the name of a file without its ending; WAP's files end in _0, the number of the channel, besides.
+    """
+    keys = list(dict.fromkeys(keys))
+    if not path.exists():
+        raise ConfigError(f'{path}: there are no bitmaps')
+    if path.suffix.lower() in PICKLES:
+        arrays = _unpickled(path)
+        yield from ((key, png(arrays[key]) if key in arrays else None) for key in keys)
+        return
+    forest, found = trees.found(path)[0], _files(path)
+    wanted: defaultdict[int, dict[str, str]] = defaultdict(dict)
+    missing = []
+    for key in keys:
+        places = found.get(key) or found.get(f'{key}_0') or []
+        if len(places) > 1:
+            raise ConfigError(f'{path}: {places[0][1]} and {places[1][1]} are both {key}; name the folder that is meant')
+        if places:
+            wanted[places[0][0]][places[0][1]] = key
+        else:
+            missing.append(key)
+    for number, names in wanted.items():
+        yield from ((names[name], content) for name, content in forest[number].stream(list(names)))
+    yield from ((key, None) for key in missing)
+
+
+def captions(file: Path) -> dict[str, str]:
+    """Key -> tokens, parted by one blank each, of a file with lines of key, tab or blank, tokens."""
+    found: dict[str, str] = {}
+    try:
+        with file.open('rb') as content:
+            for number, line in labels.lines(str(file), content):
+                key, *tokens = line.split()
+                key = stem(key)
+                if key in found:
+                    raise ConfigError(f'{file}, line {number}: {key} has a caption already')
+                found[key] = ' '.join(tokens)
+    except OSError as error:
+        raise ConfigError(f'{file} cannot be read: {error.strerror}') from None
+    return found
+
+
+def recorded(content: bytes, name: str) -> bytes:
+    """An image as records keep it: PNG and JPEG as they are, others without loss as PNG; `Unreadable` if it is none."""
+    if content.startswith(AS_IS):
+        return content
+    image = images.read(content, name)
+    return png(image[..., 0] if (image == image[..., :1]).all() else image)
+
+
+def png(image: np.ndarray) -> bytes:
+    """A uint8 image as PNG, in one bit a pixel if it is black and white."""
+    import cv2
+
+    plain = image.ndim == 2 and bool(np.isin(image, (0, 255)).all())
+    done, encoded = cv2.imencode('.png', image, [cv2.IMWRITE_PNG_BILEVEL, int(plain)])
+    if not done:
+        raise ValueError(f'an image of {image.shape} cannot be written')
+    return encoded.tobytes()
+
+
+def stem(name: str) -> str:
+    """A file's name without folders and without an image's ending: keys may have other dots."""
+    base = name.rpartition('/')[2]
+    return base[:base.rindex('.')] if base.lower().endswith(SUFFIXES) else base
+
+
+def _files(path: Path) -> dict[str, list[tuple[int, str]]]:
+    """The image files: name without ending -> number of the tree, and name in it."""
+    found: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
+    for number, tree in enumerate(trees.found(path)[0]):
+        for name in sorted(tree.names):
+            if name.lower().endswith(SUFFIXES) and not name.startswith('__MACOSX'):
+                found[stem(name)].append((number, name))
+    return found
+
+
+def _unpickled(path: Path) -> dict[str, np.ndarray]:
+    """Key -> image [H, W] of WAP's and its successors' pickles."""
+    try:
+        with path.open('rb') as file:
+            content = _Arrays(file, encoding='latin1').load()  # WAP's are Python 2's
+    # A damaged pickle raises almost anything.
+    except Exception as error:
+        raise ConfigError(f'{path} cannot be read as a pickle of arrays: {error}') from None
+    if not isinstance(content, dict):
+        raise ConfigError(f'{path} holds a {type(content).__name__} instead of a dictionary of arrays')
+    return {stem(str(key)): _plane(path, str(key), value) for key, value in content.items()}
+
+
+def _plane(path: Path, key: str, value: Any) -> np.ndarray:
+    """The image of an entry: [H, W], [1, H, W], or a list of one."""
+    array = np.asarray(value)
+    array = array[0] if array.ndim == 3 and len(array) == 1 else array
+    if array.ndim != 2 or array.dtype != np.uint8 or not array.size:
+        raise ConfigError(f'{path}: {key} is {array.dtype} {array.shape} instead of a uint8 image [H, W]')
+    return array

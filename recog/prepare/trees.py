@@ -1,0 +1,82 @@
+"""A folder, a zip or a tar, read by the names of the files in it: what was downloaded need not be unpacked."""
+
+import os
+import tarfile
+import zipfile
+import zlib
+from collections.abc import Iterator, Sequence
+from functools import cached_property
+from pathlib import Path
+
+from recog.config import ConfigError
+
+TAR = ('.tar', '.tar.gz', '.tgz')
+LARGEST_TAR = 1 << 30  # bytes; a tar has no index, so that the names in it are known only after reading it all
+
+_DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
+
+
+class Tree:
+    """The files below a folder or in an archive; names are relative, parted by /."""
+
+    def __init__(self, path: Path):
+        self.path = path
+        self.kind = 'folder' if path.is_dir() else 'zip' if path.suffix.lower() == '.zip' else 'tar'
+
+    @cached_property
+    def names(self) -> frozenset[str]:
+        """The names of all files."""
+        if self.kind == 'folder':
+            folders, start = os.walk(self.path, followlinks=True), len(str(self.path)) + 1
+            return frozenset(f'{folder}/{file}'[start:] for folder, _, files in folders for file in files)
+        try:
+            if self.kind == 'zip':
+                with zipfile.ZipFile(self.path) as archive:
+                    return frozenset(name for name in archive.namelist() if not name.endswith('/'))
+            with tarfile.open(self.path) as archive:
+                return frozenset(member.name.removeprefix('./') for member in archive if member.isfile())
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def read(self, name: str) -> bytes:
+        """One file."""
+        return next(self.stream([name]))[1]
+
+    def stream(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
+        """These files, each once, in the order in which they are cheap to read; one that is not there is left out."""
+        wanted = [name for name in dict.fromkeys(names) if name in self.names]
+        if self.kind == 'folder':
+            yield from ((name, (self.path / name).read_bytes()) for name in wanted)
+            return
+        try:
+            if self.kind == 'zip':
+                with zipfile.ZipFile(self.path) as archive:
+                    yield from ((name, archive.read(name)) for name in wanted)
+            else:
+                yield from self._stream_tar(set(wanted))
+        except _DAMAGE as error:
+            raise self._damaged(error) from None
+
+    def _stream_tar(self, wanted: set[str]) -> Iterator[tuple[str, bytes]]:
+        with tarfile.open(self.path) as archive:
+            for member in archive:
+                name = member.name.removeprefix('./')
+                content = archive.extractfile(member) if name in wanted and member.isfile() else None
+                if content is not None:
+                    wanted.remove(name)
+                    yield name, content.read()
+                if not wanted:
+                    return
+
+    def _damaged(self, error: Exception) -> ConfigError:
+        return ConfigError(f'{self.path} cannot be read ({str(error) or type(error).__name__}); download it again')
+
+
+def found(root: Path) -> tuple[list[Tree], list[Path]]:
+    """The root as a tree and the archives at or below it; and tars that are too large to be looked into."""
+    if not root.is_dir():
+        return [Tree(root)], []
+    tree = Tree(root)
+    paths = sorted(root / name for name in tree.names if name.lower().endswith(('.zip', *TAR)))
+    large = [path for path in paths if path.suffix.lower() != '.zip' and path.stat().st_size > LARGEST_TAR]
+    return [tree, *(Tree(path) for path in paths if path not in large)], large
