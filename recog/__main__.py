@@ -65,8 +65,8 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
                           help="a set to measure; may be given several times (default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='', help='folder for the results (default: the workdir)')
-    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact'),
-                          help="characters that count (default: the recipe's)")
+    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
+                          help="what is compared: characters, or latex: tokens of formulas (default: the recipe's)")
     evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
     _data(evaluate)
     _decoding(evaluate)
@@ -81,6 +81,7 @@ def _parser() -> argparse.ArgumentParser:
     predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
                          help='whether the images have dark ink where the training images have light, or the other way round; '
                          'only for recipes with image.ink (default: found out for each)')
+    predict.add_argument('--nbest', type=int, default=1, metavar='N', help='the N best texts of the beam, each on a line')
     predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
     predict.add_argument('--out', default='explanations', metavar='FOLDER', help='folder of these (default explanations)')
     _decoding(predict)
@@ -120,6 +121,8 @@ def _parser() -> argparse.ArgumentParser:
 
     config = command('config', _config, 'Print the resolved recipe, its parameters, and what it costs.', recipe=True,
                      overridable=True)
+    config.add_argument('--layers', action='store_true', help='print a table of the layers instead')
+    config.add_argument('--batch', type=int, default=1, help='images of that table (default 1)')
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
     _data(config)
     return parser
@@ -210,7 +213,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 
 
 def _predict(arguments: argparse.Namespace) -> int:
-    _positive(arguments, 'batch', 'beam', 'max-length')
+    _positive(arguments, 'batch', 'beam', 'max-length', 'nbest')
     _needs_workdir(arguments)
     from recog import commands
 
@@ -285,8 +288,10 @@ def _config(arguments: argparse.Namespace) -> int:
         raise configs.ConfigError(f'option {arguments.recipe} is not known')
     arguments.config = arguments.config or arguments.recipe
     config = _recipe(arguments)
-    for field, value in configs.flat(config).items():
-        print(f'{field} = {value!r}')
+    _positive(arguments, 'batch')
+    if not arguments.layers:
+        for field, value in configs.flat(config).items():
+            print(f'{field} = {value!r}')
     from recog import commands
 
     return commands.describe(config, arguments)

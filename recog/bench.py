@@ -63,7 +63,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
 def infer(model: models.Model, config: ConfigDict, mesh: Any, batch: int, seconds: float) -> dict[str, float]:
     """From uint8 images to texts' tokens: compile times, images/s and arithmetic."""
     variables = jax.jit(model.init, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
-    arrays = _random_batch(config, batch)
+    arrays = random_batch(config, batch)
     picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
     longest = np.int32(config.text.max_length)
     compiled, figures = _compile(jax.jit(model.decode), variables, picture, size, longest)
@@ -82,7 +82,7 @@ def train_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, s
     make = lambda key: training.make_state(model, tx, config.train.ema, key)  # noqa: E731
     layout = sharding.state(mesh, jax.eval_shape(make, jax.random.key(0)))
     state = jax.jit(make, out_shardings=layout)(jax.random.key(0))
-    arrays = jax.device_put(_random_batch(config, batch), sharding.batches(mesh))
+    arrays = jax.device_put(random_batch(config, batch), sharding.batches(mesh))
     step = training.make_step(model, tx, rate, config, mesh)
     jitted = jax.jit(step, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)))
     compiled, figures = _compile(jitted, state, arrays)
@@ -134,7 +134,7 @@ def _record_file(config: ConfigDict, device: str) -> Path:
     return configs.cache() / 'bench' / f'{device.replace(" ", "_")}-{len(os.sched_getaffinity(0))}-{configs.digest(fields)}.json'
 
 
-def _random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
+def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
     """Images of noise with labels of random length."""
     random, rule = np.random.default_rng(0), config.image
     vocab = text.from_config(config.text)

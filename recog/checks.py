@@ -20,7 +20,7 @@ CHOICES = {
     'optimizer.name': ('adam', 'adamw', 'momentum', 'adadelta'),
     'optimizer.decay_kind': ('coupled', 'decoupled'),
     'schedule.name': ('constant', 'cosine', 'one_cycle', 'piecewise'),
-    'eval.protocol': ('36', '62', '94', 'exact'),
+    'eval.protocol': ('36', '62', '94', 'exact', 'latex'),
 }
 AT_LEAST = {
     'text.max_length': 1, 'image.height': 1, 'image.width': 4, 'image.symbol': 0,
@@ -29,6 +29,7 @@ AT_LEAST = {
     'image.augment.stretch': 0, 'image.augment.curve': 0, 'image.augment.colour': 0, 'image.augment.motion': 0,
     'image.augment.jpeg': 0,
     'data.nominal': 0, 'data.pixels': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1,
+    'formulas.count': 1, 'formulas.depth': 0, 'formulas.symbols': 0, 'formulas.height': 16, 'formulas.width': 16,
     'train.batch': 1, 'train.accumulate': 1, 'train.norm_group': 0,
     'optimizer.decay': 0, 'optimizer.clip_norm': 0, 'optimizer.clip_tensor': 0,
     'eval.batch': 1, 'eval.limit': 0, 'eval.beam': 1, 'checkpoint.keep': 0, 'log.every': 1, 'seed': 0,
@@ -36,7 +37,7 @@ AT_LEAST = {
 }
 TUPLES: dict[str, tuple[type, ...]] = {
     'data.train': (str,), 'data.weights': (int, float), 'eval.sets': (str,), 'eval.report': (str,),
-    'render.letters': (int,),
+    'render.letters': (int,), 'formulas.tokens': (int,),
     'optimizer.groups': (str,), 'data.buckets': (str,),
     'schedule.boundaries': (str,), 'schedule.factors': (int, float),
 }
@@ -46,8 +47,8 @@ AT_MOST = {
     'image.augment.stretch': 1, 'image.augment.curve': 1, 'image.augment.colour': 1, 'image.augment.blur': 100,
     'image.augment.motion': 100, 'image.augment.jpeg': 95,
 }
-SHARES = ('image.augment.probability', 'render.difficulty', 'schedule.final')
-ABOVE_ZERO = ('image.scale', 'optimizer.rate', 'optimizer.eps')
+SHARES = ('image.augment.probability', 'render.difficulty', 'formulas.difficulty', 'schedule.final')
+ABOVE_ZERO = ('image.scale', 'formulas.size', 'optimizer.rate', 'optimizer.eps')
 BELOW_ONE = ('image.augment.downscale', 'train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
 LENGTHS = ('train.length', 'schedule.warmup', 'eval.every', 'checkpoint.every')
 
@@ -104,6 +105,9 @@ def _check_together(config: ConfigDict) -> None:
     letters = config.render.letters
     if len(letters) != 2 or not 1 <= letters[0] <= letters[1]:
         raise ConfigError(f'config.render.letters={letters} must be (shortest, longest)')
+    tokens = config.formulas.tokens
+    if len(tokens) != 2 or not 1 <= tokens[0] <= tokens[1]:
+        raise ConfigError(f'config.formulas.tokens={tokens} must be (fewest, most)')
     if not config.eval.allow_test:
         for name in config.eval.sets:
             if is_test(name):

@@ -15,12 +15,14 @@ from ml_collections import ConfigDict
 
 from recog import (
     __version__,
+    anatomy,
     bench,
     checkpoint,
     checks,
     cost,
     evaluate,
     explain,
+    expressions,
     foreign,
     models,
     pictures,
@@ -137,6 +139,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
              folder: Path) -> list[evaluate.Result]:
     """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
     results, missing, reasons = [], [], []
+    known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
     decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
     for name in config.eval.report or config.eval.sets:
         try:
@@ -146,7 +149,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
             reasons.append(str(error))
             continue
         results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh,
-                                        progress=jax.process_index() == 0))
+                                        progress=jax.process_index() == 0, known=known))
     if not results:
         raise configs.ConfigError(reasons[0])
     by_test = ' (a test set)' if any(map(checks.is_test, opened.config.eval.sets)) else ''
@@ -204,7 +207,7 @@ def predict(arguments: argparse.Namespace) -> int:
     mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
     recognizer = prediction.Recognizer(checkpoint.open(arguments.workdir, arguments.step, mesh), mesh, batch=batch,
                                        beam=arguments.beam or 1, width_rule=arguments.width_rule,
-                                       max_length=arguments.max_length, details=arguments.explain)
+                                       max_length=arguments.max_length, details=arguments.explain, best=arguments.nbest)
     pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
     given = foreign.Adapted(source, recognizer.config.image, arguments.invert) if recognizer.config.image.ink else source
     failed = 0
@@ -218,12 +221,7 @@ def predict(arguments: argparse.Namespace) -> int:
             print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
         if pictured and reading.text is not None:
             pictured.draw(reading, file)
-        if arguments.json:
-            answer = {'error': reading.reason} if reading.text is None else \
-                {'text': reading.text, 'confidence': round(reading.confidence, 4)}
-            print(json.dumps({'file': file, **answer}, ensure_ascii=False))
-        elif reading.text is not None:
-            print(f'{file}\t{reading.text}\t{reading.confidence:.3f}')
+        _say(file, reading, recognizer.config.eval.protocol == 'latex', arguments.json)
     if pictured:
         print(f'{pictured.count} pictures in {arguments.out}', file=sys.stderr)
     if failed:
@@ -231,9 +229,35 @@ def predict(arguments: argparse.Namespace) -> int:
     return 1 if failed else 0
 
 
+def _say(file: str, reading: evaluate.Reading, formula: bool, as_json: bool) -> None:
+    """The lines of one image: of a formula also whether its LaTeX is well-formed."""
+    if reading.text is None:
+        if as_json:
+            print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
+        return
+
+    def facts(text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
+        if score is not None:
+            found['score'] = round(score, 4)
+        return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
+
+    answers = [facts(*other) for other in reading.others] or [facts(reading.text, reading.confidence)]
+    if as_json:
+        several = {'nbest': answers} if reading.others else {}
+        print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))
+        return
+    for answer in answers:
+        judged = ('\twell-formed' if answer['well_formed'] else '\tbroken') if formula else ''
+        print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')
+
+
 def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Print the parameters of a recipe and what it costs."""
     model = models.build(config, text.from_config(config.text))
+    if arguments.layers:
+        print('\n'.join(anatomy.lines(model, bench.random_batch(config, max(arguments.batch, 1)))))
+        return 0
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
     print(f'\ntrainable parameters: {trainable:,} ({every:,} with statistics)')

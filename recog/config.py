@@ -82,6 +82,15 @@ FIELDS: dict[str, Any] = {
         'letters': (3, 10),    # shortest and longest word of the character model
         'backgrounds': '',     # a folder of images; '' draws textures
     },
+    'formulas': {
+        'count': 100_000,      # formulas in an epoch of formulas:train
+        'difficulty': 1.0,     # of the hand: 0 even .. 1 as people write
+        'tokens': (1, 40),     # fewest and most
+        'depth': 3,            # fractions, roots and scripts within each other; 0 is a single line
+        'symbols': 0,          # the so many most frequent of CROHME's; 0 is all
+        'size': 28.0,          # pixels, mean height of the symbols; CROHME has 28
+        'height': 192, 'width': 768,  # pixels of a picture at most
+    },
     'train': {
         'length': '1 epochs',  # in epochs, steps or images
         'batch': 256,          # images of one optimizer step, over all devices and micro-batches
@@ -115,7 +124,7 @@ FIELDS: dict[str, Any] = {
         'every': '1 epochs',   # '0 steps': at the end only
         'batch': 256,
         'limit': 0,            # the first so many examples of each set while training; 0 is all
-        'protocol': '36',      # characters that count: 36, 62, 94 or exact
+        'protocol': '36',      # characters that count: 36, 62, 94 or exact; latex: tokens of formulas
         'beam': 1,
         'allow_test': False,   # a test set may choose the best checkpoint (and the results say so)
     },
@@ -203,12 +212,20 @@ def to_json(config: ConfigDict) -> str:
 
 
 def from_json(text: str) -> ConfigDict:
-    """The config that `to_json` wrote, lists being tuples again."""
+    """The config that `to_json` wrote, lists being tuples again.
+
+    Fields that are newer than the file have their defaults, under which everything is as it was without them.
+    """
     def restore(value):
         if isinstance(value, dict):
             return {key: restore(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
-    return ConfigDict(restore(json.loads(text))).lock()
+
+    def completed(fields, defaults):
+        missing = {name: copy.deepcopy(value) for name, value in defaults.items() if name not in fields}
+        return {name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
+                for name, value in (fields | missing).items()}
+    return ConfigDict(completed(restore(json.loads(text)), FIELDS)).lock()
 
 
 def seed(config: ConfigDict, stream: str) -> int:

@@ -43,28 +43,45 @@ def _count(jaxpr: Any) -> int:
     return sum(_equation(equation) for equation in jaxpr.eqns)
 
 
-def _equation(equation: Any) -> int:
+def products(equation: Any) -> int:
+    """Multiply-adds of the matrix products and convolutions of an equation, those inside it among them."""
     name, params = equation.primitive.name, equation.params
     out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
     if name == 'dot_general':
         left, ((contracted, _), _) = equation.invars[0].aval, params['dimension_numbers']
-        return 2 * out * math.prod(left.shape[axis] for axis in contracted)
+        return out * math.prod(left.shape[axis] for axis in contracted)
     if name == 'conv_general_dilated':
         kernel, numbers = equation.invars[1].aval, params['dimension_numbers']
-        return 2 * out * math.prod(kernel.shape) // kernel.shape[numbers.rhs_spec[0]]
+        return out * math.prod(kernel.shape) // kernel.shape[numbers.rhs_spec[0]]
+    return _inner(equation, lambda jaxpr: sum(products(each) for each in jaxpr.eqns))
+
+
+def _inner(equation: Any, count: Callable[[Any], int]) -> int:
+    """What the jaxprs inside an equation come to: loops by their steps, of branches the dearest."""
+    name, params = equation.primitive.name, equation.params
     if name == 'cond':  # a choice by platform has branches of the same cost
-        return max(_count(branch.jaxpr) for branch in params['branches'])
-    inner = sum(_count(sub) for sub in _inside(params))
-    if inner:
-        # A while loop's steps are not known; its body counts once.
-        return inner * params['length'] if name == 'scan' else inner
+        return max(count(branch.jaxpr) for branch in params['branches'])
+    inner = sum(count(sub) for sub in inside(params))
+    # A while loop's steps are not known; its body counts once.
+    return inner * params['length'] if name == 'scan' else inner
+
+
+def _equation(equation: Any) -> int:
+    name, params = equation.primitive.name, equation.params
+    out = math.prod(equation.outvars[0].aval.shape) if equation.outvars else 0
+    if name in ('dot_general', 'conv_general_dilated'):
+        return 2 * products(equation)
+    inner = _inner(equation, _count)
+    if inner or name == 'cond':
+        return inner
     if name in REDUCTIONS:
         windows = 'window_dimensions' in params
         return out * math.prod(params['window_dimensions']) if windows else math.prod(equation.invars[0].aval.shape)
     return out if name in ELEMENTWISE else 0
 
 
-def _inside(params: dict[str, Any]) -> list[Any]:
+def inside(params: dict[str, Any]) -> list[Any]:
+    """The jaxprs that an equation runs."""
     found = []
     for value in params.values():
         if isinstance(value, core.ClosedJaxpr):

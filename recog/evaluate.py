@@ -3,8 +3,9 @@
 import csv
 import functools
 import json
+import math
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -13,13 +14,16 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, metrics, models, sharding, sources
+from recog import data, expressions, metrics, models, sharding, sources
 from recog.config import ConfigError
 from recog.text import Vocab
 
 # What `decode` gives of each text and of each image.
 BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')
-BY_IMAGE = ('rectified', 'fiducials', 'frames')
+BY_IMAGE = ('rectified', 'fiducials', 'frames', 'counts', 'counting')
+# The columns that formulas have besides, by their figure.
+OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised', 'structure': 'structure',
+               'token_accuracy': 'tokens', 'bleu': 'BLEU-4', 'accuracy_unseen': 'unseen', 'seen': 'seen'}
 FEW = 10  # words from which on a result may be cause for concern
 
 
@@ -34,6 +38,7 @@ class Reading(NamedTuple):
     confidence: float = 0.0
     reason: str = ''
     details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
+    others: tuple[tuple[str, float, float], ...] = ()  # all texts of the beam that were asked for: text, confidence, score
 
 
 class Prediction(NamedTuple):
@@ -58,17 +63,18 @@ class Result(NamedTuple):
     shrunk: list[tuple[str, str]]  # images larger than the largest canvas, and by how much they were shrunk
 
 
-def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False) -> Callable:
-    """The compiled function (variables, batch, max_length) -> the best text of each row, on every process."""
+def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Callable:
+    """The compiled function (variables, batch, max_length) -> the best texts of each row, on every process."""
     if beam > 1 and not model.about.beam:
         raise ConfigError(f'--beam {beam}: this model has no beam search')
 
     def decode(variables, batch, max_length):
         out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam, details=details)
-        best = {name: out[name][:, 0] for name in BY_TEXT if name in out}
-        kept = {**best, **{name: out[name] for name in BY_IMAGE if name in out}} if details else \
-            {name: best[name] for name in ('tokens', 'confidence')}
-        return {**kept, 'index': batch['index'], 'weight': batch['weight'],
+        several = {f'best_{name}': out[name][:, :best] for name in ('tokens', 'confidence', 'score')} if best > 1 else {}
+        first = {name: out[name][:, 0] for name in BY_TEXT if name in out}
+        kept = {**first, **{name: out[name] for name in BY_IMAGE if name in out}} if details else \
+            {name: first[name] for name in ('tokens', 'confidence')}
+        return {**kept, **several, 'index': batch['index'], 'weight': batch['weight'],
                 **({name: batch[name] for name in ('image', 'size')} if details else {})}
     return jax.jit(decode, out_shardings=sharding.replicated(mesh))
 
@@ -100,16 +106,22 @@ def read(decode: Callable, variables: models.Variables, source: sources.Source, 
             row = {name: values[place] for name, values in answers.items()}
             index = int(row['index'])
             text = vocab.decode(row['tokens'].tolist()) if row['weight'] else None
+            others = tuple((vocab.decode(tokens.tolist()), float(sure), float(score)) for tokens, sure, score in
+                           zip(*(row[f'best_{name}'] for name in ('tokens', 'confidence', 'score')), strict=True)
+                           if math.isfinite(score)) if 'best_tokens' in row else ()
             early[index] = Reading(index, text, float(row['confidence']), reasons[index] if index in reasons else '',
-                                   row if 'image' in row else None)
+                                   row if 'image' in row else None, others)
         while after in early:
             yield early.pop(after)
             after += 1
 
 
 def measure(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
-            limit: int = 0, progress: bool = False) -> Result:
-    """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named."""
+            limit: int = 0, progress: bool = False, known: Collection[str] = ()) -> Result:
+    """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named.
+
+    `known` are the formulas of the training (see `trained`): what is right of those that do not stand there is told apart.
+    """
     from tqdm import tqdm
 
     readings = list(tqdm(read(decode, variables, source, vocab, config, mesh, batch=config.eval.batch, limit=limit),
@@ -125,8 +137,25 @@ def measure(decode: Callable, variables: models.Variables, source: sources.Sourc
             shrunk.append((name, reading.reason))
         verdict = metrics.judge(truth, reading.text, config.eval.protocol)
         predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
-    figures = metrics.summary([p.truth for p in predictions], [p.text for p in predictions], config.eval.protocol)
+    truths, texts = [p.truth for p in predictions], [p.text for p in predictions]
+    figures = metrics.summary(truths, texts, config.eval.protocol)
+    if config.eval.protocol == 'latex':
+        figures |= expressions.summary(truths, texts, known)
     return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk)
+
+
+def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
+    """The formulas that stand in the training sets, for `measure`; none where a set is not there or is drawn without end."""
+    found: set[str] = set()
+    for name in config.data.train:
+        if name.partition(':')[0] in sources.DRAWN:
+            return frozenset()
+        try:
+            source = sources.open_set(name, config, root)
+        except ConfigError:  # evaluation does not need the training sets
+            return frozenset()
+        found.update(expressions.keys(text for _, text in source.labels(range(len(source)))))
+    return frozenset(found)
 
 
 def line(result: Result) -> str:
@@ -134,7 +163,7 @@ def line(result: Result) -> str:
     figures = result.figures
     low, high = _interval(result)
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
-    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} words right '
+    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} {_things(result)} right '
             f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
 
 
@@ -145,11 +174,15 @@ def concerns(result: Result) -> list[str]:
         return []
     (text, times), found = texts.most_common(1)[0], []
     if not result.figures['right']:
-        found.append(f'no word of {result.name} is right')
+        found.append(f'no {_things(result)[:-1]} of {result.name} is right')
     if times > 0.9 * len(result.predictions) and len({each.truth for each in result.predictions}) > 1:
-        found.append(f'{times / len(result.predictions):.0%} of the words of {result.name} are read as '
+        found.append(f'{times / len(result.predictions):.0%} of the {_things(result)} of {result.name} are read as '
                      + (repr(text) if text else 'nothing (a collapse to blanks)'))
     return found
+
+
+def _things(result: Result) -> str:
+    return 'formulas' if 'within_1' in result.figures else 'words'
 
 
 def _interval(result: Result) -> tuple[float, float]:
@@ -158,14 +191,26 @@ def _interval(result: Result) -> tuple[float, float]:
 
 def table(results: list[Result], missing: list[str]) -> str:
     """The results as a Markdown table."""
-    rows = ['| set | words | right | accuracy | 95 % interval | 1-NED | unreadable |', '|---|---|---|---|---|---|---|']
+    found = {name for result in results for name in result.figures}
+    beside = [name for name in OF_FORMULAS if name in found]
+    things, accuracy = ('formulas', 'ExpRate') if beside else ('words', 'accuracy')
+    heads = ['set', things, 'right', accuracy, '95 % interval', *(OF_FORMULAS[name] for name in beside), '1-NED', 'unreadable']
+    rows = []
     for result in results:
         figures = result.figures
         low, high = _interval(result)
-        rows.append(f'| {result.name} | {figures["count"]:.0f} | {figures["right"]:.0f} | {figures["accuracy"]:.2%} | '
-                    f'{low:.2%} to {high:.2%} | {figures["one_minus_ned"]:.4f} | {figures["unreadable"]:.0f} |')
-    rows += [f'| {name} | missing | | | | | |' for name in missing]
-    return '\n'.join(rows)
+        rows.append([result.name, f'{figures["count"]:.0f}', f'{figures["right"]:.0f}', f'{figures["accuracy"]:.2%}',
+                     f'{low:.2%} to {high:.2%}', *(_cell(name, figures) for name in beside),
+                     f'{figures["one_minus_ned"]:.4f}', f'{figures["unreadable"]:.0f}'])
+    rows += [[name, 'missing', *[''] * (len(heads) - 2)] for name in missing]
+    first, *others = (f'| {" | ".join(row)} |' for row in (heads, *rows))
+    return '\n'.join([first, '|---' * len(heads) + '|', *others])
+
+
+def _cell(name: str, figures: dict[str, float]) -> str:
+    if name not in figures:
+        return ''
+    return f'{figures[name]:.0f}' if name == 'seen' else f'{figures[name]:.2%}'
 
 
 def write(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> None:

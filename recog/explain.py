@@ -7,12 +7,13 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import evaluate, predict
+from recog import evaluate, expressions, latex, predict
 from recog.text import Vocab
 
 HEAT = 'inferno'
 MARK = '#00b4d8'
 MOST_TOKENS = 40  # pictured one by one
+AS_SET = 'as LaTeX sets it'
 LIKELY = 0.05  # classes that reach this probability in some frame are shown
 
 
@@ -44,14 +45,17 @@ def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) 
     if 'rectified' in details:
         tops.append(('rectified', _levels(details['rectified']), None))
     tokens = [vocab.decode([int(token)]) for token in details['tokens'] if token >= 0]
+    formula = _formula(tokens) if vocab.separator else None
+    if formula is not None:
+        tops.append((AS_SET, formula, None))
     maps = _maps(details, tokens) if 'attention' in details else []
-    under = tops[-1][1]
+    under = next(image for title, image, _ in reversed(tops) if title != AS_SET)
     columns = max(2, min(4, len(maps)))
     rows = -(-len(maps) // columns)
     ratio = under.shape[0] / under.shape[1]
     tall = [1.0] + [1.0] * rows + ([2.4] if 'frames' in details else [])
     figure = Figure(figsize=(11, 0.6 + sum(tall) * (11 / columns * ratio + 0.35)), layout='constrained')
-    figure.suptitle(_safe(f'{reading.text or "(nothing)"}   {reading.confidence:.3f}'), family='monospace')
+    figure.suptitle(_safe(f'{_short(reading.text) or "(nothing)"}   {reading.confidence:.3f}'), family='monospace')
     parts = figure.subfigures(len(tall), 1, height_ratios=tall, squeeze=False)[:, 0]
     for cell, (title, image, points) in zip(np.atleast_1d(parts[0].subplots(1, len(tops))), tops, strict=True):
         _image(cell, image, title)
@@ -68,9 +72,34 @@ def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) 
             _image(cell, under, title)
             cell.imshow(heat, cmap=HEAT, alpha=0.65, extent=(-0.5, under.shape[1] - 0.5, under.shape[0] - 0.5, -0.5),
                         interpolation='bilinear', aspect='equal')
+    if 'counts' in details:
+        figure.text(0.01, 0.002, _safe('counted: ' + _counted(details['counts'], vocab)), fontsize=8, family='monospace')
     if 'frames' in details:
         _frames(parts[-1], seen, details['frames'], vocab)
     figure.savefig(file, dpi=110)
+
+
+def _counted(counts: np.ndarray, vocab: Vocab) -> str:
+    """How often the model thinks that each token stands there, of those that it sees at all; counts are by vocabulary id."""
+    return '  '.join(f'{vocab.decode([index])} {counts[index]:.1f}' for index in np.flatnonzero(counts >= 0.5))
+
+
+def _short(text: str | None, most: int = 110) -> str:
+    return '' if not text else text if len(text) <= most else f'{text[:most]} ...'
+
+
+def _formula(tokens: Sequence[str]) -> np.ndarray:
+    """The formula as mathtext draws it, uint8 [H, W]; where the LaTeX is broken, these words."""
+    import io
+
+    import cv2
+    from matplotlib import mathtext
+    from matplotlib.font_manager import FontProperties
+
+    right = bool(tokens) and expressions.well_formed(tokens)
+    drawn, file = f'${latex.latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
+    mathtext.math_to_image(drawn, file, prop=FontProperties(size=22), dpi=110, format='png')
+    return cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_GRAYSCALE)
 
 
 def _maps(details: dict[str, Any], tokens: Sequence[str]) -> list[tuple[str, np.ndarray]]:

@@ -1,8 +1,10 @@
 """Measures on strings: word accuracy, 1-NED and the intervals that belong to them.
 
-What counts as the same word is a protocol: the characters that are compared, blanks never among them.
+What counts as the same word is a protocol: the characters that are compared, blanks never among them; `latex` compares
+tokens instead (see `recog.expressions` for what is measured on formulas besides).
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -10,8 +12,9 @@ from typing import NamedTuple
 from recog.config import ConfigError, nearest
 from recog.text import CHARSETS
 
-PROTOCOLS = ('36', '62', '94', 'exact')
+PROTOCOLS = ('36', '62', '94', 'exact', 'latex')
 _KEPT = {name: frozenset(CHARSETS[name]) for name in PROTOCOLS if name in CHARSETS}
+_LATEX = re.compile(r'\\[A-Za-z]+|\\?\S')
 _NORMAL_95 = 1.959963984540054
 
 
@@ -22,10 +25,15 @@ class Verdict(NamedTuple):
     distance: int
 
 
-def canonical(text: str, protocol: str) -> str:
-    """What of a text is compared: '36' folds case, it, '62' and '94' keep their characters only; 'exact' keeps all."""
+def canonical(text: str, protocol: str) -> Sequence[str]:
+    """What of a text is compared: '36' folds case, it, '62' and '94' keep their characters only; 'exact' keeps all.
+
+    'latex' gives the tokens: commands, escaped characters and single characters, without blanks.
+    """
     if protocol == 'exact':
         return text
+    if protocol == 'latex':
+        return _LATEX.findall(text)
     if protocol not in _KEPT:
         raise ConfigError(f'protocol {protocol!r} is not one of {", ".join(PROTOCOLS)}{nearest(protocol, PROTOCOLS)}')
     kept = _KEPT[protocol]
@@ -41,8 +49,8 @@ def edit_distance(a: Sequence[str], b: Sequence[str]) -> int:
 
 def judge(truth: str, prediction: str, protocol: str) -> Verdict:
     """How one prediction compares with its truth."""
-    truth, prediction = canonical(truth, protocol), canonical(prediction, protocol)
-    return Verdict(truth == prediction, edit_distance(truth, prediction))
+    wanted, written = canonical(truth, protocol), canonical(prediction, protocol)
+    return Verdict(wanted == written, edit_distance(wanted, written))
 
 
 def word_accuracy(truths: Iterable[str], predictions: Iterable[str]) -> float:
@@ -86,6 +94,6 @@ def interval(right: int, count: int) -> tuple[float, float]:
     return max(0.0, centre - half), min(1.0, centre + half)
 
 
-def _similarity(pair: tuple[str, str]) -> float:
+def _similarity(pair: tuple[Sequence[str], Sequence[str]]) -> float:
     longer = max(len(pair[0]), len(pair[1]))
     return 1 - edit_distance(*pair) / longer if longer else 1.0

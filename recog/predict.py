@@ -37,7 +37,7 @@ class Recognizer:
     """A trained model that reads images: paths, encoded bytes or uint8 BGR arrays."""
 
     def __init__(self, opened: checkpoint.Opened, mesh: Mesh | None = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = '', max_length: int = 0, details: bool = False):
+                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1):
         self.opened, self.batch = opened, batch
         self.mesh = mesh or sharding.one_device()
         self.config = opened.config.copy_and_resolve_references()
@@ -45,7 +45,9 @@ class Recognizer:
             self.config.image.width_rule = width_rule
         if max_length:
             evaluate.set_length(self.config, opened.model, max_length)
-        self._decode = evaluate.decoder(opened.model, self.mesh, beam, details)
+        if best > beam:
+            raise ConfigError(f'--nbest {best} needs --beam {best} or more')
+        self._decode = evaluate.decoder(opened.model, self.mesh, beam, details, best)
 
     def read(self, source: sources.Source) -> Iterator[evaluate.Reading]:
         """What stands in each image of a source, in its order."""

@@ -9,6 +9,9 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import images, seal
+from recog.checks import BENCHMARKS
+
+DRAWN = ('rendered', 'formulas')  # the sets that need no data
 
 
 class Row(NamedTuple):
@@ -157,7 +160,7 @@ def joined(sources: Sequence[Source]) -> Joined:
 
 
 def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
-    """The source called NAME[/CONFIG][:SPLIT]: rendered words, or what is prepared below the root."""
+    """The source called NAME[/CONFIG][:SPLIT]: drawn words or formulas, or what is prepared below the root."""
     path, _, split = name.partition(':')
     if path == 'rendered':
         from recog.render import Words
@@ -165,6 +168,10 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         # Held-out words are the same for every seed, so that runs can be compared.
         seed = configs.seed(config, 'data') if split == 'train' else 0
         return Words(config.render, split or 'train', seed=seed)
+    if path == 'formulas':
+        from recog.formulas import Formulas
+
+        return Formulas(config.formulas, split or 'train', seed=configs.seed(config, 'data') if split == 'train' else 0)
     folder = Path(root) / path
     if (folder / 'packed.json').is_file() and not split:
         from recog.packed import Packed
@@ -216,8 +223,9 @@ def _value(feature: Any) -> str:
 def _missing(name: str, path: str, root: Path) -> str:
     marks = {'*/packed.json': 0, '*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
     found = sorted({str(file.parents[up].relative_to(root)) for mark, up in marks.items() for file in root.glob(mark)})
-    builder = Path('datasets') / f'{path.partition("/")[0]}.py'
+    known = path.partition('/')[0]
+    builder = Path('datasets') / ('benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py')
     how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \
         f'it must be a folder {root / path} with labels.tsv, or one prepared by TFDS (VERSION/dataset_info.json)'
-    return (f'set {name!r} is not there below --data {root}{configs.nearest(path, [*found, "rendered"])}; {how}; '
-            f'there are: {", ".join(["rendered", *found])}')
+    return (f'set {name!r} is not there below --data {root}{configs.nearest(path, [*found, *DRAWN])}; {how}; '
+            f'there are: {", ".join([*DRAWN, *found])}')

@@ -1,5 +1,7 @@
 """The recipe: loading, overrides, and the one line that says what is wrong."""
 
+import json
+
 import pytest
 from conftest import DEMO
 
@@ -101,3 +103,10 @@ def test_the_seeds_streams_differ_and_can_be_set_alone():
     assert len(set(streams.values())) == 4 and streams['data'] == 99
     other = configs.load(DEMO, ['--config.seed=1', '--config.seeds.data=99'])
     assert configs.seed(other, 'data') == 99 and configs.seed(other, 'init') != streams['init']
+
+
+def test_a_recipe_written_before_a_field_came_has_its_default():
+    old = configs.base(name='crnn', backbone='small').to_dict()
+    del old['image']['ink'], old['optimizer']['groups']
+    config = configs.from_json(json.dumps(old))
+    assert config.image.ink == '' and config.optimizer.groups == () and config.model.backbone == 'small'
