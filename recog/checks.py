@@ -12,14 +12,14 @@ CHOICES = {
     'text.unknown': ('drop', 'refuse'),
     'text.separator': ('', ' '),
     'image.channels': ('bgr', 'rgb', 'grey'),
-    'image.fit': ('pad', 'stretch', 'steps', 'none'),
+    'image.fit': ('pad', 'stretch', 'steps', 'thumbnail', 'none'),
     'image.ink': ('', 'light', 'dark'),
     'image.width_rule': ('fixed', 'widest'),
     'data.order': ('shuffle', 'file'),
     'train.precision': ('float32', 'bfloat16'),
     'optimizer.name': ('adam', 'adamw', 'momentum', 'adadelta'),
     'optimizer.decay_kind': ('coupled', 'decoupled'),
-    'schedule.name': ('constant', 'cosine', 'one_cycle', 'piecewise'),
+    'schedule.name': ('constant', 'cosine', 'one_cycle', 'piecewise', 'two_cosines'),
     'eval.protocol': ('36', '62', '94', 'exact', 'latex'),
 }
 AT_LEAST = {
@@ -94,7 +94,9 @@ def _check_together(config: ConfigDict) -> None:
         raise ConfigError('config.eval.sets=() must name at least one set')
     if data.weights and (len(data.weights) != len(data.train) or min(data.weights) <= 0):
         raise ConfigError(f'config.data.weights={data.weights} must hold one number above 0 for each of {data.train}')
-    if len(schedule.boundaries) != len(schedule.factors):
+    if schedule.name == 'two_cosines' and (len(schedule.boundaries), schedule.factors) != (1, ()):
+        raise ConfigError(f'config.schedule.boundaries={schedule.boundaries} must be one for two_cosines, without factors')
+    if schedule.name != 'two_cosines' and len(schedule.boundaries) != len(schedule.factors):
         raise ConfigError(f'config.schedule.factors={schedule.factors} must be as many as boundaries={schedule.boundaries}')
     for boundary in schedule.boundaries:
         parse_length(boundary, 'config.schedule.boundaries')

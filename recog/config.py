@@ -30,17 +30,20 @@ FIELDS: dict[str, Any] = {
     'seeds': {'init': None, 'data': None, 'augment': None, 'dropout': None},
     'model': {},             # the algorithm's own fields, `name` among them
     'text': {
-        'charset': '36',       # 36 (0-9a-z), 62, 94, 95 (94 and blank), or a dictionary file, one token a line
+        # 36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens of these), or a dictionary file, one token
+        # a line
+        'charset': '36',
         'case': 'lower',       # lower: labels are folded; keep
         'unknown': 'drop',     # characters outside the charset: drop them, or refuse the label
-        'separator': '',       # '' every character is a token; ' ' tokens stand between blanks
+        'separator': '',       # '' every character is a token (of latex_ocr every command too); ' ' tokens stand between blanks
         'max_length': 25,      # tokens; longer labels are dropped from training, counted
     },
     'image': {
         'height': 32, 'width': 100,
         'channels': 'bgr',     # bgr, rgb or grey
         # pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`; steps: the least multiple of
-        # `height` that is as wide as the ratio asks for, at most `width`, the rest is padding; none: images keep their size, and
+        # `height` that is as wide as the ratio asks for, at most `width`, the rest is padding; thumbnail: made grey, shrunk if it
+        # is too large, in the middle of a white canvas (of a black one where the ink is light); none: images keep their size, and
         # each batch has the first of data.buckets that they fit
         'fit': 'pad',
         'ink': '',             # of the training images, light or dark: prediction turns others round; '' leaves them as they are
@@ -112,10 +115,12 @@ FIELDS: dict[str, Any] = {
         'groups': (),          # 'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that fits; 0 freezes
     },
     'schedule': {
-        'name': 'constant',    # constant, cosine, one_cycle or piecewise
+        # constant, cosine, one_cycle, piecewise, or two_cosines: one to 0 at the first boundary, then what is left of one over
+        # all steps
+        'name': 'constant',
         'warmup': '0 steps',   # linear from 0 (one_cycle: the rising part)
         'final': 0.0,          # rate at the end, share of the peak (cosine, one_cycle)
-        'boundaries': (),      # piecewise: lengths, e.g. ('40 epochs', '60 epochs')
+        'boundaries': (),      # piecewise, two_cosines: lengths from the start, e.g. ('40 epochs', '60 epochs')
         'factors': (),         # piecewise: the rate is multiplied by these there
     },
     'eval': {

@@ -81,7 +81,7 @@ def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) 
 
 def _counted(counts: np.ndarray, vocab: Vocab) -> str:
     """How often the model thinks that each token stands there, of those that it sees at all; counts are by vocabulary id."""
-    return '  '.join(f'{vocab.decode([index])} {counts[index]:.1f}' for index in np.flatnonzero(counts >= 0.5))
+    return '  '.join(f'{vocab.decode([index])} {counts[index]:.1f}' for index in np.flatnonzero(counts >= 0.5).tolist())
 
 
 def _short(text: str | None, most: int = 110) -> str:
@@ -99,7 +99,7 @@ def _formula(tokens: Sequence[str]) -> np.ndarray:
     right = bool(tokens) and expressions.well_formed(tokens)
     drawn, file = f'${latex.latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
     mathtext.math_to_image(drawn, file, prop=FontProperties(size=22), dpi=110, format='png')
-    return cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_GRAYSCALE)
+    return np.asarray(cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_GRAYSCALE))
 
 
 def _maps(details: dict[str, Any], tokens: Sequence[str]) -> list[tuple[str, np.ndarray]]:

@@ -33,6 +33,11 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
         # join_schedules counts from the end of the warm-up; boundaries are given from the start of the run.
         steps = {length(boundary) - warmup: factor for boundary, factor in zip(rule.boundaries, rule.factors, strict=True)}
         after = optax.piecewise_constant_schedule(rate, steps)
+    elif rule.name == 'two_cosines':
+        # Both start after the warm-up; the second, as in the reference, has the length of the whole run all the same.
+        first = length(rule.boundaries[0]) - warmup
+        down, up = optax.cosine_decay_schedule(rate, max(first, 1)), optax.cosine_decay_schedule(rate, total)
+        after = lambda step: jnp.where(step <= first, down(step), up(step))  # noqa: E731
     else:
         after = optax.constant_schedule(rate)
     return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
@@ -68,10 +73,11 @@ def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
 
     def init(params: Any) -> optax.EmptyState:
         paths = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
+        parts = _parts(paths)
         for pattern, _ in rules:
             if not any(fnmatchcase(path, pattern) for path in paths):
                 raise configs.ConfigError(f'config.optimizer.groups: {pattern!r} fits no parameter'
-                                          f'{configs.nearest(pattern, paths)}; there are: {", ".join(_parts(paths))}')
+                                          f'{configs.nearest(pattern, [*parts, *paths])}; there are: {", ".join(parts)}')
         return optax.EmptyState()
 
     def scale(keys: Any, leaf: jax.Array) -> jax.Array:

@@ -122,7 +122,7 @@ def test_a_group_that_fits_no_parameter_is_refused_with_what_there_is(narrow):
     tx = optimize.optimizer(narrow('optimizer.groups=transfrom/*=0.1'), optax.constant_schedule(1.0))
     with pytest.raises(configs.ConfigError) as error:
         jax.eval_shape(tx.init, TREE)
-    assert str(error.value) == ("config.optimizer.groups: 'transfrom/*' fits no parameter (did you mean 'transform/conv/bias'?); "
+    assert str(error.value) == ("config.optimizer.groups: 'transfrom/*' fits no parameter (did you mean 'transform/*'?); "
                                 'there are: head/*, transform/*')
 
 

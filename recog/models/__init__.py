@@ -50,6 +50,9 @@ class Peer(NamedTuple):
     turn: str
 
 
+ZERO = Peer((), 'same')  # an array that is zero in the reference and stays so: it goes nowhere, and must be zero
+
+
 class Model(NamedTuple):
     """An algorithm: pure functions of plain pytrees.
 
@@ -61,6 +64,8 @@ class Model(NamedTuple):
       after the end, length, score (log-probability) and confidence (mean token probability) [B, N]; with details also
       token_confidence [B, N, L] and the maps. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
+    pretrained() -> those of the variables that training starts with instead of init's, read from a file; none unless the recipe
+      names one
     """
 
     init: Callable[..., Variables]
@@ -69,6 +74,7 @@ class Model(NamedTuple):
     decode: Callable[..., dict[str, Any]]
     peers: Mapping[str, Peer]
     about: About
+    pretrained: Callable[[], Variables] = dict
 
 
 @functools.cache
@@ -108,9 +114,12 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
     shapes = flatten(jax.eval_shape(model.init, jax.random.key(0)))
     filled: dict[tuple[str, ...], np.ndarray] = {}
     problems: dict[str, list[str]] = {'missing': [], 'surplus': sorted(set(state) - set(model.peers))}
-    problems |= {'misshapen': [], 'contradictory': []}
+    problems |= {'misshapen': [], 'contradictory': [], 'not zero, as the model has it,': []}
     for key, peer in model.peers.items():
         if key not in state:
+            continue
+        if peer == ZERO:
+            problems['not zero, as the model has it,'] += [key] if np.any(state[key]) else []
             continue
         array, want = np.asarray(state[key], np.float32), shapes[peer.path].shape
         axes = TURNS[peer.turn]

@@ -1,7 +1,8 @@
 """Elementary operations, and the Linen modules that give them parameters.
 
 `conv`, `depthwise`, `max_pool` and `batch_norm` each sit in a jit of their own, so that their names survive in the jaxpr.
-Conventions and initial values are Paddle's: padding is explicit, a running statistic is 0.9 old + 0.1 new and biased.
+Conventions and initial values are Paddle's, PyTorch's where asked for: padding is explicit, a running statistic is 0.9 old +
+0.1 new, its variance biased unless asked for otherwise.
 """
 
 from collections.abc import Callable
@@ -22,12 +23,14 @@ Pair = tuple[int, int]
 
 
 class Context(NamedTuple):
-    """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype."""
+    """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype, and, where
+    images of different sizes are told from their padding, the cells [B, H, W, 1] of the input that are image."""
 
     train: bool
     weight: jax.Array | None
     group: int
     dtype: Any
+    cells: jax.Array | None = None
 
 
 @partial(jax.jit, static_argnames=('strides', 'padding'))
@@ -77,13 +80,13 @@ def max_pool(x: jax.Array, window: Pair, *, strides: Pair | None = None, padding
     strides = strides or window
     edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))
     padded = jnp.pad(x, edges, constant_values=-jnp.inf) if padding else x
-    ends = [(size - part) // step * step + 1 for size, part, step in zip(padded.shape[1:3], window, strides, strict=True)]
+    ends = [size - part + 1 for size, part in zip(padded.shape[1:3], window, strict=True)]
     slices = [padded[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
               for i in range(window[0]) for j in range(window[1])]
     return reduce(jnp.maximum, slices)
 
 
-@partial(jax.jit, static_argnames=('train', 'group'))
+@partial(jax.jit, static_argnames=('train', 'group', 'unbiased'))
 def batch_norm(
     x: jax.Array,
     scale: jax.Array,
@@ -91,14 +94,17 @@ def batch_norm(
     mean: jax.Array,
     variance: jax.Array,
     weight: jax.Array | None = None,
+    cells: jax.Array | None = None,
     *,
     train: bool,
     group: int = 0,
+    unbiased: bool = False,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Batch norm of [B, ..., C] and the running statistics after it.
 
     In training, rows of weight 0 leave no trace in the statistics, which are those of the whole batch or, with
-    `group`, of every `group` consecutive rows.
+    `group`, of every `group` consecutive rows; nor, where `cells` [B, ..., 1] are given, does what lies outside them.
+    `unbiased`, as PyTorch's, is the variance that is kept, not the one that the values are divided by.
     """
     if not train:
         factor = scale * lax.rsqrt(variance + EPSILON)
@@ -111,8 +117,16 @@ def batch_norm(
     weight = jnp.ones(x.shape[0]) if weight is None else weight
     weight = weight.reshape(*values.shape[: 1 + bool(group)], *[1] * (len(axes)))
     rows = weight.sum(axes, keepdims=True)
-    shares = weight / (jnp.where(rows > 0, rows, 1.0) * (x.size // x.shape[0] // x.shape[-1]))
+    if cells is None:
+        total = jnp.where(rows > 0, rows, 1.0) * (x.size // x.shape[0] // x.shape[-1])
+        shares = weight / total
+    else:
+        counted = weight * cells.reshape(*values.shape[:-1], 1)
+        total = counted.sum(axes, keepdims=True)
+        shares = counted / jnp.where(total > 0, total, 1.0)
     output, center, spread = normalised(values, shares, scale, bias, axes)
+    if unbiased:
+        spread = spread * (total / jnp.maximum(total - 1, 1))
     statistics = _running(mean, center, rows), _running(variance, spread, rows)
     return output.reshape(x.shape).astype(x.dtype), *statistics
 
@@ -189,16 +203,17 @@ class Conv(nn.Module):
     strides: Pair = (1, 1)
     padding: tuple[Pair, Pair] | None = None
     biased: bool = False
+    start: Callable[..., jax.Array] | None = None  # initial values of the kernel and the bias
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         (rows, columns), channels = self.size, x.shape[-1]
-        start = normal((2 / (channels * rows * columns)) ** 0.5)
+        start = self.start or normal((2 / (channels * rows * columns)) ** 0.5)
         kernel = self.param('kernel', start, (rows, columns, channels, self.features))
         padding = self.padding or ((rows // 2, rows // 2), (columns // 2, columns // 2))
         x = conv(x, kernel, strides=self.strides, padding=padding)
         if self.biased:
-            x = x + self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype)
+            x = x + self.param('bias', self.start or nn.initializers.zeros, (self.features,)).astype(x.dtype)
         return x
 
 
@@ -219,6 +234,8 @@ class Depthwise(nn.Module):
 class BatchNorm(nn.Module):
     """Batch norm, with its running statistics in the collection `batch_stats`."""
 
+    unbiased: bool = False  # the running variance, as PyTorch's
+
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         shape = x.shape[-1:]
@@ -226,10 +243,9 @@ class BatchNorm(nn.Module):
         bias = self.param('bias', nn.initializers.zeros, shape)
         mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         variance = self.variable('batch_stats', 'variance', jnp.ones, shape)
-        weight = context.weight if context.train else None
-        output, *after = batch_norm(
-            x, scale, bias, mean.value, variance.value, weight, train=context.train, group=context.group
-        )
+        weight, cells = (context.weight, context.cells) if context.train else (None, None)
+        output, *after = batch_norm(x, scale, bias, mean.value, variance.value, weight, cells, train=context.train,
+                                    group=context.group, unbiased=self.unbiased)
         if context.train:
             mean.value, variance.value = after
         return output

@@ -1,4 +1,5 @@
-"""Recurrence: the bidirectional LSTM over columns, a named operation of its own, and the names of its parts in the reference."""
+"""Recurrence: the bidirectional LSTM over columns and a step of a GRU, each a named operation of its own, and the names of
+the LSTM's parts in the reference."""
 
 import flax.linen as nn
 import jax
@@ -45,6 +46,18 @@ def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Ar
     shape = (*gates.shape[1:3], kernel.shape[1])
     start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
     return lax.scan(step, start, gates, reverse=reverse)[1]
+
+
+@jax.jit
+def gru(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> jax.Array:
+    """One step of a GRU, [..., 3 hidden] and [..., hidden] -> [..., hidden]; gates r, z, c, the reset after the product.
+
+    `gates` are the input's, bias included; the state is float32, and the product is in the dtype of the kernel.
+    """
+    own = jnp.matmul(hidden.astype(kernel_hh.dtype), kernel_hh, preferred_element_type=jnp.float32) + bias_hh
+    (r, z, c), (own_r, own_z, own_c) = jnp.split(gates, 3, -1), jnp.split(own, 3, -1)
+    candidate = jnp.tanh(c + jax.nn.sigmoid(r + own_r) * own_c)
+    return candidate + jax.nn.sigmoid(z + own_z) * (hidden - candidate)
 
 
 class BiLSTM(nn.Module):

@@ -1,0 +1,139 @@
+"""ResNet with a feature pyramid, [B, H, W, C] -> [B, H/8, W/8, D]: He et al., "Deep Residual Learning for Image Recognition"
+(2015), Table 1, with the strides and merges of Yu et al., "Towards Accurate Scene Text Recognition with Semantic Reasoning
+Networks" (2020), section 3.1, in the form of the reference implementation. `PEERS` says how the reference names the parts."""
+
+import re
+from collections.abc import Mapping
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from recog.models.layers import BatchNorm, Context, Conv, ConvNorm, normal
+
+STRIDE, STAGES = 8, 4
+GROWTH = 4  # a block's output channels to those inside it
+STRIDES = (2, 2, 1, 1)  # of the first block of each stage
+
+
+@jax.jit
+def dilated_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Convolution of [B, H, W, C] with [2, 2, C, D] whose taps lie two apart; the size is kept."""
+    numbers = ('NHWC', 'HWIO', 'NHWC')
+    edges = ((1, 1), (1, 1))
+    return lax.conv_general_dilated(x, kernel.astype(x.dtype), (1, 1), edges, rhs_dilation=(2, 2), dimension_numbers=numbers)
+
+
+class DilatedNorm(nn.Module):
+    """A dilated convolution of four taps, batch norm and ReLU."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        return jax.nn.relu(BatchNorm(name='norm')(Dilated(self.features, name='conv')(x), context))
+
+
+class Dilated(nn.Module):
+    """A dilated convolution of four taps."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        channels = x.shape[-1]
+        return dilated_conv(x, self.param('kernel', normal((2 / (channels * 4)) ** 0.5), (2, 2, channels, self.features)))
+
+
+class Bottleneck(nn.Module):
+    """1 x 1, 3 x 3 and 1 x 1 convolutions and a shortcut; the 3 x 3 has the stride."""
+
+    features: int
+    stride: int
+    first: bool  # of its stage
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        outside = GROWTH * self.features
+        branch = ConvNorm(self.features, (1, 1), name='reduce')(x, context)
+        if self.first and self.stride == 1:
+            # Unlike the paper, as the reference: the first block of a stage that keeps the size has four taps, two apart.
+            branch = DilatedNorm(self.features, name='spatial')(branch, context)
+        else:
+            branch = ConvNorm(self.features, strides=(self.stride, self.stride), name='spatial')(branch, context)
+        branch = ConvNorm(outside, (1, 1), activation=None, name='expand')(branch, context)
+        if self.first:
+            x = x[:, :: self.stride, :: self.stride]
+            x = ConvNorm(outside, (1, 1), activation=None, name='shortcut')(x, context)
+        return jax.nn.relu(branch + x)
+
+
+class Smooth(nn.Module):
+    """A 3 x 3 convolution with a bias, batch norm and ReLU."""
+
+    features: int
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        x = Conv(self.features, name='conv')(x)
+        # Batch norm takes the bias away again: its gradient is rounding, which Adam would blow up to whole steps.
+        bias = lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,)))
+        return jax.nn.relu(BatchNorm(name='norm')(x + bias.astype(x.dtype), context))
+
+
+class ResNetFPN(nn.Module):
+    """Four stages of bottlenecks; the last three, all of one size, are merged from the last to the first."""
+
+    depths: tuple[int, ...] = (3, 4, 6, 3)
+    widths: tuple[int, ...] = (64, 128, 256, 512)
+    features: int = 512
+
+    @nn.compact
+    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
+        # Unlike the paper, as the reference: no max pool.
+        x = ConvNorm(self.widths[0], (7, 7), (2, 2), name='stem')(x, context)
+        levels = []
+        for stage, (depth, width, stride) in enumerate(zip(self.depths, self.widths, STRIDES, strict=True)):
+            for block in range(depth):
+                first = block == 0
+                x = Bottleneck(width, stride if first else 1, first, name=f'block_{stage}_{block}')(x, context)
+            levels.append(x)
+        for stage in (2, 1):
+            features = GROWTH * self.widths[stage]
+            x = jnp.concatenate([x, levels[stage]], -1)
+            x = Conv(features, (1, 1), biased=True, name=f'merge_{stage}')(x)
+            x = Smooth(features, name=f'smooth_{stage}')(x, context)
+        return Conv(self.features, (1, 1), biased=True, name='last')(x)
+
+
+# Biases that never learn.
+NO_GRADIENT = ('smooth_1/bias', 'smooth_2/bias')
+
+# Our names (regular expressions, by their path below the backbone) and the reference's.
+PEERS: Mapping[str, str] = {
+    r'stem/': r'conv/',
+    r'block_(\d)_(\d)/': r'bottleneckBlock_\1_\2/',
+    r'/reduce/': r'/conv0/',
+    r'/spatial/': r'/conv1/',
+    r'/expand/': r'/conv2/',
+    r'/shortcut/': r'/short/conv/',
+    r'/norm/': r'/bn/',
+    r'merge_2/': r'F_-2_base_block_0/',
+    r'smooth_2/(conv/)?(?=kernel|bias)': r'F_-2_base_block_1/',
+    r'smooth_2/(norm|bn)/': r'F_-2_base_block_2/',
+    r'merge_1/': r'F_-3_base_block_0/',
+    r'smooth_1/(conv/)?(?=kernel|bias)': r'F_-3_base_block_1/',
+    r'smooth_1/(norm|bn)/': r'F_-3_base_block_2/',
+    r'last/': r'F_-3_base_block_3/',
+    r'(kernel|scale)$': 'weight',
+    r'(mean|variance)$': r'_\1',
+}
+
+
+def peer_key(path: tuple[str, ...]) -> str:
+    """The reference's key for what lies at `path` within the backbone."""
+    key = '/'.join(path)
+    for pattern, replacement in PEERS.items():
+        key = re.sub(pattern, replacement, key)
+    return key.replace('/', '.')

@@ -1,0 +1,175 @@
+"""Transformer parts: attention, feed-forward, layer norm, fixed positions and dropout.
+
+Vaswani et al., "Attention Is All You Need" (2017), section 3. `attention_weights`, `weighted` and `layer_norm` each sit in a jit
+of their own, so that their names survive in the jaxpr.
+"""
+
+from functools import partial
+from typing import NamedTuple
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from jax import lax
+
+from recog.models.layers import EPSILON, normal
+
+RULES = ('upscale', 'downscale')
+
+
+@jax.jit
+def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
+    """Layer norm of [..., D] in float32, given back in the dtype of `x`."""
+    values = x.astype(jnp.float32)
+    centered = values - values.mean(-1, keepdims=True)
+    inverse = lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + EPSILON)
+    return (centered * inverse * scale + bias).astype(x.dtype)
+
+
+@partial(jax.jit, static_argnames=('scale',))
+def attention_weights(query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float) -> jax.Array:
+    """Softmax of scaled products in float32: [B, Q, N, D] and [B, K, N, D] of N heads -> [B, N, Q, K].
+
+    The mask, of a shape that goes with [B, N, Q, K], is true where a query may look.
+    """
+    scores = jnp.einsum('bqnd,bknd->bnqk', query, keys, preferred_element_type=jnp.float32) * scale
+    # Not infinity: a row without any place to look stays finite.
+    return jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -1e9))
+
+
+@jax.jit
+def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
+    """Values [B, K, N, D] summed by their weights [B, N, Q, K]: [B, Q, N, D]."""
+    return jnp.einsum('bnqk,bknd->bqnd', weights.astype(values.dtype), values)
+
+
+@partial(jax.jit, static_argnames=('rate', 'rule'))
+def dropped(x: jax.Array, key: jax.Array, *, rate: float, rule: str) -> jax.Array:
+    """`x` with this share of its elements set to 0; the rule `upscale` enlarges the others."""
+    kept = jax.random.bernoulli(key, 1 - rate, x.shape)
+    return jnp.where(kept, x / (1 - rate) if rule == 'upscale' else x, jnp.zeros((), x.dtype))
+
+
+class Noise(NamedTuple):
+    """Dropout of a recipe: its rate, and whether what is kept is enlarged in training (`upscale`) or everything is
+    made smaller in evaluation (`downscale`, as the reference)."""
+
+    rate: float = 0.0
+    rule: str = 'upscale'
+
+
+class Dropout(nn.Module):
+    """Dropout, off without a key; then, in training, the rule `downscale` has the factor 1."""
+
+    noise: Noise
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        rate, rule = self.noise
+        if not rate:
+            return x
+        if not train:
+            return x if rule == 'upscale' else x * (1 - rate)
+        return dropped(x, self.make_rng('dropout'), rate=rate, rule=rule) if self.has_rng('dropout') else x
+
+
+class Dense(nn.Module):
+    """A product with a matrix of Xavier's uniform start and, if `biased`, a bias that starts at 0.
+
+    The result has the dtype of the input, or `dtype`.
+    """
+
+    features: int
+    biased: bool = True
+    dtype: jnp.dtype | None = None
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        kernel = self.param('kernel', nn.initializers.xavier_uniform(), (x.shape[-1], self.features))
+        x = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=self.dtype or x.dtype)
+        return x + self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype) if self.biased else x
+
+
+class LayerNorm(nn.Module):
+    """Layer norm with a scale and a bias."""
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        scale = self.param('scale', nn.initializers.ones, x.shape[-1:])
+        return layer_norm(x, scale, self.param('bias', nn.initializers.zeros, x.shape[-1:]))
+
+
+class Positions(nn.Module):
+    """A table of positions, added. With a deviation it starts from a normal distribution and learns; with 0 it stays as
+    drawn, so that it has to come with the weights."""
+
+    deviation: float = 0.0
+
+    @nn.compact
+    def __call__(self, x: jax.Array) -> jax.Array:
+        start = normal(self.deviation) if self.deviation else nn.initializers.xavier_uniform()
+        table = self.param('table', start, x.shape[-2:])
+        return x + (table if self.deviation else lax.stop_gradient(table)).astype(x.dtype)
+
+
+class Attention(nn.Module):
+    """Attention of several heads within a sequence, without biases; `scale` multiplies the products of queries and keys."""
+
+    heads: int
+    scale: float
+    noise: Noise = Noise()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
+        batch, length, width = x.shape
+        cut = (batch, length, self.heads, width // self.heads)
+        query, keys, values = (Dense(width, False, name=name)(x).reshape(cut) for name in ('query', 'key', 'value'))
+        weights = Dropout(self.noise, name='dropout')(attention_weights(query, keys, mask, scale=self.scale), train)
+        return Dense(width, False, name='project')(weighted(weights, values).reshape(x.shape))
+
+
+class FeedForward(nn.Module):
+    """Two products with ReLU and dropout between."""
+
+    hidden: int
+    noise: Noise = Noise()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        inside = Dropout(self.noise, name='dropout')(jax.nn.relu(Dense(self.hidden, name='widen')(x)), train)
+        return Dense(x.shape[-1], name='narrow')(inside)
+
+
+class EncoderLayer(nn.Module):
+    """Attention within a sequence and feed-forward, each behind its layer norm and beside a shortcut."""
+
+    heads: int
+    hidden: int
+    scale: float
+    noise: Noise = Noise()
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
+        attention = Attention(self.heads, self.scale, self.noise, name='attention')
+        inside = attention(LayerNorm(name='norm_1')(x), mask, train)
+        x = x + Dropout(self.noise, name='dropout_1')(inside, train)
+        inside = FeedForward(self.hidden, self.noise, name='feed_forward')(LayerNorm(name='norm_2')(x), train)
+        return x + Dropout(self.noise, name='dropout_2')(inside, train)
+
+
+class Encoder(nn.Module):
+    """Positions and layers over a sequence [B, T, D], and a layer norm behind the last."""
+
+    layers: int
+    heads: int
+    hidden: int
+    scale: float
+    noise: Noise = Noise()
+    positions: float = 0.0  # deviation of their start; 0: they never learn
+
+    @nn.compact
+    def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
+        x = Dropout(self.noise, name='dropout')(Positions(self.positions, name='positions')(x), train)
+        for layer in range(self.layers):
+            x = EncoderLayer(self.heads, self.hidden, self.scale, self.noise, name=f'layer_{layer}')(x, mask, train)
+        return LayerNorm(name='norm')(x)

@@ -1,0 +1,240 @@
+"""The search: greedy and beams against every text there is, on small models of two letters or five."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from recog.models.search import Codes, search
+
+# Two letters: start, a, b, end.
+SMALL = Codes(start=0, end=3, offset=1, size=2)
+
+
+def chain(seed, kinds=4, sharp=1.0, start=None):
+    """Log-probabilities [B, K, K] of the next class by the last one; a row of tables for each row of the batch."""
+    rng = np.random.default_rng(seed)
+    logits = sharp * rng.normal(size=(3, kinds, kinds))
+    if start is not None:
+        logits[:, :, start] = -np.inf
+    return jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+
+
+def stepping(tables, beam):
+    """A step whose state remembers the last class, so that a state left behind shows, and counts the steps."""
+
+    def step(state, classes):
+        (last, number) = state
+        rows = jnp.arange(classes.shape[0]) // beam
+        both = 0.7 * tables[rows, classes] + 0.3 * tables[rows, last]
+        scores = jax.nn.log_softmax(both)
+        maps = jnp.stack([classes.astype(jnp.float32), jnp.full(classes.shape, number, jnp.float32)], 1)
+        return scores, (classes, number + 1), maps
+
+    return step, (jnp.zeros(tables.shape[0], jnp.int32), jnp.int32(0))
+
+
+def run(tables, codes=SMALL, beam=1, capacity=5, max_length=5, **options):
+    step, state = stepping(tables, beam)
+    result = search(step, state, codes, rows=tables.shape[0], capacity=capacity, max_length=max_length, beam=beam, **options)
+    return jax.tree.map(np.asarray, result)
+
+
+def probabilities(table, classes):
+    """The log-probability of each class of a way."""
+    table, last, before, out = np.asarray(table), 0, 0, []
+    for each in classes:
+        out.append(frame(table, last, before)[each])
+        before, last = last, each
+    return out
+
+
+def frame(table, last, before):
+    both = 0.7 * table[last] + 0.3 * table[before]
+    return both - np.log(np.exp(both).sum())
+
+
+def ways(codes, capacity):
+    """Every way of at most `capacity` classes, and every one that ends."""
+    letters = range(codes.offset, codes.offset + codes.size)
+    for length in range(capacity):
+        for text in itertools.product(letters, repeat=length):
+            yield (*text, codes.end)
+    yield from itertools.product(letters, repeat=capacity)
+
+
+def test_a_beam_as_wide_as_all_texts_finds_the_best_ones_in_their_order():
+    tables = chain(0, start=0)
+    got = run(tables, beam=40, capacity=4, max_length=4)
+    for row, table in enumerate(tables):
+        ranked = sorted(((sum(probabilities(table, way)), way) for way in ways(SMALL, 4)), reverse=True)
+        np.testing.assert_allclose(got['score'][row, :31], [score for score, _ in ranked], rtol=1e-4)
+        for rank in range(8):
+            text = [each - 1 for each in ranked[rank][1] if each != SMALL.end]
+            assert got['tokens'][row, rank].tolist() == text + [-1] * (4 - len(text))
+    # There are 31 texts: the other beams hold none.
+    assert np.all(got['score'][:, 31:] == -np.inf) and np.all(got['length'][:, 31:] == 0)
+
+
+def test_the_beams_differ_from_the_first_step_on():
+    got = run(chain(1, start=0), beam=3)
+    texts = [[tuple(tokens) for tokens in row] for row in got['tokens']]
+    assert all(len(set(row)) == 3 for row in texts)
+    assert np.all(np.diff(got['score'], axis=1) <= 0)
+
+
+def test_one_beam_is_greedy():
+    tables = chain(2)
+    got = run(tables)
+    for row, table in enumerate(tables):
+        way = [0, 0]
+        while len(way) < 7 and SMALL.end not in way:
+            way.append(int(frame(np.asarray(table), way[-1], way[-2]).argmax()))
+        way = way[2:]
+        text = [each - 1 for each in way if 1 <= each <= 2]
+        assert got['tokens'][row, 0, : len(text)].tolist() == text and got['length'][row, 0] == len(text)
+        assert got['score'][row, 0] == pytest.approx(sum(probabilities(table, way)), rel=1e-5)
+
+
+def test_a_wider_beam_never_finds_a_worse_best_text_than_greedy_here():
+    for seed in range(5):
+        tables = chain(seed, start=0)
+        assert np.all(run(tables, beam=6)['score'][:, 0] >= run(tables)['score'][:, 0] - 1e-5)
+
+
+@pytest.mark.parametrize('beam', [1, 4])
+def test_confidences_are_the_probabilities_of_the_tokens_alone(beam):
+    tables = chain(3, start=0)
+    got = run(tables, beam=beam, details=True)
+    for row, rank in np.ndindex(3, beam):
+        text = [int(token) + 1 for token in got['tokens'][row, rank] if token >= 0]
+        want = np.exp(probabilities(tables[row], text))
+        np.testing.assert_allclose(got['token_confidence'][row, rank, : len(text)], want, rtol=1e-4)
+        assert np.all(got['token_confidence'][row, rank, len(text):] == 0)
+        assert got['confidence'][row, rank] == pytest.approx(want.mean() if text else 0.0, rel=1e-4)
+
+
+@pytest.mark.parametrize('beam', [1, 4])
+def test_maps_are_those_of_the_step_that_chose_the_token_in_its_own_beam(beam):
+    got = run(chain(4, start=0), beam=beam, details=True)
+    for row, rank in np.ndindex(3, beam):
+        length = got['length'][row, rank]
+        tokens, maps = got['tokens'][row, rank, :length], got['maps'][row, rank]
+        # A map holds the class that the step has read, which is the token before, and the number of the step.
+        np.testing.assert_array_equal(maps[:length, 0], [0, *(tokens[:-1] + 1)][:length])
+        np.testing.assert_array_equal(maps[:length, 1], np.arange(length))
+        assert np.all(maps[length:] == 0)
+
+
+def test_maps_may_be_a_tree_and_are_not_collected_without_details():
+    tables = chain(5)
+    step, state = stepping(tables, 2)
+
+    def several(state, classes):
+        scores, state, maps = step(state, classes)
+        return scores, state, {'a': maps, 'b': jnp.ones((classes.shape[0], 2, 3))}
+
+    arguments = {'rows': 3, 'capacity': 5, 'max_length': 5, 'beam': 2}
+    got = search(several, state, SMALL, **arguments, details=True)['maps']
+    assert got['a'].shape == (3, 2, 5, 2) and got['b'].shape == (3, 2, 5, 2, 3)
+    assert 'maps' not in search(several, state, SMALL, **arguments)
+    # Without them a step need not give any.
+    assert 'maps' not in search(lambda *given: step(*given)[:2], state, SMALL, **arguments)
+
+
+def test_a_length_penalty_prefers_longer_texts():
+    tables = chain(6, start=0)
+    plain, longer = run(tables, beam=40, capacity=4, max_length=4), run(tables, beam=40, capacity=4, max_length=4, penalty=2.0)
+    for row, table in enumerate(tables):
+        ranked = sorted(((sum(probabilities(table, way)) / len(way) ** 2, way) for way in ways(SMALL, 4)), reverse=True)
+        assert longer['score'][row, 0] == pytest.approx(ranked[0][0], rel=1e-4)
+    assert longer['length'][:, 0].sum() > plain['length'][:, 0].sum()
+
+
+def test_a_text_stops_at_its_end_or_leaves_it_out_and_goes_on():
+    # start -> a -> end -> b -> b ...
+    table = jnp.log(jnp.full((1, 4, 4), 0.01).at[0, jnp.array([0, 1, 3, 2]), jnp.array([1, 3, 2, 2])].set(0.97))
+
+    def step(state, classes):
+        return table[0][classes], state
+
+    arguments = {'rows': 1, 'capacity': 5, 'max_length': 5}
+    assert search(step, (), SMALL, **arguments)['tokens'][0, 0].tolist() == [0, -1, -1, -1, -1]
+    went_on = search(step, (), SMALL, **arguments, stop=False)
+    assert went_on['tokens'][0, 0].tolist() == [0, 1, 1, 1, -1]
+    assert went_on['score'][0, 0] == pytest.approx(5 * np.log(0.97))
+    cut = search(step, (), SMALL, **arguments | {'max_length': 2}, stop=False)
+    assert cut['tokens'][0, 0].tolist() == [0, 1, -1, -1, -1]
+
+
+def test_the_start_is_left_out_of_the_text_and_does_not_count():
+    # start -> start -> a -> a ...
+    table = jnp.log(jnp.full((4, 4), 0.01).at[jnp.array([0, 1]), jnp.array([1, 1])].set(0.97))
+
+    def step(number, classes):
+        return jnp.where(number == 0, jnp.log(jnp.array([0.9, 0.05, 0.04, 0.01])), table[classes]), number + 1
+
+    got = search(step, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=2)
+    assert got['tokens'][:, 0].tolist() == [[0, 0, -1, -1, -1]] * 2
+    assert got['score'][0, 0] == pytest.approx(np.log(0.9) + 2 * np.log(0.97), rel=1e-5)
+
+
+@pytest.mark.parametrize(('max_length', 'steps'), [(0, 0), (3, 3), (5, 5), (9, 5)])
+def test_max_length_stops_the_loop_at_run_time_and_the_capacity_does_always(max_length, steps):
+    def step(number, classes):
+        return jnp.log(jnp.tile(jnp.array([0.05, 0.7, 0.2, 0.05]), (classes.shape[0], 1))), number + 1
+
+    def counting(limit, beam):
+        counts = []
+
+        def counted(number, classes):
+            jax.debug.callback(lambda: counts.append(1))
+            return step(number, classes)
+
+        arguments = {'rows': 2, 'capacity': 5, 'beam': beam}
+        result = jax.jit(lambda limit: search(counted, jnp.int32(0), SMALL, max_length=limit, **arguments))(limit)
+        jax.block_until_ready(result)
+        jax.effects_barrier()
+        return result, len(counts)
+
+    for beam in (1, 2):
+        result, count = counting(jnp.int32(max_length), beam)
+        assert count == steps
+        assert result['length'][:, 0].tolist() == [steps] * 2 and result['tokens'].shape == (2, beam, 5)
+
+
+def test_the_loop_ends_when_all_texts_have_ended():
+    counts = []
+
+    def step(number, classes):
+        jax.debug.callback(lambda: counts.append(1))
+        ends = number >= jnp.arange(classes.shape[0])  # row r ends after r tokens
+        chances = jnp.where(ends[:, None], jnp.array([0.01, 0.01, 0.01, 0.97]), jnp.array([0.01, 0.97, 0.01, 0.01]))
+        return jnp.log(chances), number + 1
+
+    got = jax.jit(lambda: search(step, jnp.int32(0), SMALL, rows=3, capacity=50, max_length=50))()
+    jax.block_until_ready(got)
+    jax.effects_barrier()
+    assert got['length'][:, 0].tolist() == [0, 1, 2] and len(counts) == 3
+
+
+@pytest.mark.parametrize('beam', [1, 3])
+def test_a_program_is_of_the_same_size_whatever_the_capacity(beam):
+    def equations(capacity):
+        step, state = stepping(chain(7), beam)
+        made = jax.make_jaxpr(lambda limit: search(step, state, SMALL, rows=3, capacity=capacity, max_length=limit, beam=beam,
+                                                   details=True))(jnp.int32(3))
+        return str(made).count(' = ')
+
+    assert equations(5) == equations(223)
+
+
+def test_rows_do_not_depend_on_their_neighbours():
+    tables = chain(8, start=0)
+    together = run(tables, beam=3, details=True)
+    for row in range(3):
+        alone = run(tables[row : row + 1], beam=3, details=True)
+        for name, value in alone.items():
+            np.testing.assert_allclose(value[0], together[name][row], rtol=1e-5, err_msg=name)
