@@ -13,7 +13,7 @@ from jax.extend import core
 from recog import cost, models
 
 DEPTH = 2  # of a layer's path: backbone/block_0_1
-OPERATIONS = ('conv', 'depthwise', 'max_pool', 'sample', 'lstm', 'batch_norm')  # named operations outside modules
+OPERATIONS = ('conv', 'depthwise', 'max_pool', 'sample', 'lstm', 'batch_norm', 'sine_positions')  # that are no modules
 
 
 class Layer(NamedTuple):

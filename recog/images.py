@@ -191,7 +191,7 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
 def fit(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
     """[H, W, 3], [H, W, 1] or [H, W] as uint8 [height, width, C] for `config.image`, and the size of what is image."""
     out = np.zeros((rule.height, rule.width, channels(rule)), np.uint8)
-    return out, _fit_into(image, rule.fit, rule.channels, out)
+    return out, _fit_into(image, rule.fit, rule.channels, _ground(rule), out)
 
 
 def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int | None = None,
@@ -199,10 +199,10 @@ def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int
     """Images on canvases of height x width, or the rule's: uint8 [B, H, W, C] and sizes int32 [B, 2]; None leaves zeros."""
     out = np.zeros((len(images), height or rule.height, width or rule.width, channels(rule)), np.uint8)
     size = np.zeros((len(images), 2), np.int32)
-    form, order = rule.fit, rule.channels  # asking a ConfigDict is slow
+    form, order, ground = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
     for row, image in enumerate(images):
         if image is not None:
-            size[row] = _fit_into(image, form, order, out[row])
+            size[row] = _fit_into(image, form, order, ground, out[row])
     return out, size
 
 
@@ -226,10 +226,30 @@ def channels(rule: ConfigDict) -> int:
     return 1 if rule.channels == 'grey' else 3
 
 
-def _fit_into(image: np.ndarray, form: str, order: str, out: np.ndarray) -> tuple[int, int]:
+def _ground(rule: ConfigDict) -> int:
+    """The grey of the paper around a thumbnail."""
+    return 0 if rule.ink == 'light' else 255
+
+
+def _thumbnail(image: np.ndarray, ground: int, out: np.ndarray) -> None:
+    """The image in grey, made smaller if it has to be, in the middle of the canvas, as Pillow computes it."""
+    from PIL import Image
+
+    rgb = image[:, :, ::-1] if image.ndim == 3 and image.shape[2] == 3 else image.reshape(image.shape[:2])
+    picture = Image.fromarray(np.ascontiguousarray(rgb)).convert('L')
+    picture.thumbnail((out.shape[1], out.shape[0]), Image.Resampling.LANCZOS)
+    top, left = (out.shape[0] - picture.height) // 2, (out.shape[1] - picture.width) // 2
+    out[...] = ground
+    out[top:top + picture.height, left:left + picture.width] = np.asarray(picture)[:, :, None]
+
+
+def _fit_into(image: np.ndarray, form: str, order: str, ground: int, out: np.ndarray) -> tuple[int, int]:
     import cv2
 
     height, width = out.shape[:2]
+    if form == 'thumbnail':
+        _thumbnail(image, ground, out)
+        return height, width
     if form == 'pad':
         width = min(width, math.ceil(height * (image.shape[1] / image.shape[0])))
     elif form == 'steps':

@@ -28,8 +28,9 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     few = whole._replace(source=sources.joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
     rate = optimize.schedule(config, few.total, few.plan.epoch)
     tx = optimize.optimizer(config, rate)
-    state = jax.jit(lambda key: training.make_state(few.model, tx, 0.0, key),
-                    out_shardings=sharding.replicated(few.mesh))(jax.random.key(configs.seed(config, 'init')))
+    make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
+                   out_shardings=sharding.replicated(few.mesh))
+    state = make(jax.random.key(configs.seed(config, 'init')), few.model.pretrained())
     batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, sharding.batches(few.mesh))

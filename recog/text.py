@@ -14,6 +14,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
+from recog import latex
 from recog.config import ConfigError, nearest
 
 if TYPE_CHECKING:
@@ -26,6 +27,9 @@ CHARSETS = {
     '94': string.digits + string.ascii_letters + string.punctuation,
     '95': string.digits + string.ascii_letters + string.punctuation + ' ',
 }
+
+# The LaTeX tokens of the references, and what stands between them in a label: LaTeX-OCR's are cut out of raw LaTeX.
+SEPARATORS = {'can': ' ', 'latex_ocr': ''}
 
 Reason = Literal['empty', 'too long', 'unknown character']
 FIELDS = ('tokens', 'case', 'unknown', 'separator')
@@ -128,19 +132,31 @@ class Vocab:
     def _ids(self) -> dict[str, int]:
         return {token: index for index, token in enumerate(self.tokens)}
 
+    @cached_property
+    def _has_commands(self) -> bool:
+        return any(len(token) > 1 for token in self.tokens)
+
     def _pieces(self, text: str) -> list[str]:
-        return [piece for piece in text.split(self.separator) if piece] if self.separator else list(text)
+        if self.separator:
+            return [piece for piece in text.split(self.separator) if piece]
+        return list(latex.ocr_tokens(text, self.tokens) if self._has_commands else text)
 
 
 def from_config(rule: ConfigDict) -> Vocab:
     """The vocabulary that `config.text` asks for."""
     if rule.charset in CHARSETS:
         tokens = tuple(CHARSETS[rule.charset])
+    elif rule.charset in SEPARATORS:
+        tokens = latex.vocabulary(rule.charset)
+        if rule.separator != SEPARATORS[rule.charset]:
+            raise ConfigError(f'config.text.separator={rule.separator!r} must be {SEPARATORS[rule.charset]!r} for '
+                              f'config.text.charset={rule.charset}')
     elif Path(rule.charset).is_file():
         tokens = _dictionary(Path(rule.charset), rule.separator)
     else:
-        raise ConfigError(f'config.text.charset={rule.charset!r} is neither one of {", ".join(CHARSETS)} '
-                          f'nor a dictionary file{nearest(rule.charset, CHARSETS)}')
+        known = [*CHARSETS, *SEPARATORS]
+        raise ConfigError(f'config.text.charset={rule.charset!r} is neither one of {", ".join(known)} '
+                          f'nor a dictionary file{nearest(rule.charset, known)}')
     return Vocab(tokens, rule.case, rule.unknown, rule.separator)
 
 

@@ -101,9 +101,12 @@ def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Me
     return Bucketed(data.measure(source, len(source)), lengths, given, config.data.order, seed)
 
 
-def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array) -> State:
-    """The state before the first step."""
+def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array,
+               given: models.Variables | None = None) -> State:
+    """The state before the first step; what of the variables is given stands in for the initial values."""
     variables = model.init(key)
+    if given:
+        variables = models.unflatten(models.flatten(variables) | models.flatten(given))
     params = variables['params']
     return State(jnp.zeros((), jnp.int32), params, variables['stats'], tx.init(params), params if ema else {})
 
@@ -202,7 +205,7 @@ class Trainer:
                          variables['ema'] if config.train.ema else {}), record['position'], record['rows']
 
         found = self.checkpoints.newest_sound(read, set_aside=True)
-        return found or (jax.jit(make, out_shardings=self.layout)(key), 0, {})
+        return found or (jax.jit(make, out_shardings=self.layout)(key, run.model.pretrained()), 0, {})
 
     def fit(self) -> bool:
         """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""

@@ -166,3 +166,20 @@ def test_a_file_that_is_no_vocabulary_is_refused_by_name(tmp_path, content):
     path.write_text(content)
     with pytest.raises(ConfigError, match='vocab.json: a vocabulary is a JSON object of tokens, case'):
         Vocab.load(path)
+
+
+def test_latex_tokens_stand_between_blanks_or_are_cut_out_of_raw_latex():
+    can = vocab(charset='can', separator=' ', case='keep')
+    assert len(can) == 109 and can.decode(can.encode(r'\frac { a } { 2 }').ids) == r'\frac { a } { 2 }'
+    ocr = vocab(charset='latex_ocr', case='keep')
+    assert len(ocr) == 133 and ocr.tokens[0] == ' '
+    assert [ocr.tokens[index] for index in ocr.encode(r'\frac { a } { 2 } \Delta').ids] == [
+        r'\frac', ' ', '{', 'a', '}', '{', '2', '}', r'\Delta']
+    assert ocr.decode(ocr.encode(r'2 \pi i').ids) == r'2\pi i'
+    assert len(ocr.encode(r'\foo').ids) == 4  # a command that it does not know is its characters
+
+
+@pytest.mark.parametrize(('charset', 'separator', 'wanted'), [('can', '', ' '), ('latex_ocr', ' ', '')])
+def test_latex_tokens_with_another_separator_are_refused(charset, separator, wanted):
+    said = refusal(charset=charset, separator=separator)
+    assert said == f'config.text.separator={separator!r} must be {wanted!r} for config.text.charset={charset}'

@@ -1,37 +1,19 @@
 """Published bitmaps of formulas by their keys, and captions: image files below a folder or in an archive, or WAP's pickle."""
 
-import codecs
-import pickle
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy._core import multiarray, numeric
 
-from recog import images
+from recog import images, pickles
 from recog.config import ConfigError
 from recog.prepare import labels, trees
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 PICKLES = ('.pkl', '.pickle')
 AS_IS = (images.PNG, images.JPEG)
-# All that pickled arrays need. Exact names: numpy has functions that run text as code.
-ALLOWED = {
-    ('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype, ('_codecs', 'encode'): codecs.encode,
-    **{(module, name): thing for name, place, thing in (
-        ('_reconstruct', 'multiarray', multiarray._reconstruct), ('_frombuffer', 'numeric', numeric._frombuffer))  # type: ignore[attr-defined]
-       for module in (f'numpy.core.{place}', f'numpy._core.{place}')}}
-
-
-class _Arrays(pickle.Unpickler):
-    """Reads dictionaries, lists, strings and arrays, and runs nothing."""
-
-    def find_class(self, module: str, name: str) -> Any:
-        if (module, name) not in ALLOWED:
-            raise pickle.UnpicklingError(f'it wants {module}.{name}, which no array needs')
-        return ALLOWED[module, name]
 
 
 def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -117,7 +99,7 @@ def _unpickled(path: Path) -> dict[str, np.ndarray]:
     """Key -> image [H, W] of WAP's and its successors' pickles."""
     try:
         with path.open('rb') as file:
-            content = _Arrays(file, encoding='latin1').load()  # WAP's are Python 2's
+            content = pickles.load(file, pickles.ARRAYS, encoding='latin1')  # WAP's are Python 2's
     # A damaged pickle raises almost anything.
     except Exception as error:
         raise ConfigError(f'{path} cannot be read as a pickle of arrays: {error}') from None

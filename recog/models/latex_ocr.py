@@ -1,0 +1,228 @@
+"""LaTeX-OCR: the front of a ResNet34, positions in two dimensions, an LSTM along each row, and a Transformer that writes LaTeX.
+
+After GuoJiashu's LaTex_Equation_Generator, sizes and the way of training its own; He et al. (2015), Table 1, and Vaswani et al.
+(2017), sections 3.1 and 3.5, for the parts. A class is a vocabulary id + 3: 0 fills, 1 is the start, 2 the end.
+"""
+
+import re
+from collections.abc import Mapping
+from functools import partial
+from typing import Any
+
+import flax.linen as nn
+import jax
+import jax.numpy as jnp
+from ml_collections import FrozenConfigDict
+
+from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse, resnet34
+from recog.models.causal import Decoder
+from recog.models.layers import PRECISIONS, Context, Conv, uniform
+from recog.models.recurrence import BiLSTM
+from recog.models.resnet34 import STRIDE, ResNet34
+from recog.models.search import Codes, search
+from recog.models.transformer import Noise
+
+START, END, OFFSET = 1, 2, 3
+TEMPERATURE = 10_000.0
+
+
+@jax.jit
+def sine_positions(x: jax.Array) -> jax.Array:
+    """Maps [B, h, w, D] and the place of each cell: half of the channels tell its column, half its row, in sines and cosines."""
+    depth = x.shape[-1] // 2
+    rates = TEMPERATURE ** (-(jnp.arange(depth) // 2 * 2) / depth)
+
+    def waves(count: Any) -> jax.Array:
+        angles = jnp.arange(count)[:, None] * rates
+        return jnp.where(jnp.arange(depth) % 2 == 0, jnp.sin(angles), jnp.cos(angles))
+
+    shape = (*x.shape[1:3], depth)
+    columns, rows = waves(x.shape[2])[None], waves(x.shape[1])[:, None]
+    return x + jnp.concatenate([jnp.broadcast_to(part, shape) for part in (columns, rows)], -1).astype(x.dtype)
+
+
+class LatexOcr(nn.Module):
+    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D], for the head below it."""
+
+    backbone: nn.Module
+    width: int
+    row_lstm: bool
+    head: Decoder
+
+    @nn.compact
+    def __call__(self, image: jax.Array, context: Context) -> dict[str, jax.Array]:
+        maps = self.backbone(image.astype(context.dtype), context)
+        start = uniform(maps.shape[-1] ** -0.5)
+        encoded = sine_positions(Conv(self.width, (1, 1), biased=True, start=start, name='project')(maps))
+        if self.row_lstm:
+            batch, height, columns, width = encoded.shape
+            rows = BiLSTM(width // 2, name='rows')(encoded.reshape(batch * height, columns, width))
+            encoded = rows.reshape(encoded.shape)
+        return {'backbone': maps, 'encoder': encoded}
+
+    def read(self, image: jax.Array, classes: jax.Array, context: Context) -> dict[str, jax.Array]:
+        """The stages, the logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w], where each looks."""
+        stages = self(image, context)
+        head, weights = self.head(_cells(stages['encoder']), classes, context.train)
+        return stages | {'head': head, 'attention': weights.reshape(*weights.shape[:2], *stages['encoder'].shape[1:3])}
+
+
+def build(config: Any, vocab: Any) -> Model:
+    """LaTeX-OCR with the encoder, decoder and precision of the recipe."""
+    _check(config)
+    settings, image = FrozenConfigDict(config.model), FrozenConfigDict(config.image)
+    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
+    codes = Codes(start=START, end=END, offset=OFFSET, size=len(vocab))
+    network = _network(settings, OFFSET + len(vocab))
+
+    def init(key: jax.Array, batch: Batch | None = None) -> Variables:
+        blank, context = jnp.zeros((1, STRIDE, STRIDE, 3)), Context(False, None, 0, jnp.float32)
+        read = partial(network.init, context=context, method=LatexOcr.read)
+        start = jax.jit(read)(key, blank, jnp.zeros((1, 1), jnp.int32))
+        return {'params': start['params'], 'stats': start['batch_stats']}
+
+    def see(variables: Variables, batch: Batch, classes: Any = None, train: bool = False, key: Any = None) -> Any:
+        """The stages, those of the head where there are classes to read, and the statistics."""
+        from recog.images import normalise
+
+        context = Context(train, batch['weight'] if train else None, group, dtype)
+        pixels = normalise(batch['image'], batch['size'], image)
+        pixels = jnp.broadcast_to(pixels, (*pixels.shape[:3], 3))  # a grey one thrice
+        inputs, method = ((), None) if classes is None else ((classes,), LatexOcr.read)
+        rngs = {'dropout': key} if train and key is not None else {}
+        state = {'params': variables['params'], 'batch_stats': variables['stats']}
+        outputs, after = network.apply(state, pixels, *inputs, context, method=method, mutable=['batch_stats'], rngs=rngs)
+        return outputs, after['batch_stats']
+
+    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
+        return see(variables, batch, _given(batch) if 'tokens' in batch else None, train, key)
+
+    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+        outputs, stats = apply(variables, batch, key=key, train=train, step=step)
+        losses = smoothed(outputs['head'], _wanted(batch), settings.smoothing)
+        counts = (jnp.arange(losses.shape[1]) <= batch['length'][:, None]) * batch['weight'][:, None]
+        return (jnp.sum(jnp.where(counts > 0, losses * counts, 0)), counts.sum()), (stats, {})
+
+    def decode(
+        variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
+    ) -> dict[str, jax.Array]:
+        outputs, _ = see(variables, {'image': image, 'size': size})
+        step, start = _stepping(network.head, variables['params']['head'], outputs['encoder'], beam, settings.capacity)
+        result = search(step, start, codes, rows=image.shape[0], capacity=settings.capacity, max_length=max_length, beam=beam,
+                        penalty=settings.length_penalty, details=details)
+        if details:
+            result['attention'] = result.pop('maps')
+        return result
+
+    shapes = jax.eval_shape(init, jax.random.key(0))
+    given = partial(resnet34.pretrained, settings.pretrained, shapes) if settings.pretrained else dict
+    sized = ('head/embedding/table', 'head/output/kernel', 'head/output/bias')
+    about = About((STRIDE, STRIDE), settings.capacity, False, True, sized, ())
+    return Model(init, apply, loss, decode, _peers(shapes), about, given)
+
+
+def smoothed(logits: jax.Array, wanted: jax.Array, share: float) -> jax.Array:
+    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] that are right but for this share, spread over all K."""
+    chances = jax.nn.log_softmax(logits)
+    right = jnp.take_along_axis(chances, wanted[..., None], -1)[..., 0]
+    return -(1 - share) * right - share * chances.mean(-1)
+
+
+def _network(settings: Any, classes: int) -> LatexOcr:
+    backbone = ResNet34(settings.depths, settings.widths)
+    head = Decoder(settings.layers, settings.width, settings.heads, settings.feed_forward, Noise(settings.dropout),
+                   settings.positions, classes)
+    return LatexOcr(backbone, settings.width, settings.row_lstm, head)
+
+
+def _check(config: Any) -> None:
+    """Refuse what LaTeX-OCR cannot be; what holds of every recipe has been checked."""
+    settings, image = config.model, config.image
+    pairs = {name: len(settings[name]) == 2 and min(settings[name]) >= 1 for name in ('depths', 'widths')}
+    multiple = 4 * settings.heads
+    refuse(config, {
+        **{f'model.{name}': (right, 'two numbers of at least 1') for name, right in pairs.items()},
+        'model.heads': (settings.heads >= 1, 'at least 1'),
+        'model.width': (settings.width > 0 == settings.width % multiple, f'a multiple of 4 x model.heads={settings.heads}'),
+        'model.layers': (settings.layers >= 1, 'at least 1'),
+        'model.feed_forward': (settings.feed_forward >= 1, 'at least 1'),
+        'model.dropout': (0 <= settings.dropout < 1, 'at least 0 and below 1'),
+        'model.smoothing': (0 <= settings.smoothing < 1, 'at least 0 and below 1'),
+        'model.capacity': (0 < settings.capacity <= settings.positions, f'1 to config.model.positions={settings.positions}'),
+        'model.length_penalty': (settings.length_penalty >= 0, 'at least 0'),
+        'text.max_length': (config.text.max_length < min(settings.positions, settings.capacity + 1),
+                            f'at most config.model.capacity={settings.capacity} and below .positions={settings.positions}'),
+        'image.height': (image.height % STRIDE == 0, f'a multiple of {STRIDE} for latex_ocr'),
+        'image.width': (image.width % STRIDE == 0, f'a multiple of {STRIDE} for latex_ocr'),
+        'train.precision': (config.train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
+    })
+
+
+def _cells(maps: jax.Array) -> jax.Array:
+    """Maps [B, h, w, D] as a memory [B, h w, D]."""
+    return maps.reshape(maps.shape[0], -1, maps.shape[-1])
+
+
+def _wanted(batch: Batch) -> jax.Array:
+    """The class [B, L + 1] behind each that is read: the label's and, from its length on, the end, which counts once."""
+    tokens, length = batch['tokens'], batch['length'][:, None]
+    classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
+    return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
+
+
+def _given(batch: Batch) -> jax.Array:
+    """The classes [B, L + 1] that are read: the start and the label; what is read behind it does not count."""
+    return jnp.pad(_wanted(batch)[:, :-1], ((0, 0), (1, 0)), constant_values=START)
+
+
+def _stepping(head: Decoder, parameters: Any, encoded: jax.Array, beam: int, steps: int) -> tuple[Any, Any]:
+    """The step that `search` takes, and the state before the first: the number of the token, and what is kept of those before."""
+    kept = head.apply({'params': parameters}, _cells(encoded), method=Decoder.remember)
+
+    def step(state: Any, classes: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
+        number, cache = state
+        after: Any = head.apply({'params': parameters}, kept, cache, classes, number, beam, method=Decoder.step)
+        logits, cache, weights = after
+        unwritten = (jnp.arange(logits.shape[-1]) < OFFSET) & (jnp.arange(logits.shape[-1]) != END)
+        frame = jnp.where(unwritten, -jnp.inf, jax.nn.log_softmax(logits))
+        return frame, (number + 1, cache), weights.reshape(-1, *encoded.shape[1:3])
+
+    return step, (jnp.int32(0), head.empty(encoded.shape[0], steps, encoded.dtype))
+
+
+# Our names (regular expressions, by their path) and the reference's.
+PEERS: Mapping[str, str] = {
+    r'^project/': 'encoder/project/',
+    r'^rows/': 'encoder/row_encoder/',
+    r'forward_(kernel|bias)_(\w+)$': r'\1_\2_l0',
+    r'backward_(kernel|bias)_(\w+)$': r'\1_\2_l0_reverse',
+    r'^head/positions/table$': 'decoder/pos_embedding',
+    r'^head/embedding/table$': 'decoder/token_embedding/weight',
+    r'^head/output/': 'decoder/output_layer/',
+    r'^head/layers/layer_(\d+)/': r'decoder/transformer_decoder/layers/\1/',
+    r'/own/': '/self_attn/',
+    r'/cross/': '/multihead_attn/',
+    r'/(kernel|bias)_in$': r'/in_proj_\1',
+    r'/(kernel|bias)_out$': r'/out_proj/\1',
+    r'/widen/': '/linear1/',
+    r'/narrow/': '/linear2/',
+    r'/norm_(\d)/': r'/norm\1/',
+    r'(kernel|scale)(?=_\wh_l0|_\wh_l0_reverse|$)': 'weight',
+}
+STAGES = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5'}  # torchvision's parts as the children of a sequence
+
+
+def _peers(shapes: Any) -> dict[str, Peer]:
+    """The reference's keys for every parameter and statistic."""
+    peers = {}
+    for path in flatten(shapes):
+        if path[1] == 'backbone':
+            first, _, rest = resnet34.peer_key(path[2:]).partition('.')
+            peers[f'encoder.backbone.{STAGES[first]}.{rest}'] = Peer(path, 'conv' if path[-1] == 'kernel' else 'same')
+            continue
+        key = '/'.join(path[1:])
+        for pattern, replacement in PEERS.items():
+            key = re.sub(pattern, replacement, key)
+        turn = 'conv' if path[1] == 'project' and path[-1] == 'kernel' else 'transpose' if 'kernel' in path[-1] else 'same'
+        peers[key.replace('/', '.')] = Peer(path, turn)
+    return peers

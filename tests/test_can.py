@@ -1,0 +1,223 @@
+"""CAN's masks, its attention and its loss, on narrow models and small images."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from test_contract import NARROW, QUICKLY, close, learn, random_variables
+
+from recog import config as configs
+from recog import models
+from recog.models import can, coverage, layers
+from recog.text import Vocab
+
+VOCAB = Vocab(('x', '{', '}', '^', '_', '2'), 'keep', 'drop', ' ')
+SIZES = ((32, 48), (21, 33), (17, 16), (5, 47))
+
+
+def build(**own: Any) -> models.Model:
+    fields, image = NARROW['can']
+    config = configs.base(name='can', **{**fields, 'masked': False, **own})
+    config.image.update(image)
+    return models.build(config, VOCAB)
+
+
+def pictures(padding: float = 7.0) -> tuple[list[np.ndarray], np.ndarray]:
+    """Images of noise, alone and on one canvas whose padding is no image."""
+    rng = np.random.default_rng(0)
+    alone = [rng.uniform(0, 1, (1, *size, 1)).astype(np.float32) for size in SIZES]
+    canvas = np.full((len(SIZES), 48, 64, 1), padding, np.float32)
+    for row, (height, width) in enumerate(SIZES):
+        canvas[row, :height, :width] = alone[row][0]
+    return alone, canvas
+
+
+def labelled(rows: int = 4) -> dict[str, Any]:
+    _, canvas = pictures(0.0)
+    tokens = np.array([[0, 3, 1, 5, 2], [5, -1, -1, -1, -1], [0, 0, -1, -1, -1], [1, 0, 2, -1, -1]])
+    return {'image': jnp.asarray(canvas[:rows]), 'size': jnp.array(SIZES[:rows]), 'tokens': jnp.asarray(tokens[:rows], jnp.int32),
+            'length': jnp.asarray((tokens[:rows] >= 0).sum(1), jnp.int32), 'weight': jnp.ones(rows), 'index': jnp.arange(rows)}
+
+
+def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone():
+    model = build()
+    assert not model.about.masked
+    variables, (alone, canvas) = random_variables(model), pictures()
+    decode = jax.jit(model.decode, static_argnames=('details',), compiler_options=QUICKLY)
+    together = decode(variables, jnp.asarray(canvas), jnp.array(SIZES), 6, details=True)
+    for row, (height, width) in enumerate(SIZES):
+        batch = {'image': jnp.asarray(alone[row]), 'size': jnp.array([[height, width]])}
+        stages, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
+        np.testing.assert_allclose(together['counts'][row], stages['counts'][0, can.OFFSET:], atol=1e-5)
+        # The likelihood of what was read, from the unmasked model that is told it.
+        length = int(together['length'][row, 0])
+        tokens = together['tokens'][row, :, :6]
+        batch |= {'tokens': tokens, 'length': jnp.array([length]), 'weight': jnp.ones(1)}
+        forced, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
+        frames, places = jax.nn.softmax(forced['head'][0]), np.arange(length)
+        np.testing.assert_allclose(together['token_confidence'][row, 0, :length],
+                                   frames[places, tokens[0, :length] + can.OFFSET], atol=1e-5)
+        seen = together['attention'][row, 0, :length]
+        down, right = stages['backbone'].shape[1:3]
+        np.testing.assert_allclose(seen[:, :down, :right], forced['attention'][0, :length], atol=1e-5)
+        assert seen[:, down:].sum() == 0 and seen[:, :, right:].sum() == 0
+
+
+def test_masked_batch_norm_counts_the_cells_that_are_there_and_no_others():
+    rng = np.random.default_rng(0)
+    x, cells = rng.normal(size=(3, 4, 5, 2)).astype(np.float32), rng.random((3, 4, 5, 1)) < 0.5
+    weight, ones, zeros = jnp.array([1.0, 0, 1]), jnp.ones(2), jnp.zeros(2)
+    output, mean, variance = layers.batch_norm(x, ones, zeros, zeros, ones, weight, jnp.asarray(cells), train=True)
+    real = x[[0, 2]][cells[[0, 2], ..., 0]]
+    np.testing.assert_allclose(mean, 0.1 * real.mean(0), atol=1e-6)
+    np.testing.assert_allclose(variance, 0.9 + 0.1 * real.var(0), atol=1e-6)
+    wanted = (real - real.mean(0)) / np.sqrt(real.var(0) + layers.EPSILON)
+    np.testing.assert_allclose(np.asarray(output)[[0, 2]][cells[[0, 2], ..., 0]], wanted, atol=1e-5)
+
+
+@pytest.mark.parametrize('reach', [1, 3, 11])
+def test_patches_times_a_kernel_are_a_convolution_also_in_the_gradient(reach):
+    rng = np.random.default_rng(0)
+    x, kernel = (jnp.asarray(rng.normal(size=shape), jnp.float32) for shape in ((2, 4, 6), (reach * reach, 3)))
+    weight = jnp.asarray(rng.normal(size=(2, 4, 6, 3)), jnp.float32)
+
+    def ours(x, kernel):
+        return coverage.patches(x, reach) @ kernel
+
+    def plain(x, kernel):
+        square, edge = kernel.reshape(reach, reach, 1, -1), ((reach // 2, reach // 2),) * 2
+        return jax.lax.conv_general_dilated(x[..., None], square, (1, 1), edge, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+    close({'value': ours(x, kernel)}, {'value': plain(x, kernel)}, 1e-5)
+    got, want = (jax.grad(lambda *both, form=form: (form(*both) * weight).sum(), (0, 1))(x, kernel) for form in (ours, plain))
+    close({'x': got[0], 'kernel': got[1]}, {'x': want[0], 'kernel': want[1]}, 1e-5)
+
+
+def memory(parameters: Any, cells: np.ndarray) -> Any:
+    features = jnp.asarray(np.random.default_rng(3).normal(size=(*cells.shape, 12)), jnp.float32)
+    return coverage.remember(parameters, features, jnp.asarray(cells), None)
+
+
+def decoder() -> Any:
+    module = coverage.Decoder(16, 8, 3, 5, False)
+    return module.init(jax.random.key(0), 12)['params']
+
+
+def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
+    parameters = decoder()
+    kept, _ = memory(parameters, np.ones((1, 3, 4), bool))
+    seen = jnp.asarray(np.random.default_rng(4).random((1, 3, 4, 1)), jnp.float32)
+    maps = layers.conv(seen, parameters['coverage_kernel'], padding=((1, 1), (1, 1))) @ parameters['coverage_mix']
+    np.testing.assert_allclose(coverage.patches(seen[..., 0], 3) @ kept.coverage, maps, atol=1e-6)
+
+
+def test_weights_are_the_references_and_neither_overflow_nor_vanish():
+    parameters = decoder()
+    cells = np.ones((2, 3, 4), bool)
+    cells[1, 2:] = cells[1, :, 3:] = False
+    kept, start = memory(parameters, cells)
+    query, seen = coverage.linear(parameters, 'query', start, jnp.float32)[:, None], jnp.zeros((2, 1, 3, 4))
+    kernel = parameters['energy_kernel']
+    scores = jnp.tanh(kept.keys + query[:, 0, None, None]) @ kernel
+    powers = jnp.where(cells, jnp.exp(scores - scores.max())[..., 0], 0)  # as the reference: the batch's largest
+    want = powers / (powers.sum((1, 2), keepdims=True) + 1e-10)
+    np.testing.assert_allclose(coverage.look(kept, kernel, query, seen)[:, 0], want, rtol=1e-5, atol=1e-7)
+    steep = coverage.look(kept, 1e4 * kernel, query, seen)
+    assert np.isfinite(steep).all() and np.all(np.asarray(steep)[:, 0][~cells] == 0)
+    np.testing.assert_allclose(steep.sum((2, 3)), 1, rtol=1e-5)
+    none = kept._replace(cells=jnp.zeros_like(kept.cells))
+    value, slope = jax.value_and_grad(lambda kernel: coverage.look(none, kernel, query, seen).sum())(kernel)
+    assert value == 0 and np.all(slope == 0)
+
+
+@pytest.mark.parametrize('masked', [False, True])
+def test_the_loss_counts_the_steps_of_the_recipe(masked):
+    model, batch = build(masked=masked), labelled()
+    got = learn(model, random_variables(model), batch, None)
+    # The reference fills all labels with ends to the longest; masked, each has its tokens and its end.
+    assert got['count'] == (batch['length'].sum() + 4 if masked else 4 * 6)
+
+
+def test_padding_the_token_axis_changes_nothing():
+    model, batch = build(), labelled()
+    variables = random_variables(model)
+    longer = {**batch, 'tokens': jnp.pad(batch['tokens'], ((0, 0), (0, 4)), constant_values=-1)}
+    close(learn(model, variables, longer, None), learn(model, variables, batch, None))
+
+
+def test_fillers_leave_no_trace_in_the_unmasked_model_either():
+    model, batch = build(), labelled(3)
+    variables = random_variables(model)
+    filler = jax.tree.map(lambda leaf: leaf[:1], batch) | {'weight': jnp.zeros(1), 'size': jnp.zeros((1, 2), jnp.int32)}
+    filler['length'] = jnp.array([5])
+    # The longest label is a filler's: it must not count.
+    short = {**batch, 'length': jnp.minimum(batch['length'], 2)}
+    both = {key: jnp.concatenate([short[key], filler[key]]) for key in batch}
+    close(learn(model, variables, both, None), learn(model, variables, short, None))
+
+
+def test_structure_is_not_counted():
+    model, batch = build(), labelled(1)
+    variables = random_variables(model)
+    structure = {**batch, 'tokens': jnp.array([[0, 3, 1, 5, 2]])}
+    other = {**batch, 'tokens': jnp.array([[0, 4, 2, 5, 1]])}  # other structure, the same symbols
+    counts = [model.apply(variables, each)[0]['counts'] for each in (structure, other)]
+    np.testing.assert_array_equal(*counts)
+
+    def counting(each: Any) -> float:
+        outputs, _ = model.apply(variables, each, train=True)
+        words = jax.nn.log_softmax(outputs['head'])[0]
+        wanted = jnp.concatenate([each['tokens'][0] + can.OFFSET, jnp.array([can.END])])
+        total = learn(model, variables, each, None)['total']
+        return float(total + words[jnp.arange(6), wanted].sum())
+
+    assert counting(structure) == pytest.approx(counting(other), rel=1e-4)
+    symbols = {**batch, 'tokens': jnp.array([[5, 3, 1, 5, 2]])}
+    assert counting(symbols) != pytest.approx(counting(other), rel=1e-4)
+
+
+@pytest.mark.parametrize('counting', [(), (3,), (5,)])
+def test_ablations_of_counting_build_learn_and_decode(counting):
+    model, batch = build(counting=counting), labelled()
+    variables = random_variables(model)
+    assert np.isfinite(learn(model, variables, batch, None)['total'])
+    result = jax.jit(model.decode, static_argnames=('beam', 'details'), compiler_options=QUICKLY)(
+        variables, batch['image'], batch['size'], 5, beam=2, details=True)
+    assert result['tokens'].shape == (4, 2, 25) and ('counts' in result) == bool(counting)
+
+
+def test_sixteen_formulas_are_learnt_by_heart():
+    import optax
+
+    model = build(masked=True, dropout=0.0, word_dropout=0.0, growth=8, hidden=32, attention=32)
+    rng, rows = np.random.default_rng(0), 16
+    length = rng.integers(1, 5, rows)
+    tokens = np.where(np.arange(5) < length[:, None], rng.integers(0, len(VOCAB), (rows, 5)), -1)
+    image = np.zeros((rows, 32, 80, 1), np.float32)
+    for row in range(rows):  # each token a bar pattern of its own
+        for place in range(length[row]):
+            pattern = np.random.default_rng(tokens[row, place]).random((24, 12)) < 0.5
+            image[row, 4:28, 4 + 15 * place : 16 + 15 * place, 0] = pattern
+    batch = {'image': jnp.asarray(image), 'size': jnp.tile(jnp.array([[32, 80]]), (rows, 1)),
+             'tokens': jnp.asarray(tokens, jnp.int32), 'length': jnp.asarray(length, jnp.int32), 'weight': jnp.ones(rows)}
+    variables, tx = model.init(jax.random.key(0)), optax.adam(5e-3)
+
+    @jax.jit
+    def step(params, stats, memory):
+        def loss(params):
+            (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
+            return total / count, after
+
+        (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        updates, memory = tx.update(gradients, memory, params)
+        return optax.apply_updates(params, updates), stats, memory, value
+
+    params, stats = variables['params'], variables['stats']
+    memory_ = tx.init(params)
+    for _ in range(200):
+        params, stats, memory_, _ = step(params, stats, memory_)
+    result = jax.jit(model.decode)({'params': params, 'stats': stats}, batch['image'], batch['size'], 5)
+    right = (np.asarray(result['tokens'][:, 0, :5]) == tokens).all(1)
+    assert right.mean() >= 0.9
