@@ -31,7 +31,7 @@ DEMO = {
     'data.train': ('formulas:train',), 'data.nominal': 0, 'data.order': 'file',
     'formulas.count': 57_600, 'formulas.difficulty': 0.0, 'formulas.tokens': (1, 9), 'formulas.depth': 1, 'formulas.symbols': 24,
     'formulas.size': 20.0, 'formulas.height': 64, 'formulas.width': 192,
-    'train.length': '57600 images', 'train.batch': 64,
+    'train.length': '57600 images', 'train.batch': 32,
     'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
     'optimizer.clip_norm': 1.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
