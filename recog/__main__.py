@@ -73,19 +73,7 @@ def _parser() -> argparse.ArgumentParser:
     _devices(evaluate)
 
     predict = command('predict', _predict, 'Read images: one line `file TAB text TAB confidence` each, in the order given.')
-    _workdir(predict)
-    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - for a list on "
-                         'standard input, one file a line')
-    predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
-    predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
-    predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
-                         help='whether the images have dark ink where the training images have light, or the other way round; '
-                         'only for recipes with image.ink (default: found out for each)')
-    predict.add_argument('--nbest', type=int, default=1, metavar='N', help='the N best texts of the beam, each on a line')
-    predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
-    predict.add_argument('--out', default='explanations', metavar='FOLDER', help='folder of these (default explanations)')
-    _decoding(predict)
-    _devices(predict)
+    _predict_arguments(predict)
 
     bench = command('bench', _bench, 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',
                     recipe=True, overridable=True, epilog='The figures are kept, and `recog config` uses them.')
@@ -126,6 +114,22 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
     _data(config)
     return parser
+
+
+def _predict_arguments(predict: argparse.ArgumentParser) -> None:
+    _workdir(predict)
+    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - for a list on "
+                         'standard input, one file a line')
+    predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
+    predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
+    predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
+                         help='whether the images have dark ink where the training images have light, or the other way round; '
+                         'only for recipes with image.ink (default: found out for each)')
+    predict.add_argument('--nbest', type=int, default=1, metavar='N', help='the N best texts of the beam, each on a line')
+    predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
+    predict.add_argument('--out', default='explanations', metavar='FOLDER', help='folder of these (default explanations)')
+    _decoding(predict)
+    _devices(predict)
 
 
 def _train_arguments(train: argparse.ArgumentParser) -> None:
