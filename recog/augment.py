@@ -1,4 +1,4 @@
-"""Training images changed at random: their geometry in one resampling, then light, sharpness, noise and compression.
+"""Training images changed at random: their geometry in one resampling, or their ink drawn anew, then light, sharpness, noise and compression.
 
 Numpy and OpenCV only; all that is drawn comes from one generator per example and epoch.
 """
@@ -6,22 +6,22 @@ Numpy and OpenCV only; all that is drawn comes from one generator per example an
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
+
+from recog import ink, warp
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 # Every augmentation in the order in which it is drawn, with a strength at which it is plain to see.
 PLAIN = {
-    'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
+    'scale': 0.3, 'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'elastic': 3.0, 'stroke': 1.0, 'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
     'blur': 1.5, 'motion': 6.0, 'downscale': 0.6, 'noise': 15.0, 'jpeg': 85.0,
 }
-SIGNED = ('stretch', 'rotation', 'curve', 'brightness', 'contrast')  # drawn on both sides of zero
-# A turned ribbon of 30,000 x 32 pixels would fill a canvas of 450 million; OpenCV's resampling counts in 16 bits.
-MOST_PIXELS, LONGEST = 4_000_000, 32_000
+SIGNED = ('scale', 'stretch', 'rotation', 'curve', 'stroke', 'brightness', 'contrast')  # drawn on both sides of zero
 LEGIBLE = 32  # pixels of the shorter side; the sharpness of smaller images is spared in proportion
 GREY = (0.114, 0.587, 0.299)  # of blue, green and red
 
@@ -41,22 +41,34 @@ def augments(rule: ConfigDict) -> bool:
     return bool(switched_on(rule))
 
 
-def augment(image: np.ndarray, random: np.random.Generator, rule: ConfigDict) -> np.ndarray:
-    """The uint8 image changed at random within `config.image.augment`; itself, and nothing drawn, where all is off."""
+def augment(
+    image: np.ndarray, random: np.random.Generator, rule: ConfigDict, strokes: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`; itself, and nothing drawn, where all is off."""
     drawn = {}
     for name, most in switched_on(rule).items():
         if random.random() < rule.probability:
             drawn[name] = random.uniform(-most if name in SIGNED else 0.0, most)
-    return change(image, random, drawn) if drawn else image
+    return change(image, random, drawn, strokes) if drawn else image
 
 
-def change(image: np.ndarray, random: np.random.Generator, strengths: Mapping[str, float]) -> np.ndarray:
-    """The image [H, W, 3], [H, W, 1] or [H, W] with these augmentations at exactly these strengths, a copy."""
+def change(
+    image: np.ndarray, random: np.random.Generator, strengths: Mapping[str, float], strokes: Sequence[np.ndarray] = ()
+) -> np.ndarray:
+    """The image [H, W, 3], [H, W, 1] or [H, W] with these augmentations at exactly these strengths, a copy.
+
+    Where the `strokes` that it was drawn from are known, they are moved and drawn anew rather than its pixels moved.
+    """
     import cv2
 
-    image = _bounded(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
     strength = {**dict.fromkeys(PLAIN, 0.0), **strengths}
-    image = _geometry(image, random, strength)
+    if strokes and any(strength[name] for name in (*warp.NAMES, 'stroke')):
+        image = _bounded(_redrawn(strokes, random, strength))
+    else:
+        image = _bounded(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
+        movement = warp.drawn((image.shape[0], image.shape[1]), random, strength)
+        image = image if movement is None else warp.image(movement, image)
+        image = _thicker(image, strength['stroke']) if strength['stroke'] else image
     image = _light(image, random, strength)
     height, width = image.shape[:2]
     small = min(1.0, min(height, width) / LEGIBLE)
@@ -78,66 +90,27 @@ def change(image: np.ndarray, random: np.random.Generator, strengths: Mapping[st
     return image
 
 
-def _geometry(image: np.ndarray, random: np.random.Generator, strength: Mapping[str, float]) -> np.ndarray:
-    """Bent, stretched, turned and with moved corners, in one resampling, on a canvas that holds all of it."""
-    if not any(strength[name] for name in ('stretch', 'rotation', 'perspective', 'curve')):
-        return image
+def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator, strength: Mapping[str, float]) -> np.ndarray:
+    """The ink moved point by point and drawn anew, as sharp as it was, by a pen that is as thick as `stroke` says."""
+    placed = ink.pixels(strokes)
+    height, width = (math.ceil(side) + ink.MARGIN + 1 for side in np.concatenate(placed).max(0)[::-1])
+    movement = warp.drawn((height, width), random, strength)
+    moved = placed if movement is None else [warp.points(movement, stroke) for stroke in placed]
+    return ink.draw(moved, height=None, pen=max(1, ink.PEN + round(strength['stroke'])))
+
+
+def _thicker(image: np.ndarray, pixels: float) -> np.ndarray:
+    """Lines thicker, or thinner, by so many pixels; the ink is what less of the picture is made of."""
     import cv2
 
-    height, width = image.shape[:2]
-    # Shares of the shorter side keep a tall, narrow image in shape.
-    bend = strength['curve'] * min(height, width)
-    left, right, top, bottom = -0.5, width - 0.5, -0.5 + min(bend, 0), height - 0.5 + max(bend, 0)  # the pixels' outer edges
-    corners = np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
-    # Both ways only ever enlarge, so that nothing is lost.
-    stretch = strength['stretch']
-    moved = corners * (1 + max(stretch, 0), 1 + max(-stretch, 0))
-    cosine, sine = math.cos(math.radians(strength['rotation'])), math.sin(math.radians(strength['rotation']))
-    if strength['perspective']:
-        shift = strength['perspective'] * min(moved[2] - moved[0])
-        moved = moved + shift * random.uniform(-1, 1, (4, 2))
-    moved = moved @ np.array([(cosine, sine), (-sine, cosine)])
-    matrix = _homography(corners, moved)
-    # The canvas holds what the bent upper and lower edges become, rather than the corners of their frame.
-    columns = np.linspace(left, right, 65 if bend else 2)
-    arch = _arch(columns, width, bend)
-    edges = np.concatenate([np.stack([columns, arch + side], 1) for side in (-0.5, height - 0.5)])
-    outline = cv2.perspectiveTransform(edges[None], matrix)[0]
-    low, size = outline.min(0), np.ptp(outline, axis=0)
-    scale = min(1.0, LONGEST / size.max(), math.sqrt(MOST_PIXELS / size.prod()))
-    columns, rows = (max(1, math.ceil(side * scale - 1e-3)) for side in size)
-    onto = np.array([(scale, 0, -0.5 - low[0] * scale), (0, scale, -0.5 - low[1] * scale), (0, 0, 1)]) @ matrix
-    if not bend:
-        return cv2.warpPerspective(image, onto, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    x, y = _positions(np.linalg.inv(onto), columns, rows)
-    y -= _arch(x, width, bend)
-    return cv2.remap(image, x.clip(-1, width), y.clip(-1, height), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
-
-def _homography(corners: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """The matrix [3, 3] that takes four points [4, 2] to four others, in double precision.
-
-    OpenCV's own takes single precision, which is half a pixel off at the end of a long image.
-    """
-    rows, values = [], []
-    for (x, y), (u, v) in zip(corners, moved, strict=True):
-        rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
-        values += [u, v]
-    return np.append(np.linalg.solve(np.array(rows), np.array(values)), 1.0).reshape(3, 3)
-
-
-def _arch(columns: np.ndarray, width: int, bend: float) -> np.ndarray:
-    """How far down the baseline is moved in each column: nothing at the ends, `bend` pixels in the middle."""
-    place = ((columns + 0.5) / width * 2 - 1).clip(-1, 1)
-    return bend * (1 - place * place)
-
-
-def _positions(matrix: np.ndarray, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
-    """Where the matrix [3, 3] takes each pixel of a canvas: x and y, float32 [rows, columns]."""
-    across, down = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
-    x, y, depth = (np.float32(a) * across + (np.float32(b) * down + np.float32(c)) for a, b, c in matrix / matrix[2, 2])
-    depth[np.abs(depth) < 1e-6] = 1e-6
-    return x / depth, y / depth
+    light = image.mean() < 127.5
+    change = cv2.dilate if (pixels > 0) == light else cv2.erode
+    whole, part = divmod(abs(pixels), 1)
+    # A square of 2 x 2 adds one pixel to each line; the part of a pixel is a mixture.
+    for _ in range(int(whole)):
+        image = change(image, np.ones((2, 2), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    more = change(image, np.ones((2, 2), np.uint8), borderType=cv2.BORDER_REPLICATE)
+    return cv2.addWeighted(image, 1 - part, more, part, 0)
 
 
 def _light(image: np.ndarray, random: np.random.Generator, strength: Mapping[str, float]) -> np.ndarray:
@@ -168,7 +141,7 @@ def _streak(length: float, angle: float) -> np.ndarray:
 def _bounded(image: np.ndarray) -> np.ndarray:
     """The image, smaller where it is so large that its changed copies would need much memory."""
     height, width = image.shape[:2]
-    scale = min(LONGEST / max(height, width), math.sqrt(MOST_PIXELS / (height * width)))
+    scale = min(warp.LONGEST / max(height, width), math.sqrt(warp.MOST_PIXELS / (height * width)))
     return _resized(image, scale) if scale < 1 else image.copy()
 
 

@@ -27,7 +27,7 @@ AT_LEAST = {
     'image.augment.rotation': 0, 'image.augment.perspective': 0,
     'image.augment.blur': 0, 'image.augment.noise': 0, 'image.augment.brightness': 0, 'image.augment.contrast': 0,
     'image.augment.stretch': 0, 'image.augment.curve': 0, 'image.augment.colour': 0, 'image.augment.motion': 0,
-    'image.augment.jpeg': 0,
+    'image.augment.jpeg': 0, 'image.augment.scale': 0, 'image.augment.elastic': 0, 'image.augment.stroke': 0,
     'data.nominal': 0, 'data.pixels': 0, 'data.workers': 0, 'data.threads': 0, 'data.prefetch': 1, 'render.count': 1,
     'formulas.count': 1, 'formulas.depth': 0, 'formulas.symbols': 0, 'formulas.height': 16, 'formulas.width': 16,
     'train.batch': 1, 'train.accumulate': 1, 'train.norm_group': 0,
@@ -45,11 +45,11 @@ AT_MOST = {
     'image.augment.perspective': 0.25,  # beyond, the four corners can make a dart
     'image.augment.rotation': 180, 'image.augment.brightness': 1, 'image.augment.contrast': 1,
     'image.augment.stretch': 1, 'image.augment.curve': 1, 'image.augment.colour': 1, 'image.augment.blur': 100,
-    'image.augment.motion': 100, 'image.augment.jpeg': 95,
+    'image.augment.motion': 100, 'image.augment.jpeg': 95, 'image.augment.elastic': 100, 'image.augment.stroke': 10,
 }
 SHARES = ('image.augment.probability', 'render.difficulty', 'formulas.difficulty', 'schedule.final')
 ABOVE_ZERO = ('image.scale', 'formulas.size', 'optimizer.rate', 'optimizer.eps')
-BELOW_ONE = ('image.augment.downscale', 'train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
+BELOW_ONE = ('image.augment.downscale', 'image.augment.scale', 'train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
 LENGTHS = ('train.length', 'schedule.warmup', 'eval.every', 'checkpoint.every')
 
 

@@ -53,10 +53,13 @@ FIELDS: dict[str, Any] = {
         'padding': 0.0,        # value, after normalisation, of what is not image
         'augment': {           # training only; each with this probability, up to this strength; 0 is off
             'probability': 0.5,
+            'scale': 0.0,        # larger or smaller by this share, of images that keep their size
             'stretch': 0.0,      # wider or higher by this share
             'rotation': 0.0,     # degrees
             'perspective': 0.0,  # shift of a corner, share of the height
             'curve': 0.0,        # bend of the baseline, share of the height
+            'elastic': 0.0,      # ripples that move a place by so many pixels
+            'stroke': 0.0,       # lines thicker or thinner, pixels
             'brightness': 0.0, 'contrast': 0.0,  # share
             'colour': 0.0,       # of the saturation and of each channel, share
             'blur': 0.0,         # sigma, pixels

@@ -52,7 +52,7 @@ class Batches:
                 # Unlike the reference, which puts a random other sample in its place.
                 notes.append((int(rows[place]), row.id, reason, row.text))
                 batch['weight'][place] = 0
-            picture = None if reason else self._augmented(row.image, int(epochs[place]), int(rows[place]))
+            picture = None if reason else self._augmented(row, int(epochs[place]), int(rows[place]))
             if picture is not None and too_large(picture, shape, self.image):  # augmentation made it so
                 picture = images.shrunk(picture, shape.height, shape.width)[0]
             pictures.append(picture)
@@ -78,10 +78,11 @@ class Batches:
         batch['tokens'][place, :len(encoding.ids)] = encoding.ids
         return ''
 
-    def _augmented(self, image: Any, epoch: int, row: int) -> np.ndarray:
+    def _augmented(self, row: Row, epoch: int, number: int) -> np.ndarray:
+        assert row.image is not None
         if not self.augments:
-            return image
-        return augment.augment(image, augment.generator(self.seed, epoch, row), self.image.augment)
+            return row.image
+        return augment.augment(row.image, augment.generator(self.seed, epoch, number), self.image.augment, row.strokes)
 
 
 class Steps:

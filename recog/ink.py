@@ -41,17 +41,30 @@ def parted(points: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
     return np.split(points, np.cumsum(lengths)[:-1]) if len(lengths) else []
 
 
-def draw(strokes: Sequence[np.ndarray], *, height: float = HEIGHT, pen: int = PEN, margin: int = MARGIN) -> np.ndarray:
+def pixels(strokes: Sequence[np.ndarray], height: float = HEIGHT) -> list[np.ndarray]:
+    """The strokes where `draw` draws them, but before they are rounded: x and y in pixels, float64."""
+    strokes = whole([stroke for stroke in strokes if len(stroke)])
+    scale = float(_scale(strokes, height))
+    corner = np.concatenate(strokes).min(0) * scale - MARGIN
+    return [stroke * scale - corner for stroke in strokes]
+
+
+def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: int = PEN, margin: int = MARGIN) -> np.ndarray:
     """White ink on black, uint8 [H, W]: strokes of a mean `height`, drawn by a square `pen`; as CROHME's bitmaps by default.
 
-    Strokes may be turned, bent or stretched before; their units do not matter.
+    Strokes may be turned, bent or stretched before; their units do not matter. Without a height they are in pixels.
     """
     import cv2
 
     strokes = [stroke for stroke in strokes if len(stroke)]
     if not strokes:
         raise ValueError('there is no stroke to draw')
-    placed = _placed(whole(strokes), height)
+    if height is None:
+        placed = [np.trunc(stroke).astype(np.int64) for stroke in strokes]
+    else:
+        strokes = whole(strokes)
+        scale = _scale(strokes, height)
+        placed = [np.trunc(stroke.astype(np.float32) * scale).astype(np.int64) for stroke in strokes]
     corner = np.concatenate(placed).min(0) - margin
     placed = [stroke - corner for stroke in placed]
     width, tall = np.concatenate(placed).max(0) + margin
@@ -61,8 +74,8 @@ def draw(strokes: Sequence[np.ndarray], *, height: float = HEIGHT, pen: int = PE
     return cv2.dilate(image, np.ones((pen, pen), np.uint8)) if pen > 1 else image
 
 
-def _placed(strokes: list[np.ndarray], height: float) -> list[np.ndarray]:
-    """Points in whole pixels. Single precision and both roundings are what makes the bitmaps' sizes come out exactly."""
+def _scale(strokes: Sequence[np.ndarray], height: float) -> np.float32:
+    """Pixels of a unit. Single precision and the rounding of the mean are what makes the bitmaps' sizes come out exactly."""
     extent = np.ptp(np.concatenate(strokes), axis=0)
     for axis in (1, 0):  # what is all flat, a dash, is measured by its width
         lengths = np.array([np.ptp(stroke[:, axis]) for stroke in strokes])
@@ -74,7 +87,7 @@ def _placed(strokes: list[np.ndarray], height: float) -> list[np.ndarray]:
         scale = np.float32(1)  # dots
     if extent.max() * scale > LARGEST:
         scale = np.float32(LARGEST / extent.max())
-    return [np.trunc(stroke.astype(np.float32) * scale).astype(np.int64) for stroke in strokes]
+    return scale
 
 
 def _lines(strokes: list[np.ndarray]) -> np.ndarray:

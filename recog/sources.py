@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import images, seal
+from recog import images, ink, seal
 from recog.checks import BENCHMARKS
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
@@ -21,6 +21,7 @@ class Row(NamedTuple):
     text: str
     image: np.ndarray | None
     reason: str = ''
+    strokes: Sequence[np.ndarray] = ()  # the ink that the image was drawn from, where the set has it
 
 
 class Source(Protocol):
@@ -76,13 +77,15 @@ class Prepared:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise configs.ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
+        self._has_ink = {'points', 'strokes'} <= set(features)
         # TFDS names the shards; its own parsing of a record would take ten times as long.
         self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
 
     def __len__(self) -> int:
         return len(self._records)
 
-    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, bytes]]:
+    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, Any]]:
+        """Id, text and all values of records."""
         from tensorflow_datasets.proto import tf_example_pb2
 
         read = []
@@ -91,14 +94,21 @@ class Prepared:
                 raise OSError(f'{self.name}: record {i} cannot be read; the set is damaged: recog check names the file')
             values = tf_example_pb2.Example.FromString(record).features.feature
             name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
-            read.append((name, _value(values['text']), values['image'].bytes_list.value[0]))
+            read.append((name, _value(values['text']), values))
         return read
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(name, text) for name, text, _ in self._read(indices)]
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [read_row(*record) for record in self._read(indices)]
+        return [self._row(*record) for record in self._read(indices)]
+
+    def _row(self, name: str, text: str, values: Any) -> Row:
+        row = read_row(name, text, values['image'].bytes_list.value[0])
+        if not self._has_ink:
+            return row
+        points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
+        return row._replace(strokes=ink.parted(points, np.array(values['strokes'].int64_list.value)))
 
 
 class Joined:

@@ -4,11 +4,11 @@ import pytest
 from conftest import DEMO
 
 from recog import __main__ as command
-from recog import augment, checks, config
+from recog import augment, checks, config, ink, warp
 
-GEOMETRY = ('stretch', 'rotation', 'perspective', 'curve')
+GEOMETRY = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
 FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMETRY} | {
-    'stretch': 1.0, 'rotation': 45.0, 'perspective': 0.25, 'curve': 1.0}
+    'scale': 0.5, 'stretch': 1.0, 'rotation': 45.0, 'perspective': 0.25, 'curve': 1.0, 'elastic': 2.0}
 
 
 def rule(**fields):
@@ -72,7 +72,7 @@ def test_no_geometry_cuts_anything_off(shape, names):
     for (bottom, right), colour in corners.items():
         image[bottom * (height - side):, right * (width - side):][:side, :side] = colour
     present = [colour for colour in corners.values() if (image == colour).all(2).any()]
-    strengths = {'stretch': 0.5, 'rotation': 20.0, 'perspective': 0.2, 'curve': 0.5}
+    strengths = {'scale': 0.2, 'stretch': 0.5, 'rotation': 20.0, 'perspective': 0.2, 'curve': 0.5, 'elastic': 1.0}
     for changed in draws(image, rule(**{name: strengths[name] for name in names})):
         for colour in present:
             assert (np.abs(changed.astype(int) - colour).max(2) < 60).any()
@@ -85,7 +85,7 @@ def test_every_pixel_of_the_edges_is_found_again_at_the_largest_strengths(names)
     inner = (rows >= 3) & (rows < height - 3) & (columns >= 3) & (columns < width - 3)
     image = np.stack([columns * 4, rows * 10, np.where(inner, 0, 255)], 2).astype(np.uint8)
     edge = image[(rows == 0) | (rows == height - 1) | (columns == 0) | (columns == width - 1)].astype(int)
-    strengths = {**FULL, 'perspective': 0.2}
+    strengths = {**FULL, 'perspective': 0.2, 'elastic': 1.0}
     for index in range(6):
         for sign in (1, -1):
             chosen = {name: sign * strengths[name] if name in augment.SIGNED else strengths[name] for name in names}
@@ -152,7 +152,7 @@ def test_no_shape_is_too_narrow_or_too_large(shape, channels):
     for strengths in ({'curve': 1.0}, {'rotation': 45.0}, {'jpeg': 95.0}, {**FULL, 'noise': 0.0}):
         changed = augment.change(image, augment.generator(0, 0, 0), strengths)
         assert changed.dtype == np.uint8 and changed.ndim == (3 if channels == (3,) else 2)
-        assert 0 < changed.shape[0] * changed.shape[1] <= 1.01 * augment.MOST_PIXELS
+        assert 0 < changed.shape[0] * changed.shape[1] <= 1.01 * warp.MOST_PIXELS
 
 
 @pytest.fixture
@@ -196,3 +196,60 @@ def test_the_command_refuses_what_it_cannot_draw_in_one_line(words, capsys, tmp_
     ]:
         status, out, err = run(capsys, *arguments)
         assert status == 2 and out == '' and message in err and err.count('\n') == 1 and not file.exists()
+
+
+def strokes() -> list[np.ndarray]:
+    """A cross and a dot, in the units of some tablet."""
+    return [np.array([(0.0, 0.0), (900.0, 900.0)]), np.array([(900.0, 0.0), (0.0, 900.0)]), np.array([(1500.0, 850.0)])]
+
+
+@pytest.mark.parametrize('ground', [0, 255])
+def test_a_stroke_becomes_thicker_or_thinner_by_so_many_pixels_whether_ink_is_light_or_dark(ground):
+    image = np.full((40, 60), ground, np.uint8)
+    image[10:14] = 255 - ground
+    for pixels in (-2.0, -1.5, 1.0, 2.5):
+        changed = augment.change(image, augment.generator(0, 0, 0), {'stroke': pixels})
+        assert np.abs(changed[:, 30].astype(float) - ground).sum() / 255 == pytest.approx(4 + pixels, abs=0.01)
+
+
+def test_elastic_moves_places_by_as_many_pixels_at_most_and_neighbours_alike():
+    size, strength = (60, 200), dict.fromkeys(augment.PLAIN, 0.0) | {'elastic': 4.0}
+    movement = warp.drawn(size, augment.generator(0, 0, 0), strength)
+    places = np.stack(np.meshgrid(np.arange(200.0), np.arange(60.0)), -1)
+    moved = warp.points(movement, places.reshape(-1, 2)).reshape(places.shape) - places
+    assert 1.0 < np.abs(moved).max() <= 4.0
+    assert max(np.abs(np.diff(moved, axis=axis)).max() for axis in (0, 1)) < 0.5
+
+
+@pytest.mark.parametrize('name', GEOMETRY)
+def test_points_go_where_their_pixels_go(name):
+    strength = dict.fromkeys(augment.PLAIN, 0.0) | {name: augment.PLAIN[name]}
+    movement = warp.drawn((80, 160), augment.generator(0, 0, 3), strength)
+    given = np.array([(50, 40), (120, 30)])
+    image = np.zeros((80, 160), np.uint8)
+    for x, y in given:
+        image[y - 1:y + 2, x - 1:x + 2] = 255
+    _, labels, _, centres = cv2.connectedComponentsWithStats((warp.image(movement, image) > 60).astype(np.uint8))
+    assert labels.max() == 2
+    got, want = centres[1:][np.argsort(centres[1:, 0])], warp.points(movement, given)
+    assert np.abs((got[1] - got[0]) - (want[1] - want[0])).max() < 1.5  # the canvas begins elsewhere
+
+
+def test_ink_is_drawn_anew_as_sharp_as_it_was():
+    image = ink.draw(strokes())
+    hardly = augment.change(image, augment.generator(0, 0, 0), {'rotation': 1e-6}, strokes())
+    assert np.abs(np.subtract(hardly.shape, image.shape)).max() <= 1 and abs(int((hardly > 0).sum()) - (image > 0).sum()) < 40
+    for name in (*GEOMETRY, 'stroke'):
+        changed = augment.change(image, augment.generator(0, 0, 1), {name: augment.PLAIN[name]}, strokes())
+        assert set(np.unique(changed)) == {0, 255} and changed.shape != image.shape or (changed != image).any(), name
+    thick = augment.change(image, augment.generator(0, 0, 0), {'stroke': 1.0}, strokes())
+    assert (thick > 0).sum() > 1.2 * (image > 0).sum()
+    larger = augment.change(image, augment.generator(0, 0, 0), {'scale': 0.5}, strokes())
+    assert larger.shape[0] - 2 * ink.MARGIN == pytest.approx(1.5 * (image.shape[0] - 2 * ink.MARGIN), abs=2)
+
+
+def test_where_only_light_changes_the_image_is_kept_though_there_is_ink():
+    image = ink.draw(strokes())
+    image[0, 0] = 200
+    changed = augment.change(image, augment.generator(0, 0, 0), {'contrast': 1e-6}, strokes())
+    np.testing.assert_array_equal(changed, image)
