@@ -56,8 +56,8 @@ VARIANTS = {
     'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6},
     'modern': MODERN,
     'ink': {                                         # modern, from InkML: what is changed in training is drawn anew
-        **MODERN, 'data.train': ('crohme/ink:train[5%:]',), 'data.nominal': 8_392, 'eval.sets': ('crohme/ink:train[:5%]',),
-        'eval.report': ('crohme/ink:test_2014', 'crohme/ink:test_2016', 'crohme/ink:test_2019'),
+        **MODERN, 'data.train': ('crohme:train[5%:]',), 'data.nominal': 8_392, 'eval.sets': ('crohme:train[:5%]',),
+        'eval.report': ('crohme:test_2014', 'crohme:test_2016', 'crohme:test_2019'),
     },
     'demo': DEMO,
     # Ablations of the reference recipe.
@@ -67,6 +67,7 @@ VARIANTS = {
     'augmented': AUGMENT,
 }
 
+PUBLISHED = ('d28',)  # of these the reference has published weights, which `recog import` reads
 ALLOWED = {'model.masked': (True, False)}
 
 

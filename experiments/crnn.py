@@ -51,6 +51,7 @@ VARIANTS = {
     'width160': {'image.width': 160},                # the reference is 100
 }
 
+PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
 ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small')}
 
 

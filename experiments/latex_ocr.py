@@ -53,6 +53,7 @@ VARIANTS = {
     'beam': {'eval.beam': 3},                        # three real beams
 }
 
+PUBLISHED = ('r34',)  # of these the reference has published weights, which `recog import` reads
 ALLOWED = {'image.fit': ('thumbnail', 'pad', 'stretch')}
 
 

@@ -57,6 +57,7 @@ VARIANTS = {
     'stop': {'model.skip_ends': False},              # a text ends at its end
 }
 
+PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
 ALLOWED = {
     'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small'), 'model.rectify': ('large', 'small', 'none'),
     'model.start': ('slanted', 'straight'), 'model.border': ('zeros', 'border'),

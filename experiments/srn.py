@@ -55,6 +55,7 @@ VARIANTS = {
     'length40': {'text.max_length': 40},             # places for characters; the reference has 25
 }
 
+PUBLISHED = ('r50',)  # of these the reference has published weights, which `recog import` reads
 ALLOWED = {
     'model.branches': ('both', 'forward', 'backward'),
     'model.fusion': ('gate', 'add'),

@@ -59,21 +59,19 @@ def _parser() -> argparse.ArgumentParser:
                     overridable=True, epilog='A workdir that exists is resumed; its own recipe is used without --config.')
     _train_arguments(train)
 
-    evaluate = command('evaluate', _evaluate, 
-                       'Measure a trained model on sets; writes results.json, results.md and predictions.tsv.')
-    _workdir(evaluate)
-    evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
-                          help="a set to measure; may be given several times (default: the recipe's eval.report)")
-    evaluate.add_argument('--out', default='', help='folder for the results (default: the workdir)')
-    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
-                          help="what is compared: characters, or latex: tokens of formulas (default: the recipe's)")
-    evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
-    _data(evaluate)
-    _decoding(evaluate)
-    _devices(evaluate)
+    evaluate = command('evaluate', _evaluate, 'Measure a trained model on sets; writes results.json, results.csv, results.md and '
+                       'predictions.tsv. Of several workdirs, compare what was measured.')
+    _evaluate_arguments(evaluate)
 
     predict = command('predict', _predict, 'Read images: one line `file TAB text TAB confidence` each, in the order given.')
     _predict_arguments(predict)
+
+    importing = command('import', _import, "Turn published weights (PaddleOCR's, PyTorch's) into a workdir.", recipe=True,
+                        overridable=True, epilog='Without --config the names of the arrays tell which recipe it is.')
+    importing.add_argument('file', help='*.pdparams, a tar with one, *.pth or *.pt; nothing in it is run')
+    importing.add_argument('--workdir', required=True, help='folder for the workdir')
+    importing.add_argument('--partial', action='store_true',
+                           help='let what the file lacks start afresh, and leave out what the model lacks; both are listed')
 
     bench = command('bench', _bench, 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',
                     recipe=True, overridable=True, epilog='The figures are kept, and `recog config` uses them.')
@@ -114,6 +112,21 @@ def _parser() -> argparse.ArgumentParser:
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
     _data(config)
     return parser
+
+
+def _evaluate_arguments(evaluate: argparse.ArgumentParser) -> None:
+    _workdir(evaluate, several='; several are compared by their results, two of them word by word')
+    evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
+                          help='a set to measure; may be given several times; benchmarks stands for the ten of the literature, '
+                          "maths for the tests of formulas, as far as they are there (default: the recipe's eval.report)")
+    evaluate.add_argument('--out', default='', help='folder for the results (default: the workdir), or of the comparison')
+    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
+                          help="what is compared: characters, or latex: tokens of formulas (default: the recipe's)")
+    evaluate.add_argument('--nfkd', action='store_true', help='turn labels and texts into ASCII (NFKD) before they are compared')
+    evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
+    _data(evaluate)
+    _decoding(evaluate)
+    _devices(evaluate)
 
 
 def _predict_arguments(predict: argparse.ArgumentParser) -> None:
@@ -162,8 +175,8 @@ def _devices(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--devices', default='', metavar='0,1', help='numbers of the devices to use (default: all)')
 
 
-def _workdir(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument('workdir', help='folder of a trained model')
+def _workdir(parser: argparse.ArgumentParser, several: str = '') -> None:
+    parser.add_argument('workdir', nargs='+' if several else None, help=f'folder of a trained model{several}')
     parser.add_argument('--step', type=int, help='a checkpoint (default: the best by accuracy, else the newest)')
 
 
@@ -210,10 +223,28 @@ def _train(arguments: argparse.Namespace) -> int:
 
 def _evaluate(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'batch', 'beam', 'max-length')
+    if len(arguments.workdir) > 1:
+        return _compare(arguments)
+    arguments.workdir = arguments.workdir[0]
     _needs_workdir(arguments)
     from recog import commands
 
     return commands.evaluate_command(arguments)
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    for name in ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices'):
+        if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
+            raise configs.ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
+    from recog import compare
+
+    said = compare.report([workdirs.path(folder) for folder in arguments.workdir])
+    print(said)
+    if arguments.out:
+        folder = workdirs.path(arguments.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'comparison.md').write_text(said + '\n', encoding='utf-8')
+    return 0
 
 
 def _predict(arguments: argparse.Namespace) -> int:
@@ -222,6 +253,15 @@ def _predict(arguments: argparse.Namespace) -> int:
     from recog import commands
 
     return commands.predict(arguments)
+
+
+def _import(arguments: argparse.Namespace) -> int:
+    if not Path(arguments.file).is_file():
+        raise configs.ConfigError(f'{arguments.file} is no file')
+    from recog import imports
+
+    workdir = workdirs.path(arguments.workdir)
+    return imports.run(arguments.file, arguments.config or '', arguments.overrides, workdir, arguments.partial)
 
 
 def _needs_workdir(arguments: argparse.Namespace) -> None:

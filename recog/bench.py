@@ -10,6 +10,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -65,10 +66,10 @@ def infer(model: models.Model, config: ConfigDict, mesh: Any, batch: int, second
     variables = jax.jit(model.init, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
     arrays = random_batch(config, batch)
     picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
-    longest = np.int32(config.text.max_length)
-    compiled, figures = _compile(jax.jit(model.decode), variables, picture, size, longest)
+    longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
+    compiled, figures = _compile(jax.jit(decode), variables, picture, size, longest)
     figures['images_per_second'] = batch / _time(lambda: compiled(variables, picture, size, longest), seconds)
-    return figures | {'GFLOP_per_image': cost.flops(model.decode, variables, picture, size, longest) / batch / 1e9}
+    return figures | {'GFLOP_per_image': cost.flops(decode, variables, picture, size, longest) / batch / 1e9}
 
 
 def train_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, seconds: float) -> dict[str, float]:

@@ -44,6 +44,7 @@ class Opened(NamedTuple):
     model: models.Model
     variables: models.Variables
     metrics: dict[str, float]
+    imported: str  # the file that the weights came from, '' where they were trained
 
 
 class Checkpoints:
@@ -71,7 +72,7 @@ class Checkpoints:
         self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'), options=options)
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Save a step: `state` a dict with variables and optimizer, `run` what JSON holds (config, vocabulary, position).
+        """Save a step: `state` a dict with variables and optimizer, if any, `run` what JSON holds (config, vocabulary, position).
 
         Orbax does not notice flipped bits, so every leaf and the record itself carry a digest.
         """
@@ -79,8 +80,7 @@ class Checkpoints:
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         run = {**run, 'metrics': metrics, 'digests': {part: digest.digests(tree) for part, tree in state.items()}}
         run['digest'] = configs.digest(run)
-        parts = args.Composite(variables=args.StandardSave(state['variables']), optimizer=args.StandardSave(state['optimizer']),
-                               run=args.JsonSave(run))
+        parts = args.Composite(**{part: args.StandardSave(tree) for part, tree in state.items()}, run=args.JsonSave(run))
         try:
             saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
         except Exception as error:
@@ -131,7 +131,11 @@ class Checkpoints:
 
     def restore(self, step: int, part: str, layout: Any) -> Any:
         """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say; `Damaged` if it is."""
-        saved = self.run(step)['digests'][part]
+        digests = self.run(step)['digests']
+        if part not in digests:
+            raise configs.ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them in '
+                                      f'another workdir: --config.init={self.folder.parent}')
+        saved = digests[part]
         paths = {digest.name(path) for path, _ in jax.tree_util.tree_flatten_with_path(layout)[0]}
         if paths != set(saved):
             one = min(paths ^ set(saved))
@@ -271,7 +275,8 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
     layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
                           abstract_variables(config, model))
     variables = checkpoints.restore(step, 'variables', layout)
-    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'])
+    imported = record['imported'] if 'imported' in record else ''
+    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported)
 
 
 def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:

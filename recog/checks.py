@@ -38,7 +38,7 @@ AT_LEAST = {
 TUPLES: dict[str, tuple[type, ...]] = {
     'data.train': (str,), 'data.weights': (int, float), 'eval.sets': (str,), 'eval.report': (str,),
     'render.letters': (int,), 'formulas.tokens': (int,),
-    'optimizer.groups': (str,), 'data.buckets': (str,),
+    'init_parts': (str,), 'optimizer.groups': (str,), 'data.buckets': (str,),
     'schedule.boundaries': (str,), 'schedule.factors': (int, float),
 }
 AT_MOST = {
@@ -110,6 +110,8 @@ def _check_together(config: ConfigDict) -> None:
     tokens = config.formulas.tokens
     if len(tokens) != 2 or not 1 <= tokens[0] <= tokens[1]:
         raise ConfigError(f'config.formulas.tokens={tokens} must be (fewest, most)')
+    if config.eval.nfkd and config.eval.protocol == 'latex':
+        raise ConfigError('config.eval.nfkd=True is for characters; the protocol latex compares tokens')
     if not config.eval.allow_test:
         for name in config.eval.sets:
             if is_test(name):

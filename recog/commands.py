@@ -17,6 +17,7 @@ from recog import (
     __version__,
     anatomy,
     bench,
+    benchmarks,
     checkpoint,
     checks,
     cost,
@@ -24,9 +25,11 @@ from recog import (
     explain,
     expressions,
     foreign,
+    metrics,
     models,
     pictures,
     processes,
+    provenance,
     sharding,
     sources,
     text,
@@ -62,6 +65,8 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
         raise configs.ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
     devices = start(arguments)
     run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))
+    if not checkpoint.exists(workdir):
+        processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
     processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
     if jax.process_index() == 0:
@@ -124,8 +129,11 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.set:
         config.eval.report = tuple(arguments.set)
         for name in arguments.set:
-            sources.open_set(name, config, arguments.data)  # a set asked for by name must be there
+            if name not in benchmarks.GROUPS:
+                sources.open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
+    config.eval.nfkd = arguments.nfkd or config.eval.nfkd
+    metrics.identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
@@ -141,7 +149,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     results, missing, reasons = [], [], []
     known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
     decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
-    for name in config.eval.report or config.eval.sets:
+    for name in benchmarks.expanded(config.eval.report or config.eval.sets):
         try:
             source = sources.open_set(name, config, arguments.data)
         except configs.ConfigError as error:
@@ -152,26 +160,32 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
                                         progress=jax.process_index() == 0, known=known))
     if not results:
         raise configs.ConfigError(reasons[0])
-    by_test = ' (a test set)' if any(map(checks.is_test, opened.config.eval.sets)) else ''
-    about = {
-        'model': opened.config.model.name, 'step': opened.step, 'protocol': config.eval.protocol, 'beam': config.eval.beam,
-        'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test,
-        'seed': config.seed, 'config': configs.digest(config.to_dict()),
-        'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}',
-        'versions': f'recog {__version__}, jax {jax.__version__}',
-        'command': shlex.join(['recog', *sys.argv[1:]]),
-    }
     if jax.process_index() == 0:
         mirror = workdirs.Mirror(folder)
-        evaluate.write(mirror.here, results, missing, about)
+        print(evaluate.write(mirror.here, results, missing, _about(opened, config, mesh)))
         mirror.close()
-        print(evaluate.table(results, missing))
         for result in results:
             for name, reason in result.unreadable:
                 print(f'recog: left out: {name}: {reason}', file=sys.stderr)
             for name, reason in result.shrunk:
                 print(f'recog: too large: {name}: {reason}', file=sys.stderr)
     return results
+
+
+def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str, Any]:
+    """Where results come from."""
+    by_test = ' (a test set)' if any(map(checks.is_test, opened.config.eval.sets)) else ''
+    own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
+    return {
+        'model': opened.config.model.name, 'step': opened.step,
+        'protocol': metrics.identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test,
+        'seed': config.seed, **({'seeds': own} if own else {}),
+        'config': configs.digest(config.to_dict()), 'recipe': provenance.recipe(config),
+        'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'host': provenance.host(),
+        'versions': f'recog {__version__}, jax {jax.__version__}', 'commit': provenance.commit(),
+        'command': shlex.join(['recog', *sys.argv[1:]]),
+    }
 
 
 def _show_samples(workdir: Path, source: sources.Source, result: evaluate.Result) -> None:

@@ -28,6 +28,8 @@ FIELDS: dict[str, Any] = {
     'seed': 0,
     # One stream each, made from `seed` unless set here, so that an ablation can change one thing.
     'seeds': {'init': None, 'data': None, 'augment': None, 'dropout': None},
+    'init': '',              # a workdir or a file of published weights that training starts from; '' draws all
+    'init_parts': (),        # patterns of the parameters that are taken from there, such as 'backbone/*'; () is all
     'model': {},             # the algorithm's own fields, `name` among them
     'text': {
         # 36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens of these), or a dictionary file, one token
@@ -133,7 +135,7 @@ FIELDS: dict[str, Any] = {
         'batch': 256,
         'limit': 0,            # the first so many examples of each set while training; 0 is all
         'protocol': '36',      # characters that count: 36, 62, 94 or exact; latex: tokens of formulas
-        'beam': 1,
+        'beam': 1, 'nfkd': False,  # nfkd: texts are turned into ASCII before they are compared
         'allow_test': False,   # a test set may choose the best checkpoint (and the results say so)
     },
     'checkpoint': {'every': '1 epochs', 'keep': 1},  # keep: best by eval's accuracy, besides the newest
@@ -179,6 +181,12 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
     config = override(module.get_config(name), overrides)
     checks.check(config, module.ALLOWED)
     return config
+
+
+def published(file: str | Path) -> tuple[str, ...]:
+    """The variants of an experiment file of which the reference has published weights."""
+    module = _module(str(file))
+    return tuple(module.PUBLISHED) if hasattr(module, 'PUBLISHED') else ()
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:

@@ -30,7 +30,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     tx = optimize.optimizer(config, rate)
     make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
                    out_shardings=sharding.replicated(few.mesh))
-    state = make(jax.random.key(configs.seed(config, 'init')), few.model.pretrained())
+    state = make(jax.random.key(configs.seed(config, 'init')), few.initial().variables)
     batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, sharding.batches(few.mesh))

@@ -20,7 +20,7 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, data, evaluate, log, models, optimize, processes, sharding, sources
+from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, sharding, sources
 from recog import config as configs
 from recog import workdir as workdirs
 from recog.plan import Bucketed, Plan, shapes
@@ -52,6 +52,7 @@ class Run(NamedTuple):
     validation: list[sources.Source]
     plan: Plan
     total: int  # steps
+    initial: Callable[[], initial.Initial]  # what a fresh start has instead of drawn values
 
     def steps(self, length: str) -> int:
         """A length of the recipe in steps."""
@@ -85,7 +86,9 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     if total < 1:
         raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [sources.open_set(name, config, root) for name in config.eval.sets]
-    return Run(config, vocab, models.build(config, vocab), mesh, source, validation, plan, total)
+    model = models.build(config, vocab)
+    return Run(config, vocab, model, mesh, source, validation, plan, total,
+               functools.cache(functools.partial(initial.given, config, vocab, model)))
 
 
 def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Mesh, seed: int) -> Bucketed:
@@ -205,7 +208,12 @@ class Trainer:
                          variables['ema'] if config.train.ema else {}), record['position'], record['rows']
 
         found = self.checkpoints.newest_sound(read, set_aside=True)
-        return found or (jax.jit(make, out_shardings=self.layout)(key, run.model.pretrained()), 0, {})
+        if found:
+            return found
+        start = run.initial()
+        if self.first:
+            print('\n'.join(start.words), end='\n' if start.words else '', flush=True)
+        return jax.jit(make, out_shardings=self.layout)(key, start.variables), 0, {}
 
     def fit(self) -> bool:
         """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""

@@ -1,10 +1,11 @@
 """Checkpoints of other frameworks as arrays by their names, read without the framework and without running what is in them.
 
-PyTorch's: the zip that it writes now, and the row of pickles that it wrote before 1.6.
+PyTorch's: the zip that it writes now, and the row of pickles that it wrote before 1.6. Paddle's: a pickle, or a tar with one.
 """
 
 import io
 import math
+import tarfile
 import zipfile
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
@@ -17,7 +18,11 @@ from recog import pickles
 from recog.config import ConfigError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the row of pickles
-# Its storages and the numbers in them; bfloat16 is numpy's by way of ml_dtypes.
+WHOLE = ('model', 'state_dict', 'model_state_dict')  # under which a checkpoint keeps the model's own
+TABLE, PIECES = 'StructuredToParameterName@@', 'UnpackBigParamInfor@@'  # Paddle's names, and its arrays of over a gigabyte
+SPREAD = 'module.'  # before all names where PyTorch trained on several devices
+COUNTER = 'num_batches_tracked'  # of PyTorch's batch norms, which no model needs
+# PyTorch's storages and the numbers in them; bfloat16 is numpy's by way of ml_dtypes.
 STORAGES = {'FloatStorage': 'float32', 'DoubleStorage': 'float64', 'HalfStorage': 'float16', 'BFloat16Storage': 'bfloat16',
             'LongStorage': 'int64', 'IntStorage': 'int32', 'ShortStorage': 'int16', 'CharStorage': 'int8', 'ByteStorage': 'uint8',
             'BoolStorage': 'bool'}
@@ -34,21 +39,60 @@ class Kind(NamedTuple):
 
 
 def read(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays of a state dict that PyTorch saved, by their names."""
+    """The arrays that PyTorch or Paddle saved, by their names; what is no part of a model, such as an optimizer, is left out."""
     try:
         with Path(path).open('rb') as file:
-            found = _zipped(file) if zipfile.is_zipfile(file) else _in_a_row(file)
+            found = _model(_tarred(file) if tarfile.is_tarfile(file) else _plain(file))
     except OSError as error:
         raise ConfigError(f'{path} cannot be read: {error.strerror or error}') from None
     # A damaged pickle raises almost anything.
     except Exception as error:
-        raise ConfigError(f'{path} cannot be read as weights of PyTorch: {error}') from None
+        raise ConfigError(f'{path} cannot be read as weights of PyTorch or Paddle: {error}') from None
     if not isinstance(found, Mapping):
         raise ConfigError(f'{path} holds a {type(found).__name__} instead of arrays by their names')
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise ConfigError(f'{path}: {name!r} is a {type(value).__name__} instead of an array')
-    return {name: np.array(value, order='C') for name, value in found.items()}
+    return {name: np.array(value, order='C') for name, value in found.items() if not name.endswith(COUNTER)}
+
+
+def _model(found: Any) -> Any:
+    """The arrays of a model, where they stand beside other things, or beside Paddle's table of names."""
+    for name in WHOLE:
+        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
+            found = found[name]
+    if not isinstance(found, Mapping):
+        return found
+    if PIECES in found:
+        raise Damaged('it holds an array in pieces, as no model here has one')
+    kept = {name: value for name, value in found.items() if name != TABLE}
+    if kept and all(isinstance(name, str) and name.startswith(SPREAD) for name in kept):
+        return {name.removeprefix(SPREAD): value for name, value in kept.items()}
+    return kept
+
+
+def _tarred(file: IO[bytes]) -> Any:
+    """The object of the one *.pdparams of a tar, or of best_accuracy.pdparams among several."""
+    file.seek(0)
+    with tarfile.open(fileobj=file) as archive:
+        members = [member for member in archive if member.isfile() and member.name.endswith('.pdparams')
+                   and not Path(member.name).name.startswith('.')]
+        named = [member for member in members if Path(member.name).name == 'best_accuracy.pdparams']
+        chosen = named if len(members) > 1 else members
+        if len(chosen) != 1:
+            raise Damaged(f'it holds {len(members)} files *.pdparams and {len(named)} called best_accuracy.pdparams')
+        content = archive.extractfile(chosen[0])
+        assert content is not None  # it is a file
+        return _plain(io.BytesIO(content.read()))
+
+
+def _plain(file: IO[bytes]) -> Any:
+    file.seek(0)
+    if zipfile.is_zipfile(file):
+        return _zipped(file)
+    file.seek(0)
+    first = pickles.load(file, pickles.ARRAYS, encoding='latin1')
+    return _in_a_row(file) if first == MAGIC else first
 
 
 def _zipped(file: IO[bytes]) -> Any:
@@ -78,9 +122,10 @@ def _zipped(file: IO[bytes]) -> Any:
 
 
 def _in_a_row(file: IO[bytes]) -> Any:
-    """The object of the fourth pickle, whose storages stand behind the fifth, the list of their keys."""
+    """The object of the fourth pickle, whose storages stand behind the fifth, the list of their keys; the first is read."""
+    place = file.tell()
     size = file.seek(0, io.SEEK_END)
-    file.seek(0)
+    file.seek(place)
     storages: dict[str, np.ndarray] = {}
 
     def storage(kind: Kind, key: str, count: int) -> np.ndarray:
@@ -88,7 +133,7 @@ def _in_a_row(file: IO[bytes]) -> Any:
             raise Damaged(f'storage {key} of {count} numbers is larger than the file')
         return storages.setdefault(key, np.zeros(count, _dtype(kind)))
 
-    if (pickles.load(file, {}), pickles.load(file, {})) != (MAGIC, PROTOCOL):
+    if pickles.load(file, {}) != PROTOCOL:
         raise Damaged('it does not begin as such files do')
     if not pickles.load(file, {}, encoding='utf-8')['little_endian']:
         raise Damaged('its numbers are not little-endian')

@@ -64,6 +64,7 @@ class Model(NamedTuple):
       after the end, length, score (log-probability) and confidence (mean token probability) [B, N]; with details also
       token_confidence [B, N, L] and the maps. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
+    adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are published
     pretrained() -> those of the variables that training starts with instead of init's, read from a file; none unless the recipe
       names one
     """
@@ -75,6 +76,7 @@ class Model(NamedTuple):
     peers: Mapping[str, Peer]
     about: About
     pretrained: Callable[[], Variables] = dict
+    adapt: Callable[[Mapping[str, Any]], Mapping[str, Any]] = dict
 
 
 @functools.cache
@@ -108,9 +110,20 @@ def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:
 
 
 def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
-    """Variables filled from a checkpoint of the reference, a mapping from its keys to arrays."""
+    """Variables filled from a published checkpoint, a mapping from names to arrays; nothing may be missing or left over."""
+    filled, problems = matched(model, state)
+    if any(problems.values()):
+        raise ValueError('; '.join(listed(kind, names) for kind, names in problems.items() if names))
+    return unflatten(filled)
+
+
+def matched(
+    model: Model, state: Mapping[str, Any]
+) -> tuple[dict[tuple[str, ...], np.ndarray], dict[str, list[str]]]:
+    """What of the variables a published checkpoint fills, and what does not fit, by kind: missing, surplus, misshapen, ..."""
     import jax
 
+    state = model.adapt(state)
     shapes = flatten(jax.eval_shape(model.init, jax.random.key(0)))
     filled: dict[tuple[str, ...], np.ndarray] = {}
     problems: dict[str, list[str]] = {'missing': [], 'surplus': sorted(set(state) - set(model.peers))}
@@ -127,17 +140,19 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
             array = array.transpose(axes)
         if array.shape != want:
             problems['misshapen'].append(f'{key} {np.shape(state[key])}')
-        elif peer.path in filled and not np.array_equal(filled[peer.path], array):
+            continue
+        if peer.path in filled and not np.array_equal(filled[peer.path], array):
             problems['contradictory'].append(key)  # the reference keeps an LSTM's tensors under two names
         filled[peer.path] = array
     named = {peer.path: key for key, peer in model.peers.items()}
-    problems['missing'] = [named[path] if path in named else '/'.join(path) for path in shapes if path not in filled]
-    if any(problems.values()):
-        raise ValueError('checkpoint: ' + '; '.join(_listed(kind, keys) for kind, keys in problems.items() if keys))
-    return unflatten(filled)
+    bad = {name.partition(' ')[0] for name in problems['misshapen']}
+    missing = [named[path] if path in named else '/'.join(path) for path in shapes if path not in filled]
+    problems['missing'] = [key for key in missing if key not in bad]
+    return filled, problems
 
 
-def _listed(kind: str, keys: list[str], most: int = 8) -> str:
+def listed(kind: str, keys: list[str], most: int = 8) -> str:
+    """What is the matter with which keys, the first few of them."""
     more = f' and {len(keys) - most} more' if len(keys) > most else ''
     return f'{kind} {", ".join(keys[:most])}{more}'
 

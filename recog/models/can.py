@@ -14,7 +14,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import FrozenConfigDict
 
-from recog.models import About, Batch, Model, Peer, Variables, coverage, densenet, flatten, refuse
+from recog.models import About, Batch, Model, Variables, can_peers, coverage, flatten, refuse
 from recog.models.densenet import STRIDE, DenseNet, inside, masked
 from recog.models.layers import PRECISIONS, BatchNorm, Context, Conv
 from recog.models.search import Codes, search
@@ -144,7 +144,7 @@ def build(config: Any, vocab: Any) -> Model:
     still = ['/'.join(path) for path in flatten(jax.eval_shape(init, jax.random.key(0))['params'])
              if path[-1] == 'energy_bias' or path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias']
     about = About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still))
-    return Model(init, apply, loss, decode, _peers(settings, init), about)
+    return Model(init, apply, loss, decode, can_peers.peers(settings, init), about, adapt=can_peers.adapt)
 
 
 def _network(settings: Any, classes: int) -> CAN:
@@ -206,24 +206,3 @@ def _step(parameters: Any, memory: coverage.Memory, beam: int, state: Any, class
     logits, hidden, weights = coverage.advance(parameters, memory, hidden, seen, split(classes))
     frame = jax.nn.log_softmax(logits).at[..., START].set(-jnp.inf)
     return joined(frame), (joined(hidden), joined(seen + weights)), joined(weights)
-
-
-COUNTING = {'conv': 'trans_layer.0', 'norm': 'trans_layer.1', 'squeeze': 'channel_att.fc.0', 'excite': 'channel_att.fc.2',
-            'classes': 'pred_layer.0'}
-LEAVES = {'kernel': 'weight', 'bias': 'bias', 'scale': 'weight', 'mean': '_mean', 'variance': '_variance'}
-
-
-def _peers(settings: Any, init: Any) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic."""
-    peers, counters = {}, {f'counting{scale}': number for number, scale in enumerate(settings.counting, 1)}
-    for path in flatten(jax.eval_shape(init, jax.random.key(0))):
-        part, turn = path[1], 'conv' if path[-1] == 'kernel' and path[-2] not in ('squeeze', 'excite') else 'same'
-        if part == 'backbone':
-            key = 'backbone.' + densenet.peer_key(path[2:])
-        elif part == 'head':
-            name, turn = coverage.peer(path[2])
-            key = f'head.decoder.{name}'
-        else:
-            key = f'head.counting_decoder{counters[part]}.{COUNTING[path[2]]}.{LEAVES[path[3]]}'
-        peers[key] = Peer(path, turn)
-    return peers

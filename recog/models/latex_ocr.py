@@ -118,7 +118,7 @@ def build(config: Any, vocab: Any) -> Model:
     given = partial(resnet34.pretrained, settings.pretrained, shapes) if settings.pretrained else dict
     sized = ('head/embedding/table', 'head/output/kernel', 'head/output/bias')
     about = About((STRIDE, STRIDE), settings.capacity, False, True, sized, ())
-    return Model(init, apply, loss, decode, _peers(shapes), about, given)
+    return Model(init, apply, loss, decode, _peers(shapes), about, given, _adapt)
 
 
 def smoothed(logits: jax.Array, wanted: jax.Array, share: float) -> jax.Array:
@@ -209,6 +209,7 @@ PEERS: Mapping[str, str] = {
     r'/norm_(\d)/': r'/norm\1/',
     r'(kernel|scale)(?=_\wh_l0|_\wh_l0_reverse|$)': 'weight',
 }
+TABLE = 'encoder.pe.pe'  # made at its first forward pass, for the size of that image
 STAGES = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5'}  # torchvision's parts as the children of a sequence
 
 
@@ -226,3 +227,13 @@ def _peers(shapes: Any) -> dict[str, Peer]:
         turn = 'conv' if path[1] == 'project' and path[-1] == 'kernel' else 'transpose' if 'kernel' in path[-1] else 'same'
         peers[key.replace('/', '.')] = Peer(path, turn)
     return peers
+
+
+def _adapt(state: Mapping[str, Any]) -> dict[str, Any]:
+    """The reference's checkpoint without its table of sines, and torchvision's ResNet34 as the reference names its front."""
+    found = {}
+    for name, array in state.items():
+        first, _, rest = name.partition('.')
+        if name != TABLE:
+            found[f'encoder.backbone.{STAGES[first]}.{rest}' if first in STAGES else name] = array
+    return found

@@ -1,0 +1,99 @@
+"""Published weights into a workdir that evaluate, predict and all others open as if recog had trained it."""
+
+import hashlib
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog import checkpoint, cost, models, text, weights
+from recog import config as configs
+
+RECIPES = Path('experiments')
+LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
+SHOWN = 8  # names of a kind that are listed; all of them with --partial
+
+
+class Recognised(NamedTuple):
+    """A recipe whose model has a file's arrays."""
+
+    recipe: str
+    config: ConfigDict
+    vocab: text.Vocab
+    model: models.Model
+
+
+def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
+    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
+    if workdir.exists() and (not workdir.is_dir() or any(not path.name.startswith('.') for path in workdir.iterdir())):
+        raise configs.ConfigError(f'--workdir {workdir} holds other things; choose another')
+    state = weights.read(file)
+    found = _built(recipe, overrides) if recipe else recognise(state, file, overrides)
+    variables = _variables(found, state, file, partial)
+    checkpoint.write_description(workdir, found.config, found.vocab)
+    params = variables['params']
+    kept = {**variables, 'ema': params} if found.config.train.ema else variables
+    digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
+    record = {'position': 0, 'config': configs.to_json(found.config), 'vocab': found.vocab.to_json(),
+              'vocab_hash': found.vocab.hash, 'rows': {}, 'cpus': len(os.sched_getaffinity(0)), 'sets': {},
+              'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
+    checkpoints = checkpoint.Checkpoints(workdir)
+    try:
+        checkpoints.save(0, {'variables': kept}, record, {})
+    finally:
+        checkpoints.close()
+    print(f'{file}: {len(state)} arrays of {found.recipe}, {cost.parameters(params):,} trainable parameters '
+          f'({cost.parameters(variables):,} with statistics), written to {workdir}; try: recog evaluate {workdir}')
+    return 0
+
+
+def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Recognised:
+    """The recipe, of those whose weights are published, that has most of the names of a checkpoint."""
+    best, most = None, 0.0
+    for recipe in published():
+        found = _built(recipe, overrides)
+        names, peers = set(found.model.adapt(state)), set(found.model.peers)
+        share = len(names & peers) / len(names | peers)
+        if share > most and len(names & peers) >= LIKE * min(len(names), len(peers)):
+            best, most = found, share
+    if best is None:
+        raise configs.ConfigError(f'{file}: its names ({", ".join(list(state)[:3])}, ...) are those of none of '
+                                  f'{", ".join(published())}; --config FILE:VARIANT says which recipe it is')
+    return best
+
+
+def published() -> list[str]:
+    """The recipes whose reference has published weights: `PUBLISHED` in the files of experiments."""
+    folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[1] / RECIPES
+    found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in configs.published(file)]
+    if not found:
+        raise configs.ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
+    return found
+
+
+def _built(recipe: str, overrides: list[str]) -> Recognised:
+    config = configs.load(recipe, overrides)
+    vocab = text.from_config(config.text)
+    return Recognised(recipe, config, vocab, models.build(config, vocab))
+
+
+def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: bool) -> models.Variables:
+    """The variables of the file, all or nothing; `partial` lets what it lacks start afresh, and says so."""
+    filled, problems = models.matched(found.model, state)
+    lenient = ('missing', 'surplus') if partial else ()
+    wrong = '; '.join(models.listed(kind, names, SHOWN) for kind, names in problems.items() if names and kind not in lenient)
+    if wrong:
+        hint = '' if partial or any(names for kind, names in problems.items() if kind not in ('missing', 'surplus')) else \
+            ' (--partial lets what is missing start afresh and leaves out what is surplus)'
+        raise configs.ConfigError(f'{file} is not of {found.recipe}: {wrong}{hint}')
+    if not filled:
+        raise configs.ConfigError(f'{file} holds nothing of {found.recipe}')
+    for kind, words in (('missing', 'starts afresh'), ('surplus', 'left out')):
+        for name in problems[kind]:
+            print(f'{words}: {name}')
+    start = found.model.init(jax.random.key(configs.seed(found.config, 'init'))) if problems['missing'] else {}
+    return jax.tree.map(np.asarray, models.unflatten(models.flatten(start) | filled))

@@ -1,0 +1,173 @@
+"""Published weights in the formats they come in, imported through the command."""
+
+import io
+import json
+import pickle
+import tarfile
+
+import jax
+import numpy as np
+import pytest
+from conftest import ROOT
+from golden import fill, golden
+from pytorch import Tensor, in_a_row, zipped
+
+from recog import __main__ as command
+from recog import checkpoint, imports, models, weights
+from recog.models import can_peers
+
+MV3 = 'rec_mv3_none_bilstm_ctc'
+RECIPES = {
+    'rec_r34_vd_none_bilstm_ctc': 'crnn.py:r34', MV3: 'crnn.py:mv3', 'rec_r34_vd_tps_bilstm_att': 'rare.py:r34',
+    'rec_mv3_tps_bilstm_att': 'rare.py:mv3', 'rec_r50_fpn_srn': 'srn.py:r50', 'rec_d28_can': 'can.py:d28',
+    'latex_ocr_resnet34_transformer': 'latex_ocr.py:r34',
+}
+TABLE = {'StructuredToParameterName@@': {'a.weight': 'linear_0.w_0'}}
+
+
+def run(capsys, *arguments):
+    status = command.main([str(argument) for argument in arguments])
+    out = capsys.readouterr()
+    assert 'Traceback' not in out.err
+    return status, out.out, out.err
+
+
+def shapes(name):
+    """The arrays of a checkpoint, all zero and without memory."""
+    rows = json.loads((ROOT / 'tests' / 'goldens' / f'{name}.keys.json').read_text())
+    return {row['key']: np.broadcast_to(np.float32(0), row['shape']) for row in rows}
+
+
+def paddle(path, state, protocol=4):
+    path.write_bytes(pickle.dumps({**state, **TABLE}, protocol=protocol))
+    return path
+
+
+def tarred(path, state, names=('rec_mv3_train/best_accuracy.pdparams', 'rec_mv3_train/latest.pdparams')):
+    """A tar as PaddleOCR publishes it; the first of the names holds the state, the others rubbish."""
+    with tarfile.open(path, 'w') as archive:
+        for name in (*names, 'rec_mv3_train/best_accuracy.pdopt'):
+            content = pickle.dumps(state if name == names[0] else {'a': np.zeros(3)}, protocol=2)
+            member = tarfile.TarInfo(name)
+            member.size = len(content)
+            archive.addfile(member, io.BytesIO(content))
+    return path
+
+
+@pytest.fixture(scope='module')
+def state():
+    return golden(MV3)[2]
+
+
+def test_paddles_weights_become_a_workdir_with_their_recipe_and_vocabulary(state, tmp_path, capsys):
+    status, out, err = run(capsys, 'import', paddle(tmp_path / 'best_accuracy.pdparams', state), '--workdir', tmp_path / 'run')
+    assert (status, err) == (0, '') and 'crnn.py:mv3, 1,451,787 trainable parameters' in out
+    opened = checkpoint.open(tmp_path / 'run')
+    assert len(opened.vocab) == 36 and opened.imported.startswith('best_accuracy.pdparams (sha256 ')
+    want = models.flatten(models.from_peer(opened.model, state))
+    got = models.flatten(jax.device_get(opened.variables))
+    assert got.keys() == want.keys() and all(np.array_equal(got[path], want[path]) for path in want)
+    status, _, err = run(capsys, 'train', '--workdir', tmp_path / 'run', '--config.data.train=rendered:train',
+                         '--config.eval.sets=rendered:validation', '--config.data.order=shuffle')
+    assert status == 2 and 'imported weights, which cannot be trained on; begin with them in another workdir: --config.init=' in err
+
+
+@pytest.mark.parametrize('write', [
+    lambda path, state: paddle(path / 'a.pdparams', state, 2), lambda path, state: tarred(path / 'a_train.tar', state),
+    lambda path, state: tarred(path / 'a_train.tar', state, ('any.pdparams',))], ids=['protocol 2', 'tar of two', 'tar of one'])
+def test_paddles_weights_are_read_in_every_form_they_come_in(write, state, tmp_path):
+    got = weights.read(write(tmp_path, state))
+    assert got.keys() == state.keys() and all(np.array_equal(got[key], state[key]) for key in state)
+
+
+def test_a_tar_that_does_not_say_which_weights_are_meant_is_refused(state, tmp_path):
+    for names in (('a.pdparams', 'b.pdparams'), ()):
+        with pytest.raises(ValueError, match=rf'it holds {len(names)} files \*.pdparams and 0 called best_accuracy.pdparams'):
+            weights.read(tarred(tmp_path / 'a.tar', {}, names))
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_the_recipe_is_told_by_the_names(name, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    assert imports.recognise(shapes(name), 'a.pdparams', []).recipe == f'experiments/{RECIPES[name]}'
+
+
+def test_names_of_no_recipe_are_refused(tmp_path, capsys):
+    file = paddle(tmp_path / 'a.pdparams', {'conv.weight': np.zeros(3, np.float32)})
+    status, _, err = run(capsys, 'import', file, '--workdir', tmp_path / 'run')
+    assert status == 2 and '(conv.weight, ...) are those of none of' in err and 'srn.py:r50' in err
+    assert not (tmp_path / 'run').exists()
+
+
+def test_missing_surplus_and_misshapen_arrays_are_listed_and_nothing_is_written(state, tmp_path, capsys):
+    changed = {key: array for key, array in state.items() if key != 'head.fc.bias'}
+    changed |= {'head.extra': np.zeros(2), 'head.fc.weight': np.zeros((96, 5), np.float32)}
+    arguments = 'import', paddle(tmp_path / 'a.pdparams', changed), '--workdir', tmp_path / 'run'
+    for more in ((), ('--partial',)):
+        status, _, err = run(capsys, *arguments, *more)
+        assert status == 2 and 'misshapen head.fc.weight (96, 5)' in err and not (tmp_path / 'run').exists()
+    assert 'missing' not in err
+    status, _, err = run(capsys, 'import', paddle(tmp_path / 'b.pdparams', state), '--workdir', tmp_path / 'run',
+                         '--config', f'{ROOT}/experiments/crnn.py:r34')
+    assert status == 2 and 'missing' in err and 'surplus' in err and 'and ' in err and not (tmp_path / 'run').exists()
+
+
+def test_a_backbones_file_is_taken_in_part_if_that_is_asked_for(tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(ROOT)
+    front = {key.removeprefix('encoder.backbone.'): array for key, array in shapes('latex_ocr_resnet34_transformer').items()
+             if key.startswith('encoder.backbone.')}
+    parts = {'0': 'conv1', '1': 'bn1', '4': 'layer1', '5': 'layer2'}
+    theirs = {f'{parts[key[0]]}{key[1:]}': Tensor(np.ascontiguousarray(array)) for key, array in front.items()}
+    theirs |= {'fc.weight': Tensor(np.zeros((10, 5), np.float32)), 'bn1.num_batches_tracked': Tensor(np.zeros((), np.int64))}
+    file = zipped(tmp_path / 'resnet34.pth', theirs)
+    status, _, err = run(capsys, 'import', file, '--workdir', tmp_path / 'run')
+    assert status == 2 and 'latex_ocr.py:r34: missing ' in err and 'surplus fc.weight (--partial lets' in err
+    status, out, err = run(capsys, 'import', file, '--workdir', tmp_path / 'run', '--partial')
+    assert status == 0 and 'starts afresh: decoder.output_layer.bias\n' in out and 'left out: fc.weight\n' in out
+    variables = checkpoint.open(tmp_path / 'run').variables['params']
+    assert not np.any(variables['backbone']['conv']['kernel']) and np.any(variables['head']['output']['kernel'])
+
+
+def test_the_authors_own_checkpoint_of_can_says_the_same_as_paddleocrs(tmp_path):
+    paddles = {row['key']: fill(row['seed_key'], row['shape']) for row in golden('rec_d28_can')[1]
+               if not row['key'].startswith('backbone.dense') or '.3.' in row['key']}
+    theirs = {}
+    for key, array in paddles.items():
+        part = next(ours for ours, name in can_peers.PARTS.items() if key.startswith(f'{name}.'))
+        rest = key.removeprefix(f'{can_peers.PARTS[part]}.').replace('_mean', 'running_mean').replace('_variance', 'running_var')
+        if part == 'encoder' and rest.startswith('dense') and rest.endswith('.bias') and '.conv' in rest:
+            continue
+        turned = array.ndim == 2 and 'gru' not in rest and 'embedding.weight' not in rest
+        theirs[f'module.{part}.{rest}'] = Tensor(np.ascontiguousarray(array.T if turned else array).ravel(),
+                                                 array.T.shape if turned else array.shape)
+    for name, write in (('zip.pth', zipped), ('row.pth', in_a_row)):
+        got = can_peers.adapt(weights.read(write(tmp_path / name, {'model': theirs, 'optimizer': {'state': 3}})))
+        assert got.keys() == paddles.keys()
+        for key, want in paddles.items():
+            biased = key.startswith('backbone.dense') and '.conv' in key and key.endswith('.bias')
+            np.testing.assert_array_equal(got[key], np.zeros_like(want) if biased else want, err_msg=key)
+
+
+def test_latex_ocrs_own_checkpoint_holds_things_that_no_model_needs(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    found = imports.recognise(shapes('latex_ocr_resnet34_transformer') | {'encoder.pe.pe': np.zeros((1, 384, 16, 64))}, 'a', [])
+    assert found.model.adapt({'encoder.pe.pe': 1, 'decoder.x': 2}) == {'decoder.x': 2}
+
+
+def test_a_pickle_that_would_run_something_is_refused_by_name_and_nothing_is_written(tmp_path, capsys):
+    class Evil:
+        def __reduce__(self):
+            return __import__('os').mkdir, (str(tmp_path / 'trace'),)
+
+    (tmp_path / 'a.pdparams').write_bytes(pickle.dumps({'a': Evil()}))
+    for file in (tmp_path / 'a.pdparams', tarred(tmp_path / 'a.tar', {'a': Evil()}, ('best_accuracy.pdparams',))):
+        status, _, err = run(capsys, 'import', file, '--workdir', tmp_path / 'run')
+        assert status == 2 and 'it wants posix.mkdir, which no array needs' in err and err.count('\n') == 1
+    assert not (tmp_path / 'trace').exists() and not (tmp_path / 'run').exists()
+
+
+def test_a_folder_that_holds_other_things_is_refused(state, tmp_path, capsys):
+    (tmp_path / 'run').mkdir()
+    (tmp_path / 'run' / 'thesis.tex').touch()
+    status, _, err = run(capsys, 'import', paddle(tmp_path / 'a.pdparams', state), '--workdir', tmp_path / 'run')
+    assert status == 2 and 'holds other things' in err
