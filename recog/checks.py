@@ -49,7 +49,8 @@ AT_MOST = {
 }
 SHARES = ('image.augment.probability', 'render.difficulty', 'formulas.difficulty', 'schedule.final')
 ABOVE_ZERO = ('image.scale', 'formulas.size', 'optimizer.rate', 'optimizer.eps')
-BELOW_ONE = ('image.augment.downscale', 'image.augment.scale', 'train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum', 'optimizer.rho')
+BELOW_ONE = ('image.augment.downscale', 'image.augment.scale', 'train.ema', 'optimizer.b1', 'optimizer.b2', 'optimizer.momentum',
+             'optimizer.rho')
 LENGTHS = ('train.length', 'schedule.warmup', 'eval.every', 'checkpoint.every')
 
 

@@ -14,16 +14,15 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, expressions, metrics, models, sharding, sources
+from recog import data, expressions, metrics, models, sharding, sources, verdicts
+from recog import results as written
 from recog.config import ConfigError
+from recog.results import Prediction, Result
 from recog.text import Vocab
 
 # What `decode` gives of each text and of each image.
 BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')
 BY_IMAGE = ('rectified', 'fiducials', 'frames', 'counts', 'counting')
-# The columns that formulas have besides, by their figure.
-OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised', 'structure': 'structure',
-               'token_accuracy': 'tokens', 'bleu': 'BLEU-4', 'accuracy_unseen': 'unseen', 'seen': 'seen'}
 FEW = 10  # words from which on a result may be cause for concern
 
 
@@ -39,28 +38,6 @@ class Reading(NamedTuple):
     reason: str = ''
     details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
     others: tuple[tuple[str, float, float], ...] = ()  # all texts of the beam that were asked for: text, confidence, score
-
-
-class Prediction(NamedTuple):
-    """A line of predictions.tsv."""
-
-    id: str
-    set: str
-    truth: str
-    text: str
-    confidence: float
-    right: bool
-    distance: int
-
-
-class Result(NamedTuple):
-    """What came of one set."""
-
-    name: str
-    figures: dict[str, float]  # count, right, accuracy, one_minus_ned, unreadable
-    predictions: list[Prediction]
-    unreadable: list[tuple[str, str]]  # id, reason
-    shrunk: list[tuple[str, str]]  # images larger than the largest canvas, and by how much they were shrunk
 
 
 def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Callable:
@@ -128,6 +105,7 @@ def measure(decode: Callable, variables: models.Variables, source: sources.Sourc
                          desc=source.name, total=min(len(source), limit or len(source)), unit='image', leave=False,
                          disable=None if progress else True))
     labels = source.labels([reading.row for reading in readings])
+    protocol = metrics.identifier(config.eval.protocol, config.eval.nfkd)
     predictions, unreadable, shrunk = [], [], []
     for reading, (name, truth) in zip(readings, labels, strict=True):
         if reading.text is None:
@@ -135,13 +113,16 @@ def measure(decode: Callable, variables: models.Variables, source: sources.Sourc
             continue
         if reading.reason:
             shrunk.append((name, reading.reason))
-        verdict = metrics.judge(truth, reading.text, config.eval.protocol)
+        verdict = metrics.judge(truth, reading.text, protocol)
         predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
     truths, texts = [p.truth for p in predictions], [p.text for p in predictions]
-    figures = metrics.summary(truths, texts, config.eval.protocol)
-    if config.eval.protocol == 'latex':
+    figures = metrics.summary(truths, texts, protocol)
+    if protocol == 'latex':
         figures |= expressions.summary(truths, texts, known)
-    return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk)
+    given = verdicts.lexicons(source, [reading.row for reading in readings if reading.text is not None])
+    lexicons = {name: metrics.summary(truths, verdicts.constrained(texts, words, protocol), protocol)
+                for name, words in given.items()}
+    return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk, lexicons)
 
 
 def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
@@ -161,7 +142,7 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
 def line(result: Result) -> str:
     """A result in words."""
     figures = result.figures
-    low, high = _interval(result)
+    low, high = written.interval(figures)
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
     return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} {_things(result)} right '
             f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
@@ -185,43 +166,14 @@ def _things(result: Result) -> str:
     return 'formulas' if 'within_1' in result.figures else 'words'
 
 
-def _interval(result: Result) -> tuple[float, float]:
-    return metrics.interval(int(result.figures['right']), int(result.figures['count']))
-
-
-def table(results: list[Result], missing: list[str]) -> str:
-    """The results as a Markdown table."""
-    found = {name for result in results for name in result.figures}
-    beside = [name for name in OF_FORMULAS if name in found]
-    things, accuracy = ('formulas', 'ExpRate') if beside else ('words', 'accuracy')
-    heads = ['set', things, 'right', accuracy, '95 % interval', *(OF_FORMULAS[name] for name in beside), '1-NED', 'unreadable']
-    rows = []
-    for result in results:
-        figures = result.figures
-        low, high = _interval(result)
-        rows.append([result.name, f'{figures["count"]:.0f}', f'{figures["right"]:.0f}', f'{figures["accuracy"]:.2%}',
-                     f'{low:.2%} to {high:.2%}', *(_cell(name, figures) for name in beside),
-                     f'{figures["one_minus_ned"]:.4f}', f'{figures["unreadable"]:.0f}'])
-    rows += [[name, 'missing', *[''] * (len(heads) - 2)] for name in missing]
-    first, *others = (f'| {" | ".join(row)} |' for row in (heads, *rows))
-    return '\n'.join([first, '|---' * len(heads) + '|', *others])
-
-
-def _cell(name: str, figures: dict[str, float]) -> str:
-    if name not in figures:
-        return ''
-    return f'{figures[name]:.0f}' if name == 'seen' else f'{figures[name]:.2%}'
-
-
-def write(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> None:
-    """results.json, results.md and predictions.tsv of an evaluation."""
+def write(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> str:
+    """results.json, results.csv, results.md and predictions.tsv of an evaluation; returns what to print of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    sets = {result.name: {**result.figures, 'interval': _interval(result),
-                          'unreadable_images': result.unreadable, 'shrunk_images': result.shrunk}
-            for result in results}
-    (folder / 'results.json').write_text(json.dumps({**about, 'sets': sets, 'missing': missing}, indent=2) + '\n')
-    facts = '\n'.join(f'- {name}: {value}' for name, value in about.items())
-    (folder / 'results.md').write_text(f'{table(results, missing)}\n\n{facts}\n')
+    found = written.findings(results, missing, about)
+    said, facts = written.sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
+    (folder / 'results.json').write_text(json.dumps(written.document(found), indent=2) + '\n', encoding='utf-8')
+    (folder / 'results.csv').write_text(written.as_csv(found), encoding='utf-8')
+    (folder / 'results.md').write_text(f'{said}\n\n## Where this comes from\n\n{facts}\n', encoding='utf-8')
     with (folder / 'predictions.tsv').open('w', encoding='utf-8', newline='') as file:
         out = csv.writer(file, delimiter='\t', lineterminator='\n')
         out.writerow(Prediction._fields)
@@ -229,3 +181,4 @@ def write(folder: Path, results: list[Result], missing: list[str], about: dict[s
             for each in result.predictions:
                 words = {'confidence': f'{each.confidence:.4f}', 'right': 'right' if each.right else 'wrong'}
                 out.writerow((each._asdict() | words).values())
+    return said

@@ -12,7 +12,8 @@ from recog.text import Vocab
 
 HEAT = 'inferno'
 MARK = '#00b4d8'
-MOST_TOKENS = 40  # pictured one by one
+MOST_TOKENS, MOST_COUNTED = 40, 8  # pictured one by one
+SEEN = 0.5  # times that a token must be counted to be pictured
 AS_SET = 'as LaTeX sets it'
 LIKELY = 0.05  # classes that reach this probability in some frame are shown
 
@@ -48,7 +49,8 @@ def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) 
     formula = _formula(tokens) if vocab.separator else None
     if formula is not None:
         tops.append((AS_SET, formula, None))
-    maps = _maps(details, tokens) if 'attention' in details else []
+    maps = [*(_maps(details, tokens) if 'attention' in details else []),
+            *(_counting(details, vocab) if 'counting' in details else [])]
     under = next(image for title, image, _ in reversed(tops) if title != AS_SET)
     columns = max(2, min(4, len(maps)))
     rows = -(-len(maps) // columns)
@@ -72,16 +74,17 @@ def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) 
             _image(cell, under, title)
             cell.imshow(heat, cmap=HEAT, alpha=0.65, extent=(-0.5, under.shape[1] - 0.5, under.shape[0] - 0.5, -0.5),
                         interpolation='bilinear', aspect='equal')
-    if 'counts' in details:
-        figure.text(0.01, 0.002, _safe('counted: ' + _counted(details['counts'], vocab)), fontsize=8, family='monospace')
     if 'frames' in details:
         _frames(parts[-1], seen, details['frames'], vocab)
     figure.savefig(file, dpi=110)
 
 
-def _counted(counts: np.ndarray, vocab: Vocab) -> str:
-    """How often the model thinks that each token stands there, of those that it sees at all; counts are by vocabulary id."""
-    return '  '.join(f'{vocab.decode([index])} {counts[index]:.1f}' for index in np.flatnonzero(counts >= 0.5).tolist())
+def _counting(details: dict[str, Any], vocab: Vocab) -> list[tuple[str, np.ndarray]]:
+    """A title and the map [h, w] of where it is counted for each token that the model thinks stands there, the most first."""
+    counts, shares = details['counts'], details['counting']
+    found = np.flatnonzero(counts >= SEEN)
+    most = found[np.argsort(-counts[found], kind='stable')][:MOST_COUNTED]
+    return [(f'counted {vocab.decode([index])!r} {counts[index]:.1f} times', shares[..., index]) for index in most.tolist()]
 
 
 def _short(text: str | None, most: int = 110) -> str:

@@ -4,8 +4,9 @@ Tokens are commands, escaped characters and single characters; blanks count for 
 """
 
 import math
+from bisect import bisect_left
 from collections import Counter
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,6 +18,8 @@ ORDERS = (1, 2, 3, 4)  # n-grams of BLEU-4
 # What makes the structure; everything else is a symbol, and one is as good as another.
 STRUCTURE = frozenset((r'\frac', r'\sqrt', r'\limits', '^', '_', '{', '}'))
 PLAIN = 'x'
+# Where the parts of `by_length` and `by_depth` end; what is above has one of its own.
+LENGTHS, DEPTHS = (5, 10, 20, 40), (0, 1, 2, 3)
 
 
 def tokens(text: str) -> tuple[str, ...]:
@@ -93,6 +96,37 @@ def summary(truths: Iterable[str], predictions: Iterable[str], known: Collection
         unseen = [not distance for distance, new in zip(distances, fresh, strict=True) if new]
         figures |= {'seen': len(texts) - len(unseen), 'accuracy_unseen': _share(unseen)}
     return figures
+
+
+def depth(formula: Tokens) -> int:
+    """How deep fractions, roots and scripts lie within each other: the deepest nesting of braces; a line of symbols has 0."""
+    deepest = now = 0
+    for token in formula:
+        now += (token == '{') - (token == '}')
+        deepest = max(deepest, now)
+    return deepest
+
+
+def by_length(truths: Iterable[str], predictions: Iterable[str]) -> dict[str, dict[str, float]]:
+    """count, right and accuracy (ExpRate) of the formulas of so many tokens."""
+    return _parted(truths, predictions, LENGTHS, lambda truth: len(tokens(truth)))
+
+
+def by_depth(truths: Iterable[str], predictions: Iterable[str]) -> dict[str, dict[str, float]]:
+    """count, right and accuracy (ExpRate) of the formulas whose normal form has this `depth`."""
+    return _parted(truths, predictions, DEPTHS, lambda truth: depth(normalised(truth)))
+
+
+def _parted(truths: Iterable[str], predictions: Iterable[str], ends: Sequence[int],
+            size: Callable[[str], int]) -> dict[str, dict[str, float]]:
+    """What came of the formulas by their size: parts up to and with each of the ends, and one above; all are there."""
+    starts = (min(1, ends[0]), *(end + 1 for end in ends))
+    names = [f'{start}' if start == end else f'{start}-{end}' for start, end in zip(starts, ends, strict=False)]
+    verdicts: dict[str, list[bool]] = {name: [] for name in (*names, f'{starts[-1]}+')}
+    parts = list(verdicts.values())
+    for truth, prediction in zip(truths, predictions, strict=True):
+        parts[bisect_left(ends, size(truth))].append(tokens(truth) == tokens(prediction))
+    return {name: {'count': len(found), 'right': sum(found), 'accuracy': _share(found)} for name, found in verdicts.items()}
 
 
 def keys(texts: Iterable[str]) -> list[str]:

@@ -1,7 +1,9 @@
 """Published weights into a workdir that evaluate, predict and all others open as if recog had trained it."""
 
+import functools
 import hashlib
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -32,8 +34,10 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
     if workdir.exists() and (not workdir.is_dir() or any(not path.name.startswith('.') for path in workdir.iterdir())):
         raise configs.ConfigError(f'--workdir {workdir} holds other things; choose another')
     state = weights.read(file)
-    found = _built(recipe, overrides) if recipe else recognise(state, file, overrides)
+    found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
+    if _untrained(variables['stats']):
+        print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, as before training', file=sys.stderr)
     checkpoint.write_description(workdir, found.config, found.vocab)
     params = variables['params']
     kept = {**variables, 'ema': params} if found.config.train.ema else variables
@@ -51,11 +55,17 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
     return 0
 
 
+def _untrained(stats: Mapping[str, Any]) -> bool:
+    """Whether no batch norm has seen anything yet."""
+    leaves = {path: leaf for path, leaf in models.flatten(stats).items() if path[-1] in ('mean', 'variance')}
+    return bool(leaves) and all(np.all(leaf == (path[-1] == 'variance')) for path, leaf in leaves.items())
+
+
 def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Recognised:
     """The recipe, of those whose weights are published, that has most of the names of a checkpoint."""
     best, most = None, 0.0
     for recipe in published():
-        found = _built(recipe, overrides)
+        found = _built(recipe, tuple(overrides))
         names, peers = set(found.model.adapt(state)), set(found.model.peers)
         share = len(names & peers) / len(names | peers)
         if share > most and len(names & peers) >= LIKE * min(len(names), len(peers)):
@@ -75,7 +85,8 @@ def published() -> list[str]:
     return found
 
 
-def _built(recipe: str, overrides: list[str]) -> Recognised:
+@functools.cache
+def _built(recipe: str, overrides: tuple[str, ...]) -> Recognised:
     config = configs.load(recipe, overrides)
     vocab = text.from_config(config.text)
     return Recognised(recipe, config, vocab, models.build(config, vocab))

@@ -1,10 +1,12 @@
 """Measures on strings: word accuracy, 1-NED and the intervals that belong to them.
 
 What counts as the same word is a protocol: the characters that are compared, blanks never among them; `latex` compares
-tokens instead (see `recog.expressions` for what is measured on formulas besides).
+tokens instead (see `recog.expressions` for what is measured on formulas besides). Its id says all of it: `94+nfkd` is 94 of
+texts that were turned into ASCII first.
 """
 
 import re
+import unicodedata
 from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
@@ -13,6 +15,7 @@ from recog.config import ConfigError, nearest
 from recog.text import CHARSETS
 
 PROTOCOLS = ('36', '62', '94', 'exact', 'latex')
+NFKD = '+nfkd'
 _KEPT = {name: frozenset(CHARSETS[name]) for name in PROTOCOLS if name in CHARSETS}
 _LATEX = re.compile(r'\\[A-Za-z]+|\\?\S')
 _NORMAL_95 = 1.959963984540054
@@ -25,11 +28,26 @@ class Verdict(NamedTuple):
     distance: int
 
 
+def identifier(protocol: str, nfkd: bool) -> str:
+    """The id of a protocol: its name, and whether texts are turned into ASCII first."""
+    if nfkd and protocol == 'latex':
+        raise ConfigError('--nfkd is for characters; the protocol latex compares tokens')
+    return protocol + NFKD * nfkd
+
+
+def in_ascii(text: str) -> str:
+    """A text in NFKD without what is not ASCII then, as PARSeq turns its labels: Café is Cafe."""
+    return unicodedata.normalize('NFKD', text).encode('ascii', 'ignore').decode()
+
+
 def canonical(text: str, protocol: str) -> Sequence[str]:
     """What of a text is compared: '36' folds case, it, '62' and '94' keep their characters only; 'exact' keeps all.
 
-    'latex' gives the tokens: commands, escaped characters and single characters, without blanks.
+    'latex' gives the tokens: commands, escaped characters and single characters, without blanks. Behind a name, `+nfkd`
+    turns the text into ASCII first.
     """
+    if protocol.endswith(NFKD) and protocol != f'latex{NFKD}':
+        text, protocol = in_ascii(text), protocol.removesuffix(NFKD)
     if protocol == 'exact':
         return text
     if protocol == 'latex':

@@ -100,6 +100,10 @@ class Prepared:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(name, text) for name, text, _ in self._read(indices)]
 
+    def extras(self, indices: Sequence[int], names: Sequence[str]) -> list[dict[str, str]]:
+        """Further texts of the examples at these places, such as lexicons: of these features those that are there."""
+        return [{name: _value(values[name]) for name in names if name in values} for _, _, values in self._read(indices)]
+
     def rows(self, indices: Sequence[int]) -> list[Row]:
         return [self._row(*record) for record in self._read(indices)]
 

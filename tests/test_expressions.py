@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 from test_metrics import plain_distance
 
-from recog import evaluate, expressions, latex, metrics
+from recog import evaluate, expressions, latex, metrics, results
 
 GOLDENS = Path(__file__).parent / 'goldens'
 
@@ -161,6 +161,26 @@ def test_leaks_are_found_word_for_word_in_the_normal_form():
     assert (figures['seen'], figures['accuracy_unseen']) == (3, 1 / 2)
 
 
+@pytest.mark.parametrize('text, depth', [
+    ('', 0), ('a + b', 0), ('x ^ { 2 }', 1), (r'\frac { 1 } { x ^ { 2 } }', 2), ('x ^ 2', 1), ('{ { x } }', 0),
+    (r'\sqrt [ 3 ] { \frac { a } { b _ { i _ { 1 } } } }', 4), ('x ^ { 2', 1)])
+def test_depth_is_how_deep_the_structure_lies(text, depth):
+    assert expressions.depth(expressions.normalised(text)) == depth
+
+
+def test_formulas_are_counted_by_length_and_depth():
+    truths = ['x', 'a + b + c', 'a + b + c + d', r'\frac { 1 } { 2 }', 'x ^ { 2 }', ' '.join('x' * 41), '']
+    predictions = ['x', 'a + b', 'a + b + c + d', r'\frac{1}{2}', 'x _ { 2 }', '', '']
+    lengths, depths = expressions.by_length(truths, predictions), expressions.by_depth(truths, predictions)
+    assert {name: (part['count'], part['right']) for name, part in lengths.items()} == {
+        '1-5': (4, 2), '6-10': (2, 2), '11-20': (0, 0), '21-40': (0, 0), '41+': (1, 0)}
+    assert {name: (part['count'], part['right']) for name, part in depths.items()} == {
+        '0': (5, 3), '1': (2, 1), '2': (0, 0), '3': (0, 0), '4+': (0, 0)}
+    assert (lengths['1-5']['accuracy'], lengths['11-20']['accuracy']) == (1 / 2, 0)
+    assert {end: list(expressions.by_length([' '.join('x' * end)], ['']).values())[place]['count']
+            for place, end in enumerate(expressions.LENGTHS)} == dict.fromkeys(expressions.LENGTHS, 1)
+
+
 def test_evaluation_knows_the_formulas_of_stored_training_sets(tmp_path):
     (tmp_path / 'mine').mkdir()
     (tmp_path / 'mine' / 'labels.tsv').write_text('1.png\tx^2\n2.png\ta + b\n')
@@ -187,11 +207,11 @@ def test_a_table_has_the_columns_of_its_protocol():
     def result(protocol, extra):
         truths, texts = ['x ^ { 2 }', 'a'], ['x ^ { 2 }', 'b']
         figures = {**metrics.summary(truths, texts, protocol), **extra(truths, texts), 'unreadable': 1}
-        return evaluate.Result('some', figures, [], [], [])
+        return results.Result('some', figures, [], [], [])
     words, formulas = result('exact', lambda *_: {}), result('latex', expressions.summary)
-    assert evaluate.table([words], ['other']).splitlines()[:2] == [
+    assert results.table([words], ['other']).splitlines()[:2] == [
         '| set | words | right | accuracy | 95 % interval | 1-NED | unreadable |', '|---|---|---|---|---|---|---|']
-    table = [[cell.strip() for cell in line.strip('|').split('|')] for line in evaluate.table([formulas], ['other']).splitlines()]
+    table = [[cell.strip() for cell in line.strip('|').split('|')] for line in results.table([formulas], ['other']).splitlines()]
     assert table[0] == ['set', 'formulas', 'right', 'ExpRate', '95 % interval', '≤ 1', '≤ 2', '≤ 3', 'normalised', 'structure',
                         'tokens', 'BLEU-4', '1-NED', 'unreadable']
     assert table[2][:4] == ['some', '2', '1', '50.00%'] and table[2][5:8] == ['100.00%'] * 3 and table[2][-1] == '1'

@@ -70,6 +70,25 @@ def test_an_unknown_protocol_is_refused_with_what_is_allowed():
         metrics.canonical('a', '63')
 
 
+@pytest.mark.parametrize('text, compared', [
+    ('Café', 'Cafe'), ('ﬁsh', 'fish'), ('Ａ１', 'A1'), ('½', '12'), ('10€', '10'), ('Grüße', 'Grue'), ('naïve x-y', 'naivex-y')])
+def test_nfkd_turns_texts_into_ascii_before_they_are_filtered(text, compared):
+    assert metrics.canonical(text, '94+nfkd') == compared
+    assert metrics.canonical(text, '36+nfkd') == ''.join(filter(str.isalnum, compared.lower()))
+    assert metrics.judge(text, compared, '94+nfkd').right and metrics.judge(compared, text, '94+nfkd').right
+    assert not metrics.judge(text, compared, 'exact').right
+
+
+def test_a_protocol_is_known_by_its_id():
+    assert [metrics.identifier(name, nfkd) for name, nfkd in (('36', False), ('94', True), ('latex', False))] == [
+        '36', '94+nfkd', 'latex']
+    with pytest.raises(ConfigError, match='the protocol latex compares tokens'):
+        metrics.identifier('latex', True)
+    for unknown in ('latex+nfkd', '36+nfk', '+nfkd', '63+nfkd'):
+        with pytest.raises(ConfigError, match='is not one of'):
+            metrics.canonical('a', unknown)
+
+
 def test_a_verdict_compares_what_the_protocol_keeps():
     assert metrics.judge("Don't", 'dont', '36') == (True, 0)
     assert metrics.judge("Don't", 'dont', '62') == (False, 1)

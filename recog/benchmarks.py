@@ -1,0 +1,141 @@
+"""The benchmark sets of the literature and the averages over them, each under the name and by the definition of who reports it.
+
+An average counts only if all of its sets are there and whole; otherwise it has no value.
+"""
+
+from collections.abc import Iterable, Mapping
+from itertools import product
+from typing import NamedTuple
+
+from recog import markdown
+
+# The ten, by the names under which datasets/benchmarks.py prepares them, with the words that they have.
+SETS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015, 'ic15/1811': 1811,
+        'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
+# What may be asked for by one name.
+GROUPS = {
+    'benchmarks': tuple(f'{name}:test' for name in SETS),
+    'maths': ('crohme/bitmaps:test_2014', 'crohme/bitmaps:test_2016', 'crohme/bitmaps:test_2019', 'hme100k:test',
+              'latex_ocr/published:test', 'latex_ocr/disjoint:test'),
+}
+
+
+class Tally(NamedTuple):
+    """What was counted on a set."""
+
+    right: float
+    images: int
+    unreadable: int = 0
+
+
+class Definition(NamedTuple):
+    """An average as it is reported."""
+
+    name: str
+    weighted: bool  # by the images of each set; else each set counts alike
+    sets: tuple[str, ...]
+    ascii: bool = False  # of texts that were turned into ASCII (NFKD)
+
+    def words(self) -> str:
+        """What it is, in words."""
+        names = ', '.join(map(title, self.sets))
+        total = sum(SETS[name] for name in self.sets)
+        kind = f'weighted by images over {names}: {total:,} images' if self.weighted else f'unweighted mean of {names}'
+        return kind + ('; labels NFKD to ASCII' if self.ascii else '')
+
+
+class Average(NamedTuple):
+    """An average over sets; without a value, `missing` says what lacks."""
+
+    name: str
+    definition: str
+    value: float | None  # of a range its lower end
+    sets: tuple[str, ...]
+    missing: tuple[str, ...] = ()
+    high: float | None = None  # the upper end of a range
+
+    def shown(self) -> str:
+        """Its value, or why there is none."""
+        if self.value is None:
+            return f'not printed: {", ".join(self.missing)}'
+        return f'{self.value:.2%}' + (f' to {self.high:.2%}' if self.high is not None else '')
+
+
+_TWICE = (('ic03/860', 'ic03/867'), ('ic13/857', 'ic13/1015'), ('ic15/1811', 'ic15/2077'))
+# PaddleOCR does not say which variants it averages: all choices are listed.
+PADDLE = tuple(Definition(f'PaddleOCR with {", ".join(name.replace("/", "_").upper() for name in choice)}', False,
+                          ('iiit5k', 'svt', *choice, 'svtp', 'cute80')) for choice in product(*_TWICE))
+DEFINITIONS = (
+    *PADDLE,
+    Definition('MindOCR', False, tuple(SETS)),
+    Definition('deep-text-recognition-benchmark', True,
+               ('iiit5k', 'svt', 'ic03/867', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80')),
+    Definition('all ten, weighted', True, tuple(SETS)),
+    Definition('OpenOCR common', False, ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80')),
+    Definition('PARSeq, 7,248 images', True, ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80'), True),
+    Definition('PARSeq, 7,672 images', True, ('iiit5k', 'svt', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80'), True),
+)
+
+
+def title(name: str) -> str:
+    """A set as the literature writes it: ic13/857 is IC13_857."""
+    return name.replace('/', '_').upper()
+
+
+def expanded(names: Iterable[str]) -> tuple[str, ...]:
+    """The sets of these names, `benchmarks` and `maths` standing for several; none twice."""
+    return tuple(dict.fromkeys(each for name in names for each in (GROUPS[name] if name in GROUPS else (name,))))
+
+
+def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None = None) -> list[Average]:
+    """Every average in use over what was counted, by set NAME[:SPLIT]; none at all where none of the ten sets is there.
+
+    `as_ascii` is what was counted with texts turned into ASCII, for the averages that are of those.
+    """
+    tallies, ascii_tallies = _tests(figures), _tests(figures if as_ascii is None else as_ascii)
+    if not tallies:
+        return []
+    found = [_average(definition, ascii_tallies if definition.ascii else tallies) for definition in DEFINITIONS]
+    choices = [each for each in found[:len(PADDLE)] if each.value is not None]
+    lacking = tuple(dict.fromkeys(what for each in found[:len(PADDLE)] for what in each.missing))
+    values = [each.value for each in choices if each.value is not None]
+    low, high = (min(values), max(values)) if not lacking else (None, None)
+    words = ('unweighted mean of seven sets; which variants of IC03, IC13 and IC15 is not said: '
+             'the lowest and the highest of the eight choices')
+    return [Average('PaddleOCR', words, low, tuple(SETS), lacking, high), *found]
+
+
+def table(found: Iterable[Average]) -> str:
+    """The averages as a Markdown table; of PaddleOCR's choices those that have a value, the row of their range names the rest."""
+    choices = {definition.name for definition in PADDLE}
+    return markdown.table(['average', 'value', 'definition'], [[each.name, each.shown(), each.definition] for each in found
+                                                               if each.value is not None or each.name not in choices])
+
+
+def _tests(figures: Mapping[str, Tally]) -> dict[str, Tally]:
+    """The ten by their names, whether their test split was named or a set has no other."""
+    found: dict[str, Tally] = {}
+    for name, tally in figures.items():
+        path, _, split = name.partition(':')
+        if path in SETS and split in ('', 'test') and (path not in found or _whole(path, tally)):
+            found[path] = tally
+    return found
+
+
+def _whole(name: str, tally: Tally) -> bool:
+    return tally.images + tally.unreadable == SETS[name] and tally.images > 0
+
+
+def _average(definition: Definition, tallies: Mapping[str, Tally]) -> Average:
+    lacking = []
+    for name in definition.sets:
+        if name not in tallies:
+            lacking.append(f'{title(name)} missing')
+        elif not _whole(name, tallies[name]):
+            lacking.append(f'{title(name)} incomplete ({tallies[name].images + tallies[name].unreadable:,} of {SETS[name]:,})')
+    if lacking:
+        return Average(definition.name, definition.words(), None, definition.sets, tuple(lacking))
+    counted = [tallies[name] for name in definition.sets]
+    value = sum(each.right for each in counted) / sum(each.images for each in counted) if definition.weighted else \
+        sum(each.right / each.images for each in counted) / len(counted)
+    return Average(definition.name, definition.words(), value, definition.sets)

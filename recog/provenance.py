@@ -1,0 +1,41 @@
+"""Where results come from: the commit of the code, the machine, and the recipe that runs of several seeds share."""
+
+import platform
+import subprocess
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from recog import config as configs
+
+# What may differ between runs of one recipe: seeds, and where and by how many images at a time they were measured.
+FREE = ('seed', 'seeds', 'eval.report', 'eval.batch')
+
+
+def commit(root: Path = Path(__file__).parents[1]) -> str:
+    """The commit of the checkout that the package lies in, `+dirty` where its code was changed since; else 'unknown'."""
+    try:
+        top, found = _git(root, 'rev-parse', '--show-toplevel', 'HEAD').splitlines()
+        if Path(top).resolve() != root.resolve():  # installed somewhere below another project
+            return 'unknown'
+        return found + ('+dirty' if _git(root, 'status', '--porcelain', '--', 'recog', 'experiments') else '')
+    except (OSError, ValueError, subprocess.SubprocessError):
+        return 'unknown'
+
+
+def host() -> str:
+    """The model of the processor."""
+    file = Path('/proc/cpuinfo')
+    lines = file.read_text().splitlines() if file.is_file() else []
+    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
+
+
+def recipe(config: ConfigDict) -> str:
+    """Twelve digits that are the same for runs that differ in their seeds only."""
+    return configs.digest({name: value for name, value in configs.flat(config).items()
+                           if not any(name == free or name.startswith(f'{free}.') for free in FREE)})
+
+
+def _git(root: Path, *arguments: str) -> str:
+    line = ['git', '-C', str(root), *arguments]
+    return subprocess.run(line, capture_output=True, text=True, check=True, timeout=30).stdout.strip()

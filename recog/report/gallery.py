@@ -1,0 +1,94 @@
+"""The images behind the predictions, from sets that are there, and how the model reads them."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+import numpy as np
+from ml_collections import ConfigDict
+
+from recog import benchmarks, checkpoint, evaluate, predict, sources
+from recog.config import ConfigError
+from recog.report.record import Example
+
+BATCH = 16
+# What `apply` gives that has the form of feature maps and is none.
+NO_FEATURES = ('attention', 'grid', 'rectified')
+
+
+class Pictured(NamedTuple):
+    """An example, its image as the set has it, and how it was read again where that was asked for."""
+
+    example: Example
+    image: np.ndarray
+    reading: evaluate.Reading | None = None
+
+
+class Gallery:
+    """Finds the image of an example; `absent` says of each set whose images are not there why."""
+
+    def __init__(self, config: ConfigDict, root: str | Path, sets: Mapping[str, Mapping[str, Any]]):
+        self.absent: dict[str, str] = {}
+        self._config, self._root, self._sets = config, root, sets
+        self._sources: dict[str, sources.Source | None] = {}
+
+    def pictured(self, examples: Sequence[Example]) -> list[Pictured]:
+        """The examples whose images are there."""
+        found = []
+        for example in examples:
+            image = self._image(example)
+            if image is not None:
+                found.append(Pictured(example, image))
+        return found
+
+    def first(self, names: Sequence[str], count: int) -> list[Example]:
+        """The first examples of the first set that is there, not judged; for a run that was not evaluated."""
+        for name in benchmarks.expanded(names):
+            source = self._source(name)
+            if source is not None:
+                labels = source.labels(range(min(count, len(source))))
+                return [Example(name, place, label, truth, '', 0.0, False, (), ()) for place, (label, truth) in enumerate(labels)]
+        return []
+
+    def _source(self, name: str) -> sources.Source | None:
+        if name not in self._sources:
+            try:
+                self._sources[name] = sources.open_set(name, self._config, self._root)
+            except ConfigError as error:  # the page says so, and is made without these images
+                self._sources[name] = None
+                self.absent[name] = str(error)
+        return self._sources[name]
+
+    def _image(self, example: Example) -> np.ndarray | None:
+        source = self._source(example.set)
+        if source is None:
+            return None
+        # Unreadable images are no examples, so that the row may stand further behind by as many.
+        figures = self._sets[example.set] if example.set in self._sets else {}
+        spare = int(figures['unreadable']) if 'unreadable' in figures else 0
+        rows = range(example.place, min(example.place + spare + 1, len(source)))
+        for row, label in zip(rows, source.labels(rows), strict=True):
+            if label == (example.id, example.truth):
+                return source.rows([row])[0].image
+        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: {example.id!r} has moved or '
+                                    'changed')
+        return None
+
+
+def read(opened: checkpoint.Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> list[Pictured]:
+    """The same with a reading each, which holds the maps."""
+    if not pictured:
+        return []
+    recognizer = predict.Recognizer(opened, mesh, batch=BATCH, beam=beam, details=True)
+    readings = recognizer.read(predict.Arrays([each.image for each in pictured]))
+    return [each._replace(reading=reading) for each, reading in zip(pictured, readings, strict=True)]
+
+
+def features(opened: checkpoint.Opened, reading: evaluate.Reading) -> dict[str, np.ndarray]:
+    """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides, where the model does that."""
+    details = reading.details or {}
+    apply = jax.jit(opened.model.apply)
+    stages, _ = apply(opened.variables, {'image': details['image'][None], 'size': details['size'][None]})
+    return {name: np.asarray(values[0], np.float32) for name, values in stages.items()
+            if values.ndim == 4 and (name == 'rectified' or name not in NO_FEATURES)}

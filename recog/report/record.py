@@ -1,0 +1,92 @@
+"""What a workdir says of its run: results.json, metrics.jsonl and predictions.tsv; each may be missing."""
+
+import csv
+import json
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import metrics
+
+RESULTS, LOG, PREDICTIONS = 'results.json', 'metrics.jsonl', 'predictions.tsv'
+
+
+class Example(NamedTuple):
+    """A line of predictions.tsv, what of its texts is compared, and its place among the lines of its set."""
+
+    set: str
+    place: int
+    id: str
+    truth: str
+    text: str
+    confidence: float
+    right: bool
+    wanted: tuple[str, ...]
+    written: tuple[str, ...]
+
+    @property
+    def distance(self) -> float:
+        """Edits as a share of the longer text."""
+        return metrics.edit_distance(self.wanted, self.written) / max(len(self.wanted), len(self.written), 1)
+
+
+class Record(NamedTuple):
+    """All that a workdir says; empty where the run has not come so far."""
+
+    name: str
+    config: ConfigDict
+    facts: dict[str, Any]  # what results.json says of the evaluation as a whole
+    sets: dict[str, dict[str, Any]]  # its figures by set
+    missing: list[str]
+    lines: list[dict[str, float]]
+    examples: list[Example]
+    protocol: str
+
+    @property
+    def separator(self) -> str:
+        """What stands between the tokens of a text that is shown."""
+        return ' ' if self.protocol == 'latex' else ''
+
+
+def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = ()) -> Record:
+    """The record of a workdir, of these sets alone if any are named."""
+    results = json.loads((folder / RESULTS).read_text(encoding='utf-8')) if (folder / RESULTS).is_file() else {}
+    figures, missing = results.pop('sets', {}), results.pop('missing', [])
+    usual = metrics.identifier(config.eval.protocol, config.eval.nfkd)
+    protocol = results['protocol'] if 'protocol' in results else usual
+    examples = _examples(folder / PREDICTIONS, protocol)
+    known = dict.fromkeys([*figures, *(example.set for example in examples)])
+    for wanted in sets:
+        if known and wanted not in known:
+            raise configs.ConfigError(f'--set {wanted!r} is not in {folder / PREDICTIONS}{configs.nearest(wanted, known)}; '
+                                      f'there are: {", ".join(known)}')
+    if sets:
+        figures = {name: values for name, values in figures.items() if name in sets}
+        examples = [example for example in examples if example.set in sets]
+    return Record(name, config, results, figures, missing, _lines(folder / LOG), examples, protocol)
+
+
+def _lines(file: Path) -> list[dict[str, float]]:
+    """The lines of the log; one that a killed run left unfinished does not count."""
+    if not file.is_file():
+        return []
+    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines(keepends=True) if line.endswith('\n')]
+
+
+def _examples(file: Path, protocol: str) -> list[Example]:
+    if not file.is_file():
+        return []
+    examples: list[Example] = []
+    places: Counter[str] = Counter()
+    with file.open(encoding='utf-8', newline='') as lines:
+        for row in csv.DictReader(lines, delimiter='\t'):
+            place = places[row['set']]
+            places[row['set']] += 1
+            wanted, written = (tuple(metrics.canonical(row[column], protocol)) for column in ('truth', 'text'))
+            examples.append(Example(row['set'], place, row['id'], row['truth'], row['text'], float(row['confidence']),
+                                    row['right'] == 'right', wanted, written))
+    return examples

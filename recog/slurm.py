@@ -1,0 +1,108 @@
+"""The runs of a sweep as jobs of Slurm, through submitit: each one process on one node, queued again when its time is up."""
+
+import contextlib
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from recog.config import ConfigError
+from recog.sweep import POLL, SIGNALS, Run, Stop, environment, finish
+
+
+class Job:
+    """A run as what submitit calls: before the time limit and when it is pre-empted, it saves and is queued again."""
+
+    def __init__(self, run: Run):
+        self.command, self.log = run.command, run.log
+        self.process: subprocess.Popen | None = None
+
+    def __call__(self) -> int:
+        """Train; the status of the command."""
+        with self.log.open('a', encoding='utf-8') as log:
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                            env=environment())
+        return self.process.wait()
+
+    def checkpoint(self) -> Any:
+        """Stop the run, which saves; what submitit is to queue again."""
+        from submitit.helpers import DelayedSubmission
+
+        process, self.process = self.process, None  # a process cannot be pickled
+        if process:
+            process.terminate()
+            with contextlib.suppress(ChildProcessError):  # not process.wait(), whose lock is taken: this is a signal's handler
+                os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        return DelayedSubmission(self)
+
+
+def run(runs: Sequence[Run], folder: Path, cluster: str, given: Sequence[str]) -> None:
+    """Submit the runs as one array of jobs and wait for them; jobs that a sweep before has left in the queue are waited for."""
+    os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'  # Slurm sends it to all processes of a job: the one at which training saves
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise ConfigError("--slurm needs submitit: pip install 'recog[sweep]'") from None
+    try:
+        executor = submitit.AutoExecutor(folder, cluster=cluster)
+        executor.update_parameters(**{'name': 'recog', **options(given)})
+        jobs = _jobs(runs, folder, executor, submitit.SlurmJob if cluster == 'slurm' else None)
+    except (NameError, ValueError, RuntimeError, AssertionError) as error:  # no Slurm, a wrong option, sbatch refused
+        raise ConfigError(f'--slurm: {" ".join(str(error).split())[:300]}') from None
+    stop, begun = Stop(*SIGNALS), time.monotonic()
+    try:
+        while jobs:
+            if stop.asked:
+                print('recog sweep: the jobs are told to end, and save; the same line goes on with them', file=sys.stderr)
+                for _, job in jobs:
+                    job.cancel(check=False)
+                raise KeyboardInterrupt
+            time.sleep(POLL)
+            for each, job in [item for item in jobs if item[1].done()]:
+                jobs.remove((each, job))
+                finish(each, 1 if job.exception() else job.result(), time.monotonic() - begun)
+    finally:
+        stop.close()
+
+
+def _jobs(runs: Sequence[Run], folder: Path, executor: Any, known: Any) -> list[tuple[Run, Any]]:
+    """The job of each run: the one that still waits or runs since the last sweep, else a new one."""
+    folder.mkdir(parents=True, exist_ok=True)
+    jobs, new = [], []
+    for each in runs:
+        note = folder / f'{each.name}.job'
+        job = known(folder, note.read_text(encoding='utf-8')) if known and note.is_file() else None
+        if job and not job.done(force_check=True):
+            jobs.append((each, job))
+        else:
+            new.append(each)
+    if new:
+        with executor.batch():
+            made = [executor.submit(Job(each)) for each in new]
+        jobs += zip(new, made, strict=True)
+    for each, job in jobs:
+        (folder / f'{each.name}.job').write_text(job.job_id, encoding='utf-8')
+        print(f'{each.name}: job {job.job_id}, log in {each.log}', flush=True)
+    return jobs
+
+
+def options(given: Sequence[str]) -> dict[str, Any]:
+    """What submitit's `update_parameters` is told, from 'name=value' strings; a value that is JSON is what it says."""
+    found: dict[str, Any] = {}
+    for option in given:
+        name, equals, value = option.partition('=')
+        if not name or not equals:
+            raise ConfigError(f'--slurm-option {option!r} must be NAME=VALUE, e.g. gpus_per_node=8')
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    if {'nodes', 'tasks_per_node', 'slurm_nodes', 'slurm_ntasks_per_node'} & found.keys():
+        raise ConfigError('--slurm-option: a run of a sweep is one process on one node; deploy/slurm.sh trains on several')
+    if not {'timeout_min', 'slurm_time'} & found.keys():
+        raise ConfigError('--slurm needs a time limit of each job: --slurm-option timeout_min=1440')
+    return found

@@ -1,0 +1,107 @@
+"""Verdicts besides the one that counts: under the other protocols, and with the lexicons of IIIT5K and SVT."""
+
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from typing import Any, NamedTuple
+
+from recog import markdown, metrics, sources
+
+COMPARED = ('36', '62', '94')
+SHOWN = 10  # examples of words whose verdict depends on the protocol
+TITLES = {'iiit5k': 'IIIT5K', 'svt': 'SVT'}
+LEXICONS = ('lexicon_50', 'lexicon_1k')  # features of a prepared set: words, one a line
+
+
+class Word(NamedTuple):
+    """A word that was read."""
+
+    set: str
+    id: str
+    truth: str
+    text: str
+
+
+class Example(NamedTuple):
+    """A word whose verdict depends on the protocol, with its label as each protocol sees it."""
+
+    word: Word
+    labels: tuple[str, ...]
+    right: tuple[bool, ...]
+
+
+class Differences(NamedTuple):
+    """What it matters, on so many words, which of the protocols is asked."""
+
+    words: int
+    protocols: tuple[str, ...]
+    counts: dict[tuple[str, str], int]  # words that two protocols judge differently
+    examples: list[Example]
+
+
+def differences(words: Iterable[Word], protocol: str) -> Differences:
+    """How the verdicts of 36, 62 and 94 characters differ, and of the protocol with NFKD and without (94 where it is exact).
+
+    The examples are as mixed as can be: all patterns of verdicts take turns.
+    """
+    plain = protocol.removesuffix(metrics.NFKD)
+    plain = plain if plain in COMPARED else COMPARED[-1]
+    protocols = (*COMPARED, plain + metrics.NFKD)
+    pairs = [(0, 1), (0, 2), (1, 2), (protocols.index(plain), 3)]
+    counts, total = [0] * len(pairs), 0
+    patterns: defaultdict[tuple[bool, ...], list[Example]] = defaultdict(list)
+    for word in words:
+        total += 1
+        if word.truth == word.text:  # right under all
+            continue
+        labels = [str(metrics.canonical(word.truth, each)) for each in protocols]
+        right = tuple(label == metrics.canonical(word.text, each) for label, each in zip(labels, protocols, strict=True))
+        if len(set(right)) == 1:
+            continue
+        counts = [count + (right[a] != right[b]) for count, (a, b) in zip(counts, pairs, strict=True)]
+        if len(patterns[right]) < SHOWN:
+            patterns[right].append(Example(word, tuple(labels), right))
+    turns = [found[turn] for turn in range(SHOWN) for found in patterns.values() if turn < len(found)]
+    named = {(protocols[a], protocols[b]): count for (a, b), count in zip(pairs, counts, strict=True)}
+    return Differences(total, protocols, named, turns[:SHOWN])
+
+
+def described(found: Differences) -> str:
+    """The differences in Markdown."""
+    lines = [f'- {one} and {other} judge {count:,} of {found.words:,} words differently'
+             for (one, other), count in found.counts.items()]
+    if not found.examples:
+        return '\n'.join(lines)
+    rows = [[each.word.set, each.word.id, each.word.truth, each.word.text,
+             *(f'{label} {"right" if right else "wrong"}' for label, right in zip(each.labels, each.right, strict=True))]
+            for each in found.examples]
+    heads = ['set', 'id', 'label', 'read', *(f'label under {protocol}' for protocol in found.protocols)]
+    return '\n'.join([*lines, '', markdown.table(heads, rows)])
+
+
+def as_json(found: Differences) -> dict[str, Any]:
+    """The differences as JSON holds them."""
+    examples = [{**each.word._asdict(), 'labels': dict(zip(found.protocols, each.labels, strict=True)),
+                 'right': dict(zip(found.protocols, each.right, strict=True))} for each in found.examples]
+    return {'words': found.words, 'counts': {' and '.join(pair): count for pair, count in found.counts.items()},
+            'examples': examples}
+
+
+def lexicons(source: sources.Source, rows: Sequence[int]) -> dict[str, list[list[str]]]:
+    """The words of each row's lexicon, by the column's name such as IIIT5K-50; those that every row has."""
+    if not rows or not isinstance(source, sources.Prepared) or not source.extras(rows[:1], LEXICONS)[0]:
+        return {}
+    path = source.name.partition(':')[0]
+    extras = source.extras(rows, LEXICONS)
+    return {f'{TITLES[path] if path in TITLES else path}-{name.rpartition("_")[2]}': [extra[name].split('\n') for extra in extras]
+            for name in LEXICONS if all(name in extra and extra[name] for extra in extras)}
+
+
+def constrained(texts: Iterable[str], given: Iterable[Sequence[str]], protocol: str) -> list[str]:
+    """For each text the word of its lexicon that is nearest in edit distance, as the protocol compares; the first of several."""
+    compared = lru_cache(1 << 18)(lambda word: metrics.canonical(word, protocol))
+
+    def nearest(text: str, words: Sequence[str]) -> str:
+        wanted = compared(text)
+        return min(words, key=lambda word: metrics.edit_distance(wanted, compared(word)))
+    return [nearest(text, words) for text, words in zip(texts, given, strict=True)]
