@@ -28,7 +28,7 @@ DEMO = {
     'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
     'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('rendered:validation',), 'eval.every': '25 %', 'eval.limit': 1000,
+    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %', 'eval.limit': 1000,
     'checkpoint.every': '25 %', 'log.every': 25,
 }
 
@@ -71,7 +71,7 @@ def get_config(variant: str = 'r34'):
     config.train.length = '72 epochs'
     config.train.batch = 256
     config.optimizer.rate = 5e-4
-    config.eval.sets = ('validation_union:validation',)
+    config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '2000 steps'
     config.checkpoint.every = '2000 steps'
     return configs.variant(config, VARIANTS, variant)

@@ -34,7 +34,7 @@ DEMO = {
     'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
     'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('rendered:validation',), 'eval.every': '25 %', 'eval.limit': 1000,
+    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %', 'eval.limit': 1000,
     'checkpoint.every': '25 %', 'log.every': 50,
 }
 
@@ -100,7 +100,7 @@ def get_config(variant: str = 'r34'):
     config.optimizer.rate = 5e-4
     # The rectifier's last two products learn at a tenth of the rate, but for the first one's bias.
     config.optimizer.groups = ('transform/hidden/kernel=0.1', 'transform/points/*=0.1')
-    config.eval.sets = ('validation_union:validation',)
+    config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '2000 steps'
     config.checkpoint.every = '2000 steps'
     return configs.variant(config, VARIANTS, variant)

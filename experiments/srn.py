@@ -36,7 +36,8 @@ DEMO = {
     'optimizer.groups': ('backbone/smooth_*/bias=0',),
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('rendered:validation',), 'eval.every': '25 %', 'eval.limit': 1000, 'eval.batch': 256,
+    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %',
+    'eval.limit': 1000, 'eval.batch': 256,
     'checkpoint.every': '25 %', 'log.every': 50,
 }
 
@@ -102,7 +103,7 @@ def get_config(variant: str = 'r50'):
     config.optimizer.clip_tensor = 10.0
     # What never gets a gradient never changes, by no decay either.
     config.optimizer.groups = ('*/positions/table=0', 'backbone/smooth_*/bias=0')
-    config.eval.sets = ('validation_union:validation',)
+    config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '5000 steps'
     config.eval.batch = 32
     config.checkpoint.every = '5000 steps'

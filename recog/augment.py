@@ -1,4 +1,5 @@
-"""Training images changed at random: their geometry in one resampling, or their ink drawn anew, then light, sharpness, noise and compression.
+"""Training images changed at random: their geometry in one resampling, or their ink drawn anew, then light, sharpness, noise
+and compression.
 
 Numpy and OpenCV only; all that is drawn comes from one generator per example and epoch.
 """
@@ -18,7 +19,8 @@ if TYPE_CHECKING:
 
 # Every augmentation in the order in which it is drawn, with a strength at which it is plain to see.
 PLAIN = {
-    'scale': 0.3, 'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'elastic': 3.0, 'stroke': 1.0, 'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
+    'scale': 0.3, 'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'elastic': 3.0, 'stroke': 1.0,
+    'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
     'blur': 1.5, 'motion': 6.0, 'downscale': 0.6, 'noise': 15.0, 'jpeg': 85.0,
 }
 SIGNED = ('scale', 'stretch', 'rotation', 'curve', 'stroke', 'brightness', 'contrast')  # drawn on both sides of zero
@@ -44,7 +46,10 @@ def augments(rule: ConfigDict) -> bool:
 def augment(
     image: np.ndarray, random: np.random.Generator, rule: ConfigDict, strokes: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`; itself, and nothing drawn, where all is off."""
+    """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`.
+
+    Where all is off it is the image itself, and nothing is drawn.
+    """
     drawn = {}
     for name, most in switched_on(rule).items():
         if random.random() < rule.probability:

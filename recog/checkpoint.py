@@ -133,8 +133,8 @@ class Checkpoints:
         """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say; `Damaged` if it is."""
         digests = self.run(step)['digests']
         if part not in digests:
-            raise configs.ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them in '
-                                      f'another workdir: --config.init={self.folder.parent}')
+            raise configs.ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them '
+                                      f'in another workdir: --config.init={self.folder.parent}')
         saved = digests[part]
         paths = {digest.name(path) for path, _ in jax.tree_util.tree_flatten_with_path(layout)[0]}
         if paths != set(saved):

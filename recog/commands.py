@@ -146,10 +146,14 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments: argparse.Namespace,
              folder: Path) -> list[evaluate.Result]:
     """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
-    results, missing, reasons = [], [], []
+    results: list[evaluate.Result] = []
+    missing, reasons = [], []
     known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
     decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
-    for name in benchmarks.expanded(config.eval.report or config.eval.sets):
+    wanted = benchmarks.expanded(config.eval.report or config.eval.sets)
+    for name in (*wanted, *config.eval.sets):
+        if name not in wanted and results:  # what was trained is measured on something
+            break
         try:
             source = sources.open_set(name, config, arguments.data)
         except configs.ConfigError as error:
@@ -179,7 +183,8 @@ def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str
     return {
         'model': opened.config.model.name, 'step': opened.step,
         'protocol': metrics.identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
-        'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test,
+        **({'imported from': opened.imported} if opened.imported else
+           {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),
         'config': configs.digest(config.to_dict()), 'recipe': provenance.recipe(config),
         'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'host': provenance.host(),

@@ -192,7 +192,7 @@ def experiment(path: str) -> ModuleType:
     module = importlib.util.module_from_spec(spec)
     sys.modules[spec.name] = module
     try:
-        spec.loader.execexperiment(module)
+        spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ConfigError(f'experiment file {path}, line {error.lineno}: {error.msg}') from None
     for name in ('VARIANTS', 'ALLOWED', 'get_config'):

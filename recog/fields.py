@@ -110,7 +110,8 @@ FIELDS: dict[str, Any] = {
     },
     'eval': {
         'sets': ('rendered:validation',),  # while training; the first decides which checkpoint is best
-        'report': ('rendered:test',),      # once, at the end, by that checkpoint; () is `sets`
+        # Once, at the end, by that checkpoint; () is `sets`. benchmarks: the ten of the literature; maths: the tests of formulas
+        'report': ('rendered:test',),
         'every': '1 epochs',   # '0 steps': at the end only
         'batch': 256,
         'limit': 0,            # the first so many examples of each set while training; 0 is all

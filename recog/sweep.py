@@ -331,7 +331,7 @@ def _conclude(runs: Sequence[Run], root: Path) -> int:
     if done:
         from recog import compare
 
-        table = compare.table([each.workdir for each in done]).rstrip('\n')
+        table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
         (root / 'results.md').write_text(f'{table}\n', encoding='utf-8')
         print(f'\n{table}\n\nin {root / "results.md"}')
     missing = [each.name for each in runs if each not in done]

@@ -12,6 +12,7 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
+from recog.__main__ import RUNNERS
 
 ONE = ('--devices', '0')
 
@@ -202,7 +203,7 @@ def test_help_and_config_errors_come_without_jax():
         assert done.stdout.splitlines()[-1] == '[]'
 
 
-@pytest.mark.parametrize('name', ['train', 'evaluate', 'predict', 'bench', 'augment', 'check', 'config'])
+@pytest.mark.parametrize('name', sorted(RUNNERS))
 def test_every_command_explains_itself(capsys, name):
     with pytest.raises(SystemExit) as leaving:
         command.main([name, '--help'])

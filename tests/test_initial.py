@@ -1,5 +1,6 @@
 """Training that starts from weights: another run's or a file's, all of them or parts."""
 
+import cv2
 import jax
 import numpy as np
 import pytest
@@ -11,11 +12,12 @@ from recog import checkpoint, initial, models, text
 from recog import config as configs
 
 ONE = ('--devices', '0')
-RUN = (*NARROW, '--config.render.count=64', '--config.eval.report=rendered:validation', '--config.eval.every=0 steps', '--config.train.length=2 steps')
+RUN = (*NARROW, '--config.render.count=64', '--config.eval.report=words', '--config.eval.every=0 steps',
+       '--config.train.length=2 steps')
 
 
-def train(capsys, *arguments):
-    status = command.main(['train', '--config', DEMO, *ONE, *RUN, *map(str, arguments)])
+def train(capsys, first, *arguments):
+    status = command.main(['train', '--config', DEMO, *ONE, *RUN, '--data', str(first.parent), *map(str, arguments)])
     out = capsys.readouterr()
     assert 'Traceback' not in out.err
     return status, out.out, out.err
@@ -25,8 +27,15 @@ def train(capsys, *arguments):
 def first(tmp_path_factory):
     """A narrow run of two steps."""
     folder = tmp_path_factory.mktemp('first') / 'run'
-    assert command.main(['train', '--config', DEMO, '--workdir', str(folder), *ONE, *RUN]) == 0
+    (folder.parent / 'words').mkdir()
+    cv2.imwrite(str(folder.parent / 'words' / 'a.png'), np.full((20, 50), 200, np.uint8))
+    (folder.parent / 'words' / 'labels.tsv').write_text('a.png\tword\n')
+    assert command.main(['train', '--config', DEMO, '--workdir', str(folder), *ONE, *RUN, '--data', str(folder.parent)]) == 0
     return folder
+
+
+def parameters(workdir):
+    return models.flatten(jax.device_get(checkpoint.open(workdir).variables['params']))
 
 
 def given(start, *overrides, recipe=DEMO):
@@ -36,9 +45,9 @@ def given(start, *overrides, recipe=DEMO):
 
 
 def test_a_run_goes_on_from_the_weights_of_another(first, tmp_path, capsys):
-    status, out, _ = train(capsys, '--workdir', tmp_path / 'run', f'--config.init={first}', '--config.optimizer.rate=1e-9')
+    status, out, _ = train(capsys, first, '--workdir', tmp_path / 'run', f'--config.init={first}', '--config.optimizer.rate=1e-9')
     assert status == 0 and f'starts from {first}: ' in out
-    before, after = (models.flatten(jax.device_get(checkpoint.open(folder).variables['params'])) for folder in (first, tmp_path / 'run'))
+    before, after = parameters(first), parameters(tmp_path / 'run')
     assert all(np.abs(after[path] - before[path]).max() < 1e-6 for path in before)
 
 
@@ -56,9 +65,10 @@ def test_parts_are_taken_by_pattern_and_the_others_named(first):
 
 
 def test_a_frozen_part_keeps_its_weights(first, tmp_path, capsys):
-    status, _, _ = train(capsys, '--workdir', tmp_path / 'run', f'--config.init={first}', "--config.optimizer.groups=('backbone/*=0',)")
+    frozen = "--config.optimizer.groups=('backbone/*=0',)"
+    status, _, _ = train(capsys, first, '--workdir', tmp_path / 'run', f'--config.init={first}', frozen)
     assert status == 0
-    before, after = (models.flatten(jax.device_get(checkpoint.open(folder).variables['params'])) for folder in (first, tmp_path / 'run'))
+    before, after = parameters(first), parameters(tmp_path / 'run')
     same = {path: np.array_equal(before[path], after[path]) for path in before}
     assert all(same[path] == (path[0] == 'backbone') for path in same)
 
@@ -74,8 +84,8 @@ def test_what_does_not_fit_is_refused_in_one_line(start, overrides, said, first)
     assert '\n' not in str(refused.value)
 
 
-def test_a_start_that_is_not_there_leaves_no_workdir(tmp_path, capsys):
-    status, _, err = train(capsys, '--workdir', tmp_path / 'run', '--config.init=nowhere')
+def test_a_start_that_is_not_there_leaves_no_workdir(first, tmp_path, capsys):
+    status, _, err = train(capsys, first, '--workdir', tmp_path / 'run', '--config.init=nowhere')
     assert status == 2 and 'neither a workdir' in err and not (tmp_path / 'run').exists()
 
 

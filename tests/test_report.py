@@ -18,7 +18,7 @@ from test_contract import NARROW as NARROW_MODELS
 from recog import __main__ as command
 from recog import checkpoint, evaluate, models, report, sharding
 from recog import config as configs
-from recog.report import charts, examples, gallery, maps, page, record, tallies
+from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.record import Example
 from recog.text import Vocab
 
@@ -70,7 +70,7 @@ def example(truth, text, confidence=0.5, place=0):
 
 
 def arguments(workdir, **given):
-    usual = {'set': [], 'out': '', 'data': str(workdir.parent / 'data'), 'devices': '0'}
+    usual = {'set': '', 'step': None, 'out': '', 'data': str(workdir.parent / 'data'), 'devices': '0'}
     return argparse.Namespace(workdir=str(workdir), **usual | given)
 
 
@@ -224,20 +224,24 @@ def test_without_a_checkpoint_the_page_says_so(workdir, capsys):
     assert parsed.sections == SECTIONS and 'holds no checkpoint yet' in parsed.text and parsed.images > 0
 
 
-def test_images_behind_unreadable_ones_are_found(workdir, capsys):
+def test_images_behind_unreadable_ones_are_found_and_a_step_that_is_gone_is_named(workdir, capsys):
     rewrite(workdir, lambda rows: rows[1:])
     results = json.loads((workdir / 'results.json').read_text())
     results['sets']['words'] |= {'unreadable': 1, 'unreadable_images': [['0.png', 'is <broken>']]}
-    (workdir / 'results.json').write_text(json.dumps(results))
+    (workdir / 'results.json').write_text(json.dumps(results | {'step': 77}))
     parsed = Page(made(workdir, capsys))
+    assert 'What was measured cannot be opened: --step 77' in parsed.text and 'weights shown belowstep' in parsed.text
     assert parsed.images and 'is not what it was' not in parsed.text and 'is <broken>' in parsed.text
 
 
 def test_one_set_of_several_can_be_asked_for(workdir, capsys):
     rewrite(workdir, lambda rows: rows + [row | {'set': 'more'} for row in all_right(rows)])
-    assert 'among 20 examples' in Page(made(workdir, capsys, set=['more'])).text
+    parsed = Page(made(workdir, capsys, set='more', step=2))
+    assert 'among 20 examples' in parsed.text and 'results are those of step 4; step 2 has read' in parsed.text
     with pytest.raises(configs.ConfigError, match=r"--set 'word' is not in .*predictions.tsv \(did you mean 'words'\?\)"):
-        report.run(arguments(workdir, set=['word']))
+        report.run(arguments(workdir, set='word'))
+    with pytest.raises(configs.ConfigError, match=r'--step 77: .* holds steps 2, 4'):
+        report.run(arguments(workdir, step=77))
     with pytest.raises(configs.ConfigError, match=r'--out page.pdf must be a file that ends in .html'):
         report.run(arguments(workdir, out='page.pdf'))
 
@@ -249,7 +253,9 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     config.image.update(image)
     vocab = Vocab(tuple('012345'))
     model = models.build(config, vocab)
-    given = {'workdir': tmp_path, 'config': config, 'vocab': vocab, 'model': model, 'variables': model.init(jax.random.key(0))}
+    random, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0))
+    variables = jax.tree.map(lambda leaf: random.random(leaf.shape, np.float32) / 4, shapes)
+    given = {'workdir': tmp_path, 'config': config, 'vocab': vocab, 'model': model, 'variables': variables}
     opened = checkpoint.Opened(**dict.fromkeys(checkpoint.Opened._fields, '') | given)
     pictures = gallery.Gallery(config, folder('words', [('a.png', '012')]), {})
     album = charts.Album(tmp_path / 'pictures')
@@ -261,6 +267,19 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     files = {file.name for file in album.folder.iterdir()}
     assert {'features-1-backbone.png', 'sample-1-read.png'} <= files
     assert sum(part.body.count('<img') for part in parts) == len(files)
+
+
+def test_results_hold_every_figure_lexicons_averages_and_depths():
+    plain = {'count': 4, 'right': 3, 'accuracy': 0.75, 'one_minus_ned': 0.9}
+    best = plain | {'right': 4, 'accuracy': 1.0}
+    sets = {'iiit5k': {**plain, 'unreadable': 1, 'invented': 2.5, 'lexicons': {'IIIT5K-50': best},
+                       'by_depth': {'0': plain, '1': plain | {'count': 0}}}}
+    averages = [{'name': 'one', 'definition': 'of <all>', 'value': 0.5, 'high': 0.75, 'missing': []},
+                {'name': 'two', 'definition': '', 'value': None, 'high': None, 'missing': ['svt', 'cute80']}]
+    found = record.Record('run', configs.base(name='crnn'), {'averages': averages}, sets, ['svt'], [], [], '36')
+    words = Page(sections.results(found).body).text
+    assert all(each in words for each in ('75.00%', '30.06% to 95.44%', 'invented', '2.5000', 'IIIT5K-50', '100.00%', 'missing',
+                                          '50.00% to 75.00%', 'of <all>', 'not given: svt, cute80', '75.00% of 4'))
 
 
 def test_maps_lie_over_the_image_without_its_padding():

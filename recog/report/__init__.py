@@ -24,9 +24,9 @@ def run(arguments: argparse.Namespace) -> int:
         raise configs.ConfigError(f'--out {arguments.out} must be a file that ends in .html')
     mirror = workdirs.Mirror(folder)
     file = Path(arguments.out) if arguments.out else mirror.here / 'report.html'
-    found = record.read(mirror.here, folder.name or str(folder), config, arguments.set)
+    found = record.read(mirror.here, folder.name or str(folder), config, (arguments.set,) if arguments.set else ())
     devices = commands.start(arguments)
-    opened, why = _open(folder, found, devices)
+    opened, why = _open(folder, found, arguments.step, devices)
     write(file, found, opened, why, arguments.data, devices)
     mirror.close()
     print(file if arguments.out else folder / 'report.html')
@@ -51,15 +51,19 @@ def write(file: Path, found: record.Record, opened: checkpoint.Opened | None, wh
     file.write_text(page.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
 
 
-def _open(folder: Any, found: record.Record, devices: list[jax.Device]) -> tuple[checkpoint.Opened | None, str]:
-    """The model of the step that was measured, or what there is instead and why."""
-    step = found.facts['step'] if 'step' in found.facts else None
-    why = ''
-    for wanted in dict.fromkeys([step, None]):
+def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
+          ) -> tuple[checkpoint.Opened | None, str]:
+    """The model of the step that was asked for, else measured, or what there is instead; and what is to be said of that."""
+    measured, why = found.facts['step'] if 'step' in found.facts else None, ''
+    if asked is not None:
+        other = measured is not None and measured != asked
+        said = f'The results are those of step {measured}; step {asked} has read the images below.' if other else ''
+        return checkpoint.open(folder, asked, _mesh(devices)), said
+    for wanted in dict.fromkeys([measured, None]):
         try:
             return checkpoint.open(folder, wanted, _mesh(devices)), why
         except configs.ConfigError as error:  # the page says so, and holds what can be had without
-            why = f'What was measured cannot be opened: {error}.' if step is not None else f'{error}.'
+            why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
     return None, why
 
 

@@ -27,7 +27,8 @@ code, bdi, .pieces { font-family: ui-monospace, monospace; font-size: .92em; ove
 table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
 th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); text-align: right; vertical-align: top; }
 th { color: var(--faint); font-weight: 600; white-space: nowrap; }
-td.text, th.text { text-align: left; overflow-wrap: anywhere; }
+td.text, th.text { text-align: left; }
+td:first-child { white-space: nowrap; }
 figure { margin: 0; min-width: 0; }
 figcaption { font-size: .9rem; color: var(--faint); overflow-wrap: anywhere; }
 svg, img { display: block; max-width: 100%; height: auto; }
@@ -35,7 +36,7 @@ svg, img { display: block; max-width: 100%; height: auto; }
 .charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
 .cards { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
 .cards > figure { background: var(--card); border: 1px solid var(--line); border-radius: .4rem; padding: .75rem; }
-.cards img { max-height: 9rem; margin: 0 auto .5rem; }
+.cards img { min-height: 2.5rem; max-height: 9rem; object-fit: contain; margin: 0 auto .5rem; }
 .cards dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; margin: 0; color: var(--ink); }
 .cards dt { color: var(--faint); }
 .cards dd { margin: 0; min-width: 0; }

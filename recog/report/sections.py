@@ -32,6 +32,7 @@ def run(record: Record, opened: checkpoint.Opened | None, why: str) -> Section:
         facts |= {'weights shown below': f'step {opened.step}',
                   'trainable parameters': f'{cost.parameters(opened.variables["params"]):,}',
                   'tokens': f'{len(opened.vocab)}, vocabulary {opened.vocab.hash}'}
+        facts |= {'weights imported from': opened.imported} if opened.imported else {}
     fields, plain = configs.flat(record.config), configs.flat(configs.FIELDS)
     own = {name: value for name, value in fields.items() if name not in plain or value != plain[name]}
     parts = [table(('', ''), ((name, element('bdi', value)) for name, value in facts.items()), texts=2)]
@@ -80,8 +81,8 @@ def results(record: Record) -> Section:
              for name, figures in ((given, values), *(values['lexicons'].items() if 'lexicons' in values else ()))]
     parts = [_figures(every, record.missing)]
     if 'averages' in record.facts and record.facts['averages']:
-        rows = [(each['name'], _average(each), each['definition']) for each in record.facts['averages']]
-        parts += [element('h3', 'Averages'), table(('average', 'value', 'of'), rows, texts=3)]
+        averages = [(each['name'], _average(each), each['definition']) for each in record.facts['averages']]
+        parts += [element('h3', 'Averages'), table(('average', 'value', 'of'), averages, texts=3)]
     depths = {name: figures['by_depth'] for name, figures in record.sets.items() if 'by_depth' in figures}
     if depths:
         rows = [(name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:,}' if cell['count'] else '' for cell in parted.values()))
