@@ -87,7 +87,7 @@ def _predict(predict: argparse.ArgumentParser) -> None:
 def _report(report: argparse.ArgumentParser) -> None:
     _workdir(report)
     report.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
-                        help='the set whose mistakes and pictures are shown (default: the first of predictions.tsv)')
+                        help='the only set that counts and is shown (default: all of predictions.tsv)')
     report.add_argument('--out', default='', metavar='FILE.html', help='the page (default: report.html in the workdir)')
     _data(report)
     _devices(report)
