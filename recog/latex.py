@@ -5,8 +5,7 @@ The normal form is that of CROHME's captions: one way to write what looks the sa
 """
 
 import re
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from xml.etree.ElementTree import Element
 
@@ -107,11 +106,6 @@ def latex(tokens: Iterable[str], limits: bool = True) -> str:
         parts.append(token)
         before = token
     return ''.join(parts)
-
-
-def gathered(texts: Iterable[str], cut: Callable[[str], Iterable[str]] = str.split) -> dict[str, int]:
-    """The tokens of a data set's texts, sorted, and how often each occurs: a vocabulary built from it."""
-    return dict(sorted(Counter(token for text in texts for token in cut(text)).items()))
 
 
 def ocr_tokens(text: str, commands: Iterable[str] | None = None) -> tuple[str, ...]:

@@ -129,8 +129,3 @@ def test_latex_ocr_cuts_as_its_notebook_does(text, wanted):
 
 def test_a_command_that_latex_ocr_does_not_know_becomes_characters():
     assert latex.ocr_tokens(r'\frac12\foo', latex.vocabulary('latex_ocr')) == (r'\frac', '1', '2', '\\', 'f', 'o', 'o')
-
-
-def test_a_vocabulary_is_gathered_from_texts():
-    assert latex.gathered(['x ^ { 2 }', 'x + 2']) == {'+': 1, '2': 2, '^': 1, 'x': 2, '{': 1, '}': 1}
-    assert list(latex.gathered([r'\sin x'], latex.ocr_tokens)) == [' ', r'\sin', 'x']

@@ -13,101 +13,21 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+import toyset
 
+from recog import config as configs
 from recog import prepare, seal, sources
+from recog import text as texts
 from recog.config import ConfigError
 from recog.prepare import progress, shards
 
-SCRIPT = '''
-"""A set of noise, in which something goes wrong where the options say so."""
-import functools, os, resource, signal, sys
-from pathlib import Path
-from typing import NamedTuple
-import cv2, numpy as np, tensorflow_datasets as tfds
-from recog import prepare
-from recog.config import ConfigError
-
-@functools.cache
-def picture(number, side=12):
-    noise = np.random.default_rng(number).integers(0, 256, (side, side + number % 30, 3), np.uint8)
-    return cv2.imencode('.png', noise, [cv2.IMWRITE_PNG_COMPRESSION, 0])[1].tobytes()
-
-class Task(NamedTuple):
-    number: int
-
-class Toy(prepare.Builder):
-    """Noise with words."""
-    name = 'toy'
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='plain'), tfds.core.BuilderConfig(name='loud')]
-    PLAIN = 'plain'
-    EXPECTED = {'loud': {'test': 30, 'train': 59}}
-    CHUNK = 8
-
-    @classmethod
-    def arguments(cls, parser):
-        parser.add_argument('--count', type=int, default=90)
-        parser.add_argument('--side', type=int, default=12)
-        parser.add_argument('--accident', default='')
-
-    def extra_features(self):
-        return {'number': tfds.features.Scalar(np.int32)}
-
-    def bytes_needed(self):
-        return 1 << 60 if self.options['accident'] == 'huge' else 0
-
-    def tasks(self):
-        for number in range(self.options['count']):
-            if number == 60 and self.options['accident'] == 'interrupt':
-                os.kill(os.getpid(), signal.SIGINT)
-            if number == 60 and self.options['accident'] == 'kill':
-                os.kill(os.getpid(), signal.SIGKILL)
-            yield 'test' if number % 3 == 2 else 'train', Task(number)
-        yield '', prepare.Rejected('lost', 'belongs nowhere')
-        yield 'train', prepare.Example('ready', 'Ready-made', picture(1), {'number': -1})
-
-    def examples(self, task):
-        number, accident = task.number, self.options['accident']
-        if accident:
-            (self.source.parent / 'workers').open('a').write(f'{os.getpid()}\\n')
-        if number == 50 and accident == 'worker':
-            os.kill(os.getpid(), signal.SIGKILL)
-        if number == 50 and accident == 'bug':
-            raise KeyError('a bug')
-        if number == 50 and accident == 'user':
-            raise ConfigError('file 50 is not what it should be')
-        if number == 7:
-            yield prepare.Noted('7', 'unusual', 'seven')
-        if number == 8:
-            yield prepare.Rejected('8', 'too even', 'eight')
-        elif number == 9:
-            yield prepare.Example('9', 'nine', b'no image', {'number': 9})
-        elif number == 10:
-            yield prepare.Example('broken\\udcff', 'ten', picture(10), {'number': 10})
-        else:
-            name = '11' if number == 20 and accident == 'twice' else str(number)
-            yield prepare.Example(name, f'Wört {number % 40}', picture(number % 100, self.options['side']), {'number': number})
-
-if __name__ == '__main__':
-    if 'limit' in sys.argv:
-        sys.argv.remove('limit')
-        resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
-    status = prepare.main(Toy)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
-    print('memory', max(used) // 1024)
-    sys.exit(status)
-'''
 COUNT = 88  # records of the 90 tasks and the one that comes ready-made, less three rejected ones
 
 
 @pytest.fixture
-def toy(tmp_path, monkeypatch):
-    """The module of the script; its set's source is `tmp_path / 'source'`, its root `tmp_path / 'data'`."""
-    (tmp_path / 'toyset.py').write_text(SCRIPT, encoding='utf-8')
+def toy(tmp_path):
+    """The module of the set; its source is `tmp_path / 'source'`, its root `tmp_path / 'data'`."""
     (tmp_path / 'source').write_text('')
-    monkeypatch.syspath_prepend(str(tmp_path))
-    monkeypatch.delitem(sys.modules, 'toyset', raising=False)
-    import toyset
-
     return toyset
 
 
@@ -163,7 +83,7 @@ def test_two_processes_give_the_same_bytes_as_one(toy, tmp_path):
         make(toy, tmp_path, data=f'data{workers}', workers=workers, config='loud').prepare(progress=False)
     first, second = ({file.name: file.read_bytes() for file in (tmp_path / f'data{workers}').rglob('*') if file.is_file()}
                      for workers in (1, 2))
-    assert len(first) == 10 and first == second
+    assert len(first) == 12 and first == second
 
 
 def test_a_script_prepares_with_workers(toy, tmp_path):
@@ -205,6 +125,10 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     assert lines[0] == 'split\tid\treason\tdetail' and 'test\t8\ttoo even\teight' in lines and len(lines) == 5
     text = (folder / 'report.txt').read_text(encoding='utf-8')
     assert 'U+00F6 ö 58' in text and '1  image cannot be decoded' in text
+    # Two dictionary files, of the training: one for characters, one for what stands between blanks.
+    for name, separator, token in (('characters', '', 'W'), ('tokens', ' ', '39')):
+        rule = configs.changed(configs.base(name='').text, {'charset': str(folder / f'{name}.txt'), 'separator': separator})
+        assert token in texts.from_config(rule).tokens
     sheet = cv2.imread(str(folder / 'report.png'))
     assert sheet.shape[1] == 1500 and sheet.shape[0] > 800
 

@@ -23,6 +23,7 @@ SETS = {name: frozenset(texts.CHARSETS[name]) for name in ('36', '62', '94', '95
 MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
 QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
 LISTED = 5     # problems of each kind that the report names
+MOST_TOKENS = 10_000  # different ones between blanks; where there are more they are words, and no vocabulary
 SAMPLE = 1000  # labels of each split among which the report looks for examples of shared ones
 
 
@@ -31,7 +32,7 @@ class Tally:
 
     def __init__(self) -> None:
         self.count = 0
-        self.counters: dict[str, Counter] = {name: Counter() for name in (*MEASURES, 'character', 'outside')}
+        self.counters: dict[str, Counter] = {name: Counter() for name in (*MEASURES, 'character', 'token', 'outside')}
         self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
 
     def add(self, name: str, text: str, size: Sequence[int]) -> None:
@@ -43,6 +44,8 @@ class Tally:
         counters['length'][len(text)] += 1
         counters['tokens'][len(text.split())] += 1
         counters['character'].update(text)
+        if len(counters['token']) <= MOST_TOKENS:
+            counters['token'].update(text.split())
         for charset, members in SETS.items():
             if not members.issuperset(text.lower() if charset == '36' else text):
                 counters['outside'][charset] += 1
@@ -155,7 +158,16 @@ class Survey:
         (self.folder / 'report.txt').write_text('\n'.join(lines) + '\n', encoding='utf-8', errors='backslashreplace')
         (self.folder / 'report.json').write_text(json.dumps(self._facts(title, expected, records, shared), indent=1) + '\n')
         sheet.draw(self, title, records, shared, self.folder / 'report.png')
+        self._dictionaries()
         return first
+
+    def _dictionaries(self) -> None:
+        """Write characters.txt and, where labels have several tokens, tokens.txt: of the training, for config.text.charset."""
+        tally = self.tallies['train'] if 'train' in self.tallies else next(iter(self.tallies.values()))
+        several = len(tally.counters['token']) <= MOST_TOKENS and tally.count and tally.quantiles('tokens')['max'] > 1
+        for name, kind in (('characters', 'character'), *([('tokens', 'token')] if several else [])):
+            found = sorted(each for each in tally.counters[kind] if each not in '\r\n')
+            (self.folder / f'{name}.txt').write_bytes(''.join(f'{each}\n' for each in found).encode('utf-8', 'replace'))
 
     def _problem_lines(self) -> Iterator[str]:
         for kind, counts in self.problems.items():
