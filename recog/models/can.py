@@ -139,12 +139,16 @@ def build(config: Any, vocab: Any) -> Model:
             result |= {name: stages[name][..., OFFSET:] for name in ('counts', 'counting') if name in stages}
         return result
 
+    return Model(init, apply, loss, decode, can_peers.peers(settings, init), _about(settings, init),
+                 adapt=can_peers.adapt)
+
+
+def _about(settings: Any, init: Any) -> About:
     sized = ['head/embedding', 'head/classes_kernel', 'head/classes_bias', *(['head/counts_kernel'] if settings.counting else [])]
     sized += [f'counting{scale}/classes/kernel' for scale in settings.counting]
     still = ['/'.join(path) for path in flatten(jax.eval_shape(init, jax.random.key(0))['params'])
              if path[-1] == 'energy_bias' or path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias']
-    about = About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still))
-    return Model(init, apply, loss, decode, can_peers.peers(settings, init), about, adapt=can_peers.adapt)
+    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still))
 
 
 def _network(settings: Any, classes: int) -> CAN:
