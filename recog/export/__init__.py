@@ -1,1 +1,0 @@
-"""Models outside of JAX: ONNX files by way of the jaxpr."""
