@@ -108,8 +108,9 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     if not Path(arguments.file).is_file():
         raise configs.ConfigError(f'{arguments.file} is no file')
-    from recog import imports
+    from recog import commands, imports
 
+    commands.start(argparse.Namespace(devices=''))
     workdir = workdirs.path(arguments.workdir)
     return imports.run(arguments.file, arguments.config or '', arguments.overrides, workdir, arguments.partial)
 
