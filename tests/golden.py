@@ -76,6 +76,7 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.n
 class Training(NamedTuple):
     """The losses of some steps, and gradients and statistics of the first, by the reference's keys and in its layout."""
 
+    befores: list[models.Variables]  # each step began with
     losses: list[float]
     gradients: dict[str, np.ndarray]
     statistics: dict[str, np.ndarray]
@@ -95,15 +96,16 @@ def train(model: models.Model, variables: models.Variables, batch: dict[str, Any
         return optax.apply_updates(params, updates), stats, memory, value, gradients
 
     params, stats = variables['params'], variables['stats']
-    memory, losses, firsts = tx.init(params), [], []
+    memory, losses, firsts, befores = tx.init(params), [], [], []
     for _ in range(steps):
+        befores.append({'params': params, 'stats': stats})
         params, stats, memory, value, gradients = step(params, stats, memory, batch)
         losses.append(float(value))
         firsts.append({'params': gradients, 'stats': stats})
     first = models.flatten(firsts[0])
     named = {key: turned_back(first[peer.path], peer.turn) for key, peer in model.peers.items() if peer.path in first}
     kinds = {kind: {k: v for k, v in named.items() if model.peers[k].path[0] == kind} for kind in ('params', 'stats')}
-    return Training(losses, kinds['params'], kinds['stats'])
+    return Training(befores, losses, kinds['params'], kinds['stats'])
 
 
 def turned_back(array: Any, turn: str) -> np.ndarray:
