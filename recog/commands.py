@@ -151,8 +151,9 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
     decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
     wanted = benchmarks.expanded(config.eval.report or config.eval.sets)
-    for name in (*wanted, *config.eval.sets):
-        if name not in wanted and results:  # what was trained is measured on something
+    instead = [name for name in config.eval.sets if name not in wanted]  # what was trained is measured on something
+    for name in (*wanted, *instead):
+        if name in instead and results:
             break
         try:
             source = sources.open_set(name, config, arguments.data)

@@ -57,6 +57,7 @@ FIELDS: dict[str, Any] = {
         'order': 'shuffle',    # shuffle: a new permutation each epoch; file: as they stand
         'buckets': (),         # canvases 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' of image.fit=none, besides the largest
         'pixels': 0,           # of a batch at most; 0: every batch has train.batch images
+        'resident': False,     # packed sets go to the devices once, and several steps run at one call
         'nominal': 0,          # images of an epoch as the literature counts them; for estimates without the data
         'workers': 0,          # processes that read; 0 reads in threads
         'threads': 2,          # threads that read, per process

@@ -55,8 +55,12 @@ class Packed:
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Image, size, tokens, length and weight of these rows, and the code of what was said of them when they were packed."""
         batch = {part: self._array(part)[rows] for part in ('image', 'size', 'tokens', 'length')}
-        code = self._array('code')[rows]
+        code = self.codes(rows)
         return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
+
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """What was said of these rows."""
+        return self._array('code')[rows]
 
     def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
         """(row, id, reason, text) of the rows that were changed or cannot be used."""

@@ -162,6 +162,13 @@ class JoinedPacked(Joined):
                 batch[key][places] = values
         return batch
 
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """As `Packed.codes`."""
+        found = np.zeros(len(rows), np.uint8)
+        for source, places, mine in self._each(rows):
+            found[places] = source.codes(mine)  # type: ignore[attr-defined]
+        return found
+
     def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
         """As `Packed.notes`, by the numbers of the joined rows."""
         return [(int(rows[place]), *note[1:]) for source, places, mine in self._each(rows) for place, note in

@@ -1,7 +1,8 @@
-"""Training: the state, the pure step, and the loop around it.
+"""Training: what a recipe comes to on these data and devices, and the loop around its step.
 
 Order of the loop: step k runs; the metrics of step k - 1 are read meanwhile; what is due at k (evaluation, checkpoint)
-happens before batch k + 1 is taken. So position, state and step number are one integer.
+happens before batch k + 1 is taken. So position, state and step number are one integer. Where the data are on the devices,
+several steps run at one call, up to the next at which something is due.
 """
 
 import contextlib
@@ -11,30 +12,19 @@ import os
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, sharding, sources
+from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, resident, sharding, sources
 from recog import config as configs
 from recog import workdir as workdirs
 from recog.plan import Bucketed, Plan, shapes
+from recog.steps import State, make_state, make_step, parts
 from recog.text import Unencodable, Vocab
-
-
-class State(NamedTuple):
-    """All that a step changes; `ema` is empty where weights are not averaged."""
-
-    step: jax.Array
-    params: Any
-    stats: Any
-    opt: Any
-    ema: Any
 
 
 class NonFinite(RuntimeError):
@@ -82,6 +72,8 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
         plan = _bucketed(config, vocab, source, mesh, seed)
     else:
         plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
+    if config.data.resident:
+        resident.check(config, source, mesh)
     total = configs.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
         raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
@@ -102,74 +94,6 @@ def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Me
             with contextlib.suppress(Unencodable):
                 lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
     return Bucketed(data.measure(source, len(source)), lengths, given, config.data.order, seed)
-
-
-def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array,
-               given: models.Variables | None = None) -> State:
-    """The state before the first step; what of the variables is given stands in for the initial values."""
-    variables = model.init(key)
-    if given:
-        variables = models.unflatten(models.flatten(variables) | models.flatten(given))
-    params = variables['params']
-    return State(jnp.zeros((), jnp.int32), params, variables['stats'], tx.init(params), params if ema else {})
-
-
-def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
-              mesh: Mesh | None = None) -> Callable:
-    """The pure function (state, batch) -> state, metrics."""
-    accumulate, decay, seed = config.train.accumulate, config.train.ema, configs.seed(config, 'dropout')
-
-    def loss(params, stats, batch, key, step):
-        (total, count), (stats, sums) = model.loss({'params': params, 'stats': stats}, batch, key=key, train=True, step=step)
-        return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
-
-    def whole(state, batch, key):
-        return jax.grad(loss, has_aux=True)(state.params, state.stats, batch, key, state.step)
-
-    def in_parts(state, batch, key):
-        """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""
-        def cut(leaf):
-            parts = leaf.reshape(accumulate, -1, *leaf.shape[1:])
-            # Each micro-batch lies over all devices again.
-            layout = None if mesh is None else sharding.micro_batches(mesh)
-            return parts if layout is None else jax.lax.with_sharding_constraint(parts, layout)
-
-        def part(total, item):
-            number, micro = item
-            gradient, (stats, sums) = whole(state, micro, jax.random.fold_in(key, number))
-            weighted = jax.tree.map(lambda leaf: leaf * sums['rows'], stats)
-            return jax.tree.map(jnp.add, total, (gradient, weighted, sums)), None
-
-        items = (jnp.arange(accumulate), jax.tree.map(cut, batch))
-        first = jax.tree.map(lambda leaf: leaf[0], items[1])
-        shapes = jax.eval_shape(lambda: (lambda out: (out[0], out[1][0], out[1][1]))(whole(state, first, key)))
-        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
-        (gradient, stats, sums), _ = jax.lax.scan(part, zeros, items)
-        rows = sums['rows']
-        stats = jax.tree.map(lambda new, old: jnp.where(rows > 0, new / jnp.maximum(rows, 1), old), stats, state.stats)
-        return gradient, (stats, sums)
-
-    def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
-        key = jax.random.fold_in(jax.random.key(seed), state.step)
-        gradient, (stats, sums) = (in_parts if accumulate > 1 else whole)(state, batch, key)
-        total, count = sums.pop('total'), sums.pop('count')
-        # A loss of count 0 is a sum that is not divided.
-        share = jnp.where(count > 0, 1 / jnp.maximum(count, 1e-9), 1.0)
-        gradient = jax.tree.map(lambda leaf: leaf * share, gradient)
-        updates, opt = tx.update(gradient, state.opt, state.params)
-        params = optax.apply_updates(state.params, updates)
-        ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
-        metrics = {'loss': total * share, 'grad_norm': optax.tree.norm(gradient), 'rate': rate(state.step), **sums}
-        return State(state.step + 1, params, stats, opt, ema), metrics
-
-    return step
-
-
-def parts(state: State) -> dict[str, Any]:
-    """The state as the parts of a checkpoint."""
-    variables = {'params': state.params, 'stats': state.stats}
-    return {'variables': {**variables, 'ema': state.ema} if state.ema else variables,
-            'optimizer': {'step': state.step, 'opt': state.opt}}
 
 
 class Trainer:
@@ -218,22 +142,19 @@ class Trainer:
     def fit(self) -> bool:
         """Step to the end of the recipe, logging, evaluating and saving on the way; False if a signal ended it earlier."""
         run, config = self.run, self.run.config
-        places = functools.partial(sharding.local_rows, run.mesh)
-        source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
-        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh))
+        advance = self._resident() if config.data.resident else self._streamed()
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         waiting = None
-        for position in range(self.start + 1, run.total + 1):
+        position = self.start
+        while position < run.total:
             stopped = self.stop.poll(run.mesh)
-            began = time.perf_counter()
-            batch, notes = next(batches)
-            self.clock.waited(time.perf_counter() - began)
-            self.rejections.add(len(source.places[len(batch['weight'])]), notes)
-            self.state, metrics = self._step(batch)(self.state, batch)
+            until = min(run.total, *(position - position % length + length for length in every.values() if length), run.total)
+            count, metrics, rows = advance(position, until)
+            position += count
             due = {name for name, length in every.items() if position == run.total or length and position % length == 0}
             if waiting:
                 self._read(*waiting)
-            waiting = (position, metrics, len(batch['weight']))
+            waiting = (position - count, count, metrics, rows)
             if stopped():
                 due.add('checkpoint')
             if due:
@@ -245,6 +166,40 @@ class Trainer:
                 self.log.say(f'stopped by a signal after step {position}, which is saved; the same command goes on from there')
                 return False
         return True
+
+    def _streamed(self) -> Callable:
+        """What makes the next step, on a batch that is read meanwhile: how many steps, their metrics, rows of a step."""
+        run, config = self.run, self.run.config
+        places = functools.partial(sharding.local_rows, run.mesh)
+        source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
+        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh))
+
+        def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
+            began = time.perf_counter()
+            batch, notes = next(batches)
+            self.clock.waited(time.perf_counter() - began)
+            self.rejections.add(len(source.places[len(batch['weight'])]), notes)
+            self.state, metrics = self._step(batch)(self.state, batch)
+            return 1, metrics, len(batch['weight'])
+        return advance
+
+    def _resident(self) -> Callable:
+        """The same on the data that are on the devices: several steps, at most to `until`."""
+        run = self.run
+        store = resident.Store(run.source, run.mesh)
+        step = make_step(run.model, self.tx, self.rate, run.config, run.mesh)
+        shapes = store.batch(run.config.train.batch)
+        self.flops = cost.count(jax.jit(step).trace(self.state, shapes).jaxpr) / run.config.train.batch
+        several = resident.several(step, run.mesh, self.layout)
+
+        def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
+            count = min(until - position, resident.AT_ONCE)
+            rows = np.stack([run.plan.rows(position + number)[0] for number in range(count)])
+            for each in rows:
+                self.rejections.add(*store.notes(each))
+            self.state, metrics = several(self.state, store.arrays, resident.padded(rows), np.int32(count))
+            return count, metrics, rows.shape[1]
+        return advance
 
     def _step(self, batch: models.Batch) -> Callable:
         """The compiled step for a batch of this shape, whose arithmetic is counted on the way."""
@@ -258,16 +213,25 @@ class Trainer:
         self._steps[shape] = traced.lower().compile()
         return self._steps[shape]
 
-    def _read(self, position: int, metrics: dict[str, jax.Array], rows: int) -> None:
-        """Wait for a step's metrics; stop where they are no numbers, log where a line is due."""
-        values = {name: float(value) for name, value in jax.device_get(metrics).items()}
-        self.log.advance()
-        self.clock.done(rows)
+    def _read(self, before: int, count: int, metrics: dict[str, jax.Array], rows: int) -> None:
+        """Wait for the metrics of `count` steps; stop where they are no numbers, log where a line is due."""
+        found = jax.device_get(metrics)
+        self.clock.done(rows * count)
+        speed: dict[str, float] = {}  # of all of them: they came at once
+        for number in range(count):
+            position = before + number + 1
+            values = {name: float(np.ravel(value)[number]) for name, value in found.items()}
+            self._check(position, values)
+            self.log.advance()
+            if position % self.run.config.log.every == 0 or position in (1, self.run.total):
+                speed = speed or self.clock.read()
+                self._log(position, values | speed)
+
+    def _check(self, position: int, values: dict[str, float]) -> None:
         if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
             self._stop(position, values)
-        if position % self.run.config.log.every and position not in (1, self.run.total):
-            return
-        values |= self.clock.read()
+
+    def _log(self, position: int, values: dict[str, float]) -> None:
         values['flops_per_second'] = values['images_per_second'] * self.flops
         counts = self.rejections.total()
         self.log.write(position, values, self._line(position, values, counts))

@@ -1,5 +1,7 @@
 """Training that starts from weights: another run's or a file's, all of them or parts."""
 
+import json
+
 import cv2
 import jax
 import numpy as np
@@ -12,8 +14,8 @@ from recog import checkpoint, initial, models, text
 from recog import config as configs
 
 ONE = ('--devices', '0')
-RUN = (*NARROW, '--config.render.count=64', '--config.eval.report=words', '--config.eval.every=0 steps',
-       '--config.train.length=2 steps')
+RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
+       '--config.eval.every=0 steps', '--config.train.length=2 steps')
 
 
 def train(capsys, first, *arguments):
@@ -49,6 +51,11 @@ def test_a_run_goes_on_from_the_weights_of_another(first, tmp_path, capsys):
     assert status == 0 and f'starts from {first}: ' in out
     before, after = parameters(first), parameters(tmp_path / 'run')
     assert all(np.abs(after[path] - before[path]).max() < 1e-6 for path in before)
+
+
+def test_a_run_whose_report_sets_are_not_there_is_measured_on_its_validation_and_says_so(first):
+    results = json.loads((first / 'results.json').read_text())
+    assert list(results['sets']) == ['words'] and results['missing'] == ['absent']
 
 
 def test_with_another_vocabulary_what_depends_on_it_is_made_anew_and_named(first):

@@ -113,7 +113,7 @@ def test_the_archive_is_read_by_two_processes_as_by_one(tmp_path):
         folder = make(source, tmp_path, workers)
         written.append({file.name: file.read_bytes() for file in folder.iterdir() if file.name != 'metadata.json'})
         written[-1].pop('files.json')
-    assert len(written[0]) == 10 and written[0] == written[1]
+    assert len(written[0]) == 11 and written[0] == written[1]
 
 
 def test_a_release_without_lexicon_is_prepared_unchecked(tmp_path):

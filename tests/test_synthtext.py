@@ -163,7 +163,7 @@ def test_two_processes_give_the_same_bytes_as_one(tmp_path, form):
     source = zipped(source, tmp_path / 'SynthText.zip') if form == 'zip' else source
     written = [{file.name: file.read_bytes() for file in make(source, tmp_path / str(workers), workers=workers).iterdir()}
                for workers in (1, 2)]
-    assert len(written[0]) == 7 and written[0] == written[1]
+    assert len(written[0]) == 8 and written[0] == written[1]
 
 
 def test_gt_mat_may_lie_elsewhere(tmp_path, narrow):

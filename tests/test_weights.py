@@ -48,7 +48,7 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(write, tm
         def __reduce__(self):
             return os.mkdir, (str(trace),)
 
-    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch: it wants posix.mkdir'):
+    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: it wants posix.mkdir'):
         weights.read(write(tmp_path / 'weights.pth', {'a': Evil()}))
     assert not trace.exists()
 
@@ -94,10 +94,10 @@ def test_numbers_of_the_other_order_are_refused(tmp_path):
             weights.read(file)
 
 
-@pytest.mark.parametrize('content', [b'', b'text', b'\x80\x02K\x01.', pickle.dumps({'a': 1}), b'PK\x03\x04'])
+@pytest.mark.parametrize('content', [b'', b'text', pickle.dumps(weights.MAGIC), b'PK\x03\x04'])
 def test_other_files_are_refused_in_one_line(content, tmp_path):
     (tmp_path / 'weights.pth').write_bytes(content)
-    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch: .') as refused:
+    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: .') as refused:
         weights.read(tmp_path / 'weights.pth')
     assert '\n' not in str(refused.value)
 
@@ -107,5 +107,9 @@ def test_what_is_no_dictionary_of_arrays_is_refused(tmp_path):
         weights.read(zipped(tmp_path / 'weights.pth', [1]))
     with pytest.raises(ConfigError, match="'epoch' is a int instead of an array"):
         weights.read(zipped(tmp_path / 'weights.pth', {'epoch': 3}))
+    for value, said in ((1, 'holds a int instead of arrays'), ({'a': 1}, "'a' is a int instead of an array")):
+        (tmp_path / 'weights.pdparams').write_bytes(pickle.dumps(value))
+        with pytest.raises(ConfigError, match=said):
+            weights.read(tmp_path / 'weights.pdparams')
     with pytest.raises(ConfigError, match=r'missing.pth cannot be read: No such file'):
         weights.read(tmp_path / 'missing.pth')

@@ -113,7 +113,7 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
     """Variables filled from a published checkpoint, a mapping from names to arrays; nothing may be missing or left over."""
     filled, problems = matched(model, state)
     if any(problems.values()):
-        raise ValueError('; '.join(listed(kind, names) for kind, names in problems.items() if names))
+        raise ValueError('checkpoint: ' + '; '.join(listed(kind, names) for kind, names in problems.items() if names))
     return unflatten(filled)
 
 

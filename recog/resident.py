@@ -1,0 +1,106 @@
+"""Packed sets that are on the devices from the start: batches are taken there by their rows, several steps run at one call."""
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from recog import augment, sharding, sources
+from recog.config import ConfigError
+
+AT_ONCE = 16  # steps of a call at most
+ROOM = 0.6  # the share of a device's memory that the data may take
+PARTS = ('image', 'size', 'tokens', 'length', 'weight')
+
+
+def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
+    """Refuse what cannot be on the devices: sets that are not packed, images that training changes, too many bytes."""
+    if not isinstance(source, sources.JoinedPacked):
+        raise ConfigError(f'config.data.resident: {source.name} is not packed; pack it first: recog pack SET --config '
+                          'FILE:VARIANT')
+    if augment.augments(config.image.augment):
+        raise ConfigError('config.data.resident: images on the devices are not augmented; '
+                          '--config.image.augment.probability=0 switches that off')
+    needed, there = size(source, mesh), memory(mesh)
+    if there is not None and needed > ROOM * there:
+        raise ConfigError(f'config.data.resident: {source.name} takes {needed / 1e9:,.1f} GB on each of {mesh.size} devices; '
+                          f'{ROOM:.0%} of the {there / 1e9:,.1f} GB of one are for data')
+
+
+def size(source: sources.JoinedPacked, mesh: Mesh) -> int:
+    """The bytes that a device of the mesh has to hold."""
+    row = sum(values.nbytes for name, values in source.arrays(np.zeros(1, np.int64)).items() if name in PARTS)
+    return row * (sharding.rounded(mesh, len(source)) // mesh.size)
+
+
+def memory(mesh: Mesh) -> int | None:
+    """The bytes of a device, of the machine where its devices are CPUs; None where nobody says."""
+    device = mesh.local_devices[0]
+    if device.platform == 'cpu':
+        return os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') // len(mesh.local_devices)
+    stats = device.memory_stats()
+    return int(stats['bytes_limit']) if stats and 'bytes_limit' in stats else None
+
+
+class Store:
+    """All rows of packed sets, each device holding its share."""
+
+    def __init__(self, source: sources.Joined, mesh: Mesh):
+        assert isinstance(source, sources.JoinedPacked)  # `check` has seen to it
+        self._source = source
+        self._here = sharding.local_rows(mesh, mesh.size)
+        rows, layout = sharding.rounded(mesh, len(source)), sharding.batches(mesh)
+        placed: dict[str, list[jax.Array]] = {name: [] for name in PARTS}
+        for device, cuts in layout.addressable_devices_indices_map((rows,)).items():
+            start, stop, _ = (cuts or (slice(None),))[0].indices(rows)
+            # What fills the last share is never taken.
+            values = source.arrays(np.minimum(np.arange(start, stop), len(source) - 1))
+            for name in PARTS:
+                placed[name].append(jax.device_put(values[name], device))
+        self.arrays = {name: jax.make_array_from_single_device_arrays((rows, *parts[0].shape[1:]), layout, parts)
+                       for name, parts in placed.items()}
+
+    def batch(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
+        """The shapes of a batch."""
+        shapes = {name: jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype) for name, array in self.arrays.items()}
+        return {**shapes, 'index': jax.ShapeDtypeStruct((rows,), jnp.int32)}
+
+    def notes(self, rows: np.ndarray) -> tuple[int, list[tuple]]:
+        """How many of a batch's rows this process answers for, and what was said of them when they were packed."""
+        mine = rows.reshape(-1, len(rows) // self._cuts())[self._here].ravel()
+        code = self._source.codes(mine)
+        return len(mine), self._source.notes(mine, code) if code.any() else []
+
+    def _cuts(self) -> int:
+        return self.arrays['length'].sharding.num_devices
+
+
+def taken(arrays: dict[str, jax.Array], rows: jax.Array, mesh: Mesh) -> dict[str, jax.Array]:
+    """The batch of these rows [B], over all devices."""
+    batch = {name: array.at[rows].get(mode='clip') for name, array in arrays.items()}
+    return jax.lax.with_sharding_constraint({**batch, 'index': rows}, sharding.batches(mesh))
+
+
+def several(step: Callable, mesh: Mesh, layout: Any) -> Callable:
+    """The compiled function (state, arrays, rows [AT_ONCE, B], count) -> state after `count` steps, their metrics [AT_ONCE]."""
+    def run(state: Any, arrays: dict[str, jax.Array], rows: jax.Array, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+        def one(number: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
+            state, metrics = carry
+            state, new = step(state, taken(arrays, rows[number], mesh))
+            return state, jax.tree.map(lambda every, value: every.at[number].set(value), metrics, new)
+
+        shapes = jax.eval_shape(lambda: step(state, taken(arrays, rows[0], mesh))[1])
+        zeros = jax.tree.map(lambda leaf: jnp.zeros((AT_ONCE, *leaf.shape), leaf.dtype), shapes)
+        return jax.lax.fori_loop(0, count, one, (state, zeros))
+
+    return jax.jit(run, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)))
+
+
+def padded(rows: np.ndarray) -> np.ndarray:
+    """Rows [K, B] of K steps as [AT_ONCE, B]."""
+    return np.pad(rows.astype(np.int32), ((0, AT_ONCE - len(rows)), (0, 0)))

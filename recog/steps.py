@@ -1,0 +1,91 @@
+"""The state of a training, and the pure function that is one step of it."""
+
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import optax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import models, sharding
+
+
+class State(NamedTuple):
+    """All that a step changes; `ema` is empty where weights are not averaged."""
+
+    step: jax.Array
+    params: Any
+    stats: Any
+    opt: Any
+    ema: Any
+
+
+def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array,
+               given: models.Variables | None = None) -> State:
+    """The state before the first step; what of the variables is given stands in for the initial values."""
+    variables = model.init(key)
+    if given:
+        variables = models.unflatten(models.flatten(variables) | models.flatten(given))
+    params = variables['params']
+    return State(jnp.zeros((), jnp.int32), params, variables['stats'], tx.init(params), params if ema else {})
+
+
+def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
+              mesh: Mesh | None = None) -> Callable:
+    """The pure function (state, batch) -> state, metrics."""
+    accumulate, decay, seed = config.train.accumulate, config.train.ema, configs.seed(config, 'dropout')
+
+    def loss(params, stats, batch, key, step):
+        (total, count), (stats, sums) = model.loss({'params': params, 'stats': stats}, batch, key=key, train=True, step=step)
+        return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
+
+    def whole(state, batch, key):
+        return jax.grad(loss, has_aux=True)(state.params, state.stats, batch, key, state.step)
+
+    def in_parts(state, batch, key):
+        """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""
+        def cut(leaf):
+            parts = leaf.reshape(accumulate, -1, *leaf.shape[1:])
+            # Each micro-batch lies over all devices again.
+            layout = None if mesh is None else sharding.micro_batches(mesh)
+            return parts if layout is None else jax.lax.with_sharding_constraint(parts, layout)
+
+        def part(total, item):
+            number, micro = item
+            gradient, (stats, sums) = whole(state, micro, jax.random.fold_in(key, number))
+            weighted = jax.tree.map(lambda leaf: leaf * sums['rows'], stats)
+            return jax.tree.map(jnp.add, total, (gradient, weighted, sums)), None
+
+        items = (jnp.arange(accumulate), jax.tree.map(cut, batch))
+        first = jax.tree.map(lambda leaf: leaf[0], items[1])
+        shapes = jax.eval_shape(lambda: (lambda out: (out[0], out[1][0], out[1][1]))(whole(state, first, key)))
+        zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
+        (gradient, stats, sums), _ = jax.lax.scan(part, zeros, items)
+        rows = sums['rows']
+        stats = jax.tree.map(lambda new, old: jnp.where(rows > 0, new / jnp.maximum(rows, 1), old), stats, state.stats)
+        return gradient, (stats, sums)
+
+    def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
+        key = jax.random.fold_in(jax.random.key(seed), state.step)
+        gradient, (stats, sums) = (in_parts if accumulate > 1 else whole)(state, batch, key)
+        total, count = sums.pop('total'), sums.pop('count')
+        # A loss of count 0 is a sum that is not divided.
+        share = jnp.where(count > 0, 1 / jnp.maximum(count, 1e-9), 1.0)
+        gradient = jax.tree.map(lambda leaf: leaf * share, gradient)
+        updates, opt = tx.update(gradient, state.opt, state.params)
+        params = optax.apply_updates(state.params, updates)
+        ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
+        metrics = {'loss': total * share, 'grad_norm': optax.tree.norm(gradient), 'rate': rate(state.step), **sums}
+        return State(state.step + 1, params, stats, opt, ema), metrics
+
+    return step
+
+
+def parts(state: State) -> dict[str, Any]:
+    """The state as the parts of a checkpoint."""
+    variables = {'params': state.params, 'stats': state.stats}
+    return {'variables': {**variables, 'ema': state.ema} if state.ema else variables,
+            'optimizer': {'step': state.step, 'opt': state.opt}}

@@ -1,0 +1,85 @@
+"""Packed sets on the devices: the same batches and results as when they are read, several steps at a call."""
+
+import json
+import shutil
+
+import jax
+import numpy as np
+import pytest
+from conftest import DEMO, NARROW
+
+from recog import __main__ as command
+from recog import config as configs
+from recog import resident, sharding, sources
+
+FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=4 steps',
+         '--config.eval.sets=words', '--config.eval.report=words')
+
+
+@pytest.fixture
+def root(folder):
+    """Twenty-seven words, packed; one label changes, one cannot be used."""
+    labels = [(f'{number}.png', f'word{number}') for number in range(25)]
+    place = folder('words', [('x.png', 'w-x'), ('y.png', '!!'), *labels])
+    assert command.main(['pack', 'words', '--config', DEMO, '--config.image.width=48', '--data', str(place), '--name', 'packed',
+                         '--workers', '1']) == 0
+    return place
+
+
+def train(root, name, *flags, devices='0'):
+    workdir = root.parent / name
+    assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(root), '--devices', devices, *FLAGS,
+                         '--config.data.train=packed', *flags]) == 0
+    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    return [line for line in lines if 'loss' in line]
+
+
+@pytest.mark.parametrize('devices', ['0', '0,1,2,3'])
+def test_training_on_what_the_devices_hold_is_training_on_what_is_read(root, devices):
+    read = train(root, 'read', devices=devices)
+    held = train(root, 'held', '--config.data.resident=True', devices=devices)
+    assert [line['step'] for line in held] == [line['step'] for line in read] == [1, 2, 3, 4, 5, 6]
+    for name in ('loss', 'grad_norm', 'rate', 'rows'):
+        np.testing.assert_allclose([line[name] for line in held], [line[name] for line in read], rtol=1e-3, err_msg=name)
+    assert all(line['data_wait'] == 0 for line in held)
+    said = [(root.parent / name / 'rejected.tsv').read_text() for name in ('held', 'read')]
+    assert said[0] == said[1] and said[0].count('\n') == 3
+
+
+def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(root):
+    whole = train(root, 'run', '--config.data.resident=True')
+    shutil.rmtree(root.parent / 'run' / 'checkpoints' / '6')  # as a kill after step 4 leaves it
+    assert [line['loss'] for line in train(root, 'run', '--config.data.resident=True')] == [line['loss'] for line in whole]
+
+
+def test_each_device_holds_its_share_of_every_row(root):
+    config = configs.load(DEMO, ['--config.image.width=48'])
+    source = sources.joined([sources.open_set(name, config, root) for name in ('packed', 'packed')])
+    mesh = sharding.make_mesh(configs.base(name='').mesh, jax.devices()[:4])
+    store = resident.Store(source, mesh)
+    assert store.arrays['image'].shape == (56, 32, 48, 3) and store.arrays['image'].addressable_shards[0].data.shape[0] == 14
+    assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
+    rows = np.random.default_rng(0).integers(0, 54, 8)
+    got = jax.jit(resident.taken, static_argnums=2)(store.arrays, rows, mesh)
+    want = source.arrays(rows)
+    for name in resident.PARTS:
+        np.testing.assert_array_equal(got[name], want[name], err_msg=name)
+    np.testing.assert_array_equal(got['index'], rows)
+
+
+@pytest.mark.parametrize(('flags', 'said'), [
+    (('--config.data.train=words',), 'words is not packed; pack it first: recog pack'),
+    (('--config.image.augment.noise=5.0',), 'images on the devices are not augmented'),
+])
+def test_what_cannot_be_on_the_devices_is_refused(root, flags, said, capsys):
+    status = command.main(['train', '--config', DEMO, '--workdir', str(root.parent / 'run'), '--data', str(root), *FLAGS,
+                           '--config.data.train=packed', '--config.data.resident=True', *flags])
+    assert status == 2 and said in capsys.readouterr().err and not (root.parent / 'run').exists()
+
+
+def test_sets_that_are_too_large_are_refused_with_both_sizes(root, monkeypatch):
+    monkeypatch.setattr(resident, 'memory', lambda mesh: 100_000)
+    config = configs.load(DEMO, ['--config.image.width=48'])
+    source = sources.joined([sources.open_set('packed', config, root)])
+    with pytest.raises(configs.ConfigError, match=r'packed takes 0.0 GB on each of 1 devices; 60% of the 0.0 GB'):
+        resident.check(config, source, sharding.one_device())
