@@ -133,7 +133,19 @@ def _bench(arguments: argparse.Namespace) -> int:
         from recog import reading
 
         return reading.run(arguments.set, config, arguments.data, arguments.seconds)
+    if arguments.profile and set(arguments.only) == {'data'}:
+        raise configs.ConfigError(f'--profile {arguments.profile}: with --only data no program runs; leave one of them out')
+    if arguments.startup and arguments.config:
+        raise configs.ConfigError(f'--config {arguments.config}: --startup names its recipes itself; leave one of them out')
+    if arguments.startup:
+        from recog import profiling
+
+        return profiling.run(arguments)
     config = _recipe(arguments)
+    if arguments.collectives:
+        from recog import collectives
+
+        return collectives.run(arguments)
     from recog import bench, commands
 
     return bench.run(config, arguments, commands.start(arguments))

@@ -126,6 +126,14 @@ def _bench(bench: argparse.ArgumentParser) -> None:
                        help='instead: how fast one worker reads this prepared set, cold and warm, for the recipe (default: '
                        '32 x 100, 36 characters)')
     bench.add_argument('--only', action='append', default=[], choices=('infer', 'train', 'data'), help='measure only this')
+    bench.add_argument('--profile', default='', metavar='FOLDER',
+                       help='also write a trace of three training steps there (with --only infer: of three inferences), and list '
+                       'the ten costliest operations')
+    bench.add_argument('--collectives', action='store_true',
+                       help='instead: what devices send one another in a training step, on three meshes of eight simulated ones')
+    bench.add_argument('--startup', nargs='+', default=[], metavar='FILE[:VARIANT]',
+                       help='instead: seconds until the training steps of these recipes are compiled, with an empty compilation '
+                       'cache and with the filled one; a file stands for all its variants')
     bench.add_argument('--json', metavar='FILE', default='', help='write the figures there, too; - for standard output')
     _data(bench)
     _devices(bench)

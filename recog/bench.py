@@ -3,7 +3,6 @@
 import argparse
 import json
 import os
-import platform
 import resource
 import statistics
 import sys
@@ -12,13 +11,27 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, cost, data, images, models, optimize, sharding, sources, text
+from recog import (
+    __version__,
+    collectives,
+    cost,
+    data,
+    images,
+    limits,
+    models,
+    optimize,
+    profiling,
+    provenance,
+    sharding,
+    sources,
+    text,
+)
 from recog import config as configs
 from recog import train as training
 from recog.plan import Plan
@@ -28,74 +41,132 @@ CPU_TRAIN_BATCH = 16
 SPEED = ('model', 'text', 'image', 'train.batch', 'train.accumulate', 'train.precision', 'train.norm_group', 'optimizer.name')
 
 
+class Program(NamedTuple):
+    """A compiled function, and how to call it once more on the same batch."""
+
+    compiled: Any
+    call: Callable[[], Any]
+    flops: int
+    figures: dict[str, Any]  # of its compilation
+
+
 def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
     """Measure what was asked for, print a table, keep the figures."""
     mesh = sharding.make_mesh(config.mesh, devices)
     vocab = text.from_config(config.text)
     model = models.build(config, vocab)
-    wanted = set(arguments.only) or {'infer', 'train', 'data'}
     figures: dict[str, Any] = {
         'config': arguments.config, 'overrides': arguments.overrides, 'device': f'{len(devices)} x {devices[0].device_kind}',
-        'processor': _processor(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
+        'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
         'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
         'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
     }
-    if 'infer' in wanted:
-        for batch in sorted({1, max(arguments.batch, 1)}):
-            figures[f'infer_{batch}'] = infer(model, config, mesh, sharding.rounded(mesh, batch), arguments.seconds)
-    if 'train' in wanted:
-        on_cpu = devices[0].platform == 'cpu'
-        batch = arguments.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch)
-        figures[f'train_{batch}'] = train_step(model, config, mesh, batch, arguments.seconds)
-    if 'data' in wanted:
+    program: Program | None = None
+    costs: list[profiling.Cost] = []
+    for name, make, rows in _programs(config, arguments, mesh):
+        program = None  # its arrays are given back before the next are made
+        program = make(model, config, mesh, rows)
+        figures[name] = measure(program, mesh, rows, arguments.seconds)
+    if program and arguments.profile:
+        costs = profiling.profile(program.call, collectives.parse(program.compiled.as_text()), Path(arguments.profile))
+        figures['costliest'] = [each._asdict() for each in costs[:profiling.COSTLIEST]]
+    program = None
+    if not arguments.only or 'data' in arguments.only:
         figures['data'] = pipeline(config, vocab, arguments.data, arguments.seconds)
-    figures['peak_memory_MiB'] = _peak_memory(devices)
-    _print(figures)
+    figures['peak_memory_MiB'] = _peak_memory(devices)  # before the limits are measured on arrays of no model
+    if any(isinstance(each, dict) and 'MB_per_image' in each for each in figures.values()):
+        figures |= _limit(figures, config.train.precision, devices)
+    _print({name: value for name, value in figures.items() if name != 'costliest'})
+    if arguments.profile:
+        print('\n'.join(profiling.lines(costs, Path(arguments.profile))))
     file = _record_file(config, devices[0].device_kind)
     file.parent.mkdir(parents=True, exist_ok=True)
     file.write_text(json.dumps(figures, indent=2) + '\n')
-    if arguments.json == '-':
-        print(json.dumps(figures))
-    elif arguments.json:
-        Path(arguments.json).write_text(json.dumps(figures, indent=2) + '\n')
+    collectives.keep(figures, arguments.json)
     return 0
 
 
-def infer(model: models.Model, config: ConfigDict, mesh: Any, batch: int, seconds: float) -> dict[str, float]:
-    """From uint8 images to texts' tokens: compile times, images/s and arithmetic."""
+def _programs(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list[tuple[str, Callable[..., Program], int]]:
+    """What is measured: its name, what compiles it, and its batch."""
+    found: list[tuple[str, Callable[..., Program], int]] = []
+    if not arguments.only or 'infer' in arguments.only:
+        found += [(f'infer_{batch}', inference, sharding.rounded(mesh, batch)) for batch in sorted({1, max(arguments.batch, 1)})]
+    if not arguments.only or 'train' in arguments.only:
+        on_cpu = mesh.devices.flat[0].platform == 'cpu'
+        batch = arguments.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch)
+        found.append((f'train_{batch}', training_step, batch))
+    return found
+
+
+def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:
+    """From uint8 images to texts' tokens."""
     variables = jax.jit(model.init, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
     arrays = random_batch(config, batch)
     picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
     compiled, figures = _compile(jax.jit(decode), variables, picture, size, longest)
-    figures['images_per_second'] = batch / _time(lambda: compiled(variables, picture, size, longest), seconds)
-    return figures | {'GFLOP_per_image': cost.flops(decode, variables, picture, size, longest) / batch / 1e9}
+    return Program(compiled, lambda: compiled(variables, picture, size, longest),
+                   cost.flops(decode, variables, picture, size, longest), figures)
 
 
-def train_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, seconds: float) -> dict[str, float]:
+def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:
     """Forward, loss, backward and optimizer on a batch that is on the device."""
+    step, jitted, make, layout = _step(model, config, mesh, batch)
+    state = jax.jit(make, out_shardings=layout)(jax.random.key(0))
+    arrays = jax.device_put(random_batch(config, batch), sharding.batches(mesh))
+    compiled, figures = _compile(jitted, state, arrays)
+    flops, box = cost.flops(step, state, arrays), [state]
+
+    def once():
+        box[0], metrics = compiled(box[0], arrays)
+        return metrics
+
+    return Program(compiled, once, flops, figures)
+
+
+def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tuple[Callable, Any, Callable, Any]:
+    """The step as training makes it, pure and under jit, and what makes its state and how that lies."""
     config = config.copy_and_resolve_references()
     config.train.batch = batch
     epoch = max(1, config.data.nominal // batch)
     total = max(2, configs.steps(config.train.length, batch=batch, epoch=epoch))
     rate = optimize.schedule(config, total, epoch)
     tx = optimize.optimizer(config, rate)
-    make = lambda key: training.make_state(model, tx, config.train.ema, key)  # noqa: E731
+    make = partial(training.make_state, model, tx, config.train.ema)
     layout = sharding.state(mesh, jax.eval_shape(make, jax.random.key(0)))
-    state = jax.jit(make, out_shardings=layout)(jax.random.key(0))
-    arrays = jax.device_put(random_batch(config, batch), sharding.batches(mesh))
     step = training.make_step(model, tx, rate, config, mesh)
-    jitted = jax.jit(step, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)))
-    compiled, figures = _compile(jitted, state, arrays)
-    figures['GFLOP_per_image'] = cost.flops(step, state, arrays) / batch / 1e9
-    box = [state]
+    jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, sharding.batches(mesh)),
+                     out_shardings=(layout, sharding.replicated(mesh)))
+    return step, jitted, make, layout
 
-    def once():
-        box[0], metrics = compiled(box[0], arrays)
-        return metrics
 
-    figures['images_per_second'] = batch / _time(once, seconds)
-    return figures
+def lowered_step(config: ConfigDict, batch: int) -> Any:
+    """The training step for such a batch on the recipe's mesh of all devices, to be compiled; no array is made on them."""
+    config = config.copy_and_resolve_references()
+    # As many groups of rows as the recipe's batch has.
+    config.train.norm_group = -(-config.train.norm_group * batch // config.train.batch)
+    config.train.batch = batch
+    mesh = sharding.make_mesh(config.mesh, jax.devices())
+    sharding.check_batch(mesh, config)
+    _, jitted, make, _ = _step(models.build(config, text.from_config(config.text)), config, mesh, batch)
+    return jitted.lower(jax.eval_shape(make, jax.random.key(0)), random_batch(config, batch))
+
+
+def measure(program: Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
+    """Compile times, images/s, arithmetic and memory traffic of a program."""
+    moved = limits.moved(collectives.parse(program.compiled.as_text())) * mesh.size
+    return program.figures | {'images_per_second': batch / _time(program.call, seconds),
+                              'GFLOP_per_image': program.flops / batch / 1e9, 'MB_per_image': moved / batch / 1e6}
+
+
+def _limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -> dict[str, float]:
+    """What the devices can do at most; each program's shares of it are written beside its figures."""
+    peak, bandwidth = limits.peak(precision, devices), limits.bandwidth(devices)
+    for each in figures.values():
+        if isinstance(each, dict) and 'MB_per_image' in each:
+            images = each['images_per_second']
+            each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak, images * each['MB_per_image'] * 1e6 / bandwidth)
+    return {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
 
 
 def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -> dict[str, Any]:
@@ -191,12 +262,6 @@ def _peak_memory(devices: list[jax.Device]) -> float:
     if stats and 'peak_bytes_in_use' in stats:
         return stats['peak_bytes_in_use'] / 2 ** 20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 10
-
-
-def _processor() -> str:
-    file = Path('/proc/cpuinfo')
-    lines = file.read_text().splitlines() if file.is_file() else []
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
 
 
 def _print(figures: dict[str, Any]) -> None:

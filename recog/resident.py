@@ -86,8 +86,21 @@ def taken(arrays: dict[str, jax.Array], rows: jax.Array, mesh: Mesh) -> dict[str
     return jax.lax.with_sharding_constraint({**batch, 'index': rows}, sharding.batches(mesh))
 
 
-def several(step: Callable, mesh: Mesh, layout: Any) -> Callable:
-    """The compiled function (state, arrays, rows [AT_ONCE, B], count) -> state after `count` steps, their metrics [AT_ONCE]."""
+def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
+    """The compiled function (state, arrays, rows [AT_ONCE, B], count) -> state after `count` steps, their metrics [AT_ONCE].
+
+    It is one call if it is `looped`; on a CPU it should not be: there XLA makes convolutions in a loop forty times slower.
+    """
+    places = (layout, sharding.replicated(mesh))
+    one_step = jax.jit(lambda state, arrays, rows: step(state, taken(arrays, rows, mesh)), donate_argnums=0, out_shardings=places)
+
+    def one_by_one(state: Any, arrays: dict[str, jax.Array], rows: np.ndarray, count: int) -> tuple[Any, dict[str, jax.Array]]:
+        found = []
+        for number in range(count):
+            state, metrics = one_step(state, arrays, rows[number])
+            found.append(metrics)
+        return state, jax.tree.map(lambda *values: jnp.stack(values), *found)
+
     def run(state: Any, arrays: dict[str, jax.Array], rows: jax.Array, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         def one(number: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             state, metrics = carry
@@ -98,7 +111,7 @@ def several(step: Callable, mesh: Mesh, layout: Any) -> Callable:
         zeros = jax.tree.map(lambda leaf: jnp.zeros((AT_ONCE, *leaf.shape), leaf.dtype), shapes)
         return jax.lax.fori_loop(0, count, one, (state, zeros))
 
-    return jax.jit(run, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)))
+    return jax.jit(run, donate_argnums=0, out_shardings=places) if looped else one_by_one
 
 
 def padded(rows: np.ndarray) -> np.ndarray:

@@ -190,14 +190,14 @@ class Trainer:
         step = make_step(run.model, self.tx, self.rate, run.config, run.mesh)
         shapes = store.batch(run.config.train.batch)
         self.flops = cost.count(jax.jit(step).trace(self.state, shapes).jaxpr) / run.config.train.batch
-        several = resident.several(step, run.mesh, self.layout)
+        several = resident.several(step, run.mesh, self.layout, looped=jax.default_backend() != 'cpu')
 
         def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
             count = min(until - position, resident.AT_ONCE)
             rows = np.stack([run.plan.rows(position + number)[0] for number in range(count)])
             for each in rows:
                 self.rejections.add(*store.notes(each))
-            self.state, metrics = several(self.state, store.arrays, resident.padded(rows), np.int32(count))
+            self.state, metrics = several(self.state, store.arrays, resident.padded(rows), count)
             return count, metrics, rows.shape[1]
         return advance
 

@@ -4,6 +4,7 @@ import json
 import shutil
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 from conftest import DEMO, NARROW
@@ -65,6 +66,23 @@ def test_each_device_holds_its_share_of_every_row(root):
     for name in resident.PARTS:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     np.testing.assert_array_equal(got['index'], rows)
+
+
+def test_steps_in_one_call_are_steps_one_by_one(root):
+    mesh = sharding.make_mesh(configs.base(name='').mesh, jax.devices()[:2])
+    config = configs.load(DEMO, ['--config.image.width=48'])
+    store = resident.Store(sources.joined([sources.open_set('packed', config, root)]), mesh)
+    rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 4)))
+
+    def step(state, batch):
+        shares = batch['image'].astype(jnp.float32).mean((1, 2, 3))
+        return state * 0.9 + shares.sum(), {'loss': shares.mean() + state}
+
+    found = []
+    for looped in (True, False):
+        state, metrics = resident.several(step, mesh, sharding.replicated(mesh), looped)(jnp.zeros(()), store.arrays, rows, 3)
+        found.append([float(state), *np.asarray(metrics['loss'])[:3].tolist()])
+    assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0][0] > 0
 
 
 @pytest.mark.parametrize(('flags', 'said'), [

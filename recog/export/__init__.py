@@ -1,0 +1,1 @@
+"""Models outside of JAX: ONNX files by way of the jaxpr."""

@@ -1,0 +1,228 @@
+"""The ONNX graph while it is being written: nodes, constants, shapes with symbolic dimensions, and what made a value.
+
+A value is a numpy array as long as it is known, and the name of a tensor of the graph otherwise.
+"""
+
+import ast
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
+
+from recog.config import ConfigError
+
+Value = np.ndarray | str
+
+TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
+OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
+FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of sizes, which are not negative
+
+
+class Unconvertible(ConfigError):
+    """What has no counterpart in ONNX, and the place in the source that asks for it."""
+
+    def __init__(self, what: str, place: str = ''):
+        super().__init__(f'{what} ({place})' if place else what)
+        self.what, self.place = what, place
+
+    def at(self, place: str) -> 'Unconvertible':
+        """The same, with its place unless it has one already."""
+        return self if self.place else Unconvertible(self.what, place)
+
+
+class Graph:
+    """A graph or, with an `outer` one, the body of a loop, which sees the tensors of all graphs around it."""
+
+    def __init__(self, outer: 'Graph | None' = None):
+        self.outer = outer
+        self.root: Graph = outer.root if outer else self
+        self.nodes: list[NodeProto] = []
+        self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it
+        if outer is None:
+            self._numbers = itertools.count()
+            self.constants: dict[Any, tuple[str, np.ndarray]] = {}
+            self.arrays: dict[str, np.ndarray] = {}  # those constants by name
+            self.sizes: dict[str, str] = {}  # symbol or expression of symbols -> tensor [1] that holds it
+
+    def fresh(self) -> str:
+        """A name not given before."""
+        return f't{next(self.root._numbers)}'
+
+    def name(self, value: Value) -> str:
+        """The tensor that holds a value: a constant of the outermost graph if it is known."""
+        if isinstance(value, str):
+            return value
+        root, large = self.root, value.nbytes > 4096
+        # Large arrays are told apart by being the same object, which `constants` keeps alive.
+        key = (id(value),) if large else (value.dtype.str, value.shape, value.tobytes())
+        if key not in root.constants and large and (value == value.flat[0]).all():
+            root.constants[key] = (root.name(root.expand(value.flat[0].reshape([1] * value.ndim), value.shape)), value)
+        elif key not in root.constants:
+            root.constants[key] = (self.fresh(), value)
+            root.arrays[root.constants[key][0]] = value
+        return root.constants[key][0]
+
+    def known(self, value: Value) -> np.ndarray | None:
+        """The array behind a value, where it is known."""
+        return self.root.arrays.get(value) if isinstance(value, str) else value
+
+    def maker(self, value: Value) -> NodeProto | None:
+        """The node that made a value; none for what is known or given."""
+        graph: Graph | None = self
+        while graph is not None and isinstance(value, str):
+            if value in graph.made:
+                return graph.made[value]
+            graph = graph.outer
+        return None
+
+    def add(self, operator: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[str]:
+        """The results of one more node."""
+        names = [self.fresh() for _ in range(outputs)]
+        node = helper.make_node(operator, [self.name(value) for value in inputs], names, **attributes)
+        self.nodes.append(node)
+        self.made.update(dict.fromkeys(names, node))
+        return names
+
+    def op(self, operator: str, *inputs: Value, **attributes: Any) -> str:
+        """The result of one more node that has one."""
+        return self.add(operator, *inputs, **attributes)[0]
+
+    def cast(self, value: Value, dtype: Any) -> Value:
+        """A value as another type."""
+        if isinstance(value, np.ndarray):
+            return value.astype(dtype)
+        return self.op('Cast', value, to=element(dtype))
+
+    def transpose(self, value: Value, axes: Sequence[int]) -> Value:
+        """A value with its axes in another order; what was just turned is turned back."""
+        axes = [int(axis) for axis in axes]
+        if isinstance(value, np.ndarray):
+            return value.transpose(axes)
+        before = self.maker(value)
+        if before is not None and before.op_type == 'Transpose':
+            turned = before.attribute[0].ints
+            axes, value = [turned[axis] for axis in axes], before.input[0]
+        return value if axes == sorted(axes) else self.op('Transpose', value, perm=axes)
+
+    def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
+        """A value in another shape, of which one dimension may be symbolic at no cost."""
+        symbols = [place for place, size in enumerate(shape) if not is_static(size)]
+        if isinstance(value, np.ndarray) and not symbols:
+            return value.reshape([int(size) for size in shape])
+        if len(symbols) == 1:
+            return self.op('Reshape', value, integers(-1 if place in symbols else size for place, size in enumerate(shape)))
+        return self.op('Reshape', value, self.shape(shape))
+
+    def where(self, condition: Value, yes: Value, no: Value, dtype: Any) -> Value:
+        """A choice by element; onnxruntime has none between booleans."""
+        if np.dtype(dtype) == np.bool_:
+            return self.op('Or', self.op('And', condition, yes), self.op('And', self.op('Not', condition), no))
+        return self.op('Where', condition, yes, no)
+
+    def numbers(self, size: Any, dtype: Any) -> Value:
+        """The numbers from 0 to below a dimension."""
+        if is_static(size):
+            return np.arange(size, dtype=dtype)
+        end = self.op('Squeeze', self.size(size))
+        return self.cast(self.op('Range', np.asarray(0, np.int64), end, np.asarray(1, np.int64)), dtype)
+
+    def expand(self, value: Value, shape: Sequence[Any]) -> Value:
+        """A value repeated along its axes of size 1."""
+        return self.op('Expand', value, self.shape(shape))
+
+    def shape(self, shape: Sequence[Any]) -> Value:
+        """A shape as int64 [rank]."""
+        if all(is_static(size) for size in shape):
+            return integers(shape)
+        return self.op('Concat', *(self.size(size) for size in shape), axis=0)
+
+    def size(self, size: Any) -> Value:
+        """A dimension as int64 [1]."""
+        if is_static(size):
+            return integers([size])
+        text = str(size)
+        if text not in self.root.sizes:
+            tree = ast.parse(text.replace('^', '**'), mode='eval').body
+            self.root.sizes[text] = self.root.name(self.root._compute(tree, text))
+        return self.root.sizes[text]
+
+    def _compute(self, tree: ast.AST, text: str) -> Value:
+        if isinstance(tree, ast.Constant):
+            return integers([tree.value])
+        if isinstance(tree, ast.Name) and tree.id in self.sizes:
+            return self.sizes[tree.id]
+        if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
+            return self.op('Neg', self._compute(tree.operand, text))
+        if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATIONS:
+            return self.op(OPERATIONS[type(tree.op)], self._compute(tree.left, text), self._compute(tree.right, text))
+        if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in FUNCTIONS:
+            return self.op(FUNCTIONS[tree.func.id], *(self._compute(part, text) for part in tree.args))
+        raise Unconvertible(f'dimension {text} cannot be computed in ONNX: only sums, products and floors of named sizes can')
+
+    def given(self, symbol_or_multiple: Any, tensor: str, axis: int) -> None:
+        """Learn a symbol from the size of an input, which is the symbol or a multiple of it."""
+        text = str(symbol_or_multiple)
+        factor, _, symbol = text.rpartition('*')
+        if symbol in self.sizes or not symbol.isidentifier() or (factor and not factor.isdigit()):
+            return
+        size = self.op('Shape', tensor, start=axis, end=axis + 1)
+        self.sizes[symbol] = self.op('Div', size, integers([int(factor)])) if factor else size
+
+    def body(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[tuple[Value, Any]]) -> GraphProto:
+        """This graph as the body of a node: its outputs are values of their own, each with its abstract value."""
+        names = [self.op('Identity', value) for value, _ in outputs]
+        described = [info(name, aval) for name, (_, aval) in zip(names, outputs, strict=True)]
+        return helper.make_graph(alive(self.nodes, names), self.fresh(), inputs, described)
+
+    def finished(self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> GraphProto:
+        """The outermost graph, without what nothing uses."""
+        nodes = alive(self.nodes, [output.name for output in outputs])
+        used = set(itertools.chain.from_iterable(map(needs, nodes)))
+        arrays = [numpy_helper.from_array(array, key) for key, array in self.arrays.items() if key in used]
+        return helper.make_graph(nodes, name, inputs, outputs, arrays)
+
+
+def is_static(size: Any) -> bool:
+    """Whether a dimension is a number."""
+    return isinstance(size, int | np.integer)
+
+
+def integers(numbers: Iterable[Any]) -> np.ndarray:
+    """Numbers as ONNX takes shapes, axes and indices."""
+    return np.array([int(number) for number in numbers], np.int64)
+
+
+def element(dtype: Any) -> int:
+    """ONNX' number of a type."""
+    name = dtype.name if hasattr(dtype, 'name') else np.dtype(dtype).name
+    if name not in TYPES:
+        raise Unconvertible(f'values of type {name} have no place in an ONNX file for CPUs: {", ".join(TYPES)} have')
+    return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
+
+
+def info(name: str, aval: Any, *, symbols: bool = False) -> ValueInfoProto:
+    """What ONNX is told of a tensor; names of symbolic dimensions only at the border of the file."""
+    shape = [int(size) if is_static(size) else (str(size) if symbols else None) for size in aval.shape]
+    return helper.make_tensor_value_info(name, element(aval.dtype), shape)
+
+
+def needs(node: NodeProto) -> set[str]:
+    """The tensors that a node reads, those of its bodies included."""
+    names = set(node.input)
+    for attribute in node.attribute:
+        if attribute.HasField('g'):
+            for inner in attribute.g.node:
+                names |= needs(inner)
+    return names
+
+
+def alive(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:
+    """The nodes that the outputs depend on."""
+    wanted, kept = set(outputs), []
+    for node in reversed(nodes):
+        if wanted & set(node.output):
+            wanted |= needs(node)
+            kept.append(node)
+    return kept[::-1]

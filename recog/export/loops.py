@@ -1,0 +1,80 @@
+"""Loops and choices: scan becomes Scan, while becomes Loop, cond becomes If unless it is known which branch is taken."""
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import TensorProto, helper
+
+from recog.export.graph import Graph, Unconvertible, Value, info
+
+Convert = Callable[[Graph, Any, Sequence[Value]], list[Value]]
+
+
+def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
+    """ONNX' Scan over the first axis, in either direction."""
+    params, jaxpr = equation.params, equation.params['jaxpr']
+    constants, carried = params['num_consts'], params['num_consts'] + params['num_carry']
+    body = Graph(graph)
+    names = [body.fresh() for _ in inputs[constants:]]
+    results = convert(body, jaxpr, [*inputs[:constants], *names])
+    described = [info(name, var.aval) for name, var in zip(names, jaxpr.jaxpr.invars[constants:], strict=True)]
+    scanned = list(inputs[carried:])
+    if not scanned:  # Scan has to have something to count by
+        scanned = [np.zeros((params['length'], 1), np.float32)]
+        described.append(helper.make_tensor_value_info(body.fresh(), TensorProto.FLOAT, [1]))
+    made = len(results) - params['num_carry']
+    part = body.body(described, list(zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True)))
+    backwards = int(params['reverse'])
+    directions = {'scan_input_directions': [backwards] * len(scanned)}
+    if made:
+        directions['scan_output_directions'] = [backwards] * made
+    return graph.add('Scan', *inputs[constants:carried], *scanned, outputs=len(results), body=part,
+                     num_scan_inputs=len(scanned), **directions)
+
+
+def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
+    """ONNX' Loop, whose body also says whether there is another round."""
+    params = equation.params
+    first, second = params['cond_nconsts'], params['cond_nconsts'] + params['body_nconsts']
+    asked, used, start = inputs[:first], inputs[first:second], inputs[second:]
+    going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
+    body, jaxpr = Graph(graph), params['body_jaxpr']
+    count, before = body.fresh(), body.fresh()
+    names = [body.fresh() for _ in start]
+    results = convert(body, jaxpr, [*used, *names])
+    again = convert(body, params['cond_jaxpr'], [*asked, *results])[0]
+    described = [helper.make_tensor_value_info(count, TensorProto.INT64, []),
+                 helper.make_tensor_value_info(before, TensorProto.BOOL, [])]
+    described += [info(name, var.aval) for name, var in zip(names, jaxpr.jaxpr.invars[len(used):], strict=True)]
+    flag = params['cond_jaxpr'].jaxpr.outvars[0].aval
+    outputs = [(again, flag), *zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True)]
+    return graph.add('Loop', '', going, *start, outputs=len(start), body=body.body(described, outputs))
+
+
+def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
+    """The branch itself where it is known which, as it is for a choice by platform; otherwise ONNX' If."""
+    branches, (index, *given) = equation.params['branches'], inputs
+    if isinstance(index, np.ndarray):
+        return convert(graph, branches[int(np.clip(index, 0, len(branches) - 1))], given)
+    if len(branches) != 2:
+        raise Unconvertible(f'a choice among {len(branches)} branches has no counterpart in ONNX: only one among 2 has')
+    parts = []
+    for jaxpr in branches:
+        body = Graph(graph)
+        results = convert(body, jaxpr, given)
+        parts.append(body.body([], list(zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True))))
+    flag = graph.cast(index, bool)
+    return graph.add('If', flag, outputs=len(equation.outvars), else_branch=parts[0], then_branch=parts[1])
+
+
+def platform(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
+    """The number of the branch that is the CPU's, else of the one for all others."""
+    kinds = list(equation.params['platforms'])
+    for number, names in enumerate(kinds):
+        if names is None or 'cpu' in names:
+            return [np.asarray(number, np.int32)]
+    raise Unconvertible(f'a choice by platform among {kinds} has no branch for CPUs')
+
+
+OPERATIONS = {'scan': scan, 'while': loop, 'cond': choice, 'platform_index': platform}

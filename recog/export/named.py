@@ -1,0 +1,133 @@
+"""The named operations of the models as operators of their own: Conv, MaxPool, LSTM, GridSample; batch norm becomes part of the
+convolution before it.
+
+Each gives None where it is not what it is known for (weights that are no constants, say): then it is converted from within.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from onnx import helper
+
+from recog.export.graph import Graph, Value
+from recog.export.loops import Convert
+from recog.models.layers import EPSILON
+
+FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
+KERNEL = (3, 2, 0, 1)  # of [height, width, C, D] to [D, C, height, width]
+GATES = (0, 3, 1, 2)  # of ours, i f g o, to ONNX' i o f c
+
+
+def equations(jaxpr: Any) -> Iterator[Any]:
+    """The equations of a jaxpr and of all within it."""
+    for equation in getattr(jaxpr, 'jaxpr', jaxpr).eqns:
+        yield equation
+        for value in equation.params.values():
+            for inner in value if isinstance(value, tuple | list) else (value,):
+                if hasattr(getattr(inner, 'jaxpr', inner), 'eqns'):
+                    yield from equations(inner)
+
+
+def convolution(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Conv, grouped for a depthwise one; of the forms within, the one that is a convolution says how."""
+    x, kernel = inputs
+    if not isinstance(kernel, np.ndarray):
+        return None
+    found = next((each for each in equations(equation.params['jaxpr']) if each.primitive.name == 'conv_general_dilated'), None)
+    settings: dict[str, Any] = {}
+    if found is not None:
+        numbers = found.params['dimension_numbers']
+        if (tuple(numbers.lhs_spec), tuple(numbers.rhs_spec), {*found.params['rhs_dilation']}) != (FIRST, KERNEL, {1}):
+            return None
+        begins, ends = zip(*found.params['padding'], strict=True)
+        settings = {'strides': [int(size) for size in found.params['window_strides']],
+                    'pads': [int(size) for size in (*begins, *ends)], 'group': int(found.params['feature_group_count'])}
+    elif kernel.shape[:2] != (1, 1):
+        return None
+    result = graph.op('Conv', graph.transpose(x, FIRST), graph.transpose(kernel, KERNEL), **settings)
+    return [graph.transpose(result, LAST)]
+
+
+def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Batch norm by running statistics: a factor and a summand, inside of the convolution where there is one."""
+    inner = equation.params['jaxpr'].jaxpr
+    statistics = [inner.invars.index(var) if var in inner.invars else None for var in inner.outvars]
+    if len(inputs) != 5 or not all(isinstance(value, np.ndarray) for value in inputs[1:]) or statistics[1:] != [3, 4]:
+        return None
+    x = inputs[0]
+    scale, bias, mean, variance = (np.asarray(value, np.float64) for value in inputs[1:])
+    factor = scale / np.sqrt(variance + EPSILON)
+    summand = bias - mean * factor
+    turned = graph.maker(x)
+    before = graph.maker(turned.input[0]) if turned is not None and turned.op_type == 'Transpose' else None
+    kernel = graph.known(before.input[1]) if before is not None and before.op_type == 'Conv' else None
+    if before is None or kernel is None or tuple(turned.attribute[0].ints) != LAST:  # type: ignore[union-attr]
+        scaled = graph.op('Mul', x, factor.astype(np.float32))
+        return [graph.op('Add', scaled, summand.astype(np.float32)), *inputs[3:5]]
+    settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in before.attribute}
+    # The convolution without batch norm is left out of the file when nothing else uses it.
+    weights = (kernel * factor[:, None, None, None]).astype(np.float32)
+    folded = graph.op('Conv', before.input[0], weights, summand.astype(np.float32), **settings)
+    return [graph.transpose(folded, LAST), *inputs[3:5]]
+
+
+def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """MaxPool; its window and strides are read off the slices that the operation consists of."""
+    scratch = Graph(graph)  # nothing of it is used
+    convert(scratch, equation.params['jaxpr'], inputs)
+    padding = next((each.params['padding_config'] for each in equations(equation.params['jaxpr'])
+                    if each.primitive.name == 'pad'), ((0, 0, 0),) * 4)
+    window, strides = {1: 1, 2: 1}, {1: 1, 2: 1}
+    for node in scratch.nodes:
+        if node.op_type == 'Slice':
+            starts, _, axes, steps = (scratch.root.arrays[name].tolist() for name in node.input[1:])
+            for axis, start, step in zip(axes, starts, steps, strict=True):
+                if axis in window:
+                    window[axis], strides[axis] = max(window[axis], start + 1), max(strides[axis], step)
+    maxima = sum(node.op_type == 'Max' for node in scratch.nodes)
+    if maxima + 1 != window[1] * window[2]:
+        return None
+    pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
+    result = graph.op('MaxPool', graph.transpose(inputs[0], FIRST), kernel_shape=list(window.values()),
+                      strides=list(strides.values()), pads=pads)
+    return [graph.transpose(result, LAST)]
+
+
+def relu(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Relu, which onnxruntime makes part of the convolution before it."""
+    return [graph.op('Relu', *inputs)] if equation.invars[0].aval.dtype == np.float32 else None
+
+
+def lstm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """LSTM in both directions, [B, T, D] -> [B, T, 2 hidden]."""
+    x, *weights = inputs
+    if not all(isinstance(value, np.ndarray) for value in weights) or equation.invars[0].aval.dtype != np.float32:
+        return None
+    kernel_ih, kernel_hh, bias_ih, bias_hh = (np.asarray(value) for value in weights)
+    hidden = kernel_hh.shape[1]
+
+    def ordered(array: np.ndarray) -> np.ndarray:
+        """Weights [2, ..., 4 hidden] with ONNX' order of the gates, and these before the other axes."""
+        parts = np.split(array, 4, -1)
+        return np.ascontiguousarray(np.moveaxis(np.concatenate([parts[gate] for gate in GATES], -1), -1, 1))
+
+    biases = np.concatenate([ordered(bias_ih), ordered(bias_hh)], 1)
+    result = graph.op('LSTM', graph.transpose(x, (1, 0, 2)), ordered(kernel_ih), ordered(kernel_hh), biases,
+                      hidden_size=hidden, direction='bidirectional')
+    return [graph.reshape(graph.transpose(result, (2, 0, 1, 3)), equation.outvars[0].aval.shape)]
+
+
+def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """GridSample; zeros around the image are told from its outer pixels by the padding within."""
+    zeros = any(each.primitive.name == 'pad' for each in equations(equation.params['jaxpr']))
+    image, grid = inputs
+    result = graph.op('GridSample', graph.transpose(image, FIRST), grid, align_corners=1, mode='linear',
+                      padding_mode='zeros' if zeros else 'border')
+    return [graph.transpose(result, LAST)]
+
+
+OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
+    'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'lstm': lstm, 'max_pool': max_pool, 'relu': relu,
+    'sample': sample,
+}

@@ -1,0 +1,119 @@
+"""What the devices could do at most, measured on the spot, and which limit holds a program back: arithmetic or memory."""
+
+import functools
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from recog import collectives
+from recog.collectives import Operation, Program
+
+REPEATS, CALLS = 12, 4  # the best of so many measurements, each of so many calls one after another
+# Results and operands of these cost nothing, or are counted with what they stand for.
+FREE = collectives.IDLE | {'while', 'conditional', 'call', 'async-start'}
+
+
+def peak(dtype: str, devices: Sequence[jax.Device]) -> float:
+    """FLOP/s of a large matrix product of this type, at the precision that products have by default, on all devices together."""
+    return _peak(dtype, tuple(devices))
+
+
+def bandwidth(devices: Sequence[jax.Device]) -> float:
+    """Bytes/s that all devices together read and write, through an array that no cache holds."""
+    return _bandwidth(tuple(devices))
+
+
+@functools.cache
+def _peak(dtype: str, devices: tuple[jax.Device, ...]) -> float:
+    side = 1024 if devices[0].platform == 'cpu' else 4096
+    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(side, side)) / side ** 0.5, dtype)  # powers of it stay small
+    return 2 * side ** 3 * len(devices) / _seconds(jax.jit(lambda left, right: left @ right), [
+        (jax.device_put(matrix, device), jax.device_put(matrix, device)) for device in devices])
+
+
+@functools.cache
+def _bandwidth(devices: tuple[jax.Device, ...]) -> float:
+    count = 2 ** (26 if devices[0].platform == 'cpu' else 28)  # 256 MiB, 1 GiB
+    # In place: a fresh array would measure how fast the system hands out memory.
+    scale = jax.jit(lambda values: values * 0.999 + 0.001, donate_argnums=0)
+    return 8 * count * len(devices) / _seconds(scale, [
+        (jax.device_put(jnp.zeros(count, jnp.float32), device),) for device in devices])
+
+
+def _seconds(call: Callable, arguments: list[tuple[jax.Array, ...]]) -> float:
+    """The least seconds of a call on every device; what it gives is its first argument the next time."""
+    times = []
+    for _ in range(REPEATS + 1):
+        begun = time.perf_counter()
+        for _ in range(CALLS):
+            arguments = [(call(first, *others), *others) for first, *others in arguments]
+        jax.block_until_ready(arguments)
+        times.append((time.perf_counter() - begun) / CALLS)
+    return min(times[1:])  # the first compiles
+
+
+def shares(arithmetic: float, memory: float) -> dict[str, Any]:
+    """The shares of peak and of bandwidth that a program comes to, and which of the two bounds it: the larger.
+
+    Where both are small, neither does: then it is the start of many small operations, or the waiting of one for another.
+    """
+    return {'share_of_peak': arithmetic, 'share_of_bandwidth': memory,
+            'bound_by': 'arithmetic' if arithmetic >= memory else 'memory'}
+
+
+def moved(program: Program) -> int:
+    """Bytes that the operations of a compiled program read and write on each device: operands and results of every kernel.
+
+    What is fused stays inside, of a sliced array the slice counts, and a loop counts by its steps (XLA's own
+    `cost_analysis()['bytes accessed']`, which it equals otherwise, counts a loop once). It is an upper bound: what a cache
+    still holds of the kernel before counts, too, so that small models may seem to pass the bandwidth of the memory.
+    """
+    named = {name: {each.name: each for each in operations} for name, operations in program.computations.items()}
+    return sum(times * _touched(operation, named[place], named) for operation, place, times in collectives.executed(program)
+               if operation.kind not in FREE and not operation.kind.endswith('-done'))
+
+
+def _touched(operation: Operation, around: dict[str, Operation], named: dict[str, dict[str, Operation]]) -> int:
+    operands = [around[name].bytes for name in operation.operands]
+    if operation.kind == 'fusion':
+        fused = named[operation.computations('calls')[0]]
+        parameters = {int(each.given): each for each in fused.values() if each.kind == 'parameter'}
+        reads = sum(min(size, _read(parameters[place], fused)) for place, size in enumerate(operands))
+        return reads + _written(next(each for each in fused.values() if each.root), fused)
+    if operation.kind in ('dynamic-slice', 'slice', 'gather'):
+        return 2 * operation.bytes
+    if operation.kind == 'dynamic-update-slice':
+        return 2 * operands[1]
+    if operation.kind.endswith('-start'):  # its results repeat its operands
+        return 2 * sum(operands)
+    if operation.kind == 'custom-call' and 'custom_call_target="__cu' in operation.rest:  # of cuBLAS and cuDNN: no scratch space
+        return operation.results[0] + sum(operands)
+    return operation.bytes + sum(operands)
+
+
+def _read(source: Operation, fused: dict[str, Operation]) -> int:
+    """Bytes of an array that a fusion reads: of one that is only sliced, the slices; of one that is updated in place, none."""
+    total = 0
+    for user in fused.values():
+        if source.name not in user.operands:
+            continue
+        if user.kind == 'bitcast':
+            total += _read(user, fused)
+        elif user.kind in ('dynamic-slice', 'slice', 'gather') and user.operands[0] == source.name:
+            total += user.bytes
+        elif user.kind != 'dynamic-update-slice' or user.operands[0] != source.name:
+            return source.bytes
+    return total
+
+
+def _written(root: Operation, inner: dict[str, Operation]) -> int:
+    """Bytes that a fusion writes: of an array updated in place, the update."""
+    if root.kind == 'tuple':
+        return sum(_written(inner[name], inner) for name in root.operands)
+    if root.kind == 'bitcast':
+        return _written(inner[root.operands[0]], inner)
+    return inner[root.operands[1]].bytes if root.kind == 'dynamic-update-slice' else root.bytes

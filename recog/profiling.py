@@ -1,0 +1,174 @@
+"""Where time goes: the costliest operations of a program, from a trace of its steps, and how long training steps take to start.
+
+Run as a process of its own (`python -m recog.profiling`) it compiles one recipe's training step and says how long that took.
+"""
+
+import argparse
+import collections
+import gzip
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from recog import collectives
+from recog import config as configs
+
+STEPS, COSTLIEST = 3, 10
+MOST = 1_000_000  # events that the profiler writes as JSON; it leaves out the rest
+CACHES = ('cold', 'warm')
+PARTS = ('import', 'trace', 'compile', 'whole')  # of a start, in seconds
+
+
+class Cost(NamedTuple):
+    """What an operation takes in one step, on all devices together."""
+
+    name: str
+    seconds: float
+    runs: float
+    share: float  # of the time of all operations, some of which may have run side by side
+    place: str  # in the model
+
+
+def profile(call: Callable[[], Any], program: collectives.Program, folder: Path) -> list[Cost]:
+    """Write a trace of a few calls to the folder, and give what operations cost, the dearest first; none if it cannot tell."""
+    import jax
+
+    options = jax.profiler.ProfileOptions()
+    options.python_tracer_level = 0  # Python's own calls would be most of the trace
+    jax.block_until_ready(call())
+    before = set(folder.glob('plugins/profile/*/*.trace.json.gz'))
+    with jax.profiler.trace(str(folder), profiler_options=options):
+        for _ in range(STEPS):
+            jax.block_until_ready(call())
+    files = set(folder.glob('plugins/profile/*/*.trace.json.gz')) - before
+    events = [event for file in sorted(files) for event in read(file)]
+    return costs(events, program, STEPS) if len(events) < MOST else []
+
+
+def read(file: Path) -> list[dict[str, Any]]:
+    """The events of a trace as the profiler writes it for browsers."""
+    with gzip.open(file, 'rt', encoding='utf-8') as opened:
+        return json.load(opened)['traceEvents']
+
+
+def costs(events: Sequence[dict[str, Any]], program: collectives.Program, steps: int) -> list[Cost]:
+    """What each operation takes. What loops and choices run is listed itself, so they are not."""
+    known = {operation.name: operation for around in program.computations.values() for operation in around}
+    spent: dict[str, float] = collections.defaultdict(float)
+    runs: collections.Counter[str] = collections.Counter()
+    for name, microseconds in _runs(events):
+        if name not in known or known[name].kind not in collectives.INSIDE:
+            spent[name] += microseconds * 1e-6
+            runs[name] += 1
+    whole = sum(spent.values())
+    return [Cost(name, seconds / steps, runs[name] / steps, seconds / whole, known[name].place if name in known else '')
+            for name, seconds in sorted(spent.items(), key=lambda item: -item[1]) if whole]
+
+
+def _runs(events: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    """Every run of an operation: its name and microseconds."""
+    named = {kind: {(event['pid'], event.get('tid') if kind == 'thread_name' else None): event['args']['name']
+                    for event in events if event.get('ph') == 'M' and event['name'] == kind}
+             for kind in ('process_name', 'thread_name')}
+    devices = {pid for (pid, _), name in named['process_name'].items() if name.startswith('/device:')}
+    timed = [event for event in events if event.get('ph') == 'X']
+    for lane in ('XLA Ops', 'Stream'):  # TPUs have the first, GPUs the second, perhaps both: then the first says it all
+        lanes = {key for key, name in named['thread_name'].items() if key[0] in devices and name.startswith(lane)}
+        found = [event for event in timed if (event['pid'], event['tid']) in lanes]
+        if found:
+            yield from ((event.get('args', {}).get('hlo_op', event['name']), event['dur']) for event in found)
+            return
+    yield from _runs_on_host(timed)
+
+
+def _runs_on_host(timed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
+    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event `end: NAME`."""
+    ends: dict[str, list[float]] = collections.defaultdict(list)
+    for event in sorted(timed, key=lambda event: event['ts']):
+        if event['name'].startswith('end: '):
+            ends[event['name'].removeprefix('end: ')].append(event['ts'])
+    begun: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
+    for event in sorted(timed, key=lambda event: event['ts']):
+        if 'hlo_op' in event.get('args', {}):
+            begun[event['args']['hlo_op']].append(event)
+    for name, found in begun.items():
+        paired = len(found) == len(ends[name])
+        for number, event in enumerate(found):
+            yield name, max(event['dur'], ends[name][number] - event['ts'] if paired else 0)
+
+
+def lines(found: Sequence[Cost], folder: Path) -> Iterator[str]:
+    """The table of the costliest operations, or why there is none."""
+    if not found:
+        yield f'the trace in {folder} names no operations, or too many to be written out: their costs cannot be listed; see xprof'
+        return
+    yield f'{"share":>6} {"ms/step":>9} {"runs/step":>9}  operation'
+    for cost in found[:COSTLIEST]:
+        yield (f'{cost.share:6.1%} {cost.seconds * 1e3:9.3f} {cost.runs:9,.1f}  {cost.name}'
+               + (f'  ({cost.place[:90]})' if cost.place else ''))
+    rest = found[COSTLIEST:]
+    yield (f'{sum(cost.share for cost in rest):6.1%} {sum(cost.seconds for cost in rest) * 1e3:9.3f} '
+           f'{sum(cost.runs for cost in rest):9,.1f}  {len(rest)} others; the trace is in {folder}')
+
+
+def recipes(given: Sequence[str]) -> list[str]:
+    """FILE:VARIANT for each recipe; a file stands for all of its variants."""
+    found = []
+    for recipe in given:
+        path, colon, _ = recipe.partition(':')
+        found += [recipe] if colon else [f'{path}:{name}' for name in configs.experiment(path).VARIANTS]
+    return found
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
+    every = recipes(arguments.startup)
+    for recipe in every:
+        configs.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
+    width = max(map(len, every))
+    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
+    figures: dict[str, Any] = {}
+    for recipe in every:
+        with tempfile.TemporaryDirectory() as folder:
+            figures[recipe] = {kind: _start(recipe, arguments.overrides, folder) for kind in CACHES}
+        seconds = [found and found[part] for found in figures[recipe].values() for part in PARTS]
+        cells = ('failed' if each is None else f'{each:.2f}' for each in seconds)
+        print(f'{recipe:{width}}' + ''.join(f' {cell:>12}' for cell in cells), flush=True)
+    collectives.keep(figures, arguments.json)
+    return 0 if all(found for kinds in figures.values() for found in kinds.values()) else 1
+
+
+def _start(recipe: str, overrides: Sequence[str], folder: str) -> dict[str, float] | None:
+    """The figures of a process of its own that has this compilation cache."""
+    begun = time.perf_counter()
+    done = subprocess.run([sys.executable, '-m', 'recog.profiling', recipe, *overrides], stdout=subprocess.PIPE, text=True,
+                          env=os.environ | {'JAX_COMPILATION_CACHE_DIR': folder})
+    if done.returncode:
+        return None
+    return json.loads(done.stdout.splitlines()[-1]) | {'whole': time.perf_counter() - begun}
+
+
+def main(recipe: str, *overrides: str) -> None:
+    """Compile the recipe's training step and print as JSON what that took."""
+    begun = time.perf_counter()
+    from recog import bench
+
+    config = configs.load(recipe, overrides)
+    imported = time.perf_counter()
+    try:
+        lowered = bench.lowered_step(config, config.train.batch)
+    except configs.ConfigError as error:
+        sys.exit(f'{recipe}: {error}')
+    traced = time.perf_counter()
+    lowered.compile()
+    print(json.dumps({'import': imported - begun, 'trace': traced - imported, 'compile': time.perf_counter() - traced}))
+
+
+if __name__ == '__main__':
+    main(*sys.argv[1:])

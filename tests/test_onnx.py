@@ -1,0 +1,347 @@
+"""ONNX files: each primitive, each named operation and each model gives in onnxruntime what it gives in JAX."""
+
+import functools
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import onnxruntime
+import pytest
+from jax import export, lax
+from test_contract import NARROW, QUICKLY, narrow
+
+from recog import models
+from recog.config import ConfigError
+from recog.export.graph import Unconvertible
+from recog.export.named import equations
+from recog.export.primitives import OPERATIONS
+from recog.export.tracer import to_onnx
+from recog.models import layers, rectify, recurrence
+
+ROW, MAP = ('b, 5', 'float32'), ('b, 5, 7, 3', 'float32')
+INTS, FLAGS, SCALAR = ('b, 5', 'int32'), ('b, 5', 'bool'), ('', 'int32')
+CELLS, PAIR = np.random.default_rng(0).normal(size=(3, 3, 3, 4)).astype(np.float32), np.array([[4, 0], [1, 2], [0, 1]], np.int32)
+
+# For each primitive what uses it, on inputs of these shapes and types.
+CASES: dict[str, list[tuple[Any, ...]]] = {
+    **{name: [(getattr(lax, name), ROW)] for name in (
+        'abs', 'ceil', 'cos', 'erf', 'exp', 'floor', 'logistic', 'neg', 'sign', 'sin', 'square', 'tanh')},
+    **{name: [(lambda x, name=name: getattr(lax, name)(abs(x) + 0.1), ROW)] for name in ('log', 'log1p', 'rsqrt', 'sqrt')},
+    **{name: [(getattr(lax, name), ROW, ROW), (getattr(lax, name), INTS, INTS)] for name in (
+        'add', 'eq', 'ge', 'gt', 'le', 'lt', 'max', 'min', 'mul', 'ne', 'sub')},
+    **{name: [(getattr(lax, f'bitwise_{name}'), FLAGS, FLAGS), (getattr(lax, f'bitwise_{name}'), INTS, INTS)]
+       for name in ('and', 'or', 'xor')},
+    'not': [(lax.bitwise_not, FLAGS), (lax.bitwise_not, INTS)],
+    'div': [(lax.div, ROW, ROW), (lambda x, y: lax.div(x, abs(y) + 1), INTS, INTS)],
+    'rem': [(lambda x, y: lax.rem(x, abs(y) + 1), INTS, INTS), (lambda x: lax.rem(x, jnp.float32(0.3)), ROW)],
+    'pow': [(lambda x, y: lax.pow(abs(x) + 0.1, y), ROW, ROW)],
+    'integer_pow': [(lambda x: lax.integer_pow(x, 3), ROW), (lambda x: lax.integer_pow(x, 2), INTS)],
+    'clamp': [(lambda x: lax.clamp(-0.5, x, 0.25), ROW)],
+    'convert_element_type': [(lambda x: x.astype(jnp.int32), ROW), (lambda x: x.astype(jnp.float32), FLAGS),
+                             (lambda x: x.astype(bool), INTS), (lambda x: x.astype(jnp.float32), ('b, 5', 'uint8'))],
+    'select_n': [(lax.select, FLAGS, ROW, ROW), (lax.select, FLAGS, FLAGS, FLAGS)],
+    'stop_gradient': [(lax.stop_gradient, ROW)],
+    'copy': [(lax.copy_p.bind, ROW)],
+    'transpose': [(lambda x: x.transpose(3, 0, 2, 1), MAP)],
+    'reshape': [(lambda x: x.reshape(-1, 21), MAP), (lambda x: x.reshape(5, x.shape[0], 21) + x.shape[0], MAP)],
+    'squeeze': [(lambda x: lax.squeeze(x, (1,)), ('b, 1, 5', 'float32'))],
+    'broadcast_in_dim': [(lambda x: lax.broadcast_in_dim(x, (3, x.shape[0], 2, 5), (1, 3)), ROW)],
+    'concatenate': [(lambda x, y: lax.concatenate([x, y, x], 1), ROW, ROW)],
+    'stack': [(lambda x, y: jnp.stack([x, y], 1), ROW, ROW)],
+    'split': [(lambda x: lax.split(x, (2, 4, 1), 2), MAP)],
+    'tile': [(lambda x: lax.tile(x, (2, 3)), ROW)],
+    'iota': [(lambda x: x + lax.broadcasted_iota(jnp.float32, x.shape, 0), ROW), (lambda x: x + lax.iota(jnp.float32, 5), ROW)],
+    'dim_as_value': [(lambda x: x * jnp.asarray(x.shape[0] * 2 + 1, jnp.float32), ROW)],
+    'reduce_max': [(lambda x: x.max((1, 3)), MAP)], 'reduce_min': [(lambda x: x.min((1, 2)), MAP)],
+    'reduce_sum': [(lambda x: x.sum((0, 2)), MAP), (lambda x: x.sum(), INTS)], 'reduce_prod': [(lambda x: x.prod(1), ROW)],
+    'reduce_and': [(lambda x: x.all(1), FLAGS)], 'reduce_or': [(lambda x: x.any(), FLAGS)],
+    'argmax': [(lambda x: x.argmax(2), MAP), (lambda x: x.argmax(1), INTS)], 'argmin': [(lambda x: x.argmin(1), INTS)],
+    'top_k': [(lambda x: lax.top_k(x, 3), ROW)],
+    'cumsum': [(lambda x: lax.cumsum(x, 1), INTS), (lambda x: lax.cumsum(x, 0, reverse=True), ROW)],
+    'dot_general': [(lambda x: x @ np.arange(6, dtype=np.float32).reshape(3, 2), MAP),
+                    (lambda x, y: jnp.einsum('bhwc,bhwd->bhcd', x, y), MAP, MAP),
+                    (lambda x, y: jnp.einsum('bhwc,bhwc->b', x, y), MAP, MAP),
+                    (lambda x, y: jnp.einsum('bt,btd->bd', x, y), ROW, ('b, 5, 3', 'float32'))],
+    'conv_general_dilated': [(lambda x: lax.conv_general_dilated(x, CELLS, (2, 1), ((1, 2), (0, 3)), rhs_dilation=(1, 2),
+                                                                 dimension_numbers=('NHWC', 'HWIO', 'NHWC')), MAP)],
+    'reduce_window_max': [(lambda x: lax.reduce_window(x, -jnp.inf, lax.max, (1, 3, 2, 1), (1, 2, 2, 1), 'SAME'), MAP)],
+    'reduce_window_sum': [(lambda x: lax.reduce_window(x, 0.0, lax.add, (1, 3, 2, 1), (1, 2, 1, 1), 'SAME'), MAP)],
+    'slice': [(lambda x: lax.slice(x, (1, 2), (4, 5), (2, 1)), ('5, 7', 'float32'))],
+    'rev': [(lambda x: x[:, ::-1, :, ::-1], MAP)],
+    'pad': [(lambda x: jnp.pad(x, ((0, 0), (2, 1)), constant_values=3), ROW), (lambda x: jnp.pad(x, ((0, 0), (0, 2))), FLAGS)],
+    'dynamic_slice': [(lambda x, i: lax.dynamic_slice_in_dim(x, i, 2, 1), ROW, SCALAR)],
+    'dynamic_update_slice': [
+        (lambda x, y, i: lax.dynamic_update_slice_in_dim(x, y[:, :1], i, 1), ROW, ROW, SCALAR),
+        (lambda x, y, i: lax.dynamic_update_slice_in_dim(x, y[:, :3], i, 1), ROW, ROW, SCALAR),
+        (lambda x, y, i: lax.dynamic_update_slice_in_dim(x, y[:, :1], i, 1), FLAGS, FLAGS, SCALAR),
+    ],
+    'gather': [
+        (lambda x: x[:, 1:4:2, ::3], MAP), (lambda x: x[:, 2], MAP), (lambda x: x[:, :, [3, 0, 1]], MAP),
+        (lambda x: x[:, PAIR[:, 0], PAIR[:, 1]], MAP), (lambda x: x[:, 1:, 2:5], MAP),
+        (lambda x, i: x[:, i], MAP, ('2, 3', 'int32')), (lambda x, i: x[:, i], MAP, SCALAR),
+        (lambda x, i: x.at[:, i].get(mode='clip'), MAP, ('2, 3', 'int32')),
+        (lambda x, i: x.at[:, i, :, i].get(mode='fill', fill_value=7), MAP, ('4', 'int32')),
+        (lambda x, i: jnp.take_along_axis(x, i, 1), ROW, INTS), (lambda x, i: jnp.take_along_axis(x, i, 1), FLAGS, INTS),
+        (lambda x, i: jnp.take_along_axis(x, i[:, :, None, None], 1, mode='clip'), MAP, INTS),
+    ],
+    'scatter': [(lambda x: x.at[..., 2].set(-jnp.inf), MAP), (lambda x, y: x.at[:, 1].set(y[:, 0]), MAP, MAP)],
+}
+
+
+def session(made: Any) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    return onnxruntime.InferenceSession(made.SerializeToString(), options, providers=['CPUExecutionProvider'])
+
+
+def operators(graph: Any) -> list[str]:
+    names = [node.op_type for node in graph.node]
+    for node in graph.node:
+        for attribute in node.attribute:
+            names += operators(attribute.g) if attribute.HasField('g') else []
+    return names
+
+
+def random(shape: str, dtype: str, rows: int, seed: int) -> np.ndarray:
+    generator, sizes = np.random.default_rng(seed), [rows if size == 'b' else int(size) for size in shape.split(', ') if size]
+    if dtype == 'bool':
+        return generator.random(sizes) < 0.5
+    if dtype == 'float32':
+        return generator.normal(size=sizes).astype(np.float32)
+    return generator.integers(0 if dtype == 'uint8' else -3, 9, sizes).astype(dtype)
+
+
+def same(function: Any, *given: tuple[str, str], tolerance: float = 2e-6, batches: tuple[int, ...] = (1, 3)) -> list[str]:
+    """Compare a function of arrays with its ONNX file; gives the operators of the file."""
+    shapes = {f'x{number}': each for number, each in enumerate(given)}
+
+    def named(_: Any, *arrays: Any) -> dict[str, Any]:
+        return {f'y{number}': leaf for number, leaf in enumerate(jax.tree.leaves(function(*arrays)))}
+
+    made = to_onnx(named, (), shapes)
+    ready = session(made)
+    for rows in batches:
+        arrays = [random(*each, rows, seed) for seed, each in enumerate(given)]
+        wanted = named((), *map(jnp.asarray, arrays))
+        got = ready.run(None, dict(zip(shapes, arrays, strict=True)))
+        for name, value in zip(wanted, got, strict=True):
+            assert value.dtype == wanted[name].dtype and value.shape == wanted[name].shape
+            np.testing.assert_allclose(value, wanted[name], rtol=tolerance, atol=tolerance)
+    return operators(made.graph)
+
+
+@pytest.mark.parametrize('name', CASES)
+def test_a_primitive_gives_what_jax_gives(name):
+    for function, *given in CASES[name]:
+        same(function, *given)
+
+
+def test_every_primitive_is_compared():
+    assert set(CASES) == set(OPERATIONS)
+    for name, cases in CASES.items():
+        for function, *given in cases:
+            scope = export.SymbolicScope()
+            avals = [jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (), np.dtype(dtype))
+                     for shape, dtype in given]
+            used = {equation.primitive.name for equation in equations(jax.make_jaxpr(function)(*avals))}
+            assert name in used, (name, given)
+
+
+def test_a_primitive_without_counterpart_is_refused_by_name_and_place():
+    with pytest.raises(Unconvertible, match=r'^primitive sort has no counterpart in ONNX \(test_onnx.py line \d+ in'):
+        to_onnx(lambda _, x: {'y': lax.sort(x)}, (), {'x': ROW})
+
+
+@pytest.mark.parametrize(('function', 'words'), [
+    (lambda x: lax.select_n((x > 0).astype(jnp.int32), x, x, x), 'select_n among 3'),
+    (lambda x: x.at[0, :2].set(x.sum()), 'scatter'),
+    (lambda x: lax.dynamic_update_slice(jnp.zeros((7, 7)), jnp.zeros((2, 2)) + x.sum(), (1, 1)), 'dynamic_update_slice along 2'),
+    (lambda x: lax.switch(x.sum().astype(jnp.int32), [lambda x: x, lambda x: -x, lambda x: x + 1], x), 'a choice among 3'),
+    (lambda x: lax.pad(x, jnp.float32(0), ((0, 0, 0), (1, 1, 1))), 'pad between'),
+    (lambda x: jnp.zeros((x.shape[0] ** 2,)), 'dimension b'),
+])
+def test_a_form_without_counterpart_is_refused(function, words):
+    with pytest.raises(Unconvertible, match=words):
+        to_onnx(lambda _, x: {'y': function(x)}, (), {'x': ROW})
+
+
+def test_an_output_that_is_no_array_is_refused():
+    with pytest.raises(Unconvertible, match='output maps is no array'):
+        to_onnx(lambda _, x: {'y': x, 'maps': {'z': x}}, (), {'x': ROW})
+
+
+def test_bfloat16_is_refused():
+    with pytest.raises(ConfigError, match='bfloat16'):
+        to_onnx(lambda _, x: {'y': x.astype(jnp.bfloat16)}, (), {'x': ROW})
+
+
+def test_what_depends_on_constants_alone_is_not_in_the_file():
+    made = to_onnx(lambda w, x: {'y': x + jnp.exp(w).T.sum(0)}, np.ones((5, 2), np.float32), {'x': ROW})
+    assert operators(made.graph) == ['Add', 'Identity']
+
+
+def test_a_constant_of_one_value_takes_no_room():
+    made = to_onnx(lambda _, x: {'y': x + jnp.zeros((1000, 1000))}, (), {'x': SCALAR})
+    assert made.ByteSize() < 5000
+
+
+def test_a_second_symbol_may_be_a_multiple():
+    made = to_onnx(lambda _, x: {'y': x.reshape(x.shape[0], -1, 4).sum(2)}, (), {'x': ('b, 4*w', 'float32')})
+    for shape in ((2, 4), (3, 12)):
+        x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
+        np.testing.assert_allclose(session(made).run(None, {'x': x})[0], x.reshape(shape[0], -1, 4).sum(2), rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize('reverse', [False, True])
+def test_a_scan_becomes_one_node(reverse):
+    def step(carry, now):
+        return carry * 0.5 + now, (carry - now, now[:, None])
+
+    assert 'Scan' in same(lambda x: lax.scan(step, jnp.zeros(x.shape[0]), x.T, reverse=reverse), ROW)
+
+
+@pytest.mark.parametrize('function', [
+    lambda x: lax.scan(lambda carry, _: (carry * 1.5, carry), x, None, length=4),
+    lambda x: lax.scan(lambda carry, now: (carry + now, None), jnp.zeros(x.shape[0]), x.T)[0],
+])
+def test_a_scan_may_have_no_inputs_or_no_outputs(function):
+    assert 'Scan' in same(function, ROW)
+
+
+def test_a_while_becomes_a_loop_that_stops_early():
+    def going(carry):
+        return (carry[0] < 20) & (carry[1].sum() < 50)
+
+    def forward(carry):
+        return carry[0] + 1, carry[1] * 1.5 + 1
+
+    assert 'Loop' in same(lambda x: lax.while_loop(going, forward, (jnp.int32(0), x)), ROW)
+
+
+def test_a_choice_becomes_an_if():
+    assert 'If' in same(lambda x: lax.cond(x.sum() > 0, lambda x: x + 1, lambda x: x * 2, x), ROW, batches=(1, 2, 3, 4))
+
+
+def test_a_choice_by_platform_becomes_the_branch_of_the_cpu():
+    branches = {'cpu': lambda x: x + 1, 'cuda': lambda x: x, 'default': lambda x: x * 2}
+    assert same(lambda x: lax.platform_dependent(x, **branches), ROW) == ['Add', 'Identity']
+
+
+@pytest.mark.parametrize(('size', 'strides', 'padding'), [
+    ((1, 1), (1, 1), (0, 0)), ((3, 3), (2, 1), (1, 1)), ((2, 3), (1, 2), (0, 1)),
+])
+def test_a_convolution_takes_batch_norm_in(size, strides, padding):
+    kernel = random(f'{size[0]}, {size[1]}, 3, 4', 'float32', 1, 0)
+    norm = [abs(random('4', 'float32', 1, seed)) + 0.1 for seed in range(4)]
+
+    def function(x):
+        x = layers.conv(x, kernel, strides=strides, padding=((padding[0],) * 2, (padding[1],) * 2))
+        return jax.nn.relu(layers.batch_norm(x, *norm, train=False)[0])
+
+    names = same(function, MAP, tolerance=1e-5)
+    assert [name for name in names if name != 'Transpose'] == ['Conv', 'Relu', 'Identity']
+
+
+@pytest.mark.parametrize('strides', [(1, 1), (2, 1)])
+def test_a_depthwise_convolution_is_one_node(strides):
+    kernel = random('5, 5, 1, 3', 'float32', 1, 0)
+    names = same(lambda x: layers.depthwise(x, kernel, strides=strides), MAP)
+    assert names == ['Transpose', 'Conv', 'Transpose', 'Identity']
+
+
+def test_batch_norm_alone_is_a_factor_and_a_summand():
+    norm = [abs(random('3', 'float32', 1, seed)) + 0.1 for seed in range(4)]
+    names = same(lambda x: layers.batch_norm(x, *norm, train=False)[0], MAP)
+    assert names == ['Mul', 'Add', 'Identity']
+
+
+@pytest.mark.parametrize(('window', 'strides', 'padding'), [((2, 2), None, 0), ((3, 3), (2, 2), 1), ((2, 1), (2, 1), 0)])
+def test_a_max_pool_is_one_node(window, strides, padding):
+    names = same(lambda x: layers.max_pool(x, window, strides=strides, padding=padding), ('b, 6, 9, 2', 'float32'))
+    assert names == ['Transpose', 'MaxPool', 'Transpose', 'Identity']
+
+
+def test_an_lstm_is_one_node():
+    weights = [random(shape, 'float32', 1, seed) for seed, shape in enumerate(('2, 5, 12', '2, 3, 12', '2, 12', '2, 12'))]
+    assert same(lambda x: recurrence.lstm(x, *weights), ('b, 7, 5', 'float32')).count('LSTM') == 1
+
+
+def test_an_lstm_whose_weights_are_given_is_a_loop():
+    given = [('b, 7, 5', 'float32'), *((shape, 'float32') for shape in ('2, 5, 12', '2, 3, 12', '2, 12', '2, 12'))]
+    assert 'Scan' in same(recurrence.lstm, *given)
+
+
+@pytest.mark.parametrize('border', rectify.BORDERS)
+def test_sampling_is_one_node_beyond_the_border_too(border):
+    names = same(lambda x, grid: rectify.sample(x, grid, border=border), MAP, ('b, 4, 6, 2', 'float32'))
+    assert 'GridSample' in names and 'GatherND' not in names
+
+
+def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Variables:
+    """Variables that make texts which are neither empty nor all alike."""
+    random = np.random.default_rng(seed)
+
+    def leaf(path: Any, aval: Any) -> np.ndarray:
+        name, values = path[-1].key, random.normal(size=aval.shape).astype(np.float32)
+        if name in ('scale', 'variance'):
+            return 1 + 0.3 * abs(values)
+        if path[-2].key == 'points':  # a thin-plate spline through points anywhere makes much of a rounding error
+            return np.float32(rectify.targets(aval.size // 2).ravel() if name == 'bias' else 0.02 * values)
+        return np.float32(gain * values * (0.2 if aval.ndim < 2 else np.prod(aval.shape[:-1]) ** -0.5))
+
+    return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, jax.random.key(0)))
+
+
+def compare(model: models.Model, variables: models.Variables, shape: tuple[int, ...], beam: int) -> list[str]:
+    """A model's texts and scores for 1, 3 and 32 images, a bound on the length included."""
+    generator = np.random.default_rng(2)
+    decode = functools.partial(model.decode, beam=beam)
+    shapes = {'image': ('b, ' + ', '.join(map(str, shape)), 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': SCALAR}
+    made = to_onnx(decode, variables, shapes)
+    ready = session(made)
+    # Waves, as a sampled edge would make much of a rounding error in its place.
+    down, right, start = generator.uniform(-0.4, 0.4, (3, 32, 1, 1, shape[2]))
+    waves = np.sin(down * np.arange(shape[0])[:, None, None] + right * np.arange(shape[1])[:, None] + 15 * start)
+    image = (127 + 120 * waves).astype(np.uint8)
+    size = np.stack([np.full(32, shape[0]), generator.integers(shape[1] // 2, shape[1] + 1, 32)], 1).astype(np.int32)
+    compiled = jax.jit(decode, compiler_options=QUICKLY)
+    for most in (25, 4):
+        wanted = jax.device_get(compiled(variables, image, size, jnp.int32(most)))
+        assert wanted['length'].max() <= most and (most < 25 or len({text.tobytes() for text in wanted['tokens']}) > 2)
+        for rows in (1, 3, 32):
+            given = {'image': image[:rows], 'size': size[:rows], 'max_length': np.int32(most)}
+            got = dict(zip([output.name for output in ready.get_outputs()],
+                           ready.run(None, {key: np.asarray(value) for key, value in given.items()}), strict=True))
+            assert set(got) == set(wanted)
+            for name in ('tokens', 'length'):
+                np.testing.assert_array_equal(got[name], wanted[name][:rows])
+            for name in ('score', 'confidence'):
+                np.testing.assert_allclose(got[name], wanted[name][:rows], rtol=1e-4, atol=1e-4)
+    return operators(made.graph)
+
+
+@pytest.mark.parametrize('beam', [1, 3])
+@pytest.mark.parametrize('name', models.names())
+def test_a_model_gives_the_same_texts_and_scores(name, beam):
+    image = {'height': 32, 'width': 100, 'channels': 'bgr', **NARROW[name][1]}
+    channels = 1 if image['channels'] == 'grey' else 3
+    # Steeper weights make texts more varied, and a recurrence that looks where it wants chaotic.
+    gain, seed = (1.5, 4) if name == 'rare' else (2.5, 1)
+    names = compare(narrow(name), weighted(narrow(name), gain, seed), (image['height'], image['width'], channels), beam)
+    assert 'Conv' in names
+    assert 'LSTM' in names if name in ('crnn', 'rare', 'latex_ocr') else 'LSTM' not in names
+    assert ('GridSample' in names) == (name == 'rare')
+
+
+def test_the_width_may_be_dynamic():
+    model = narrow('crnn')
+    variables = weighted(model)
+    shapes = {'image': ('b, 32, 4*w, 3', 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': SCALAR}
+    made = to_onnx(model.decode, variables, shapes)
+    image = np.random.default_rng(0).integers(0, 256, (2, 32, 64, 3), np.uint8)
+    given = {'image': image, 'size': np.array([[32, 64], [32, 40]], np.int32), 'max_length': np.asarray(20, np.int32)}
+    got = dict(zip([output.name for output in session(made).get_outputs()], session(made).run(None, given), strict=True))
+    wanted = model.decode(variables, *map(jnp.asarray, given.values()))
+    np.testing.assert_array_equal(got['tokens'], wanted['tokens'])
+    np.testing.assert_allclose(got['score'], wanted['score'], rtol=1e-4, atol=1e-4)
