@@ -2,6 +2,7 @@
 
 import json
 import math
+import os
 import shutil
 import sys
 import time
@@ -208,6 +209,12 @@ def _rank(metrics: Any) -> float:
 def exists(workdir: Path) -> bool:
     """Whether the folder holds a recog run."""
     return (workdir / 'config.json').is_file()
+
+
+def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int], sets: dict[str, int]) -> dict[str, Any]:
+    """What a step says of its run: recipe, vocabulary, position, rows counted by what became of them, and sizes of sets."""
+    return {'position': position, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
+            'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets}
 
 
 def write_description(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:

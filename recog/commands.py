@@ -61,7 +61,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     changes: list[str] = []
     if checkpoint.exists(workdir):
         changes = checkpoint.compare(workdir, config, vocab)
-    elif workdir.exists() and (not workdir.is_dir() or any(not path.name.startswith('.') for path in workdir.iterdir())):
+    elif workdirs.is_occupied(workdir):
         raise configs.ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
     devices = start(arguments)
     run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))

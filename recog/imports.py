@@ -2,7 +2,6 @@
 
 import functools
 import hashlib
-import os
 import sys
 from collections.abc import Mapping
 from pathlib import Path
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from recog import checkpoint, cost, models, text, weights
 from recog import config as configs
+from recog import workdir as workdirs
 
 RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
@@ -31,7 +31,7 @@ class Recognised(NamedTuple):
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
     """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
-    if workdir.exists() and (not workdir.is_dir() or any(not path.name.startswith('.') for path in workdir.iterdir())):
+    if workdirs.is_occupied(workdir):
         raise configs.ConfigError(f'--workdir {workdir} holds other things; choose another')
     state = weights.read(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
@@ -42,9 +42,7 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
     params = variables['params']
     kept = {**variables, 'ema': params} if found.config.train.ema else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    record = {'position': 0, 'config': configs.to_json(found.config), 'vocab': found.vocab.to_json(),
-              'vocab_hash': found.vocab.hash, 'rows': {}, 'cpus': len(os.sched_getaffinity(0)), 'sets': {},
-              'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
+    record = {**checkpoint.record(found.config, found.vocab, 0, {}, {}), 'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
     checkpoints = checkpoint.Checkpoints(workdir)
     try:
         checkpoints.save(0, {'variables': kept}, record, {})

@@ -23,6 +23,7 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import text
+from recog import workdir as workdirs
 from recog.config import ConfigError
 
 POLL = 0.2  # seconds between looks at the runs
@@ -291,7 +292,7 @@ def _check_workdir(run: Run) -> None:
     """Refuse a workdir that holds something else."""
     file = run.workdir / 'config.json'
     if not file.is_file():
-        if run.workdir.is_file() or run.workdir.is_dir() and any(not path.name.startswith('.') for path in run.workdir.iterdir()):
+        if workdirs.is_occupied(run.workdir):
             raise ConfigError(f'{run.workdir} holds other things and no run of recog; choose another --workdir')
         return
     try:

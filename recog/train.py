@@ -8,7 +8,6 @@ several steps run at one call, up to the next at which something is due.
 import contextlib
 import functools
 import math
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -270,9 +269,8 @@ class Trainer:
 
     def _save(self, position: int, metrics: dict[str, float]) -> None:
         run = self.run
-        record = {'position': position, 'config': configs.to_json(run.config), 'vocab': run.vocab.to_json(),
-                  'vocab_hash': run.vocab.hash, 'rows': self.rejections.total(), 'cpus': len(os.sched_getaffinity(0)),
-                  'sets': {source.name: len(source) for source in run.source.sources}}
+        sets = {source.name: len(source) for source in run.source.sources}
+        record = checkpoint.record(run.config, run.vocab, position, self.rejections.total(), sets)
         self.mirror.send()  # before the checkpoint: a run that resumes there finds the lines up to it
         self.checkpoints.save(position, parts(self.state), record, metrics)
 

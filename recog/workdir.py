@@ -34,6 +34,11 @@ def is_remote(folder: Any) -> bool:
     return '://' in str(folder)
 
 
+def is_occupied(folder: Any) -> bool:
+    """Whether something stands where a new run would be written: a file, or a folder with more than hidden files."""
+    return folder.exists() and (not folder.is_dir() or any(not path.name.startswith('.') for path in folder.iterdir()))
+
+
 class Mirror:
     """The local folder where small files are written; for a workdir in a bucket a temporary one, `send` copying what changed.
 
