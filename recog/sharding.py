@@ -90,6 +90,16 @@ def state(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(layout, tree)
 
 
+def gathered(mesh: Mesh, tree: Any) -> Any:
+    """Tensors of a state, whole on every device; inside of jit."""
+    return jax.lax.with_sharding_constraint(tree, replicated(mesh)) if mesh.shape['fsdp'] > 1 else tree
+
+
+def cut(mesh: Mesh, tree: Any) -> Any:
+    """Tensors laid as those of a state; inside of jit."""
+    return jax.lax.with_sharding_constraint(tree, state(mesh, tree)) if mesh.shape['fsdp'] > 1 else tree
+
+
 def gather(value: Any) -> list[Any]:
     """What each process holds here, in order of the processes; `value` is anything JSON can hold."""
     if jax.process_count() == 1:

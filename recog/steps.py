@@ -43,7 +43,10 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
         return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
 
     def whole(state, batch, key):
-        return jax.grad(loss, has_aux=True)(state.params, state.stats, batch, key, state.step)
+        # Cut parameters are gathered once, not wherever (and, in a loop, as often as) they are used.
+        params = state.params if mesh is None else sharding.gathered(mesh, state.params)
+        gradient, others = jax.grad(loss, has_aux=True)(params, state.stats, batch, key, state.step)
+        return gradient if mesh is None else sharding.cut(mesh, gradient), others
 
     def in_parts(state, batch, key):
         """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""

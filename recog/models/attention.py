@@ -10,11 +10,10 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from jax import lax
 
 from recog.models import Peer
 from recog.models.layers import uniform
-from recog.models.recurrence import gru
+from recog.models.recurrence import gru, scan
 
 Parameters = Mapping[str, jax.Array]
 
@@ -99,22 +98,22 @@ def unroll(
     if own is None:
         read = embed(parameters, given.T[:, :, None])
 
-        def follow(hidden: jax.Array, read: jax.Array) -> Any:
+        def follow(parameters: Parameters, memory: Memory, hidden: jax.Array, read: jax.Array) -> Any:
             hidden, weights = advance(parameters, memory, hidden, read)
             return hidden, (hidden, weights)
 
-        hidden, weights = lax.scan(follow, start, read)[1]
+        hidden, weights = scan(follow, parameters, memory, start, read)[1]
         logits = classify(parameters, hidden, features.dtype)
     else:
 
-        def guess(carry: Any, now: Any) -> Any:
+        def guess(parameters: Parameters, memory: Memory, carry: Any, now: Any) -> Any:
             (hidden, last), (given, own) = carry, now
             read = embed(parameters, jnp.where(own, last, given)[:, None])
             hidden, weights = advance(parameters, memory, hidden, read)
             logits = classify(parameters, hidden, features.dtype)
             return (hidden, jnp.argmax(logits[:, 0], -1)), (logits, weights)
 
-        logits, weights = lax.scan(guess, (start, given[:, 0]), (given.T, own.T))[1]
+        logits, weights = scan(guess, parameters, memory, (start, given[:, 0]), (given.T, own.T))[1]
     return logits[:, :, 0].swapaxes(0, 1), weights[:, :, 0].swapaxes(0, 1)
 
 

@@ -17,7 +17,7 @@ from jax import lax
 
 from recog.models.attention import product
 from recog.models.layers import normal, uniform
-from recog.models.recurrence import gru
+from recog.models.recurrence import gru, scan
 from recog.models.transformer import dropped
 
 Parameters = Mapping[str, jax.Array]
@@ -197,13 +197,13 @@ def unroll(
     """
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[given].get(mode='clip')
-    recur = partial(gru, kernel_hh=parameters['kernel_hh'].astype(dtype), bias_hh=parameters['bias_hh'])
 
-    def follow(hidden: jax.Array, gate: jax.Array) -> tuple[jax.Array, jax.Array]:
-        hidden = recur(gate, hidden)
+    def follow(weights: tuple[jax.Array, jax.Array], _: None, hidden: jax.Array, gate: jax.Array) -> tuple[jax.Array, jax.Array]:
+        hidden = gru(gate, hidden, *weights)
         return hidden, hidden
 
-    hidden = lax.scan(follow, start, gates(parameters, embedded, dtype).swapaxes(0, 1))[1]
+    recurrent = parameters['kernel_hh'].astype(dtype), parameters['bias_hh']
+    hidden = scan(follow, recurrent, None, start, gates(parameters, embedded, dtype).swapaxes(0, 1))[1]
     # The scores of all cells, the largest array of a step, are made again for the gradient and not kept.
     attend = jax.checkpoint(partial(look, memory, parameters['energy_kernel']))
 

@@ -1,5 +1,9 @@
-"""Recurrence: the bidirectional LSTM over columns and a step of a GRU, each a named operation of its own, and the names of
-the LSTM's parts in the reference."""
+"""Recurrence: a scan that learns its weights in one go, the bidirectional LSTM over columns and a step of a GRU, each a named
+operation of its own, and the names of the LSTM's parts in the reference."""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any
 
 import flax.linen as nn
 import jax
@@ -10,6 +14,53 @@ from recog.models import Peer
 from recog.models.layers import uniform
 
 LARGE_BATCH = 64  # rows from which on a CPU runs two scans faster than one stacked scan
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def scan(step: Callable, weights: Any, given: Any, start: Any, inputs: Any) -> tuple[Any, Any]:
+    """`lax.scan` of step(weights, given, carry, now) -> (carry, output); `step` closes over nothing that has a gradient.
+
+    The gradient of the weights is formed after the last step, for all steps in one product. JAX would add to it in each step,
+    which over a mesh is an all-reduce in each.
+    """
+    return lax.scan(partial(step, weights, given), start, inputs)
+
+
+def _scan_forward(step: Callable, weights: Any, given: Any, start: Any, inputs: Any) -> tuple[Any, Any]:
+    steps = jax.tree.leaves(inputs)[0].shape[0]
+    # Added to the carry after each step; their gradient is the carry's.
+    nothing = [jnp.zeros((steps, *leaf.shape), leaf.dtype) for leaf in jax.tree.leaves(start) if _learns(leaf)]
+
+    def run(given: Any, start: Any, inputs: Any, nothing: list[jax.Array]) -> Any:
+        def one(carry: Any, now: Any) -> Any:
+            after, output = step(weights, given, carry, now[0])
+            added = iter(now[1])
+            return jax.tree.map(lambda leaf: leaf + next(added) if _learns(leaf) else leaf, after), (carry, output)
+
+        last, (carries, outputs) = lax.scan(one, start, (inputs, nothing))
+        return (last, outputs), carries
+
+    results, back, carries = jax.vjp(run, given, start, inputs, nothing, has_aux=True)
+    return results, (back, weights, given, carries, inputs)
+
+
+def _scan_backward(step: Callable, kept: Any, cotangents: Any) -> tuple[Any, ...]:
+    back, weights, given, carries, inputs = kept
+    *others, to_carries = back(cotangents)
+
+    def learning(weights: Any) -> list[jax.Array]:
+        after, outputs = jax.vmap(partial(step, weights, given))(carries, inputs)
+        return [leaf for leaf in jax.tree.leaves((after, outputs)) if _learns(leaf)]
+
+    to_outputs = [leaf for leaf in jax.tree.leaves(cotangents[1]) if leaf.dtype != jax.dtypes.float0]
+    return jax.vjp(learning, weights)[1](to_carries + to_outputs)[0], *others
+
+
+scan.defvjp(_scan_forward, _scan_backward)
+
+
+def _learns(leaf: jax.Array) -> bool:
+    return jnp.issubdtype(leaf.dtype, jnp.inexact)
 
 
 @jax.jit
@@ -35,7 +86,7 @@ def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.
 def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Array:
     """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32."""
 
-    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> tuple[tuple[jax.Array, jax.Array], jax.Array]:
+    def step(kernel: jax.Array, _: None, carry: tuple[jax.Array, jax.Array], now: jax.Array) -> Any:
         hidden, cell = carry
         now = now + jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
         i, f, g, o = jnp.split(now, 4, -1)
@@ -45,7 +96,9 @@ def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Ar
 
     shape = (*gates.shape[1:3], kernel.shape[1])
     start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
-    return lax.scan(step, start, gates, reverse=reverse)[1]
+    # Reversed by hand: the ends of a sequence are a matter of order alone.
+    hidden = scan(step, kernel, None, start, gates[::-1] if reverse else gates)[1]
+    return hidden[::-1] if reverse else hidden
 
 
 @jax.jit
