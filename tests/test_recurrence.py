@@ -1,0 +1,60 @@
+"""The scan whose weights learn in one product, against JAX's own."""
+
+import jax
+import jax.numpy as jnp
+import pytest
+from jax import lax
+
+from recog import cost
+from recog.models import recurrence
+
+STEPS, ROWS, WIDTH = 7, 4, 5
+
+
+def step(weights, given, carry, now):
+    """Carries a state and a choice made of it, which has no gradient."""
+    hidden, choice = carry
+    hidden = jnp.tanh(hidden @ weights['own'] + now + weights['bias'] + given * (choice == 0)[:, None])
+    choice = jnp.argmax(hidden, -1)
+    return (hidden, choice), (hidden @ weights['seen'], choice)
+
+
+def plain(step, weights, given, start, inputs):
+    return lax.scan(lambda carry, now: step(weights, given, carry, now), start, inputs)
+
+
+@pytest.fixture(scope='module')
+def arguments():
+    keys = iter(jax.random.split(jax.random.key(0), 6))
+    weights = {name: jax.random.normal(next(keys), shape)
+               for name, shape in {'own': (WIDTH, WIDTH), 'bias': (WIDTH,), 'seen': (WIDTH, 3)}.items()}
+    given, hidden = (jax.random.normal(next(keys), (ROWS, WIDTH)) for _ in range(2))
+    return weights, given, hidden, jax.random.normal(next(keys), (STEPS, ROWS, WIDTH))
+
+
+def results(scan, arguments):
+    """Value and every gradient of a loss that reads the last state and all outputs."""
+    def loss(weights, given, hidden, inputs):
+        (last, _), (seen, choices) = scan(step, weights, given, (hidden, jnp.zeros(ROWS, jnp.int32)), inputs)
+        return (last**2).sum() + (jnp.sin(seen) * (1 + choices[..., None])).sum()
+
+    return jax.jit(jax.value_and_grad(loss, (0, 1, 2, 3)))(*arguments)
+
+
+def test_the_scan_is_jaxs_and_so_are_its_gradients(arguments):
+    ours, theirs = (jax.tree.leaves(results(scan, arguments)) for scan in (recurrence.scan, plain))
+    for value, expected in zip(ours, theirs, strict=True):
+        assert jnp.allclose(value, expected, rtol=1e-5, atol=1e-5)
+
+
+def test_no_gradient_of_a_weight_is_carried_through_the_loop(arguments):
+    def widest_carry(scan):
+        def largest(jaxpr):
+            carried = [max(value.aval.size for value in equation.outvars[:equation.params['num_carry']])
+                       for equation in jaxpr.eqns if equation.primitive.name == 'scan' and equation.params['num_carry']]
+            inner = [largest(each) for equation in jaxpr.eqns for each in cost.inside(equation.params)]
+            return max(carried + inner, default=0)
+
+        return largest(jax.make_jaxpr(lambda *given: results(scan, given))(*arguments).jaxpr)
+
+    assert widest_carry(recurrence.scan) == ROWS * WIDTH < widest_carry(plain) == WIDTH * WIDTH
