@@ -130,7 +130,7 @@ def _bench(arguments: argparse.Namespace) -> int:
         arguments.set, arguments.data = arguments.data, lines.root()  # --data NAME
     if arguments.set:
         config = _recipe(arguments) if arguments.config else configs.override(configs.base(name=''), arguments.overrides)
-        from recog import reading
+        from recog.bench import reading
 
         return reading.run(arguments.set, config, arguments.data, arguments.seconds)
     if arguments.profile and set(arguments.only) == {'data'}:
@@ -138,17 +138,18 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.startup and arguments.config:
         raise configs.ConfigError(f'--config {arguments.config}: --startup names its recipes itself; leave one of them out')
     if arguments.startup:
-        from recog import profiling
+        from recog.bench import startup
 
-        return profiling.run(arguments)
+        return startup.run(arguments)
     config = _recipe(arguments)
     if arguments.collectives:
-        from recog import collectives
+        from recog.bench import collectives
 
         return collectives.run(arguments)
-    from recog import bench, commands
+    from recog import commands
+    from recog.bench import recipe
 
-    return bench.run(config, arguments, commands.start(arguments))
+    return recipe.run(config, arguments, commands.start(arguments))
 
 
 def _augment(arguments: argparse.Namespace) -> int:

@@ -16,7 +16,6 @@ from ml_collections import ConfigDict
 from recog import (
     __version__,
     anatomy,
-    bench,
     benchmarks,
     checkpoint,
     checks,
@@ -39,6 +38,7 @@ from recog import overfit as handful
 from recog import predict as prediction
 from recog import train as training
 from recog import workdir as workdirs
+from recog.bench import programs, records
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
@@ -276,7 +276,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Print the parameters of a recipe and what it costs."""
     model = models.build(config, text.from_config(config.text))
     if arguments.layers:
-        print('\n'.join(anatomy.lines(model, bench.random_batch(config, max(arguments.batch, 1)))))
+        print('\n'.join(anatomy.lines(model, programs.random_batch(config, max(arguments.batch, 1)))))
         return 0
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
@@ -296,7 +296,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of {config.train.batch:,} '
           f'= {images:,} images')
     device = jax.devices()[0].device_kind
-    speed = bench.recorded(config, device)
+    speed = records.recorded(config, device)
     if speed is None:
         print(f'device-hours: not known for {device}; measure with: recog bench --config {arguments.config}')
     else:

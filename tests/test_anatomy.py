@@ -6,14 +6,15 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog import anatomy, bench, models, text
+from recog import anatomy, models, text
 from recog import config as configs
+from recog.bench import programs
 
 
 def table(recipe, count=1):
     config = configs.load(str(ROOT / 'experiments' / recipe))
     model = models.build(config, text.from_config(config.text))
-    return model, {row.name: row for row in anatomy.layers(model, bench.random_batch(config, count))[0]}
+    return model, {row.name: row for row in anatomy.layers(model, programs.random_batch(config, count))[0]}
 
 
 def test_the_rows_of_crnn_are_those_one_works_out_by_hand():

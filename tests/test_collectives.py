@@ -6,7 +6,7 @@ import pytest
 from conftest import DEMO, NARROW
 
 from recog import __main__ as command
-from recog import collectives
+from recog.bench import collectives, hlo
 
 TEXT = '''HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
 
@@ -69,7 +69,7 @@ ENTRY %main (input: f32[8,4]) -> f32[8,4] {
 
 
 def found(text):
-    return collectives.collectives(collectives.parse(text), 8)
+    return collectives.collectives(hlo.parse(text), 8)
 
 
 def test_every_collective_is_found_with_its_bytes_and_its_group():

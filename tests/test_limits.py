@@ -9,7 +9,7 @@ import pytest
 from conftest import DEMO, NARROW
 
 from recog import __main__ as command
-from recog import collectives, limits, profiling
+from recog.bench import costliest, hlo, limits, startup
 
 
 def compiled(function, *arguments):
@@ -17,7 +17,7 @@ def compiled(function, *arguments):
 
 
 def moved(function, *arguments):
-    return limits.moved(collectives.parse(compiled(function, *arguments).as_text()))
+    return limits.moved(hlo.parse(compiled(function, *arguments).as_text()))
 
 
 def test_the_larger_share_bounds():
@@ -38,7 +38,7 @@ def test_without_loops_the_traffic_is_what_xla_counts():
     arguments = jnp.ones((64, 32)), jnp.ones((32, 48))
     arguments = (arguments[0], arguments[1][:, :32])
     program = compiled(function, *arguments)
-    counted = limits.moved(collectives.parse(program.as_text()))
+    counted = limits.moved(hlo.parse(program.as_text()))
     assert counted == pytest.approx(program.cost_analysis()['bytes accessed'], rel=0.02)
 
 
@@ -76,7 +76,7 @@ metadata={op_name="jit(f)/jvp(Net)/backbone/conv_1/jit(conv)/add"}
 
 
 def test_a_fusion_that_updates_in_place_moves_the_update_alone():
-    assert limits.moved(collectives.parse(FUSED)) == 4 * 8 + 4 * 8 + 4 + 4 * 8  # row, slice, place; the update written
+    assert limits.moved(hlo.parse(FUSED)) == 4 * 8 + 4 * 8 + 4 + 4 * 8  # row, slice, place; the update written
 
 
 def test_the_scratch_space_of_a_library_is_not_traffic():
@@ -84,7 +84,7 @@ def test_the_scratch_space_of_a_library_is_not_traffic():
             '  %right = f32[8,2]{1,0} parameter(1)\n  %both = (f32[4,2]{1,0}, s8[33554432]{0}) custom-call(%left, %right), '
             'custom_call_target="__cublas$lt$matmul"\n'
             '  ROOT %out = f32[4,2]{1,0} get-tuple-element(%both), index=0\n}\n')
-    assert limits.moved(collectives.parse(text)) == 4 * (4 * 8 + 8 * 2 + 4 * 2)
+    assert limits.moved(hlo.parse(text)) == 4 * (4 * 8 + 8 * 2 + 4 * 2)
 
 
 def event(name, start, length, thread=1, process=7, **arguments):
@@ -105,7 +105,7 @@ HOST = [
 
 
 def test_operations_of_a_cpu_trace_last_until_their_end():
-    dearest, other = profiling.costs(HOST, collectives.parse(FUSED), 2)
+    dearest, other = costliest.costs(HOST, hlo.parse(FUSED), 2)
     assert (dearest.name, dearest.runs, dearest.place) == ('fusion', 1, 'forward: backbone/conv_1/add')
     assert dearest.seconds == pytest.approx(4e-6) and dearest.share == pytest.approx(8 / 14)
     assert other.name == 'dot.1' and other.seconds == pytest.approx(3e-6) and other.share == pytest.approx(6 / 14)
@@ -117,7 +117,7 @@ def test_of_a_device_its_own_lane_counts_and_nothing_of_the_host():
 
     device = [named('process_name', '/device:GPU:0', 1), named('thread_name', 'Steps', 1, 5), event('0', 0, 90, 5, 1)]
     for lanes in ([*lane('Stream #13(Compute)', 3)], [*lane('Stream #13(Compute)', 3), *lane('XLA Ops', 4)]):
-        [only] = profiling.costs([*HOST, *device, *lanes], collectives.parse(FUSED), 1)
+        [only] = costliest.costs([*HOST, *device, *lanes], hlo.parse(FUSED), 1)
         assert (only.name, only.runs, only.share) == ('fusion.2', 1, 1) and only.seconds == pytest.approx(4e-6)
 
 
@@ -125,21 +125,21 @@ def test_loops_are_not_listed_beside_what_they_run():
     text = ('ENTRY %main (input: f32[2]) -> f32[2] {\n  %input = f32[2]{0} parameter(0)\n'
             '  ROOT %while.1 = f32[2]{0} while(%input), condition=%no, body=%none\n}\n')
     events = [event('while.1', 0, 9, hlo_op='while.1'), event('add.3', 1, 2, hlo_op='add.3')]
-    assert [cost.name for cost in profiling.costs(events, collectives.parse(text), 1)] == ['add.3']
+    assert [cost.name for cost in costliest.costs(events, hlo.parse(text), 1)] == ['add.3']
 
 
 def test_a_trace_that_names_no_operation_is_said_in_one_line(tmp_path):
     file = tmp_path / 'vm.trace.json.gz'
     file.write_bytes(gzip.compress(json.dumps({'traceEvents': [named('process_name', '/host:CPU'), event('x', 0, 1)]}).encode()))
-    found = profiling.costs(profiling.read(file), collectives.parse(FUSED), 3)
-    [line] = profiling.lines(found, tmp_path)
+    found = costliest.costs(costliest.read(file), hlo.parse(FUSED), 3)
+    [line] = costliest.lines(found, tmp_path)
     assert 'names no operations' in line
 
 
 def test_a_file_stands_for_all_its_variants():
     path = DEMO.partition(':')[0]
-    assert profiling.recipes([DEMO]) == [DEMO]
-    assert f'{path}:r34' in profiling.recipes([path]) and len(profiling.recipes([path])) > 5
+    assert startup.recipes([DEMO]) == [DEMO]
+    assert f'{path}:r34' in startup.recipes([path]) and len(startup.recipes([path])) > 5
 
 
 def test_a_mistake_in_a_recipe_is_said_before_anything_starts(capsys):

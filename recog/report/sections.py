@@ -5,8 +5,9 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recog import bench, checkpoint, cost, metrics
+from recog import checkpoint, cost, metrics
 from recog import config as configs
+from recog.bench import records
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
@@ -193,7 +194,7 @@ def speed(record: Record, album: charts.Album, device: str) -> Section:
                  table(('', 'median', 'least', 'most'), rows),
                  album.chart('curve-speed', 'Images a second while training.', charts.curves, {'images a second': rate},
                              'images a second')]
-    measured = bench.recorded(record.config, device)
+    measured = records.recorded(record.config, device)
     if measured is not None:
         parts.append(paragraph(f'recog bench measured {measured:,.1f} images a second for a training step on {device}, here.'))
     return Section('speed', 'Speed', joined(parts) if parts else paragraph(NO_LOG))

@@ -9,12 +9,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from recog import collectives
-from recog.collectives import Operation, Program
+from recog.bench import hlo
+from recog.bench.hlo import Operation, Program
 
 REPEATS, CALLS = 12, 4  # the best of so many measurements, each of so many calls one after another
 # Results and operands of these cost nothing, or are counted with what they stand for.
-FREE = collectives.IDLE | {'while', 'conditional', 'call', 'async-start'}
+FREE = hlo.IDLE | {'while', 'conditional', 'call', 'async-start'}
 
 
 def peak(dtype: str, devices: Sequence[jax.Device]) -> float:
@@ -73,7 +73,7 @@ def moved(program: Program) -> int:
     still holds of the kernel before counts, too, so that small models may seem to pass the bandwidth of the memory.
     """
     named = {name: {each.name: each for each in operations} for name, operations in program.computations.items()}
-    return sum(times * _touched(operation, named[place], named) for operation, place, times in collectives.executed(program)
+    return sum(times * _touched(operation, named[place], named) for operation, place, times in hlo.executed(program)
                if operation.kind not in FREE and not operation.kind.endswith('-done'))
 
 

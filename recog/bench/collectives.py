@@ -1,7 +1,7 @@
 """What devices send one another in a training step: read off the compiled program, for meshes of eight simulated devices.
 
 For CPUs XLA forms no reduce-scatter: where the state is cut by fsdp, gradients are reduced whole, then cut.
-Run as a process of its own (`python -m recog.collectives`), since the devices are made when jax starts.
+Run as a process of its own (`python -m recog.bench.collectives`), since the devices are made when jax starts.
 """
 
 import argparse
@@ -12,63 +12,17 @@ import re
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from pathlib import Path
 from typing import Any, NamedTuple
 
 from recog import config as configs
+from recog.bench import hlo, records
 
 DEVICES = 8
 MESHES = ((8, 1), (1, 8), (4, 2))  # data, fsdp
 ROWS = 2  # images of each device: weights and gradients are the same size for any number
 KINDS = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all', 'collective-permute',
          'collective-broadcast')
-INSIDE = {'while': ('body', 'condition'), 'call': ('to_apply',), 'async-start': ('calls',),
-          'conditional': ('branch_computations', 'true_computation', 'false_computation')}
-# What takes no time of its own, and so hides no transfer.
-IDLE = frozenset('parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id opt-barrier'.split())
 LARGEST = 3  # of them are shown with the place they come from
-NAME, ARRAY = re.compile(r'%([\w.\-]+)'), re.compile(r'\b([a-z]+)(\d*)\w*\[([\d,<= ]*)\]')
-LINE = re.compile(r'\s+(?:ROOT )?%([\w.\-]+) = ')
-HEAD = re.compile(r'(ENTRY )?%([\w.\-]+) .*\{\s*$')
-
-
-class Operation(NamedTuple):
-    """One line of a compiled program."""
-
-    name: str
-    kind: str
-    results: tuple[int, ...]  # bytes of each array
-    operands: tuple[str, ...]
-    given: str  # what stands in its brackets: operands, or the number of a parameter
-    rest: str  # its attributes
-    root: bool
-
-    @property
-    def bytes(self) -> int:
-        """Of all results."""
-        return sum(self.results)
-
-    @property
-    def place(self) -> str:
-        """Where in the model it comes from, in short: 'backward: backbone/conv_4/conv/conv_general_dilated'."""
-        found = re.search(r'op_name="(?:jit\(\w+\)/)?([^"]*)"', self.rest)
-        backward = re.sub(r'transpose\(jvp\([\w.]*\)\)/', 'backward: ', found[1] if found else '')
-        return re.sub(r'jit\(\w+\)/', '', re.sub(r'jvp\([\w.]*\)/', 'forward: ', backward))
-
-    def computations(self, *attributes: str) -> list[str]:
-        """The computations that these attributes name."""
-        found = []
-        for attribute in attributes:
-            given = re.search(rf'\b{attribute}=(\{{[^}}]*\}}|%[\w.\-]+)', self.rest)
-            found += NAME.findall(given[1]) if given else []
-        return found
-
-
-class Program(NamedTuple):
-    """The computations of a compiled program, each in the order of its operations."""
-
-    entry: str
-    computations: dict[str, list[Operation]]
 
 
 class Collective(NamedTuple):
@@ -83,64 +37,10 @@ class Collective(NamedTuple):
     place: str  # in the model
 
 
-def parse(text: str) -> Program:
-    """A compiled program from its text (`compiled.as_text()`)."""
-    computations: dict[str, list[Operation]] = {}
-    entry, current = '', None
-    for line in text.splitlines():
-        head = None if line.startswith(' ') else HEAD.match(line)
-        if head:
-            current = computations.setdefault(head[2], [])
-            entry = head[2] if head[1] else entry
-        elif current is not None and (found := LINE.match(line)):
-            current.append(_operation(found[1], re.sub(r'/\*.*?\*/', '', line[found.end():]), 'ROOT' in found[0]))
-    return Program(entry, computations)
-
-
-def _operation(name: str, text: str, root: bool) -> Operation:
-    shape = text[:_closing(text, 0)] if text.startswith('(') else text[:text.index(' ')]
-    text = text[len(shape):].lstrip()
-    opening = text.index('(')
-    end = _closing(text, opening)
-    return Operation(name, text[:opening], tuple(_arrays(shape)), tuple(NAME.findall(text[opening:end])),
-                     text[opening + 1:end - 1], text[end:], root)
-
-
-def _closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed, one beyond."""
-    depth = 0
-    for place in range(start, len(text)):
-        depth += (text[place] == '(') - (text[place] == ')')
-        if not depth:
-            return place + 1
-    return len(text)
-
-
-def _arrays(shape: str) -> Iterator[int]:
-    """Bytes of each array of a shape such as '(f32[2,3]{1,0}, pred[])'."""
-    for kind, bits, sizes in ARRAY.findall(shape):
-        width = int(bits) if bits else 8 * (kind == 'pred')  # a token has none
-        yield math.ceil(math.prod(int(size.strip(' <=')) for size in sizes.split(',') if size.strip()) * width / 8)
-
-
-def executed(program: Program, computation: str = '', times: int = 1) -> Iterator[tuple[Operation, str, int]]:
-    """Every operation, the computation it stands in, and how often it runs: in loops by their steps, where XLA knows them.
-
-    Of a choice every branch counts; what is fused counts as one operation.
-    """
-    computation = computation or program.entry
-    for operation in program.computations[computation]:
-        yield operation, computation, times
-        if operation.kind in INSIDE:
-            steps = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', operation.rest)
-            for inner in operation.computations(*INSIDE[operation.kind]):
-                yield from executed(program, inner, times * (int(steps[1]) if steps else 1))
-
-
-def collectives(program: Program, devices: int) -> list[Collective]:
+def collectives(program: hlo.Program, devices: int) -> list[Collective]:
     """The transfers of a program."""
     found, wrapped = [], {}
-    for operation, computation, times in executed(program):
+    for operation, computation, times in hlo.executed(program):
         if operation.kind == 'async-start':
             wrapped.update(dict.fromkeys(operation.computations('calls'), (operation, computation)))
         kind = operation.kind.removesuffix('-start')
@@ -153,7 +53,7 @@ def collectives(program: Program, devices: int) -> list[Collective]:
     return found
 
 
-def _size(operation: Operation, kind: str, group: int) -> int:
+def _size(operation: hlo.Operation, kind: str, group: int) -> int:
     results = operation.results
     if operation.kind == 'all-gather-start':  # operands, then results
         results = results[len(results) // 2:]
@@ -181,13 +81,13 @@ def _group(rest: str, devices: int) -> int:
     return len(listed[1].split(',')) if listed else devices
 
 
-def _overlapped(start: Operation, around: Sequence[Operation]) -> bool:
+def _overlapped(start: hlo.Operation, around: Sequence[hlo.Operation]) -> bool:
     """Whether anything is computed between the start of a transfer and its end."""
     begun = around.index(start)
     for operation in around[begun + 1:]:
         if start.name in operation.operands and operation.kind.endswith('-done'):
             return False
-        if operation.kind not in IDLE and not operation.kind.endswith(('-start', '-done')) and operation.kind not in KINDS:
+        if operation.kind not in hlo.IDLE and not operation.kind.endswith(('-start', '-done')) and operation.kind not in KINDS:
             return True
     return False
 
@@ -230,28 +130,21 @@ def run(arguments: argparse.Namespace) -> int:
     """Print the table of a recipe, from a process that has eight simulated devices."""
     flags = re.sub(r'--xla_force_host_platform_device_count=\d+', '', os.environ.get('XLA_FLAGS', ''))
     environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={DEVICES}'}
-    command = [sys.executable, '-m', 'recog.collectives', arguments.config, str(arguments.train_batch), *arguments.overrides]
+    command = [sys.executable, '-m', 'recog.bench.collectives', arguments.config, str(arguments.train_batch),
+               *arguments.overrides]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return 1
     figures = json.loads(done.stdout.splitlines()[-1])
     print(f'training step of {arguments.config}, batch {figures["batch"]}, on {DEVICES} simulated devices')
     print('\n'.join(lines(figures['meshes'])))
-    keep(figures, arguments.json)
+    records.keep(figures, arguments.json)
     return 0
-
-
-def keep(figures: dict[str, Any], place: str) -> None:
-    """Write figures as JSON to a file, or to standard output for '-'."""
-    if place == '-':
-        print(json.dumps(figures))
-    elif place:
-        Path(place).write_text(json.dumps(figures, indent=2) + '\n', encoding='utf-8')
 
 
 def main(recipe: str, batch: str, *overrides: str) -> None:
     """Compile the training step for each mesh and print what it sends as one line of JSON."""
-    from recog import bench
+    from recog.bench import programs
 
     config = configs.load(recipe, overrides)
     rows = int(batch) or DEVICES * ROWS * config.train.accumulate
@@ -259,7 +152,7 @@ def main(recipe: str, batch: str, *overrides: str) -> None:
     for data, fsdp in MESHES:
         config.mesh.data, config.mesh.fsdp = data, fsdp
         try:
-            program = parse(bench.lowered_step(config, rows).compile().as_text())
+            program = hlo.parse(programs.lowered_step(config, rows).compile().as_text())
         except configs.ConfigError as error:
             sys.exit(f'{recipe}: {error}')
         found[f'data={data} fsdp={fsdp}'] = summary(collectives(program, DEVICES))

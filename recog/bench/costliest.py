@@ -1,28 +1,16 @@
-"""Where time goes: the costliest operations of a program, from a trace of its steps, and how long training steps take to start.
+"""Where time goes: the costliest operations of a program, from a trace of its steps."""
 
-Run as a process of its own (`python -m recog.profiling`) it compiles one recipe's training step and says how long that took.
-"""
-
-import argparse
 import collections
 import gzip
 import json
-import os
-import subprocess
-import sys
-import tempfile
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recog import collectives
-from recog import config as configs
+from recog.bench import hlo
 
 STEPS, COSTLIEST = 3, 10
 MOST = 1_000_000  # events that the profiler writes as JSON; it leaves out the rest
-CACHES = ('cold', 'warm')
-PARTS = ('import', 'trace', 'compile', 'whole')  # of a start, in seconds
 
 
 class Cost(NamedTuple):
@@ -35,7 +23,7 @@ class Cost(NamedTuple):
     place: str  # in the model
 
 
-def profile(call: Callable[[], Any], program: collectives.Program, folder: Path) -> list[Cost]:
+def profile(call: Callable[[], Any], program: hlo.Program, folder: Path) -> list[Cost]:
     """Write a trace of a few calls to the folder, and give what operations cost, the dearest first; none if it cannot tell."""
     import jax
 
@@ -57,13 +45,13 @@ def read(file: Path) -> list[dict[str, Any]]:
         return json.load(opened)['traceEvents']
 
 
-def costs(events: Sequence[dict[str, Any]], program: collectives.Program, steps: int) -> list[Cost]:
+def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) -> list[Cost]:
     """What each operation takes. What loops and choices run is listed itself, so they are not."""
     known = {operation.name: operation for around in program.computations.values() for operation in around}
     spent: dict[str, float] = collections.defaultdict(float)
     runs: collections.Counter[str] = collections.Counter()
     for name, microseconds in _runs(events):
-        if name not in known or known[name].kind not in collectives.INSIDE:
+        if name not in known or known[name].kind not in hlo.INSIDE:
             spent[name] += microseconds * 1e-6
             runs[name] += 1
     whole = sum(spent.values())
@@ -115,60 +103,3 @@ def lines(found: Sequence[Cost], folder: Path) -> Iterator[str]:
     rest = found[COSTLIEST:]
     yield (f'{sum(cost.share for cost in rest):6.1%} {sum(cost.seconds for cost in rest) * 1e3:9.3f} '
            f'{sum(cost.runs for cost in rest):9,.1f}  {len(rest)} others; the trace is in {folder}')
-
-
-def recipes(given: Sequence[str]) -> list[str]:
-    """FILE:VARIANT for each recipe; a file stands for all of its variants."""
-    found = []
-    for recipe in given:
-        path, colon, _ = recipe.partition(':')
-        found += [recipe] if colon else [f'{path}:{name}' for name in configs.experiment(path).VARIANTS]
-    return found
-
-
-def run(arguments: argparse.Namespace) -> int:
-    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
-    every = recipes(arguments.startup)
-    for recipe in every:
-        configs.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
-    width = max(map(len, every))
-    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
-    figures: dict[str, Any] = {}
-    for recipe in every:
-        with tempfile.TemporaryDirectory() as folder:
-            figures[recipe] = {kind: _start(recipe, arguments.overrides, folder) for kind in CACHES}
-        seconds = [found and found[part] for found in figures[recipe].values() for part in PARTS]
-        cells = ('failed' if each is None else f'{each:.2f}' for each in seconds)
-        print(f'{recipe:{width}}' + ''.join(f' {cell:>12}' for cell in cells), flush=True)
-    collectives.keep(figures, arguments.json)
-    return 0 if all(found for kinds in figures.values() for found in kinds.values()) else 1
-
-
-def _start(recipe: str, overrides: Sequence[str], folder: str) -> dict[str, float] | None:
-    """The figures of a process of its own that has this compilation cache."""
-    begun = time.perf_counter()
-    done = subprocess.run([sys.executable, '-m', 'recog.profiling', recipe, *overrides], stdout=subprocess.PIPE, text=True,
-                          env=os.environ | {'JAX_COMPILATION_CACHE_DIR': folder})
-    if done.returncode:
-        return None
-    return json.loads(done.stdout.splitlines()[-1]) | {'whole': time.perf_counter() - begun}
-
-
-def main(recipe: str, *overrides: str) -> None:
-    """Compile the recipe's training step and print as JSON what that took."""
-    begun = time.perf_counter()
-    from recog import bench
-
-    config = configs.load(recipe, overrides)
-    imported = time.perf_counter()
-    try:
-        lowered = bench.lowered_step(config, config.train.batch)
-    except configs.ConfigError as error:
-        sys.exit(f'{recipe}: {error}')
-    traced = time.perf_counter()
-    lowered.compile()
-    print(json.dumps({'import': imported - begun, 'trace': traced - imported, 'compile': time.perf_counter() - traced}))
-
-
-if __name__ == '__main__':
-    main(*sys.argv[1:])

@@ -1,0 +1,1 @@
+"""`recog bench`: what recipes, sets and compiled programs cost on this machine."""
