@@ -102,6 +102,11 @@ def executed(program: Program, computation: str = '', times: int = 1) -> Iterato
     for operation in program.computations[computation]:
         yield operation, computation, times
         if operation.kind in INSIDE:
-            steps = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', operation.rest)
             for inner in operation.computations(*INSIDE[operation.kind]):
-                yield from executed(program, inner, times * (int(steps[1]) if steps else 1))
+                yield from executed(program, inner, times * (steps(operation) or 1))
+
+
+def steps(loop: Operation) -> int:
+    """How often a loop runs, 0 where XLA does not know."""
+    known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.rest)
+    return int(known[1]) if known else 0

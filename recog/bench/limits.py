@@ -65,15 +65,15 @@ def shares(arithmetic: float, memory: float) -> dict[str, Any]:
             'bound_by': 'arithmetic' if arithmetic >= memory else 'memory'}
 
 
-def moved(program: Program) -> int:
-    """Bytes that the operations of a compiled program read and write on each device: operands and results of every kernel.
+def moved(program: Program, computation: str = '') -> int:
+    """Bytes that a compiled program, or one of its computations, reads and writes on each device: all that kernels take and give.
 
     What is fused stays inside, of a sliced array the slice counts, and a loop counts by its steps (XLA's own
     `cost_analysis()['bytes accessed']`, which it equals otherwise, counts a loop once). It is an upper bound: what a cache
     still holds of the kernel before counts, too, so that small models may seem to pass the bandwidth of the memory.
     """
     named = {name: {each.name: each for each in operations} for name, operations in program.computations.items()}
-    return sum(times * _touched(operation, named[place], named) for operation, place, times in hlo.executed(program)
+    return sum(times * _touched(operation, named[place], named) for operation, place, times in hlo.executed(program, computation)
                if operation.kind not in FREE and not operation.kind.endswith('-done'))
 
 

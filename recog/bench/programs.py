@@ -22,6 +22,7 @@ class Program(NamedTuple):
     call: Callable[[], Any]
     flops: int
     figures: dict[str, Any]  # of its compilation
+    at_length: Callable[[int], Any] | None = None  # of inference: the call for texts of so many tokens
 
 
 def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:
@@ -31,8 +32,12 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int) ->
     picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
     compiled, figures = _compile(jax.jit(decode), variables, picture, size, longest)
-    return Program(compiled, lambda: compiled(variables, picture, size, longest),
-                   cost.flops(decode, variables, picture, size, longest), figures)
+
+    def at_length(length: int) -> Any:
+        return compiled(variables, picture, size, np.int32(length))
+
+    flops = cost.flops(decode, variables, picture, size, longest)
+    return Program(compiled, lambda: at_length(config.text.max_length), flops, figures, at_length)
 
 
 def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:

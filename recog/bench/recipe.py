@@ -7,6 +7,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -39,7 +40,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     for name, make, rows in _programs(config, arguments, mesh):
         program = None  # its arrays are given back before the next are made
         program = make(model, config, mesh, rows)
-        figures[name] = measure(program, mesh, rows, arguments.seconds)
+        figures[name] = measure(program, mesh, rows, arguments.seconds) | decoding(program, mesh, arguments.seconds)
     if program and arguments.profile:
         costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(arguments.profile))
         figures['costliest'] = [each._asdict() for each in costs[:costliest.COSTLIEST]]
@@ -79,6 +80,21 @@ def measure(program: Program, mesh: Any, batch: int, seconds: float) -> dict[str
                               'GFLOP_per_image': program.flops / batch / 1e9, 'MB_per_image': moved / batch / 1e6}
 
 
+def decoding(program: Program, mesh: Any, seconds: float) -> dict[str, Any]:
+    """Of a program that writes token after token: time and memory traffic of a step. Nothing of others."""
+    if program.at_length is None:
+        return {}
+    compiled = hlo.parse(program.compiled.as_text())
+    # The end of other loops is known beforehand.
+    loops = [operation for operation, _, _ in hlo.executed(compiled) if operation.kind == 'while' and not hlo.steps(operation)]
+    steps = int(np.max(program.call()['length'])) if loops else 0
+    if steps < 2:
+        return {}
+    spent = _time(program.call, seconds) - _time(partial(program.at_length, 1), seconds)
+    moved = sum(limits.moved(compiled, loop.computations('body')[0]) for loop in loops) * mesh.size
+    return {'tokens': steps, 'ms_per_token': 1e3 * spent / (steps - 1), 'MB_per_token': moved / 1e6}
+
+
 def _limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -> dict[str, float]:
     """What the devices can do at most; each program's shares of it are written beside its figures."""
     peak, bandwidth = limits.peak(precision, devices), limits.bandwidth(devices)
@@ -86,6 +102,8 @@ def _limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -
         if isinstance(each, dict) and 'MB_per_image' in each:
             images = each['images_per_second']
             each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak, images * each['MB_per_image'] * 1e6 / bandwidth)
+            if 'MB_per_token' in each:
+                each['least_ms_per_token'] = 1e3 * each['MB_per_token'] * 1e6 / bandwidth
     return {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
 
 
