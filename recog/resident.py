@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import jax
@@ -91,8 +92,9 @@ def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
 
     It is one call if it is `looped`; on a CPU it should not be: there XLA makes convolutions in a loop forty times slower.
     """
-    places = (layout, sharding.replicated(mesh))
-    one_step = jax.jit(lambda state, arrays, rows: step(state, taken(arrays, rows, mesh)), donate_argnums=0, out_shardings=places)
+    compile = partial(jax.jit, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)),
+                      compiler_options=sharding.compiler_options(mesh))
+    one_step = compile(lambda state, arrays, rows: step(state, taken(arrays, rows, mesh)))
 
     def one_by_one(state: Any, arrays: dict[str, jax.Array], rows: np.ndarray, count: int) -> tuple[Any, dict[str, jax.Array]]:
         found = []
@@ -111,7 +113,7 @@ def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
         zeros = jax.tree.map(lambda leaf: jnp.zeros((AT_ONCE, *leaf.shape), leaf.dtype), shapes)
         return jax.lax.fori_loop(0, count, one, (state, zeros))
 
-    return jax.jit(run, donate_argnums=0, out_shardings=places) if looped else one_by_one
+    return compile(run) if looped else one_by_one
 
 
 def padded(rows: np.ndarray) -> np.ndarray:

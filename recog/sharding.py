@@ -1,5 +1,6 @@
 """Devices: the mesh, how batches and state lie on it, and the start of several processes."""
 
+import functools
 import json
 from collections.abc import Sequence
 from typing import Any
@@ -12,6 +13,8 @@ from ml_collections import ConfigDict
 from recog.config import ConfigError
 
 ROWS = PartitionSpec(('data', 'fsdp'))
+# Products by YNNPACK, as is the default, but no convolutions: of few channels they take twice as long there as in Eigen.
+EIGEN = {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'}
 SMALLEST = 2 ** 14  # elements; smaller tensors are not worth cutting
 
 
@@ -59,6 +62,21 @@ def check_batch(mesh: Mesh, config: ConfigDict) -> None:
     if micro % mesh.size:
         raise ConfigError(f'config.train.batch={config.train.batch} in {config.train.accumulate} micro-batches of {micro} '
                           f'must be a multiple of the {mesh.size} devices')
+
+
+def compiler_options(mesh: Mesh) -> dict[str, str]:
+    """What XLA is told of a program for these devices beyond its defaults; only a program's outermost `jit` takes it."""
+    return EIGEN if mesh.devices.flat[0].platform == 'cpu' and _knows_eigen() else {}
+
+
+@functools.cache
+def _knows_eigen() -> bool:
+    """Whether this XLA has the choice: the option is an experiment of its own."""
+    try:
+        jax.jit(jax.numpy.negative, compiler_options=EIGEN).lower(0).compile()
+    except (ValueError, jax.errors.JaxRuntimeError):
+        return False
+    return True
 
 
 def batches(mesh: Mesh) -> NamedSharding:

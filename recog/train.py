@@ -207,7 +207,8 @@ class Trainer:
             return self._steps[shape]
         traced = jax.jit(make_step(run.model, self.tx, self.rate, run.config, run.mesh), donate_argnums=0,
                          in_shardings=(self.layout, sharding.batches(run.mesh)),
-                         out_shardings=(self.layout, sharding.replicated(run.mesh))).trace(self.state, batch)
+                         out_shardings=(self.layout, sharding.replicated(run.mesh)),
+                         compiler_options=sharding.compiler_options(run.mesh)).trace(self.state, batch)
         self.flops = cost.count(traced.jaxpr) / len(batch['weight'])  # of an image, at the shape seen last
         self._steps[shape] = traced.lower().compile()
         return self._steps[shape]

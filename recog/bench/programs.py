@@ -31,7 +31,8 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int) ->
     arrays = random_batch(config, batch)
     picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
-    compiled, figures = _compile(jax.jit(decode), variables, picture, size, longest)
+    jitted = jax.jit(decode, compiler_options=sharding.compiler_options(mesh))
+    compiled, figures = _compile(jitted, variables, picture, size, longest)
 
     def at_length(length: int) -> Any:
         return compiled(variables, picture, size, np.int32(length))
@@ -67,7 +68,7 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
     layout = sharding.state(mesh, jax.eval_shape(make, jax.random.key(0)))
     step = training.make_step(model, tx, rate, config, mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, sharding.batches(mesh)),
-                     out_shardings=(layout, sharding.replicated(mesh)))
+                     out_shardings=(layout, sharding.replicated(mesh)), compiler_options=sharding.compiler_options(mesh))
     return step, jitted, make, layout
 
 
