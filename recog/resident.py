@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import augment, sharding, sources
+from recog import onboard, sharding, sources
 from recog.config import ConfigError
 
 AT_ONCE = 16  # steps of a call at most
@@ -24,9 +24,10 @@ def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
     if not isinstance(source, sources.JoinedPacked):
         raise ConfigError(f'config.data.resident: {source.name} is not packed; pack it first: recog pack SET --config '
                           'FILE:VARIANT')
-    if augment.augments(config.image.augment):
-        raise ConfigError('config.data.resident: images on the devices are not augmented; '
-                          '--config.image.augment.probability=0 switches that off')
+    unknown = onboard.unknown(config.image.augment)
+    if unknown:
+        raise ConfigError(f'config.data.resident: devices cannot augment by {", ".join(unknown)}; set '
+                          + ' '.join(f'--config.image.augment.{name}=0' for name in unknown))
     needed, there = size(source, mesh), memory(mesh)
     if there is not None and needed > ROOM * there:
         raise ConfigError(f'config.data.resident: {source.name} takes {needed / 1e9:,.1f} GB on each of {mesh.size} devices; '
@@ -69,7 +70,8 @@ class Store:
     def batch(self, rows: int) -> dict[str, jax.ShapeDtypeStruct]:
         """The shapes of a batch."""
         shapes = {name: jax.ShapeDtypeStruct((rows, *array.shape[1:]), array.dtype) for name, array in self.arrays.items()}
-        return {**shapes, 'index': jax.ShapeDtypeStruct((rows,), jnp.int32)}
+        number = jax.ShapeDtypeStruct((rows,), jnp.int32)
+        return {**shapes, 'index': number, 'epoch': number}
 
     def notes(self, rows: np.ndarray) -> tuple[int, list[tuple]]:
         """How many of a batch's rows this process answers for, and what was said of them when they were packed."""
@@ -81,41 +83,42 @@ class Store:
         return self.arrays['length'].sharding.num_devices
 
 
-def taken(arrays: dict[str, jax.Array], rows: jax.Array, mesh: Mesh) -> dict[str, jax.Array]:
-    """The batch of these rows [B], over all devices."""
+def taken(arrays: dict[str, jax.Array], places: jax.Array, mesh: Mesh) -> dict[str, jax.Array]:
+    """The batch of these rows and epochs [2, B], over all devices."""
+    rows, epochs = places
     batch = {name: array.at[rows].get(mode='clip') for name, array in arrays.items()}
-    return jax.lax.with_sharding_constraint({**batch, 'index': rows}, sharding.batches(mesh))
+    return jax.lax.with_sharding_constraint({**batch, 'index': rows, 'epoch': epochs}, sharding.batches(mesh))
 
 
 def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
-    """The compiled function (state, arrays, rows [AT_ONCE, B], count) -> state after `count` steps, their metrics [AT_ONCE].
+    """The compiled function (state, arrays, places [AT_ONCE, 2, B], count) -> state after `count` steps, their metrics [AT_ONCE].
 
     It is one call if it is `looped`; on a CPU it should not be: there XLA makes convolutions in a loop forty times slower.
     """
     compile = partial(jax.jit, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)),
                       compiler_options=sharding.compiler_options(mesh))
-    one_step = compile(lambda state, arrays, rows: step(state, taken(arrays, rows, mesh)))
+    one_step = compile(lambda state, arrays, places: step(state, taken(arrays, places, mesh)))
 
-    def one_by_one(state: Any, arrays: dict[str, jax.Array], rows: np.ndarray, count: int) -> tuple[Any, dict[str, jax.Array]]:
+    def one_by_one(state: Any, arrays: dict[str, jax.Array], places: np.ndarray, count: int) -> tuple[Any, dict[str, jax.Array]]:
         found = []
         for number in range(count):
-            state, metrics = one_step(state, arrays, rows[number])
+            state, metrics = one_step(state, arrays, places[number])
             found.append(metrics)
         return state, jax.tree.map(lambda *values: jnp.stack(values), *found)
 
-    def run(state: Any, arrays: dict[str, jax.Array], rows: jax.Array, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
+    def run(state: Any, arrays: dict[str, jax.Array], places: jax.Array, count: jax.Array) -> tuple[Any, dict[str, jax.Array]]:
         def one(number: jax.Array, carry: tuple[Any, Any]) -> tuple[Any, Any]:
             state, metrics = carry
-            state, new = step(state, taken(arrays, rows[number], mesh))
+            state, new = step(state, taken(arrays, places[number], mesh))
             return state, jax.tree.map(lambda every, value: every.at[number].set(value), metrics, new)
 
-        shapes = jax.eval_shape(lambda: step(state, taken(arrays, rows[0], mesh))[1])
+        shapes = jax.eval_shape(lambda: step(state, taken(arrays, places[0], mesh))[1])
         zeros = jax.tree.map(lambda leaf: jnp.zeros((AT_ONCE, *leaf.shape), leaf.dtype), shapes)
         return jax.lax.fori_loop(0, count, one, (state, zeros))
 
     return compile(run) if looped else one_by_one
 
 
-def padded(rows: np.ndarray) -> np.ndarray:
-    """Rows [K, B] of K steps as [AT_ONCE, B]."""
-    return np.pad(rows.astype(np.int32), ((0, AT_ONCE - len(rows)), (0, 0)))
+def padded(places: np.ndarray) -> np.ndarray:
+    """Rows and epochs [K, 2, B] of K steps as [AT_ONCE, 2, B]."""
+    return np.pad(places.astype(np.int32), ((0, AT_ONCE - len(places)), (0, 0), (0, 0)))

@@ -18,7 +18,21 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, resident, sharding, sources
+from recog import (
+    checkpoint,
+    cost,
+    data,
+    evaluate,
+    initial,
+    log,
+    models,
+    onboard,
+    optimize,
+    processes,
+    resident,
+    sharding,
+    sources,
+)
 from recog import config as configs
 from recog import workdir as workdirs
 from recog.plan import Bucketed, Plan, shapes
@@ -186,18 +200,22 @@ class Trainer:
         """The same on the data that are on the devices: several steps, at most to `until`."""
         run = self.run
         store = resident.Store(run.source, run.mesh)
-        step = make_step(run.model, self.tx, self.rate, run.config, run.mesh)
+        plain, seed = make_step(run.model, self.tx, self.rate, run.config, run.mesh), configs.seed(run.config, 'augment')
+
+        def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
+            return plain(state, onboard.change(batch, seed, run.config.image))
+
         shapes = store.batch(run.config.train.batch)
         self.flops = cost.count(jax.jit(step).trace(self.state, shapes).jaxpr) / run.config.train.batch
         several = resident.several(step, run.mesh, self.layout, looped=jax.default_backend() != 'cpu')
 
         def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
             count = min(until - position, resident.AT_ONCE)
-            rows = np.stack([run.plan.rows(position + number)[0] for number in range(count)])
-            for each in rows:
-                self.rejections.add(*store.notes(each))
-            self.state, metrics = several(self.state, store.arrays, resident.padded(rows), count)
-            return count, metrics, rows.shape[1]
+            places = np.stack([run.plan.rows(position + number) for number in range(count)])
+            for rows, _ in places:
+                self.rejections.add(*store.notes(rows))
+            self.state, metrics = several(self.state, store.arrays, resident.padded(places), count)
+            return count, metrics, places.shape[2]
         return advance
 
     def _step(self, batch: models.Batch) -> Callable:

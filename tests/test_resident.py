@@ -53,6 +53,16 @@ def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(root):
     assert [line['loss'] for line in train(root, 'run', '--config.data.resident=True')] == [line['loss'] for line in whole]
 
 
+def test_images_are_changed_on_the_devices_alike_on_any_number_of_them(root):
+    flags = ('--config.data.resident=True', '--config.image.augment.probability=1.0', '--config.image.augment.rotation=8.0',
+             '--config.image.augment.noise=8.0')
+    one, four = train(root, 'one', *flags), train(root, 'four', *flags, devices='0,1,2,3')
+    plain = train(root, 'plain', '--config.data.resident=True')
+    losses = [[line['loss'] for line in lines] for lines in (one, four, plain)]
+    np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
+    assert abs(losses[0][0] - losses[2][0]) > 1e-3
+
+
 def test_each_device_holds_its_share_of_every_row(root):
     config = configs.load(DEMO, ['--config.image.width=48'])
     source = sources.joined([sources.open_set(name, config, root) for name in ('packed', 'packed')])
@@ -60,19 +70,20 @@ def test_each_device_holds_its_share_of_every_row(root):
     store = resident.Store(source, mesh)
     assert store.arrays['image'].shape == (56, 32, 48, 3) and store.arrays['image'].addressable_shards[0].data.shape[0] == 14
     assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
-    rows = np.random.default_rng(0).integers(0, 54, 8)
-    got = jax.jit(resident.taken, static_argnums=2)(store.arrays, rows, mesh)
+    rows, epochs = np.random.default_rng(0).integers(0, 54, (2, 8))
+    got = jax.jit(resident.taken, static_argnums=2)(store.arrays, np.stack([rows, epochs]), mesh)
     want = source.arrays(rows)
     for name in resident.PARTS:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     np.testing.assert_array_equal(got['index'], rows)
+    np.testing.assert_array_equal(got['epoch'], epochs)
 
 
 def test_steps_in_one_call_are_steps_one_by_one(root):
     mesh = sharding.make_mesh(configs.base(name='').mesh, jax.devices()[:2])
     config = configs.load(DEMO, ['--config.image.width=48'])
     store = resident.Store(sources.joined([sources.open_set('packed', config, root)]), mesh)
-    rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 4)))
+    rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 2, 4)))
 
     def step(state, batch):
         shares = batch['image'].astype(jnp.float32).mean((1, 2, 3))
@@ -87,7 +98,7 @@ def test_steps_in_one_call_are_steps_one_by_one(root):
 
 @pytest.mark.parametrize(('flags', 'said'), [
     (('--config.data.train=words',), 'words is not packed; pack it first: recog pack'),
-    (('--config.image.augment.noise=5.0',), 'images on the devices are not augmented'),
+    (('--config.image.augment.jpeg=5.0',), 'devices cannot augment by jpeg; set --config.image.augment.jpeg=0'),
 ])
 def test_what_cannot_be_on_the_devices_is_refused(root, flags, said, capsys):
     status = command.main(['train', '--config', DEMO, '--workdir', str(root.parent / 'run'), '--data', str(root), *FLAGS,

@@ -1,0 +1,211 @@
+"""Training images changed at random by the devices themselves: the augmentations of `augment`, but for those of `HOST`.
+
+Images are those of a batch, fitted already, where the host changes them before they are fitted; values stay fractions of grey
+levels from one change to the next, and all that is drawn is a function of (seed, epoch, row), though not the host's.
+"""
+
+import math
+from collections.abc import Mapping
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+from ml_collections import ConfigDict
+
+from recog import augment, warp
+
+HOST = ('scale', 'stroke', 'downscale', 'jpeg')  # of a packed image there is no size, ink or file
+EDGES = 33  # points of the upper and of the lower edge that say how large a bent sheet is
+
+Strengths = Mapping[str, jax.Array]
+
+
+def unknown(rule: ConfigDict) -> list[str]:
+    """The augmentations of `config.image.augment` that devices cannot do."""
+    return [name for name in augment.switched_on(rule) if name in HOST]
+
+
+def change(batch: Mapping[str, jax.Array], seed: int, rule: ConfigDict) -> dict[str, jax.Array]:
+    """A batch with other images and sizes, and without the `epoch` [B] in which each row is seen; `rule` is `config.image`."""
+    most, kept = augment.switched_on(rule.augment), {name: values for name, values in batch.items() if name != 'epoch'}
+    if not most:
+        return kept
+    image, size = jax.vmap(partial(_changed, seed, most, rule))(*(batch[name] for name in ('image', 'size', 'epoch', 'index')))
+    return {**kept, 'image': image, 'size': size}
+
+
+def _changed(seed: int, most: Mapping[str, float], rule: ConfigDict, image: jax.Array, size: jax.Array, epoch: jax.Array,
+             row: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """One image [H, W, C] and its size [2]."""
+    key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), epoch), row)
+    chances, amounts, key = jax.random.split(key, 3)
+    low = jnp.array([-value if name in augment.SIGNED else 0.0 for name, value in most.items()])
+    drawn = jax.random.uniform(amounts, low.shape, minval=low, maxval=jnp.array(list(most.values())))
+    drawn = jnp.where(jax.random.uniform(chances, low.shape) < rule.augment.probability, drawn, 0.0)
+    changed, sized = exactly(key, image, size, dict(zip(most, drawn, strict=True)), most, rule)
+    untouched = (drawn == 0).all() | (size < 1).any()
+    return jnp.where(untouched, image, changed), jnp.where(untouched, size, sized)
+
+
+def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengths, most: Mapping[str, float],
+            rule: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """The image [H, W, C] uint8 and its size [2] after changes of these strengths; the rest of the canvas is zero.
+
+    `most` are the largest strengths: they say how far a blur may reach.
+    """
+    moving, colouring, turning, noising = jax.random.split(key, 4)
+    values = image.astype(jnp.float32)
+    if any(name in most for name in warp.NAMES):
+        values, size = _moved(moving, values, size, strength, rule.fit)
+    inside = _inside(values, size)
+    if 'colour' in most and values.shape[-1] == 3:
+        values = _coloured(colouring, values, strength['colour'], augment.GREY[::1 if rule.channels == 'bgr' else -1])
+    if 'brightness' in most or 'contrast' in most:
+        middle = jnp.where(inside, values, 0).sum() / (size.prod() * values.shape[-1])
+        contrast, brightness = strength.get('contrast', 0.0), strength.get('brightness', 0.0)
+        values = ((values - middle) * (1 + contrast) + middle + 255 * brightness).clip(0, 255)
+    small = jnp.minimum(1.0, size.min() / augment.LEGIBLE)
+    if 'blur' in most:
+        values = _blurred(values, size, strength['blur'] * small, math.ceil(3 * most['blur']))
+    if 'motion' in most:
+        values = _streaked(values, size, strength['motion'] * small, jax.random.uniform(turning, maxval=math.pi),
+                           math.ceil(most['motion'] / 2))
+    if 'noise' in most:
+        values = values + jax.random.normal(noising, values.shape) * strength['noise']
+    return jnp.where(_inside(values, size), jnp.rint(values).clip(0, 255), 0).astype(jnp.uint8), size
+
+
+def _inside(values: jax.Array, size: jax.Array) -> jax.Array:
+    """Which places [H, W, 1] of the canvas are image."""
+    return (jnp.arange(values.shape[0])[:, None, None] < size[0]) & (jnp.arange(values.shape[1])[:, None] < size[1])
+
+
+def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengths, fit: str) -> tuple[jax.Array, jax.Array]:
+    """The sheet bent, rippled, stretched, turned and seen from elsewhere, and fitted into its canvas again: see `warp`."""
+    given = {name: strength.get(name, jnp.float32(0)) for name in warp.NAMES}
+    shifting, rippling = jax.random.split(key)
+    height, width = size[0].astype(jnp.float32), size[1].astype(jnp.float32)
+    shorter, bend, ripple = jnp.minimum(height, width), given['curve'] * jnp.minimum(height, width), given['elastic']
+    waves = _waves(rippling, shorter)
+    left, right, top, bottom = (-0.5 - ripple, width - 0.5 + ripple, -0.5 - ripple + jnp.minimum(bend, 0),
+                                height - 0.5 + ripple + jnp.maximum(bend, 0))
+    corners = jnp.stack([jnp.stack([left, top]), jnp.stack([right, top]), jnp.stack([right, bottom]), jnp.stack([left, bottom])])
+    stretch = given['stretch']
+    moved = corners * jnp.stack([1 + jnp.maximum(stretch, 0), 1 + jnp.maximum(-stretch, 0)])
+    shift = given['perspective'] * jnp.min(moved[2] - moved[0])
+    moved = moved + shift * jax.random.uniform(shifting, (4, 2), minval=-1.0)
+    angle = given['rotation'] * math.pi / 180
+    moved = moved @ jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
+    matrix = _onto(moved)
+
+    def unit(x: jax.Array, y: jax.Array) -> jax.Array:
+        return jnp.stack([(x - left) / (right - left), (y - top) / (bottom - top), jnp.ones_like(x)])
+
+    def arch(x: jax.Array) -> jax.Array:
+        place = ((x + 0.5) / width * 2 - 1).clip(-1, 1)
+        return bend * (1 - place * place)
+
+    # The canvas holds what the bent upper and lower edges become, rather than the corners of their frame.
+    across = left + (right - left) * jnp.linspace(0, 1, EDGES)
+    outer = [side + arch(across) for side in (-0.5 - ripple, height - 0.5 + ripple)]
+    outline = matrix @ jnp.concatenate([unit(across, down) for down in outer], 1)
+    outline = outline[:2] / outline[2]
+    low, extent = outline.min(1), jnp.ptp(outline, axis=1)
+    size = _fitted(size, extent, values.shape[1], fit)
+
+    rows, columns = jnp.arange(values.shape[0])[:, None] + 0.5, jnp.arange(values.shape[1]) + 0.5
+    u, v = jnp.broadcast_arrays(low[0] + columns / size[1] * extent[0], low[1] + rows / size[0] * extent[1])
+    back = jnp.einsum('ij,jhw->ihw', _inverse(matrix), jnp.stack([u, v, jnp.ones_like(u)]))
+    x, y = left + (right - left) * back[0] / back[2], top + (bottom - top) * back[1] / back[2]
+    y = y - arch(x)
+    # So gentle that where a ripple leads from is where it leads to, mirrored.
+    right_by, down_by = (ripple / warp.RIPPLES * jnp.sin(axis[:, 0, None, None] * x + axis[:, 1, None, None] * y
+                                                         + axis[:, 2, None, None]).sum(0) for axis in waves)
+    return _sampled(values, x - right_by, y - down_by, height, width), size
+
+
+def _waves(key: jax.Array, shorter: jax.Array) -> jax.Array:
+    """Of each axis, the turns of its waves over a pixel across and down, and their phases [2, RIPPLES, 3]."""
+    lengths, angles, phases = (jax.random.uniform(each, (2, warp.RIPPLES)) for each in jax.random.split(key, 3))
+    turns = 2 * math.pi / (shorter * (warp.RIPPLE[0] + lengths * (warp.RIPPLE[1] - warp.RIPPLE[0])))
+    angles = 2 * math.pi * angles
+    return jnp.stack([turns * jnp.cos(angles), turns * jnp.sin(angles), 2 * math.pi * phases], -1)
+
+
+def _onto(quadrangle: jax.Array) -> jax.Array:
+    """The matrix [3, 3] that takes the unit square to four corners [4, 2], in order (Heckbert, 1989)."""
+    first, second, third, fourth = quadrangle
+    one, two, rest = second - third, fourth - third, first - second + third - fourth
+    below = one[0] * two[1] - two[0] * one[1]
+    g, h = (rest[0] * two[1] - two[0] * rest[1]) / below, (one[0] * rest[1] - rest[0] * one[1]) / below
+    sides = jnp.stack([second - first + g * second, fourth - first + h * fourth, first], 1)
+    return jnp.concatenate([sides, jnp.stack([g, h, jnp.float32(1)])[None]])
+
+
+def _inverse(matrix: jax.Array) -> jax.Array:
+    """The inverse of a matrix [3, 3], but for a factor."""
+    a, b, c = matrix
+    return jnp.stack([jnp.cross(b, c), jnp.cross(c, a), jnp.cross(a, b)], 1)
+
+
+def _fitted(size: jax.Array, extent: jax.Array, widest: int, fit: str) -> jax.Array:
+    """The size of a sheet of such an extent, as `images.fit` would make it."""
+    ratio = extent[0] / extent[1]
+    if fit == 'pad':
+        # A hair less, or a ratio that is a whole number might be rounded up.
+        return jnp.stack([size[0], jnp.ceil(size[0] * ratio - 1e-3).astype(size.dtype).clip(1, widest)])
+    if fit == 'steps':
+        return jnp.stack([size[0], (size[0] * jnp.ceil(ratio - 1e-4).astype(size.dtype)).clip(1, widest)])
+    return size
+
+
+def _sampled(values: jax.Array, x: jax.Array, y: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:
+    """What stands at places [H, W] between the pixels [H, W, C], whose edges go on for ever."""
+    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
+    left, top = jnp.floor(x), jnp.floor(y)
+    right_share, low_share = (x - left)[..., None], (y - top)[..., None]
+    columns, rows = left.astype(jnp.int32), top.astype(jnp.int32)
+
+    def at(row: jax.Array, column: jax.Array) -> jax.Array:
+        return values.at[jnp.minimum(row, height.astype(jnp.int32) - 1),
+                         jnp.minimum(column, width.astype(jnp.int32) - 1)].get(mode='clip')
+
+    above = at(rows, columns) * (1 - right_share) + at(rows, columns + 1) * right_share
+    below = at(rows + 1, columns) * (1 - right_share) + at(rows + 1, columns + 1) * right_share
+    return above * (1 - low_share) + below * low_share
+
+
+def _coloured(key: jax.Array, values: jax.Array, strength: jax.Array, shares: tuple[float, ...]) -> jax.Array:
+    """Another saturation, and another strength of each channel; `shares` of them make grey."""
+    amounts = 1 + strength * jax.random.uniform(key, (4,), minval=-1.0)
+    grey = values @ jnp.array(shares)
+    return ((amounts[0] * values + (1 - amounts[0]) * grey[..., None]) * amounts[1:]).clip(0, 255)
+
+
+def _blurred(values: jax.Array, size: jax.Array, sigma: jax.Array, reach: int) -> jax.Array:
+    places = jnp.arange(-reach, reach + 1)
+    weights = jnp.exp(-0.5 * jnp.square(places / jnp.maximum(sigma, 1e-3)))
+    line = weights / weights.sum()
+    return _filtered(_filtered(values, size, line[:, None]), size, line[None])
+
+
+def _streaked(values: jax.Array, size: jax.Array, length: jax.Array, angle: jax.Array, reach: int) -> jax.Array:
+    """A motion over so many pixels at this angle: the kernel of `augment`."""
+    along = length * jnp.linspace(-0.5, 0.5, 16 * reach + 1)
+    places = jnp.arange(-reach, reach + 1)[:, None]
+    down, right = (jnp.maximum(0, 1 - jnp.abs(places - side * along)) for side in (jnp.sin(angle), jnp.cos(angle)))
+    weights = down @ right.T
+    return _filtered(values, size, weights / weights.sum())
+
+
+def _filtered(values: jax.Array, size: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The image [H, W, C] under a kernel of odd sides, its edges going on beyond it."""
+    down, right = (side // 2 for side in kernel.shape)
+    rows = jnp.arange(-down, values.shape[0] + down).clip(0, size[0] - 1)
+    columns = jnp.arange(-right, values.shape[1] + right).clip(0, size[1] - 1)
+    padded = values[rows][:, columns]
+    total = jnp.zeros_like(values)
+    for i in range(kernel.shape[0]):
+        for j in range(kernel.shape[1]):
+            total = total + kernel[i, j] * padded[i:i + values.shape[0], j:j + values.shape[1]]
+    return total
