@@ -1,15 +1,20 @@
 """What all tests share: eight simulated devices, one compilation cache, a narrow recipe and small prepared data."""
 
 import os
+import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-# Before jax is imported: sharding is tested on a mesh, and a program is compiled once for all runs of the suite.
+# Before jax is imported: sharding is tested on a mesh, and a program, however small, is compiled once for all tests, their
+# child processes and later runs of the suite.
 os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
 os.environ['JAX_COMPILATION_CACHE_DIR'] = str(Path(__file__).parents[1] / '.pytest_cache' / 'xla')
-os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0.3'
+os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
+# A shell's background jobs ignore interrupts, and so would every child.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 ROOT = Path(__file__).parents[1]
 DEMO = str(ROOT / 'experiments' / 'crnn.py') + ':demo'

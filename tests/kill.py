@@ -89,19 +89,18 @@ def finish(workdir):
         raise RuntimeError(said)
 
 
-def rounds(count, folder, seed=0, say=print):
-    """Kill so many times; returns how often a run came to its end, and the kinds of kills."""
-    dice, kinds, ends = random.Random(seed), {'in a save': 0, 'between saves': 0}, 0
-    whole, workdir = folder / 'whole', folder / 'killed'
+def rounds(count, folder, whole, seed=0, say=print):
+    """Kill so many times; returns how often a run came to its end, equal to `whole`, and the kinds of kills."""
+    dice, kinds, ends, workdir = random.Random(seed), {'in a save': 0, 'between saves': 0}, 0, folder / 'killed'
     words(folder / 'data' / 'words')
-    finish(whole)
     while sum(kinds.values()) < count:
         kind = kill_once(workdir, dice)
         if kind:
             kinds[kind] += 1
             say(f'round {sum(kinds.values())} of {count}: killed {kind}')
         if not kind or sum(kinds.values()) == count:
-            finish(workdir)
+            if kind:
+                finish(workdir)
             found = differences(whole, workdir, STEPS)
             if found:
                 raise RuntimeError(f'after {sum(kinds.values())} kills the run differs in {", ".join(found)}')
@@ -117,7 +116,9 @@ if __name__ == '__main__':
     parser.add_argument('--seed', type=int, default=0)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as place:
-        begun = time.monotonic()
-        ended, kills = rounds(arguments.rounds, Path(place), arguments.seed)
+        begun, undisturbed = time.monotonic(), Path(place) / 'whole' / 'run'
+        words(undisturbed.parent / 'data' / 'words')
+        finish(undisturbed)
+        ended, kills = rounds(arguments.rounds, Path(place), undisturbed, arguments.seed)
         print(f'{sum(kills.values())} kills ({", ".join(f"{number} {kind}" for kind, number in kills.items())}), '
               f'{ended} runs ended, all equal bit for bit, in {time.monotonic() - begun:.0f} s')

@@ -1,5 +1,6 @@
 """The elementary operations and CTC against plain second formulas."""
 
+import functools
 import itertools
 
 import flax.linen as nn
@@ -29,11 +30,18 @@ def texts(log_probabilities: np.ndarray) -> dict[tuple[int, ...], float]:
     return sums
 
 
-def padded(rows: list[tuple[int, ...]], width: int) -> tuple[jax.Array, jax.Array]:
+@functools.partial(jax.jit, static_argnames='beam')
+def read(frames: jax.Array, beam: int, most: int) -> dict[str, jax.Array]:
+    """What decoding makes of log-probabilities; without beams the best path."""
+    paths = crnn.prefix_beam(frames, beam) if beam else crnn.best_path(frames)
+    return crnn.finish(paths, frames, most, True)
+
+
+def padded(rows: list[tuple[int, ...]], width: int) -> tuple[np.ndarray, np.ndarray]:
     tokens = np.full((len(rows), width), -1, np.int32)
     for place, row in enumerate(rows):
         tokens[place, : len(row)] = row
-    return jnp.asarray(tokens), jnp.array([len(row) for row in rows], jnp.int32)
+    return tokens, np.array([len(row) for row in rows], np.int32)
 
 
 LABELS = [(), (0,), (2,), (0, 1, 2), (0, 0), (1, 1, 1), (2, 1, 1, 0)]  # the last two just fit into five frames
@@ -43,7 +51,7 @@ def test_ctc_equals_the_sum_over_all_alignments():
     with jax.enable_x64(True):
         logits = RNG.normal(size=(len(LABELS), 5, 4)) * 2
         tokens, length = padded(LABELS, 6)
-        losses, possible = layers.ctc_loss(jnp.asarray(logits), tokens, length)
+        losses, possible = jax.jit(layers.ctc_loss)(logits, tokens, length)
         assert losses.dtype == np.float64 and possible.all()
         for loss, row, label in zip(losses, np.asarray(jax.nn.log_softmax(logits)), LABELS, strict=True):
             assert loss == pytest.approx(-texts(row)[label], rel=1e-12)
@@ -51,16 +59,20 @@ def test_ctc_equals_the_sum_over_all_alignments():
 
 def test_a_label_that_needs_more_frames_than_there_are_has_loss_and_gradient_0():
     tokens, length = padded([(0, 0), (0, 1, 2), (0, 0, 1), (0, 1, 2, 0)], 5)
-    logits = jnp.asarray(RNG.normal(size=(4, 3, 4)), jnp.float32)
-    losses, possible = layers.ctc_loss(logits, tokens, length)
+    logits = RNG.normal(size=(4, 3, 4)).astype(np.float32)
+
+    def total(logits):
+        losses, possible = layers.ctc_loss(logits, tokens, length)
+        return losses.sum(), (losses, possible)
+
+    gradient, (losses, possible) = jax.device_get(jax.jit(jax.grad(total, has_aux=True))(logits))
     assert possible.tolist() == [True, True, False, False]
-    gradient = jax.grad(lambda logits: layers.ctc_loss(logits, tokens, length)[0].sum())(logits)
     assert np.all(losses[2:] == 0) and np.all(gradient[2:] == 0) and np.all(np.abs(gradient[:2]).max((1, 2)) > 0)
 
 
 def test_a_wide_prefix_beam_finds_every_text_with_its_exact_probability():
     frames = np.asarray(jax.nn.log_softmax(jnp.asarray(RNG.normal(size=(3, 4, 3)) * 2, jnp.float32)))
-    result = crnn.finish(crnn.prefix_beam(jnp.asarray(frames), 40), jnp.asarray(frames), 4, True)
+    result = jax.device_get(read(frames, 40, 4))
     for row in range(3):
         want = sorted(texts(frames[row]).items(), key=lambda item: -item[1])
         lengths = result['length'][row]
@@ -72,10 +84,9 @@ def test_a_wide_prefix_beam_finds_every_text_with_its_exact_probability():
 
 def test_a_narrow_prefix_beam_merges_equal_prefixes():
     # The best alignment is all blanks (0.36); the text 0 has three alignments, together 0.64.
-    frames = jnp.log(jnp.array([[[0.6, 0.4], [0.6, 0.4]]]))
-    result = crnn.finish(crnn.prefix_beam(frames, 2), frames, 2, True)
+    result = jax.device_get(read(np.log(np.array([[[0.6, 0.4], [0.6, 0.4]]], np.float32)), 2, 2))
     assert result['tokens'][0].tolist() == [[0, -1], [-1, -1]]
-    np.testing.assert_allclose(jnp.exp(result['score'][0]), [0.64, 0.36], rtol=1e-6)
+    np.testing.assert_allclose(np.exp(result['score'][0]), [0.64, 0.36], rtol=1e-6)
     np.testing.assert_allclose(result['confidence'][0], [0.4, 0.0], rtol=1e-6)
 
 
@@ -83,22 +94,22 @@ def test_the_best_path_is_greedy_and_scores_its_alignment():
     path = (1, 1, 0, 1, 2, 2, 0)
     frames = np.full((1, 7, 3), 0.1, np.float32)
     frames[0, range(7), path] = [0.8, 0.7, 0.6, 0.5, 0.9, 0.4, 0.8]
-    result = crnn.finish(crnn.best_path(jnp.log(frames)), jnp.log(frames), 7, True)
+    result = jax.device_get(read(np.log(frames), 0, 7))
     assert result['tokens'][0, 0].tolist() == [0, 0, 1, -1, -1, -1, -1] and result['length'][0, 0] == 3
     np.testing.assert_allclose(result['token_confidence'][0, 0, :3], [0.8, 0.5, 0.9], rtol=1e-6)
     np.testing.assert_allclose(result['confidence'][0, 0], np.mean([0.8, 0.5, 0.9]), rtol=1e-6)
     assert result['score'][0, 0] == pytest.approx(np.log([0.8, 0.7, 0.6, 0.5, 0.9, 0.4, 0.8]).sum(), rel=1e-5)
-    cut = crnn.finish(crnn.best_path(jnp.log(frames)), jnp.log(frames), 2, False)
+    cut = jax.device_get(read(np.log(frames), 0, 2))
     assert cut['tokens'][0, 0].tolist() == [0, 0, -1, -1, -1, -1, -1] and cut['length'][0, 0] == 2
 
 
 def norm(x, weight=None, group=0, train=True, mean=None, variance=None):
     """Batch norm with fixed scale and bias."""
     channels = x.shape[-1]
-    scale, bias = jnp.linspace(0.5, 1.5, channels), jnp.linspace(-1, 1, channels)
-    mean = jnp.zeros(channels) if mean is None else mean
-    variance = jnp.ones(channels) if variance is None else variance
-    return layers.batch_norm(jnp.asarray(x), scale, bias, mean, variance, weight, train=train, group=group)
+    scale, bias = np.linspace(0.5, 1.5, channels, dtype=np.float32), np.linspace(-1, 1, channels, dtype=np.float32)
+    mean = np.zeros(channels, np.float32) if mean is None else mean
+    variance = np.ones(channels, np.float32) if variance is None else variance
+    return layers.batch_norm(x, scale, bias, mean, variance, weight, train=train, group=group)
 
 
 def values(rows: int) -> np.ndarray:
@@ -124,22 +135,22 @@ def test_batch_norm_in_groups_equals_separate_batches():
 
 
 def test_rows_of_weight_0_leave_no_trace_in_batch_norm():
-    x, weight = values(6), jnp.array([1.0, 0, 1, 1, 0, 0])
+    x, weight = values(6), np.array([1, 0, 1, 1, 0, 0], np.float32)
     x[weight == 0] = 1e6
     got, want = norm(x, weight), norm(x[[0, 2, 3]])
-    np.testing.assert_allclose(got[0][np.array([0, 2, 3])], want[0], atol=1e-5)
+    np.testing.assert_allclose(np.asarray(got[0])[[0, 2, 3]], want[0], atol=1e-5)
     np.testing.assert_allclose(got[1], want[1], atol=1e-6)
     np.testing.assert_allclose(got[2], want[2], atol=1e-6)
 
 
 def test_groups_count_by_their_real_rows_and_an_empty_one_is_harmless():
-    x, weight = values(6), jnp.array([1.0, 1, 1, 0, 0, 0])
+    x, weight = values(6), np.array([1, 1, 1, 0, 0, 0], np.float32)
     output, mean, variance = norm(x, weight, group=2)
     assert np.isfinite(output).all()
     full, single = norm(x[:2]), norm(x[2:3])
-    np.testing.assert_allclose(mean, (2 * full[1] + single[1]) / 3, atol=1e-6)
-    np.testing.assert_allclose(variance, (2 * full[2] + single[2]) / 3, atol=1e-6)
-    _, mean, variance = norm(x, jnp.zeros(6), mean=jnp.full(4, 2.0), variance=jnp.full(4, 3.0))
+    for place, found in ((1, mean), (2, variance)):
+        np.testing.assert_allclose(found, (2 * np.asarray(full[place]) + single[place]) / 3, atol=1e-6)
+    _, mean, variance = norm(x, np.zeros(6, np.float32), mean=np.full(4, 2, np.float32), variance=np.full(4, 3, np.float32))
     assert np.all(mean == 2) and np.all(variance == 3)
 
 
@@ -150,39 +161,40 @@ def test_a_batch_that_is_not_a_multiple_of_the_group_is_refused():
 
 def test_batch_norm_is_exact_for_a_large_mean():
     x = (1000 + 0.1 * RNG.normal(size=(8, 4, 4, 2))).astype(np.float32)
-    assert norm(x)[2] - 0.9 == pytest.approx(0.1 * x.astype(np.float64).var((0, 1, 2)), abs=1e-5)
+    assert np.asarray(norm(x)[2]) - 0.9 == pytest.approx(0.1 * x.astype(np.float64).var((0, 1, 2)), abs=1e-5)
 
 
 @pytest.mark.parametrize('group', [0, 3])
 def test_batch_norms_gradient_equals_the_difference_quotient(group):
     with jax.enable_x64(True):
-        x, scale, bias = RNG.normal(size=(6, 2, 2, 3)), RNG.normal(size=3), RNG.normal(size=3)
-        weight, factors = np.array([1.0, 1, 0, 1, 1, 1]), RNG.normal(size=x.shape)
-        axes = tuple(range(bool(group), x.ndim + bool(group) - 1))
-        shape = (-1, group, *x.shape[1:]) if group else x.shape
+        arguments = RNG.normal(size=(6, 2, 2, 3)), RNG.normal(size=3), RNG.normal(size=3)
+        weight, factors = np.array([1.0, 1, 0, 1, 1, 1]), RNG.normal(size=(6, 2, 2, 3))
+        axes = tuple(range(bool(group), 3 + bool(group)))
+        shape = (-1, group, 2, 2, 3) if group else (6, 2, 2, 3)
         shares = weight.reshape(*shape[: 1 + bool(group)], *[1] * len(axes))
         shares = shares / (shares.sum(axes, keepdims=True) * 4)
 
+        @jax.jit
         def total(x, scale, bias):
             output = layers.normalised(x.reshape(shape), shares, scale, bias, axes)[0]
             return jnp.sum(jnp.sin(output) * factors.reshape(shape))
 
-        arguments = tuple(map(jnp.asarray, (x, scale, bias)))
         check_grads(total, arguments, order=1, modes=['rev'], eps=1e-5, rtol=1e-6)
 
 
 @pytest.mark.parametrize('size', [3, 5])
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
-    x = jnp.asarray(RNG.normal(size=(2, 8, 13, 6)), jnp.float32)
-    kernel = jnp.asarray(RNG.normal(size=(size, size, 1, 6)), jnp.float32)
-    want = layers.native_depthwise(x, kernel, strides=strides)
-    np.testing.assert_allclose(layers.shifted_depthwise(x, kernel, strides=strides), want, atol=1e-4)
-    np.testing.assert_allclose(layers.depthwise(x, kernel, strides=strides), want, atol=1e-4)
+    x = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32)
+    kernel = RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
+    forms = layers.native_depthwise, layers.shifted_depthwise, layers.depthwise
+    want, *got = jax.jit(lambda *given: [form(*given, strides=strides) for form in forms])(x, kernel)
+    for each in got:
+        np.testing.assert_allclose(each, want, atol=1e-4)
 
 
 def test_a_1x1_convolution_equals_the_general_one():
-    x, kernel = jnp.asarray(values(2)), jnp.asarray(RNG.normal(size=(1, 1, 4, 7)), jnp.float32)
+    x, kernel = values(2), RNG.normal(size=(1, 1, 4, 7)).astype(np.float32)
     want = jax.lax.conv_general_dilated(x, kernel, (1, 1), 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
     np.testing.assert_allclose(layers.conv(x, kernel, padding=((0, 0), (0, 0))), want, atol=1e-5)
 
@@ -201,7 +213,7 @@ def test_the_lstm_equals_a_plain_loop(rows):
             cell = cell / (1 + np.exp(-f)) + np.tanh(g) / (1 + np.exp(-i))
             state = np.tanh(cell) / (1 + np.exp(-o))
             want[:, time, direction * hidden : (direction + 1) * hidden] = state
-    np.testing.assert_allclose(recurrence.lstm(jnp.asarray(x), *map(jnp.asarray, weights)), want, atol=1e-5)
+    np.testing.assert_allclose(recurrence.lstm(x, *weights), want, atol=1e-5)
 
 
 def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
@@ -231,7 +243,7 @@ def test_every_backbone_makes_a_frame_of_four_columns(name, width):
     ((1, 5, 5, 2), (2, 2), None, 0),
 ])
 def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strides, padding):
-    x = jnp.asarray(np.random.default_rng(0).normal(size=shape), jnp.float32)
+    x = np.random.default_rng(0).normal(size=shape).astype(np.float32)
 
     def native(x):
         return nn.max_pool(x, window, strides or window, [(padding, padding)] * 2)
@@ -239,6 +251,11 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
     def ours(x):
         return layers.max_pool(x, window, strides=strides, padding=padding)
 
-    np.testing.assert_array_equal(ours(x), native(x))
-    gradients = [jax.grad(lambda x, pool=pool: (pool(x) ** 3).sum())(x) for pool in (ours, native)]
-    np.testing.assert_allclose(*gradients, rtol=1e-6)
+    def cubes(x, pool):
+        pooled = pool(x)
+        return (pooled**3).sum(), pooled
+
+    slopes = jax.jit(lambda x: [jax.grad(cubes, has_aux=True)(x, pool) for pool in (ours, native)])
+    (gradient, pooled), (want_gradient, want) = slopes(x)
+    np.testing.assert_array_equal(pooled, want)
+    np.testing.assert_allclose(gradient, want_gradient, rtol=1e-6)

@@ -102,8 +102,10 @@ def trained(tmp_path_factory):
 
 
 @pytest.fixture
-def workdir(trained, tmp_path):
-    """A copy of that run, beside its data, for a test to change."""
+def workdir(trained, tmp_path, monkeypatch):
+    """A copy of that run, beside its data, for a test to change; its page shows as few pictures as there may be."""
+    for name in ('EXPLAINED', 'RIGHT', 'SAMPLES'):
+        monkeypatch.setattr(examples, name, 1)
     shutil.copytree(trained, tmp_path / 'demo')
     shutil.copytree(trained.parent / 'data', tmp_path / 'data')
     return tmp_path / 'demo'

@@ -1,5 +1,6 @@
 """The search: greedy and beams against every text there is, on small models of two letters or five."""
 
+import functools
 import itertools
 
 import jax
@@ -19,11 +20,17 @@ def chain(seed, kinds=4, sharp=1.0, start=None):
     logits = sharp * rng.normal(size=(3, kinds, kinds))
     if start is not None:
         logits[:, :, start] = -np.inf
-    return jax.nn.log_softmax(jnp.asarray(logits, jnp.float32))
+    return normal(logits).astype(np.float32)
+
+
+def normal(logits):
+    """Log-probabilities, without a program of its own."""
+    return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 def stepping(tables, beam):
     """A step whose state remembers the last class, so that a state left behind shows, and counts the steps."""
+    tables = jnp.asarray(tables)
 
     def step(state, classes):
         (last, number) = state
@@ -36,10 +43,15 @@ def stepping(tables, beam):
     return step, (jnp.zeros(tables.shape[0], jnp.int32), jnp.int32(0))
 
 
-def run(tables, codes=SMALL, beam=1, capacity=5, max_length=5, **options):
+def run(tables, beam=1, capacity=5, **options):
+    return jax.device_get(searched(tables, beam=beam, capacity=capacity, **options))
+
+
+@functools.partial(jax.jit, static_argnames=('beam', 'capacity', 'details', 'penalty'))
+def searched(tables, *, beam, capacity, **options):
+    """One program for all tables of a size."""
     step, state = stepping(tables, beam)
-    result = search(step, state, codes, rows=tables.shape[0], capacity=capacity, max_length=max_length, beam=beam, **options)
-    return jax.tree.map(np.asarray, result)
+    return search(step, state, SMALL, rows=tables.shape[0], capacity=capacity, max_length=capacity, beam=beam, **options)
 
 
 def probabilities(table, classes):
@@ -53,7 +65,7 @@ def probabilities(table, classes):
 
 def frame(table, last, before):
     both = 0.7 * table[last] + 0.3 * table[before]
-    return both - np.log(np.exp(both).sum())
+    return normal(both)
 
 
 def ways(codes, capacity):
@@ -67,7 +79,7 @@ def ways(codes, capacity):
 
 def test_a_beam_as_wide_as_all_texts_finds_the_best_ones_in_their_order():
     tables = chain(0, start=0)
-    got = run(tables, beam=40, capacity=4, max_length=4)
+    got = run(tables, beam=40, capacity=4)
     for row, table in enumerate(tables):
         ranked = sorted(((sum(probabilities(table, way)), way) for way in ways(SMALL, 4)), reverse=True)
         np.testing.assert_allclose(got['score'][row, :31], [score for score, _ in ranked], rtol=1e-4)
@@ -137,16 +149,20 @@ def test_maps_may_be_a_tree_and_are_not_collected_without_details():
         return scores, state, {'a': maps, 'b': jnp.ones((classes.shape[0], 2, 3))}
 
     arguments = {'rows': 3, 'capacity': 5, 'max_length': 5, 'beam': 2}
-    got = search(several, state, SMALL, **arguments, details=True)['maps']
+
+    def found(step, **options):
+        return jax.eval_shape(lambda state: search(step, state, SMALL, **arguments, **options), state)
+
+    got = found(several, details=True)['maps']
     assert got['a'].shape == (3, 2, 5, 2) and got['b'].shape == (3, 2, 5, 2, 3)
-    assert 'maps' not in search(several, state, SMALL, **arguments)
+    assert 'maps' not in found(several)
     # Without them a step need not give any.
-    assert 'maps' not in search(lambda *given: step(*given)[:2], state, SMALL, **arguments)
+    assert 'maps' not in found(lambda *given: step(*given)[:2])
 
 
 def test_a_length_penalty_prefers_longer_texts():
     tables = chain(6, start=0)
-    plain, longer = run(tables, beam=40, capacity=4, max_length=4), run(tables, beam=40, capacity=4, max_length=4, penalty=2.0)
+    plain, longer = (run(tables, beam=40, capacity=4, penalty=penalty) for penalty in (0.0, 2.0))
     for row, table in enumerate(tables):
         ranked = sorted(((sum(probabilities(table, way)) / len(way) ** 2, way) for way in ways(SMALL, 4)), reverse=True)
         assert longer['score'][row, 0] == pytest.approx(ranked[0][0], rel=1e-4)
@@ -155,28 +171,33 @@ def test_a_length_penalty_prefers_longer_texts():
 
 def test_a_text_stops_at_its_end_or_leaves_it_out_and_goes_on():
     # start -> a -> end -> b -> b ...
-    table = jnp.log(jnp.full((1, 4, 4), 0.01).at[0, jnp.array([0, 1, 3, 2]), jnp.array([1, 3, 2, 2])].set(0.97))
+    table = np.full((4, 4), np.log(0.01), np.float32)
+    table[[0, 1, 3, 2], [1, 3, 2, 2]] = np.log(0.97)
 
     def step(state, classes):
-        return table[0][classes], state
+        return jnp.asarray(table)[classes], state
 
-    arguments = {'rows': 1, 'capacity': 5, 'max_length': 5}
-    assert search(step, (), SMALL, **arguments)['tokens'][0, 0].tolist() == [0, -1, -1, -1, -1]
-    went_on = search(step, (), SMALL, **arguments, stop=False)
+    @functools.partial(jax.jit, static_argnames='stop')
+    def found(max_length, stop):
+        return search(step, (), SMALL, rows=1, capacity=5, max_length=max_length, stop=stop)
+
+    assert found(5, True)['tokens'][0, 0].tolist() == [0, -1, -1, -1, -1]
+    went_on = found(5, False)
     assert went_on['tokens'][0, 0].tolist() == [0, 1, 1, 1, -1]
     assert went_on['score'][0, 0] == pytest.approx(5 * np.log(0.97))
-    cut = search(step, (), SMALL, **arguments | {'max_length': 2}, stop=False)
+    cut = found(2, False)
     assert cut['tokens'][0, 0].tolist() == [0, 1, -1, -1, -1]
 
 
 def test_the_start_is_left_out_of_the_text_and_does_not_count():
     # start -> start -> a -> a ...
-    table = jnp.log(jnp.full((4, 4), 0.01).at[jnp.array([0, 1]), jnp.array([1, 1])].set(0.97))
+    table = np.full((4, 4), np.log(0.01), np.float32)
+    table[[0, 1], 1] = np.log(0.97)
 
     def step(number, classes):
-        return jnp.where(number == 0, jnp.log(jnp.array([0.9, 0.05, 0.04, 0.01])), table[classes]), number + 1
+        return jnp.where(number == 0, jnp.log(jnp.array([0.9, 0.05, 0.04, 0.01])), jnp.asarray(table)[classes]), number + 1
 
-    got = search(step, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=2)
+    got = jax.device_get(jax.jit(lambda: search(step, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=2))())
     assert got['tokens'][:, 0].tolist() == [[0, 0, -1, -1, -1]] * 2
     assert got['score'][0, 0] == pytest.approx(np.log(0.9) + 2 * np.log(0.97), rel=1e-5)
 

@@ -3,6 +3,7 @@
 import jax
 import numpy as np
 import pytest
+from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
 from recog import checkpoint, data, evaluate, optimize, sharding, sources, text
@@ -10,6 +11,7 @@ from recog import config as configs
 from recog import train as training
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
+PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle')
 
 
 def prepared(config, devices=1, root='.'):
@@ -35,12 +37,17 @@ def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(narrow, tm
     assert lines(whole) == lines(parts)
 
 
+@pytest.fixture(scope='module')
+def alone(tmp_path_factory):
+    """A run on one device."""
+    config = configs.load(DEMO, [*NARROW, *(f'--config.{override}' for override in PLAIN)])
+    return trained(config, tmp_path_factory.mktemp('alone') / 'run')
+
+
 @pytest.mark.parametrize('mesh', [('mesh.data=8',), ('mesh.data=2', 'mesh.fsdp=4')])
-def test_one_device_trains_as_eight_do_and_resumes_where_they_stopped(narrow, tmp_path, mesh):
-    plain = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle')
-    alone = trained(narrow(*plain), tmp_path / 'alone')
-    together = trained(narrow(*plain, *mesh), tmp_path / 'together', devices=8, stop=2)
-    trained(narrow(*plain), together)
+def test_one_device_trains_as_eight_do_and_resumes_where_they_stopped(alone, narrow, tmp_path, mesh):
+    together = trained(narrow(*PLAIN, *mesh), tmp_path / 'together', devices=8, stop=2)
+    trained(narrow(*PLAIN), together)
     for one, other in zip(lines(alone), lines(together), strict=True):
         assert one['step'] == other['step']
         if 'loss' in one:
