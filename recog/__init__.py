@@ -1,3 +1,23 @@
-"""recog: text recognition in JAX, from prepared data to a reported accuracy."""
+"""recog: text recognition in JAX, from prepared data to a reported accuracy.
+
+    import recog
+
+    recognizer = recog.load('runs/demo')  # a workdir, or an exported folder
+    text, confidence = recognizer('word.png')  # a path, encoded bytes, an image of Pillow or an array
+    for answer in recognizer(['one.png', 'two.png']):
+        print(answer.text, answer.confidence)
+"""
+
+from typing import Any
 
 __version__ = '0.1.0'
+
+
+def load(path: Any, **how: Any) -> Any:
+    """What reads images with the trained model in a workdir or an exported folder: `recog.load(PATH)('word.png').text`.
+
+    The arguments are those of `recog predict`: beam, max_length, batch, invert, width_rule, best, explain, step, devices.
+    """
+    from recog import predict
+
+    return predict.load(path, **how)

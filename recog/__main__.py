@@ -99,10 +99,9 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 def _predict(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'batch', 'beam', 'max-length', 'nbest')
-    _needs_workdir(arguments)
-    from recog import commands
+    from recog import predict
 
-    return commands.predict(arguments)
+    return predict.run(arguments)
 
 
 def _import(arguments: argparse.Namespace) -> int:
@@ -115,19 +114,51 @@ def _import(arguments: argparse.Namespace) -> int:
     return imports.run(arguments.file, arguments.config or '', arguments.overrides, workdir, arguments.partial)
 
 
+def _serve(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'beam', 'max-length')
+    from recog import server
+
+    return server.run(arguments)
+
+
+def _demo(arguments: argparse.Namespace) -> int:
+    from recog.server import demo
+
+    return demo.run(arguments)
+
+
+def _export(arguments: argparse.Namespace) -> int:
+    _positive(arguments, 'beam', 'max-length')
+    _needs_workdir(arguments)
+    from recog.export import write
+
+    return write.run(arguments)
+
+
 def _needs_workdir(arguments: argparse.Namespace) -> None:
-    folder = workdirs.path(arguments.workdir)
-    if not (folder / 'config.json').is_file():
-        near = configs.nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
-        what = 'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
-        raise configs.ConfigError(f'workdir {str(folder)!r} {what}{near}')
+    from recog import predict
+
+    predict.needs_workdir(workdirs.path(arguments.workdir))
 
 
 def _bench(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'batch', 'train-batch', 'seconds')
+    # An override whose value has a blank looks like a folder to the parser.
+    arguments.overrides += [name for name in arguments.folder if name.startswith('--')]
+    arguments.folder = [name for name in arguments.folder if not name.startswith('--')]
+    if arguments.folder:
+        from recog.export import speed
+
+        return speed.run(arguments)
+    if arguments.all or arguments.table:
+        from recog.bench import table
+
+        return table.run(Path(arguments.all), arguments) if arguments.all else table.show(Path(arguments.table))
     root, _, rest = arguments.data.partition(':')
     if not arguments.set and (rest or not Path(root).exists()) and arguments.data != lines.root():
         arguments.set, arguments.data = arguments.data, lines.root()  # --data NAME
+    if arguments.pytorch:
+        return _rival(arguments)
     if arguments.set:
         config = _recipe(arguments) if arguments.config else configs.override(configs.base(name=''), arguments.overrides)
         from recog.bench import reading
@@ -150,6 +181,20 @@ def _bench(arguments: argparse.Namespace) -> int:
     from recog.bench import recipe
 
     return recipe.run(config, arguments, commands.start(arguments))
+
+
+def _rival(arguments: argparse.Namespace) -> int:
+    others = [f'--{name}' for name in ('set', 'startup', 'collectives', 'profile') if getattr(arguments, name)]
+    others += ['--only data'] if 'data' in arguments.only else []
+    if others:
+        raise configs.ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
+    config = _recipe(arguments)
+    from recog import commands, rivals
+
+    rivals.check(config)
+    from recog.rivals import race
+
+    return race.run(config, arguments, commands.start(arguments))
 
 
 def _augment(arguments: argparse.Namespace) -> int:
@@ -218,8 +263,9 @@ def _report(arguments: argparse.Namespace) -> int:
     return report.run(arguments)
 
 
-RUNNERS = {'train': _train, 'evaluate': _evaluate, 'predict': _predict, 'report': _report, 'sweep': _sweep, 'import': _import,
-           'bench': _bench, 'augment': _augment, 'pack': _pack, 'check': _check, 'config': _config}
+RUNNERS = {'train': _train, 'evaluate': _evaluate, 'predict': _predict, 'serve': _serve, 'demo': _demo, 'report': _report,
+           'sweep': _sweep, 'import': _import, 'export': _export, 'bench': _bench, 'augment': _augment, 'pack': _pack,
+           'check': _check, 'config': _config}
 
 if __name__ == '__main__':
     sys.exit(main())

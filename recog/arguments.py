@@ -84,6 +84,37 @@ def _predict(predict: argparse.ArgumentParser) -> None:
     _devices(predict)
 
 
+def _serve(serve: argparse.ArgumentParser) -> None:
+    serve.add_argument('folder', nargs='+', metavar='[NAME=]FOLDER',
+                       help='a workdir or an exported folder; its model is called NAME, else as the folder')
+    _listening(serve)
+    serve.add_argument('--batch', type=int, default=32, help='images that a model reads at a time, at most (default 32)')
+    serve.add_argument('--explain', action='store_true',
+                       help='answer with pictures of where each character was read, to those who ask; loads each model twice')
+    serve.add_argument('--beam', type=int, default=0, help='width of the beam search, and texts that a request may ask for')
+    serve.add_argument('--max-length', type=int, default=0, metavar='N', help="tokens at most (default: the recipe's)")
+    _devices(serve)
+
+
+def _demo(demo: argparse.ArgumentParser) -> None:
+    demo.add_argument('--folder', default='runs', help='where the workdirs demo-NAME are, or will be (default runs)')
+    demo.add_argument('--only', default='', metavar='A,B', help='of crnn, rare, srn, can, latex_ocr these (default: all)')
+    _listening(demo)
+    demo.set_defaults(max_length=0, devices='')
+
+
+def _listening(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument('--host', default='127.0.0.1', help='address to listen on (default 127.0.0.1: this machine alone)')
+    parser.add_argument('--port', type=int, default=8000, help='port to listen on (default 8000); 0: any that is free')
+    parser.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'), help='as of predict (default auto)')
+    limits = parser.add_argument_group('limits', 'what goes beyond is refused with 413, 429 or 503 and the reason')
+    limits.add_argument('--most-bytes', type=int, default=10_000_000, metavar='N', help='of a request (default 10 million)')
+    limits.add_argument('--most-pixels', type=int, default=16_000_000, metavar='N', help='of an image (default 16 million)')
+    limits.add_argument('--queue', type=int, default=256, metavar='N', help='images that may wait (default 256)')
+    limits.add_argument('--timeout', type=float, default=60.0, metavar='SECONDS',
+                        help='for a request to arrive, and again for its answer (default 60)')
+
+
 def _report(report: argparse.ArgumentParser) -> None:
     _workdir(report)
     report.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
@@ -117,7 +148,20 @@ def _import(importing: argparse.ArgumentParser) -> None:
                            help='let what the file lacks start afresh, and leave out what the model lacks; both are listed')
 
 
+def _export(export: argparse.ArgumentParser) -> None:
+    export.add_argument('workdir', help='folder of a trained model')
+    export.add_argument('folder', help='where the export is written; must not hold anything yet')
+    export.add_argument('--format', default='onnx', choices=('onnx', 'stablehlo'),
+                        help='onnx: for onnxruntime, OpenVINO and their like, without JAX (default); stablehlo: for JAX on CPU, '
+                        'CUDA and TPU')
+    export.add_argument('--beam', type=int, default=0, help='width of the beam search, fixed in the files (default 1: greedy)')
+    export.add_argument('--max-length', type=int, default=0, metavar='N',
+                        help="tokens at most where nothing else is said later (default: the recipe's)")
+    export.add_argument('--step', type=int, help='a checkpoint (default: the best by accuracy, else the newest)')
+
+
 def _bench(bench: argparse.ArgumentParser) -> None:
+    bench.add_argument('folder', nargs='*', help='instead of a recipe: exported folders, each beside its workdir')
     bench.add_argument('--batch', type=int, default=32, help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,
                        help="images of the training step (default: the recipe's, at most 16 on a CPU)")
@@ -134,6 +178,11 @@ def _bench(bench: argparse.ArgumentParser) -> None:
     bench.add_argument('--startup', nargs='+', default=[], metavar='FILE[:VARIANT]',
                        help='instead: seconds until the training steps of these recipes are compiled, with an empty compilation '
                        'cache and with the filled one; a file stands for all its variants')
+    bench.add_argument('--pytorch', action='store_true',
+                       help='instead: the same network in PyTorch, found equal and timed in turns (CRNN and RARE, on a CPU)')
+    bench.add_argument('--all', metavar='FOLDER', default='',
+                       help='instead: measure every reference recipe, keep the figures in the folder, and print the table')
+    bench.add_argument('--table', metavar='FOLDER', default='', help='instead: print the table of such a folder; measure nothing')
     bench.add_argument('--json', metavar='FILE', default='', help='write the figures there, too; - for standard output')
     _data(bench)
     _devices(bench)
@@ -198,11 +247,17 @@ COMMANDS = {
     'evaluate': Command('Measure a trained model on sets; writes results.json, results.csv, results.md and predictions.tsv. '
                         'Of several workdirs, compare what was measured.', _evaluate),
     'predict': Command('Read images: one line `file TAB text TAB confidence` each, in the order given.', _predict),
+    'serve': Command('Serve trained models over HTTP, with a page to try them on.', _serve,
+                     epilog="Needs pip install 'recog[serve]'. With RECOG_TOKEN in the environment, requests need that token."),
+    'demo': Command('Serve the demos of all algorithms on a page; trains those that are missing.', _demo,
+                    epilog="Needs pip install 'recog[serve]', and to be run in a checkout."),
     'report': Command('Write a page about a run: curves, results, mistakes, what the model looked at.', _report),
     'sweep': Command('Train the variants of an experiment with several seeds, and write one table.', _sweep, overridable=True,
                      epilog='Overrides go to every run. The same line goes on where a sweep was stopped.'),
     'import': Command("Turn published weights (PaddleOCR's, PyTorch's) into a workdir.", _import, True, True,
                       'Without --config the names of the arrays tell which recipe it is.'),
+    'export': Command('Write a trained model as a folder that is enough by itself, and check that it reads alike.', _export,
+                      epilog='Use it with recog predict FOLDER IMAGES, or recog.load(FOLDER) in Python.'),
     'bench': Command('Measure compile time, speed, arithmetic and memory of a recipe on this machine.', _bench, True, True,
                      'The figures are kept, and `recog config` uses them.'),
     'augment': Command('Draw images as training changes them: each augmentation of a recipe alone, then all.', _augment, True,

@@ -1,7 +1,6 @@
 """What each command does once its arguments are known to make sense; everything here may import jax."""
 
 import argparse
-import json
 import os
 import shlex
 import sys
@@ -10,7 +9,6 @@ from typing import Any
 
 import cv2
 import jax
-from absl import logging
 from ml_collections import ConfigDict
 
 from recog import (
@@ -21,21 +19,19 @@ from recog import (
     checks,
     cost,
     evaluate,
-    explain,
-    expressions,
-    foreign,
     metrics,
     models,
     pictures,
     processes,
     provenance,
+    ready,
+    recognize,
     sharding,
     sources,
     text,
 )
 from recog import config as configs
 from recog import overfit as handful
-from recog import predict as prediction
 from recog import train as training
 from recog import workdir as workdirs
 from recog.bench import programs, records
@@ -46,12 +42,9 @@ STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its 
 
 def start(arguments: argparse.Namespace) -> list[jax.Device]:
     """Join the other processes, switch the compilation cache on, and find the devices."""
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
-    if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
-        jax.config.update('jax_compilation_cache_dir', str(configs.cache() / 'xla'))
     if hasattr(arguments, 'coordinator'):
         sharding.start(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
-    return sharding.choose(arguments.devices)
+    return ready.devices(arguments.devices)
 
 
 def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> int:
@@ -138,7 +131,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
     if arguments.max_length:
-        evaluate.set_length(config, opened.model, arguments.max_length)
+        recognize.set_length(config, opened.model.about.capacity, arguments.max_length)
     _measure(opened, config, mesh, arguments, workdirs.path(arguments.out or arguments.workdir))
     return 0
 
@@ -208,68 +201,6 @@ def _show_samples(workdir: Path, source: sources.Source, result: evaluate.Result
         cv2.imwrite(str(folder / f'{number}.png'), image)
     labels = [f'{number}.png\t{row.text}\n' for number, row in enumerate(rows[:KEPT])]
     (folder / 'labels.tsv').write_text(''.join(labels), encoding='utf-8')
-
-
-def predict(arguments: argparse.Namespace) -> int:
-    """Read images; what cannot be read is named, the rest goes on, and the status tells."""
-    from tqdm import tqdm
-
-    names = [line.rstrip('\n') for name in arguments.images
-             for line in (sys.stdin if name == '-' else [name]) if line.strip()]
-    source = sources.Files('images', prediction.find(names))
-    batch = arguments.batch or 64
-    if len(source) <= batch:  # nothing is compiled for images that all turn out to be broken
-        broken = [row for row in source.rows(range(len(source))) if row.image is None]
-        if len(broken) == len(source):
-            for row in broken:
-                print(f'recog predict: {row.id}: {row.reason}', file=sys.stderr)
-            return 1
-    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
-    recognizer = prediction.Recognizer(checkpoint.open(arguments.workdir, arguments.step, mesh), mesh, batch=batch,
-                                       beam=arguments.beam or 1, width_rule=arguments.width_rule,
-                                       max_length=arguments.max_length, details=arguments.explain, best=arguments.nbest)
-    pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
-    given = foreign.Adapted(source, recognizer.config.image, arguments.invert) if recognizer.config.image.ink else source
-    failed = 0
-    for reading in tqdm(recognizer.read(given), total=len(source), unit='image', leave=False,
-                        disable=None if len(source) > 4 * batch else True):
-        file = source.paths[reading.row]
-        if reading.text is None:
-            failed += 1
-            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
-        elif reading.reason:
-            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
-        if pictured and reading.text is not None:
-            pictured.draw(reading, file)
-        _say(file, reading, recognizer.config.eval.protocol == 'latex', arguments.json)
-    if pictured:
-        print(f'{pictured.count} pictures in {arguments.out}', file=sys.stderr)
-    if failed:
-        print(f'recog predict: {failed} of {len(source)} images could not be read', file=sys.stderr)
-    return 1 if failed else 0
-
-
-def _say(file: str, reading: evaluate.Reading, formula: bool, as_json: bool) -> None:
-    """The lines of one image: of a formula also whether its LaTeX is well-formed."""
-    if reading.text is None:
-        if as_json:
-            print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
-        return
-
-    def facts(text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
-        if score is not None:
-            found['score'] = round(score, 4)
-        return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
-
-    answers = [facts(*other) for other in reading.others] or [facts(reading.text, reading.confidence)]
-    if as_json:
-        several = {'nbest': answers} if reading.others else {}
-        print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))
-        return
-    for answer in answers:
-        judged = ('\twell-formed' if answer['well_formed'] else '\tbroken') if formula else ''
-        print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')
 
 
 def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:

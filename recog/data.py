@@ -3,6 +3,7 @@
 import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -188,6 +189,27 @@ def stream(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[st
             flags.FLAGS.mark_as_parsed()
         dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=data.workers))
     return iter(dataset)
+
+
+def ahead(batches: Any, config: ConfigDict) -> Iterator[dict[str, np.ndarray]]:
+    """Every batch in order, read ahead in threads: what reading needs of `stream`, without Grain, which would import JAX."""
+    import cv2
+
+    if len(batches) <= 1 or not config.data.threads:
+        yield from (batches[step] for step in range(len(batches)))
+        return
+    cv2.setNumThreads(1)
+    pool = ThreadPoolExecutor(config.data.threads)
+    waiting: deque[Future] = deque()
+    try:
+        for step in range(len(batches)):
+            waiting.append(pool.submit(batches.__getitem__, step))
+            if len(waiting) > config.data.prefetch:
+                yield waiting.popleft().result()
+        while waiting:
+            yield waiting.popleft().result()
+    finally:  # whoever reads may stop early
+        pool.shutdown(cancel_futures=True)
 
 
 def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, depth: int = 2) -> Iterator[tuple]:

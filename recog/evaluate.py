@@ -1,43 +1,25 @@
 """Evaluation: every example of a set read once, judged under a protocol, and what is written of it."""
 
 import csv
-import functools
 import json
-import math
 from collections import Counter
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, expressions, metrics, models, sharding, sources, verdicts
+from recog import data, expressions, metrics, models, recognize, sharding, sources, verdicts
 from recog import results as written
 from recog.config import ConfigError
+from recog.recognize import Reading as Reading
 from recog.results import Prediction, Result
 from recog.text import Vocab
 
-# What `decode` gives of each text and of each image.
-BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')
-BY_IMAGE = ('rectified', 'fiducials', 'frames', 'counts', 'counting')
 FEW = 10  # words from which on a result may be cause for concern
-
-
-class Reading(NamedTuple):
-    """What was read in one image; `text` is None where the image could not be used.
-
-    `reason` says why not, or that it was shrunk to fit the largest canvas.
-    """
-
-    row: int
-    text: str | None
-    confidence: float = 0.0
-    reason: str = ''
-    details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
-    others: tuple[tuple[str, float, float], ...] = ()  # all texts of the beam that were asked for: text, confidence, score
 
 
 def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Callable:
@@ -47,50 +29,27 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
 
     def decode(variables, batch, max_length):
         out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam, details=details)
-        several = {f'best_{name}': out[name][:, :best] for name in ('tokens', 'confidence', 'score')} if best > 1 else {}
-        first = {name: out[name][:, 0] for name in BY_TEXT if name in out}
-        kept = {**first, **{name: out[name] for name in BY_IMAGE if name in out}} if details else \
-            {name: first[name] for name in ('tokens', 'confidence')}
-        return {**kept, **several, 'index': batch['index'], 'weight': batch['weight'],
-                **({name: batch[name] for name in ('image', 'size')} if details else {})}
-    return jax.jit(decode, out_shardings=sharding.replicated(mesh))
+        return recognize.chosen(out, batch, best, details)
+    return jax.jit(decode, out_shardings=sharding.replicated(mesh), compiler_options=sharding.compiler_options(mesh))
 
 
-def set_length(config: ConfigDict, model: models.Model, length: int) -> None:
-    """Let texts be at most so long."""
-    if length > model.about.capacity:
-        raise ConfigError(f'--max-length {length}: this model can write {model.about.capacity} tokens at most')
-    config.text.max_length = length
+class Compiled:
+    """A `decoder` with its variables on the devices of a mesh: the engine of workdirs."""
 
+    def __init__(self, decode: Callable, variables: models.Variables, mesh: Mesh):
+        self.decode, self.variables, self.mesh = decode, variables, mesh
+        self.multiple, self.processes = mesh.size, jax.process_count()
 
-def read(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
-         *, batch: int, limit: int = 0) -> Iterator[Reading]:
-    """Every example of the source once, in its order; the code of evaluation and prediction alike."""
-    if config.image.width_rule == 'widest' and jax.process_count() > 1:
-        raise ConfigError('config.image.width_rule=widest needs one process: each batch has a width of its own')
-    count = min(len(source), limit or len(source))
-    rows = sharding.rounded(mesh, min(batch, 1 << max(count - 1, 0).bit_length()))  # few images need no full batch
-    steps = data.Steps(source, functools.partial(sharding.local_rows, mesh), rows, config, limit, mesh.size)
-    longest = np.int32(config.text.max_length)
-    early: dict[int, Reading] = {}  # images of any size come sorted by size
-    after = 0
-    for arrays, notes in data.to_devices(data.stream(steps, config), sharding.batches(mesh)):
-        reasons = {row: reason for part in sharding.gather(notes) for row, _, reason, _ in part}
-        # Only what decode needs: the compiled function is the same for labelled and unlabelled images.
-        wanted = {key: arrays[key] for key in ('image', 'size', 'index', 'weight')}
-        answers = jax.device_get(decode(variables, wanted, longest))
-        for place in np.flatnonzero(answers['index'] >= 0):
-            row = {name: values[place] for name, values in answers.items()}
-            index = int(row['index'])
-            text = vocab.decode(row['tokens'].tolist()) if row['weight'] else None
-            others = tuple((vocab.decode(tokens.tolist()), float(sure), float(score)) for tokens, sure, score in
-                           zip(*(row[f'best_{name}'] for name in ('tokens', 'confidence', 'score')), strict=True)
-                           if math.isfinite(score)) if 'best_tokens' in row else ()
-            early[index] = Reading(index, text, float(row['confidence']), reasons[index] if index in reasons else '',
-                                   row if 'image' in row else None, others)
-        while after in early:
-            yield early.pop(after)
-            after += 1
+    def places(self, rows: int) -> np.ndarray:
+        """The rows of a batch that this process reads."""
+        return sharding.local_rows(self.mesh, rows)
+
+    def answers(self, batches: Iterable[dict[str, np.ndarray]], longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
+        """What stands in each batch, and the notes of all processes on it."""
+        for arrays, notes in data.to_devices(batches, sharding.batches(self.mesh)):
+            every = [note for part in sharding.gather(notes) for note in part]
+            wanted = {key: arrays[key] for key in recognize.FED}
+            yield jax.device_get(self.decode(self.variables, wanted, np.int32(longest))), every
 
 
 def measure(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
@@ -101,8 +60,9 @@ def measure(decode: Callable, variables: models.Variables, source: sources.Sourc
     """
     from tqdm import tqdm
 
-    readings = list(tqdm(read(decode, variables, source, vocab, config, mesh, batch=config.eval.batch, limit=limit),
-                         desc=source.name, total=min(len(source), limit or len(source)), unit='image', leave=False,
+    engine = Compiled(decode, variables, mesh)
+    readings = list(tqdm(recognize.read(engine, source, vocab, config, batch=config.eval.batch, limit=limit), desc=source.name,
+                         total=min(len(source), limit or len(source)), unit='image', leave=False,
                          disable=None if progress else True))
     labels = source.labels([reading.row for reading in readings])
     protocol = metrics.identifier(config.eval.protocol, config.eval.nfkd)

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import evaluate, expressions, latex, predict
+from recog import expressions, latex
+from recog.recognize import Reading
 from recog.text import Vocab
 
 HEAT = 'inferno'
@@ -21,12 +22,12 @@ LIKELY = 0.05  # classes that reach this probability in some frame are shown
 class Pictures:
     """Draws one picture for each image that was read, named by the image."""
 
-    def __init__(self, folder: Path, recognizer: predict.Recognizer):
+    def __init__(self, folder: Path, recognizer: Any):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder, self.count = folder, 0
         self._vocab, self._rule = recognizer.opened.vocab, recognizer.config.image
 
-    def draw(self, reading: evaluate.Reading, name: str) -> Path:
+    def draw(self, reading: Reading, name: str) -> Path:
         """The picture of one reading; names that occur twice get a number."""
         file = self.folder / f'{Path(name).stem}.png'
         if file.exists() and self.count:
@@ -36,7 +37,7 @@ class Pictures:
         return file
 
 
-def draw(reading: evaluate.Reading, vocab: Vocab, rule: ConfigDict, file: Path) -> None:
+def draw(reading: Reading, vocab: Vocab, rule: ConfigDict, file: Path) -> None:
     """The image as fitted, with fiducial points and rectified where the model does that; then its maps."""
     from matplotlib.figure import Figure
 

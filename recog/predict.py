@@ -1,21 +1,38 @@
-"""Prediction: a trained model reads images, through the same code as evaluation."""
+"""Prediction: a trained model reads images, a workdir's as well as an exported one, through the same code as evaluation."""
 
+import argparse
 import glob
+import io
+import json
+import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
-from jax.sharding import Mesh
 
-from recog import checkpoint, evaluate, images, sharding, sources
-from recog.config import ConfigError
+from recog import expressions, foreign, images, recognize, sources, workdir
+from recog.config import ConfigError, nearest
+from recog.export.folder import Folder, is_exported, open_folder
+from recog.recognize import Reading
 
+if TYPE_CHECKING:
+    from jax.sharding import Mesh
+
+    from recog.checkpoint import Opened
+
+INVERT = ('yes', 'no', 'auto')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
+class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
+    """A text and its confidence; `others` are the best texts of the beam as (text, confidence, score), this one first."""
+
+    others: tuple[tuple[str, float, float], ...] = ()
+
+
 class Arrays:
-    """Images given as arrays, encoded bytes or paths, as a source."""
+    """Images given as arrays, Pillow's images, encoded bytes or paths, as a source."""
 
     name = 'images'
 
@@ -26,42 +43,131 @@ class Arrays:
         return len(self.given)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return [(str(i), '') for i in indices]
+        return [(str(self.given[i]) if isinstance(self.given[i], str | Path) else f'image {i}', '') for i in indices]
 
     def rows(self, indices: Sequence[int]) -> list[sources.Row]:
-        return [sources.Row(str(i), '', self.given[i]) if isinstance(self.given[i], np.ndarray)
-                else sources.read_row(str(i), '', self.given[i]) for i in indices]
+        return [self._row(name, self.given[i]) for i, (name, _) in zip(indices, self.labels(indices), strict=True)]
+
+    def _row(self, name: str, given: Any) -> sources.Row:
+        if isinstance(given, str | Path | bytes):
+            return sources.read_row(name, '', given)
+        try:
+            return sources.Row(name, '', _pixels(given))
+        except images.Unreadable as error:
+            return sources.Row(name, '', None, error.reason)
+
+
+def _pixels(given: Any) -> np.ndarray:
+    """An array that is an image, or what one of Pillow's images shows."""
+    if isinstance(given, np.ndarray):
+        colours = given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3))
+        if given.dtype != np.uint8 or not colours or not given.size:
+            raise images.Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
+                                    '[H, W, 1] can be read')
+        return given
+    from PIL import Image, ImageOps
+
+    if not isinstance(given, Image.Image):
+        raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(given).__name__}')
+    if given.mode in ('I', 'F'):
+        raise images.Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
+    picture = ImageOps.exif_transpose(given)
+    if picture.mode not in ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA'):
+        picture = picture.convert('RGB')
+    if picture.mode == 'RGB' and not picture.has_transparency_data:
+        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
+    file = io.BytesIO()
+    picture.save(file, 'PNG', compress_level=0)  # palettes, depths and transparency as in a file
+    return images.read(file.getvalue())
 
 
 class Recognizer:
-    """A trained model that reads images: paths, encoded bytes or uint8 BGR arrays."""
+    """A trained model that reads images: paths, encoded bytes, Pillow's images, or uint8 arrays (BGR, or grey)."""
 
-    def __init__(self, opened: checkpoint.Opened, mesh: Mesh | None = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1):
-        self.opened, self.batch = opened, batch
-        self.mesh = mesh or sharding.one_device()
+    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64, beam: int = 1,
+                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1, invert: str = ''):
+        self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
         self.config = opened.config.copy_and_resolve_references()
-        if width_rule:
-            self.config.image.width_rule = width_rule
-        if max_length:
-            evaluate.set_length(self.config, opened.model, max_length)
+        with self.config.unlocked():
+            self.config.data.workers = 0  # nobody waits for processes to start
+            self.config.image.width_rule = width_rule or self.config.image.width_rule
         if best > beam:
             raise ConfigError(f'--nbest {best} needs --beam {best} or more')
-        self._decode = evaluate.decoder(opened.model, self.mesh, beam, details, best)
+        if isinstance(opened, Folder):
+            self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
+            self._engine: recognize.Engine = opened.engine(best, details)
+        else:
+            self._path, self._form, capacity = opened.workdir, 'workdir', opened.model.about.capacity
+            self._engine = _compiled(opened, mesh, beam, details, best)
+        if max_length:
+            recognize.set_length(self.config, capacity, max_length)
 
-    def read(self, source: sources.Source) -> Iterator[evaluate.Reading]:
+    @property
+    def about(self) -> dict[str, Any]:
+        """What this reads with."""
+        protocol = self.config.eval.protocol
+        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name, 'formula': protocol == 'latex',
+                'beam': self.beam, 'max_length': self.config.text.max_length, 'protocol': protocol}
+
+    def read(self, source: sources.Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
-        opened = self.opened
-        return evaluate.read(self._decode, opened.variables, source, opened.vocab, self.config, self.mesh, batch=self.batch)
+        if self.invert and self.config.image.ink:
+            source = foreign.Adapted(source, self.config.image, self.invert)
+        return recognize.read(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
 
-    def __call__(self, given: Sequence[Any]) -> list[tuple[str, float]]:
-        """Text and confidence of each image; an unreadable one raises images.Unreadable."""
-        answers = []
-        for reading in self.read(Arrays(given)):
+    def readings(self, given: Sequence[Any]) -> list[Reading]:
+        """What stands in each image; where one is unreadable, the text is None and the reason says why."""
+        return list(self.read(Arrays(given)))
+
+    def __call__(self, given: Any) -> Any:
+        """Text and confidence of an image, or of each in a list; an unreadable one raises images.Unreadable."""
+        if not isinstance(given, list | tuple):
+            return self([given])[0]
+        source, answers = Arrays(given), []
+        for reading in self.read(source):
             if reading.text is None:
-                raise images.Unreadable(f'image {reading.row}', reading.reason)
-            answers.append((reading.text, reading.confidence))
+                raise images.Unreadable(source.labels([reading.row])[0][0], reading.reason)
+            answer = Answer(reading.text, reading.confidence)
+            answer.others = reading.others
+            answers.append(answer)
         return answers
+
+
+def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int) -> recognize.Engine:
+    from recog import evaluate, sharding
+
+    mesh = mesh or sharding.one_device()
+    return evaluate.Compiled(evaluate.decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
+
+
+def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto', width_rule: str = '',
+         best: int = 1, explain: bool = False, step: int | None = None, devices: str = '') -> Recognizer:
+    """What reads images with the model of a workdir or an exported folder; the arguments are those of `recog predict`."""
+    if invert not in INVERT:
+        raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
+    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length, 'details': explain,
+                           'best': best, 'invert': invert}
+    folder = workdir.path(path)
+    if is_exported(folder):
+        exported = open_folder(folder, devices)
+        exported.check(beam=beam, step=step, width_rule=width_rule)
+        return Recognizer(exported, beam=exported.manifest['beam'], **how)
+    needs_workdir(folder)
+    from ml_collections import ConfigDict
+
+    from recog import checkpoint, ready, sharding
+
+    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), ready.devices(devices))
+    return Recognizer(checkpoint.open(folder, step, mesh), mesh, beam=beam or 1, **how)
+
+
+def needs_workdir(folder: Any) -> None:
+    """Refuse what is no workdir, one line saying what it is."""
+    if not (folder / 'config.json').is_file():
+        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
+        what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
+            'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
+        raise ConfigError(f'workdir {str(folder)!r} {what}{near}')
 
 
 def find(names: Iterable[str]) -> list[str]:
@@ -82,3 +188,70 @@ def find(names: Iterable[str]) -> list[str]:
                 raise ConfigError(f'image {name} does not exist')
             files += [match for match in matches if Path(match).is_file()]
     return files
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read images; what cannot be read is named, the rest goes on, and the status tells."""
+    if not is_exported(arguments.workdir):
+        needs_workdir(workdir.path(arguments.workdir))
+    names = [line.rstrip('\n') for name in arguments.images
+             for line in (sys.stdin if name == '-' else [name]) if line.strip()]
+    source = sources.Files('images', find(names))
+    batch = arguments.batch or 64
+    if len(source) <= batch:  # nothing is compiled for images that all turn out to be broken
+        broken = [row for row in source.rows(range(len(source))) if row.image is None]
+        if len(broken) == len(source):
+            for row in broken:
+                print(f'recog predict: {row.id}: {row.reason}', file=sys.stderr)
+            return 1
+    recognizer = load(arguments.workdir, beam=arguments.beam, max_length=arguments.max_length, batch=batch,
+                      invert=arguments.invert, width_rule=arguments.width_rule, best=arguments.nbest, explain=arguments.explain,
+                      step=arguments.step, devices=arguments.devices)
+    return _print(recognizer, source, arguments)
+
+
+def _print(recognizer: Recognizer, source: sources.Files, arguments: argparse.Namespace) -> int:
+    """Read and print image by image, and draw where that is asked for."""
+    from tqdm import tqdm
+
+    from recog import explain
+
+    pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
+    failed = 0
+    for reading in tqdm(recognizer.read(source), total=len(source), unit='image', leave=False,
+                        disable=None if len(source) > 4 * recognizer.batch else True):
+        file = source.paths[reading.row]
+        if reading.reason:
+            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+        failed += reading.text is None
+        if pictured and reading.text is not None:
+            pictured.draw(reading, file)
+        _say(file, reading, recognizer.about['formula'], arguments.json)
+    if pictured:
+        print(f'{pictured.count} pictures in {arguments.out}', file=sys.stderr)
+    if failed:
+        print(f'recog predict: {failed} of {len(source)} images could not be read', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:
+    """The lines of one image: of a formula also whether its LaTeX is well-formed."""
+    if reading.text is None:
+        if as_json:
+            print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
+        return
+
+    def facts(text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
+        found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
+        if score is not None:
+            found['score'] = round(score, 4)
+        return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
+
+    answers = [facts(*other) for other in reading.others] or [facts(reading.text, reading.confidence)]
+    if as_json:
+        several = {'nbest': answers} if reading.others else {}
+        print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))
+        return
+    for answer in answers:
+        judged = ('\twell-formed' if answer['well_formed'] else '\tbroken') if formula else ''
+        print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')

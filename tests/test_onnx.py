@@ -345,3 +345,90 @@ def test_the_width_may_be_dynamic():
     wanted = model.decode(variables, *map(jnp.asarray, given.values()))
     np.testing.assert_array_equal(got['tokens'], wanted['tokens'])
     np.testing.assert_allclose(got['score'], wanted['score'], rtol=1e-4, atol=1e-4)
+
+
+def inside(function: Any, *given: tuple[str, str]) -> list[str]:
+    """The operators of the first loop of a function's file, which gives what JAX gives."""
+    same(function, *given)
+    made = to_onnx(lambda _, *arrays: {'y': function(*arrays)}, (), {f'x{number}': each for number, each in enumerate(given)})
+    loop = next(node for node in made.graph.node if node.op_type in ('Loop', 'Scan'))
+    return operators(next(attribute.g for attribute in loop.attribute if attribute.HasField('g')))
+
+
+def test_what_no_round_changes_is_computed_before_the_loop():
+    def rounds(x):
+        return lax.fori_loop(0, 4, lambda _, y: y + jnp.tanh(x @ x.T).sum(1) * jnp.arange(x.shape[0]), x[:, 0])
+
+    names = inside(rounds, ('b, 5', 'float32'))
+    assert 'Tanh' not in names and 'MatMul' not in names and 'Range' not in names
+
+
+def test_what_is_computed_before_a_choice_is_not_what_only_one_branch_needs():
+    names = same(lambda x: lax.cond(x.sum() > 0, lambda: jnp.exp(x), lambda: -x), ROW, batches=(1, 2, 3))
+    assert names.index('If') < names.index('Exp')
+
+
+def test_the_same_thing_is_computed_once():
+    assert same(lambda x: (jnp.exp(x) + 1) * (jnp.exp(x) + 1), ROW).count('Exp') == 1
+
+
+def test_indices_that_cannot_be_outside_are_not_bounded():
+    table = np.random.default_rng(0).normal(size=(256, 2)).astype(np.float32)
+    names = same(lambda x: jnp.asarray(table)[x], ('b, 5', 'uint8'))
+    assert 'Gather' in names and not {'Max', 'Min', 'Where', 'Less'} & set(names)
+    names = same(lambda x: jnp.take_along_axis(x, x.argmax(1)[:, None], 1), ROW)
+    assert not {'Max', 'Min', 'Where', 'Less'} & set(names)
+    names = inside(lambda x: lax.while_loop(lambda carry: (carry[0] < 5) & (carry[1].sum() < 9), lambda carry: (
+        carry[0] + 1, carry[1].at[:, carry[0]].set(1.0)), (jnp.int32(0), x * 0))[1], ROW)
+    assert not {'Max', 'Min'} & set(names)
+
+
+def test_indices_that_may_be_outside_are_bounded():
+    def clipped(x, i):
+        return x.at[:, i].get(mode='clip')
+
+    for function in (clipped, lambda x, i: clipped(x, i + 1), lambda x, i: clipped(x, i * 2)):
+        assert {'Max', 'Min'} <= set(same(function, MAP, ('2, 3', 'uint8')))
+    # Another condition ends this loop: its counter goes on beyond 5.
+    names = inside(lambda x: lax.while_loop(lambda carry: (carry[0] < 3) | (carry[0] * 2 < 16), lambda carry: (
+        carry[0] + 1, lax.dynamic_update_slice_in_dim(carry[1], x[:, :1], carry[0], 1)), (jnp.int32(0), x * 0))[1], ROW)
+    assert 'Min' in names
+
+
+@pytest.mark.parametrize(('number', 'operator'), [(7, 'Div'), (-7, 'Sign')])
+def test_a_quotient_of_what_is_never_negative_needs_no_signs(number, operator):
+    names = same(lambda x: (x.argmax(1) // number, x.argmax(1) % number), ROW)
+    assert operator in names and ('Sign' in names) == (operator == 'Sign')
+
+
+@pytest.mark.parametrize(('function', 'operator'), [
+    (jax.nn.softmax, 'Softmax'), (lambda x: jax.nn.softmax(x, 1), 'Softmax'), (jax.nn.log_softmax, 'LogSoftmax'),
+])
+def test_a_softmax_is_one_node(function, operator):
+    assert same(function, MAP) == [operator, 'Identity']
+
+
+def test_a_layer_norm_is_one_node():
+    scale, bias = (random('3', 'float32', 1, seed) for seed in range(2))
+
+    def norm(x):
+        centred = x - x.mean(-1, keepdims=True)
+        return centred * lax.rsqrt(jnp.square(centred).mean(-1, keepdims=True) + 1e-5) * scale + bias
+
+    assert same(norm, MAP, tolerance=1e-5) == ['LayerNormalization', 'Identity']
+    other = same(lambda x: norm(x) + norm(x.swapaxes(1, 3)).sum(), ('b, 3, 7, 3', 'float32'), tolerance=1e-4)
+    assert other.count('LayerNormalization') == 2
+
+
+def test_a_hard_swish_is_two_nodes():
+    assert same(jax.nn.hard_swish, MAP) == ['HardSigmoid', 'Mul', 'Identity']
+
+
+def test_a_sum_of_logarithms_is_exact_at_every_distance():
+    apart = np.array([0, 1e-7, 0.3, 1, 5, 12, 17, 40, 120, np.inf], np.float32)
+    names = same(lambda x: jnp.logaddexp(x[:, :1], x[:, :1] - apart), ROW)
+    assert 'Atanh' in names and 'Log' not in names
+
+
+def test_a_reduction_keeps_its_axes_itself():
+    assert same(lambda x: x.max((1, 2), keepdims=True) * 2, MAP) == ['ReduceMax', 'Mul', 'Identity']

@@ -1,1 +1,1 @@
-"""Models outside of JAX: ONNX files by way of the jaxpr."""
+"""Models outside of training: exported folders, and the ONNX files in them by way of the jaxpr."""

@@ -5,6 +5,7 @@ A value is a numpy array as long as it is known, and the name of a tensor of the
 
 import ast
 import itertools
+import math
 from collections.abc import Iterable, Sequence
 from typing import Any
 
@@ -17,6 +18,9 @@ Value = np.ndarray | str
 
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
+# Operators by which the bounds of integers can be followed, and how many inputs count.
+FOLLOWED = dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1) | dict.fromkeys(
+    ('Add', 'Mul', 'Div', 'Mod'), 2)
 FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of sizes, which are not negative
 
 
@@ -33,22 +37,31 @@ class Unconvertible(ConfigError):
 
 
 class Graph:
-    """A graph or, with an `outer` one, the body of a loop, which sees the tensors of all graphs around it."""
+    """A graph or, with an `outer` one, the body of a loop or choice, which sees the tensors of all graphs around it.
 
-    def __init__(self, outer: 'Graph | None' = None):
+    What does not depend on the rounds of a loop (`lifts`) is computed before it: onnxruntime would do it in every round.
+    """
+
+    def __init__(self, outer: 'Graph | None' = None, lifts: bool = False):
         self.outer = outer
+        self.lifts = lifts and outer is not None
+        self.own: set[str] = set()  # tensors that are given to this graph or made in it
         self.root: Graph = outer.root if outer else self
         self.nodes: list[NodeProto] = []
         self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it
+        self.results: dict[tuple[bytes, int], list[str]] = {}  # a node without its outputs -> these
         if outer is None:
             self._numbers = itertools.count()
             self.constants: dict[Any, tuple[str, np.ndarray]] = {}
             self.arrays: dict[str, np.ndarray] = {}  # those constants by name
             self.sizes: dict[str, str] = {}  # symbol or expression of symbols -> tensor [1] that holds it
+            self.limits: dict[str, tuple[int, int]] = {}  # the least and the largest value of tensors of integers
 
     def fresh(self) -> str:
-        """A name not given before."""
-        return f't{next(self.root._numbers)}'
+        """A name not given before, of a tensor of this graph."""
+        name = f't{next(self.root._numbers)}'
+        self.own.add(name)
+        return name
 
     def name(self, value: Value) -> str:
         """The tensor that holds a value: a constant of the outermost graph if it is known."""
@@ -60,7 +73,7 @@ class Graph:
         if key not in root.constants and large and (value == value.flat[0]).all():
             root.constants[key] = (root.name(root.expand(value.flat[0].reshape([1] * value.ndim), value.shape)), value)
         elif key not in root.constants:
-            root.constants[key] = (self.fresh(), value)
+            root.constants[key] = (root.fresh(), value)
             root.arrays[root.constants[key][0]] = value
         return root.constants[key][0]
 
@@ -77,13 +90,56 @@ class Graph:
             graph = graph.outer
         return None
 
+    def bounds(self, value: Value) -> tuple[int, int] | None:
+        """The least and the largest value that integers not below 0 can have, where that is known."""
+        array, maker = self.known(value), self.maker(value)
+        if array is not None:
+            least = int(array.min()) if array.size and array.dtype.kind == 'i' else -1
+            return (least, int(array.max())) if least >= 0 else None
+        if isinstance(value, str) and value in self.root.limits:
+            return self.root.limits[value]
+        if maker is None or maker.op_type not in FOLLOWED:
+            return None
+        found = [self.bounds(part) for part in maker.input[:FOLLOWED[maker.op_type]]]
+        if None in found:
+            return None
+        low, high = zip(*(each for each in found if each), strict=True)
+        if maker.op_type == 'Div':
+            return (low[0] // max(high[1], 1), high[0] // low[1]) if low[1] else None
+        if maker.op_type == 'Mod':
+            return (0, min(high[0], high[1] - 1)) if low[1] else None
+        joined = math.prod if maker.op_type == 'Mul' else sum
+        return joined(low), joined(high)
+
     def add(self, operator: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[str]:
-        """The results of one more node."""
+        """The results of one more node, or those of an equal one that is there already."""
+        node = helper.make_node(operator, [self.name(value) for value in inputs], [], **attributes)
+        key = node.SerializeToString(deterministic=True), outputs
+        equal = None if any(attribute.HasField('g') for attribute in node.attribute) else self._equal(key)
+        if equal:
+            return equal
         names = [self.fresh() for _ in range(outputs)]
-        node = helper.make_node(operator, [self.name(value) for value in inputs], names, **attributes)
-        self.nodes.append(node)
-        self.made.update(dict.fromkeys(names, node))
+        node.output.extend(names)
+        self._place(node).results[key] = names
         return names
+
+    def _equal(self, key: tuple[bytes, int]) -> list[str] | None:
+        """The outputs of a node of this graph or one around it."""
+        graph: Graph | None = self
+        while graph is not None and key not in graph.results:
+            graph = graph.outer
+        return graph.results[key] if graph is not None else None
+
+    def _place(self, node: NodeProto) -> 'Graph':
+        """Append a node to this graph, or to the outermost one that has all that it needs; this is the one."""
+        graph, needed = self, needs(node)
+        while graph.lifts and graph.outer is not None and not needed & graph.own:
+            graph.own.difference_update(node.output)
+            graph = graph.outer
+            graph.own.update(node.output)
+        graph.nodes.append(node)
+        graph.made.update(dict.fromkeys(node.output, node))
+        return graph
 
     def op(self, operator: str, *inputs: Value, **attributes: Any) -> str:
         """The result of one more node that has one."""
@@ -107,7 +163,10 @@ class Graph:
         return value if axes == sorted(axes) else self.op('Transpose', value, perm=axes)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
-        """A value in another shape, of which one dimension may be symbolic at no cost."""
+        """A value in another shape, of which one dimension may be symbolic at no cost; only the last of several shapes counts."""
+        before = self.maker(value)
+        if before is not None and before.op_type == 'Reshape':
+            value = before.input[0]
         symbols = [place for place, size in enumerate(shape) if not is_static(size)]
         if isinstance(value, np.ndarray) and not symbols:
             return value.reshape([int(size) for size in shape])
@@ -172,7 +231,12 @@ class Graph:
 
     def body(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[tuple[Value, Any]]) -> GraphProto:
         """This graph as the body of a node: its outputs are values of their own, each with its abstract value."""
-        names = [self.op('Identity', value) for value, _ in outputs]
+        names: list[str] = []
+        for value, _ in outputs:
+            made = isinstance(value, str) and value in self.made and value not in names
+            names.append(str(value) if made else self.fresh())
+            if not made:
+                self.nodes.append(helper.make_node('Identity', [self.name(value)], [names[-1]]))
         described = [info(name, aval) for name, (_, aval) in zip(names, outputs, strict=True)]
         return helper.make_graph(alive(self.nodes, names), self.fresh(), inputs, described)
 

@@ -55,6 +55,9 @@ def _vector(graph: Graph, value: Value) -> Value:
 
 def _inside(graph: Graph, start: Value, size: Value, length: Value) -> Value:
     """A start [1] of `length` elements, moved so that they end before `size`."""
+    bounds, end, count = graph.bounds(start), graph.known(size), graph.known(length)
+    if bounds and end is not None and count is not None and bounds[1] + count[0] <= end[0]:
+        return start
     return graph.op('Min', graph.op('Max', start, integers([0])), graph.op('Sub', size, length))
 
 
@@ -168,6 +171,9 @@ def _arranged(graph: Graph, equation: Any, result: Value, order: Sequence[int], 
 
 def _checked(graph: Graph, equation: Any, indices: Value, limits: Sequence[Any]) -> tuple[Value, Value | None]:
     """Indices [..., K] as int64 within the limits, and, where those outside are to be filled, which ones were inside."""
+    bounds = graph.bounds(indices) if len(limits) == 1 and is_static(limits[0]) else None
+    if bounds and 0 <= bounds[0] and bounds[1] < limits[0]:
+        return graph.cast(indices, np.int64), None
     indices = graph.cast(indices, np.int64)
     last = graph.op('Sub', graph.shape(limits), integers([1]))
     moved = graph.op('Min', graph.op('Max', indices, integers([0])), last)

@@ -4,6 +4,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+from jax.extend import core
 from onnx import TensorProto, helper
 
 from recog.export.graph import Graph, Unconvertible, Value, info
@@ -15,7 +16,7 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     """ONNX' Scan over the first axis, in either direction."""
     params, jaxpr = equation.params, equation.params['jaxpr']
     constants, carried = params['num_consts'], params['num_consts'] + params['num_carry']
-    body = Graph(graph)
+    body = Graph(graph, lifts=True)
     names = [body.fresh() for _ in inputs[constants:]]
     results = convert(body, jaxpr, [*inputs[:constants], *names])
     described = [info(name, var.aval) for name, var in zip(names, jaxpr.jaxpr.invars[constants:], strict=True)]
@@ -39,9 +40,10 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     first, second = params['cond_nconsts'], params['cond_nconsts'] + params['body_nconsts']
     asked, used, start = inputs[:first], inputs[first:second], inputs[second:]
     going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
-    body, jaxpr = Graph(graph), params['body_jaxpr']
+    body, jaxpr = Graph(graph, lifts=True), params['body_jaxpr']
     count, before = body.fresh(), body.fresh()
     names = [body.fresh() for _ in start]
+    graph.root.limits |= {names[place]: limits for place, limits in _counters(params, start).items()}
     results = convert(body, jaxpr, [*used, *names])
     again = convert(body, params['cond_jaxpr'], [*asked, *results])[0]
     described = [helper.make_tensor_value_info(count, TensorProto.INT64, []),
@@ -50,6 +52,30 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     flag = params['cond_jaxpr'].jaxpr.outvars[0].aval
     outputs = [(again, flag), *zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True)]
     return graph.add('Loop', '', going, *start, outputs=len(start), body=body.body(described, outputs))
+
+
+def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]:
+    """Which of what is carried counts the rounds, and from where to where."""
+    body, asked = params['body_jaxpr'].jaxpr, params['cond_jaxpr'].jaxpr
+    made = {var: each for jaxpr in (body, asked) for each in jaxpr.eqns for var in each.outvars}
+    conditions, below = [var for var in asked.outvars if isinstance(var, core.Var)], {}
+    while conditions:  # all of them have to hold
+        each = made.get(conditions.pop())
+        if each is not None and each.primitive.name == 'and':
+            conditions += [var for var in each.invars if isinstance(var, core.Var)]
+        elif each is not None and each.primitive.name == 'lt' and isinstance(each.invars[1], core.Literal):
+            below[each.invars[0]] = int(each.invars[1].val)
+    found = {}
+    for place, first in enumerate(start):
+        number, watched = (jaxpr.invars[count + place] for jaxpr, count in (
+            (body, params['body_nconsts']), (asked, params['cond_nconsts'])))
+        after = body.outvars[place]
+        step = made.get(after) if isinstance(after, core.Var) else None
+        counts = step is not None and step.primitive.name == 'add' and step.invars[0] is number and \
+            isinstance(step.invars[1], core.Literal) and step.invars[1].val == 1
+        if counts and watched in below and isinstance(first, np.ndarray) and first >= 0:
+            found[place] = int(first), below[watched] - 1
+    return found
 
 
 def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:

@@ -94,9 +94,34 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
     return [graph.transpose(result, LAST)]
 
 
+def division(operator: str) -> Callable[..., Sequence[Value] | None]:
+    """Div or Mod of integers that are known not to be negative, which need no care for signs."""
+
+    def convert(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+        bounds = [graph.bounds(value) for value in inputs]
+        integer = all(var.aval.dtype == np.int32 for var in (*equation.invars, *equation.outvars))
+        sound = integer and all(bounds) and bounds[1] is not None and bounds[1][0] > 0
+        return [graph.op(operator, *inputs)] if sound else None
+
+    return convert
+
+
+def log_softmax(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """LogSoftmax over the last axis."""
+    aval, inner = equation.invars[0].aval, list(equations(equation.params['jaxpr']))
+    axes = {each.params['axes'] for each in inner if each.primitive.name == 'reduce_max'}
+    plain = len(inputs) == 1 and aval.dtype == np.float32 and axes == {(len(aval.shape) - 1,)}
+    return [graph.op('LogSoftmax', inputs[0], axis=-1)] if plain else None
+
+
 def relu(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
     """Relu, which onnxruntime makes part of the convolution before it."""
     return [graph.op('Relu', *inputs)] if equation.invars[0].aval.dtype == np.float32 else None
+
+
+def hard_sigmoid(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """HardSigmoid, the half of a hard swish."""
+    return [graph.op('HardSigmoid', *inputs, alpha=1 / 6, beta=0.5)] if equation.invars[0].aval.dtype == np.float32 else None
 
 
 def lstm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
@@ -128,6 +153,7 @@ def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conver
 
 
 OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
-    'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'lstm': lstm, 'max_pool': max_pool, 'relu': relu,
-    'sample': sample,
+    'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
+    'hard_sigmoid': hard_sigmoid, 'log_softmax': log_softmax, 'lstm': lstm, 'max_pool': max_pool, 'relu': relu,
+    'remainder': division('Mod'), 'sample': sample,
 }

@@ -4,14 +4,13 @@ Those that read and write parts of arrays are in `indexing`.
 """
 
 import math
-import string
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from recog.export import indexing
-from recog.export.graph import Graph, Unconvertible, Value, integers
+from recog.export import indexing, patterns
+from recog.export.graph import Graph, Unconvertible, Value, integers, is_static
 
 Converter = Callable[..., Value | Sequence[Value]]
 
@@ -44,7 +43,8 @@ def elementwise(graph: Graph, operator: str, equation: Any, inputs: Sequence[Val
     if full:
         inputs = [maker.input[0] if small and maker is not None else value
                   for value, small, maker in zip(inputs, repeated, makers, strict=True)]
-    return graph.op(operator, *inputs)
+    together = patterns.simplified(graph, operator, inputs)
+    return graph.op(operator, *inputs) if together is None else together
 
 
 def binary(operator: str) -> Converter:
@@ -57,6 +57,11 @@ def logical(operators: tuple[str, str]) -> Converter:
 
     def convert(graph: Graph, equation: Any, *inputs: Value) -> Value:
         is_bool = equation.invars[0].aval.dtype == bool
+        neutral = {'And': True, 'Or': False, 'Max': -math.inf, 'Min': math.inf}.get(operators[0 if is_bool else 1])
+        for one, other, var in zip(inputs, inputs[::-1], equation.invars[::-1], strict=True) if neutral is not None else ():
+            same = [str(size) for size in var.aval.shape] == [str(size) for size in equation.outvars[0].aval.shape]
+            if len(inputs) == 2 and same and isinstance(one, np.ndarray) and (one == neutral).all():
+                return other
         return elementwise(graph, operators[0 if is_bool else 1], equation, inputs)
 
     return convert
@@ -113,7 +118,13 @@ def integer_pow(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def log1p(graph: Graph, equation: Any, value: Value) -> Value:
-    """log(1 + x) times what 1 + x has lost of x, which is exact for small x as well."""
+    """log(1 + x) times what 1 + x has lost of x, which is exact for small x as well; plainer for what is between 0 and 1."""
+    power = graph.maker(value)
+    sign = graph.maker(power.input[0]) if power is not None and power.op_type == 'Exp' else None
+    size = graph.maker(sign.input[0]) if sign is not None and sign.op_type == 'Neg' else None
+    if size is not None and size.op_type == 'Abs':  # exp(-|x|), as in logaddexp
+        ratio = graph.op('Div', value, graph.op('Add', value, number(equation, 2)))
+        return graph.op('Mul', graph.op('Atanh', ratio), number(equation, 2))
     total = graph.op('Add', value, number(equation, 1))
     rest = graph.op('Sub', total, number(equation, 1))
     exact = graph.op('Div', graph.op('Mul', graph.op('Log', total), value), rest)
@@ -138,7 +149,14 @@ def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
     """A choice between two by a boolean."""
     if equation.invars[0].aval.dtype != bool or len(cases) != 2:
         raise Unconvertible(f'select_n among {len(cases)} has no counterpart in ONNX: only one by a boolean has')
-    return graph.where(which, cases[1], cases[0], equation.outvars[0].aval.dtype)
+    asked = graph.maker(which)
+    if asked is not None and asked.op_type == 'Less':  # a negative index counts from the end, but this one is not negative
+        bounds, than = graph.bounds(asked.input[0]), graph.known(asked.input[1])
+        if bounds and than is not None and bounds[0] >= than.max():
+            return cases[0]
+    if equation.outvars[0].aval.dtype == bool:
+        return graph.where(which, cases[1], cases[0], bool)
+    return elementwise(graph, 'Where', equation, [which, cases[1], cases[0]])
 
 
 def clamp(graph: Graph, equation: Any, low: Value, value: Value, high: Value) -> Value:
@@ -153,7 +171,18 @@ def transpose(graph: Graph, equation: Any, value: Value) -> Value:
 
 def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
     """Reshape, for all that only changes the shape."""
-    return graph.reshape(value, equation.outvars[0].aval.shape)
+    return _kept(graph, value, equation.invars[0].aval.shape, equation.outvars[0].aval.shape)
+
+
+def _kept(graph: Graph, value: Value, given: Sequence[Any], shape: Sequence[Any]) -> Value:
+    """A value in a shape that may have further axes of size 1: a reduction over these then keeps them."""
+    maker = graph.maker(value)
+    if maker is not None and maker.op_type in REDUCTIONS.values() and not maker.attribute[0].i:
+        axes = graph.known(maker.input[1])
+        rest = [str(size) for axis, size in enumerate(shape) if axes is not None and axis not in axes]
+        if axes is not None and len(shape) == len(given) + len(axes) and rest == [str(size) for size in given]:
+            return graph.op(maker.op_type, maker.input[0], axes, keepdims=1)
+    return graph.reshape(value, shape)
 
 
 def broadcast_in_dim(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
@@ -164,7 +193,7 @@ def broadcast_in_dim(graph: Graph, equation: Any, value: Value, *_: Value) -> Va
     for place, size in zip(places, given, strict=True):
         between[place] = size
     if tuple(between) != tuple(given):
-        value = graph.reshape(value, between)
+        value = _kept(graph, value, given, between)
     return value if tuple(between) == tuple(shape) else graph.expand(value, shape)
 
 
@@ -203,12 +232,20 @@ def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:
     return graph.cast(graph.op('Squeeze', graph.size(equation.params['dim'])), equation.outvars[0].aval.dtype)
 
 
+def _learn(graph: Graph, places: str, size: Any) -> None:
+    """Remember that places are below the size of their axis."""
+    if is_static(size):
+        graph.root.limits[places] = (0, int(size) - 1)
+
+
 def extreme(operator: str) -> Converter:
     """Converter of the place of the largest or smallest value, the first one of several."""
 
     def convert(graph: Graph, equation: Any, value: Value) -> Value:
         (axis,) = equation.params['axes']
-        return graph.cast(graph.op(operator, value, axis=int(axis), keepdims=0), equation.params['index_dtype'])
+        place = graph.op(operator, value, axis=int(axis), keepdims=0)
+        _learn(graph, place, equation.invars[0].aval.shape[axis])
+        return graph.cast(place, equation.params['index_dtype'])
 
     return convert
 
@@ -217,6 +254,7 @@ def top_k(graph: Graph, equation: Any, value: Value) -> Sequence[Value]:
     """TopK along the last axis."""
     axis = equation.params['axis'] if 'axis' in equation.params else -1
     values, places = graph.add('TopK', value, integers([equation.params['k']]), axis=int(axis), outputs=2)
+    _learn(graph, places, equation.invars[0].aval.shape[axis])
     return [values, graph.cast(places, np.int32)]
 
 
@@ -227,26 +265,25 @@ def cumsum(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value:
-    """A product: MatMul where the shapes allow it without copies, Einsum for all others."""
+    """MatMul, of arrays that are turned and flattened to [rows, own, summed] and [rows, summed, own] where they have to be."""
     (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
-    left_rank, right_rank = (len(var.aval.shape) for var in equation.invars)
-    if right_rank == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (left_rank - 1,):
+    shapes = [var.aval.shape for var in equation.invars]
+    if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (len(shapes[0]) - 1,):
         return graph.op('MatMul', left, right)
-    letters = iter(string.ascii_lowercase)
-    first, second = [''] * left_rank, [''] * right_rank
-    for a, b in [*zip(left_rows, right_rows, strict=True), *zip(left_sum, right_sum, strict=True)]:
-        first[a] = second[b] = next(letters)
-    first, second = ([letter or next(letters) for letter in names] for names in (first, second))
-    own = [[name for axis, name in enumerate(names) if axis not in used]
-           for names, used in ((first, {*left_rows, *left_sum}), (second, {*right_rows, *right_sum}))]
-    rows = [first[axis] for axis in left_rows]
-    if len(rows) == right_rank - 2 == left_rank - 2 and len(own[0]) == len(own[1]) == 1:
-        summed = first[left_sum[0]]
-        left = graph.transpose(left, [first.index(name) for name in [*rows, *own[0], summed]])
-        right = graph.transpose(right, [second.index(name) for name in [*rows, summed, *own[1]]])
-        return graph.op('MatMul', left, right)
-    equation_text = f'{"".join(first)},{"".join(second)}->{"".join(rows + own[0] + own[1])}'
-    return graph.op('Einsum', left, right, equation=equation_text)
+    own = [[axis for axis in range(len(shape)) if axis not in used]
+           for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
+    rows = [shapes[0][axis] for axis in left_rows]
+    summed = math.prod(shapes[0][axis] for axis in left_sum)
+    first, second = (math.prod(shape[axis] for axis in axes) for shape, axes in zip(shapes, own, strict=True))
+    left = graph.transpose(left, [*left_rows, *own[0], *left_sum])
+    right = graph.transpose(right, [*right_rows, *right_sum, *own[1]])
+    if len(left_sum) != 1 or len(own[0]) != 1:
+        left = graph.reshape(left, [*rows, first, summed])
+    if len(left_sum) != 1 or len(own[1]) != 1:
+        right = graph.reshape(right, [*rows, summed, second])
+    result = graph.op('MatMul', left, right)
+    flat = len(own[0]) != 1 or len(own[1]) != 1
+    return graph.reshape(result, equation.outvars[0].aval.shape) if flat else result
 
 
 def conv_general_dilated(graph: Graph, equation: Any, x: Value, kernel: Value) -> Value:

@@ -39,6 +39,7 @@ def to_onnx(
     if wrong:
         raise Unconvertible(f'output {wrong[0]} is no array: a model gives a dict of arrays')
     graph = Graph()
+    graph.limits = {key: (0, 255) for key, aval in zip(inputs, given, strict=True) if aval.dtype == np.uint8}
     for key, aval in zip(inputs, given, strict=True):
         for axis, size in enumerate(aval.shape):
             if not is_static(size):

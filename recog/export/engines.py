@@ -1,0 +1,71 @@
+"""What runs exported files, as `recognize.read` wants it: onnxruntime, or JAX alone."""
+
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recog import data, recognize
+from recog.config import ConfigError
+
+Batches = Iterable[dict[str, np.ndarray]]
+
+
+class Exported:
+    """A function (image, size, max_length) -> what `decode` gives, in numpy arrays, on one device of one process."""
+
+    multiple = processes = 1
+
+    def __init__(self, run: Callable[..., dict[str, np.ndarray]], best: int, details: bool):
+        self.run, self.best, self.details = run, best, details
+
+    def places(self, rows: int) -> np.ndarray:
+        """All rows of a batch."""
+        return np.arange(rows)
+
+    def answers(self, batches: Batches, longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
+        """What stands in each batch, and the notes on it."""
+        for batch in batches:
+            out = self.run(batch['image'], batch['size'], np.asarray(longest, np.int32))
+            yield recognize.chosen(out, batch, self.best, self.details), data.unpack_notes(batch['notes'])
+
+
+class Onnx(Exported):
+    """A file for onnxruntime, on all CPUs that this process may use."""
+
+    def __init__(self, file: Path, best: int = 1, details: bool = False):
+        try:
+            import onnxruntime
+        except ImportError:
+            raise ConfigError(f"{file.parent} is an export to ONNX, which needs onnxruntime: pip install 'recog[onnx]'") from None
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = len(os.sched_getaffinity(0))
+        options.log_severity_level = 3  # what it could not simplify is nobody's concern
+        self.session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
+        self.names = [output.name for output in self.session.get_outputs()]
+        super().__init__(self._run, best, details)
+
+    def _run(self, image: np.ndarray, size: np.ndarray, longest: np.ndarray) -> dict[str, np.ndarray]:
+        values = self.session.run(self.names, {'image': image, 'size': size, 'max_length': longest})
+        return dict(zip(self.names, values, strict=True))
+
+
+class StableHlo(Exported):
+    """A file for JAX, on the first device or the one asked for."""
+
+    def __init__(self, file: Path, weights: Path, best: int = 1, details: bool = False, devices: str = ''):
+        import jax
+        from jax import export
+
+        from recog import models, ready
+
+        chosen = ready.devices(devices)
+        if devices and len(chosen) > 1:
+            raise ConfigError(f'--devices {devices}: {file.parent} runs on one device; name one of them')
+        with np.load(weights) as arrays:
+            tree = models.unflatten({tuple(name.split('/')): arrays[name] for name in arrays.files})
+        variables = jax.device_put(tree, chosen[0])
+        call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call)
+        super().__init__(lambda *given: jax.device_get(call(variables, *given)), best, details)

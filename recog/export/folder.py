@@ -1,0 +1,89 @@
+"""An exported folder: its manifest, which says all that is needed to use its files, and what is opened from it, without JAX.
+
+| file | what |
+|---|---|
+| `manifest.json` | how images are fitted, the vocabulary, inputs and outputs, where the model comes from, and hashes |
+| `model.onnx` | images, their sizes and `max_length` to texts; `explain.onnx` also gives the maps, and reads its weights there |
+| `model.stablehlo` | the same for JAX; `explain.stablehlo` also gives the maps; both take the arrays of `weights.npz` |
+"""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import recognize, workdir
+from recog.config import ConfigError
+from recog.text import Vocab
+
+MANIFEST = 'manifest.json'
+FORMS = ('onnx', 'stablehlo')
+
+
+class Folder:
+    """An exported model: `manifest`, and the recipe and the vocabulary in it."""
+
+    def __init__(self, path: Path, manifest: dict[str, Any], devices: str = ''):
+        self.path, self.manifest, self.devices = path, manifest, devices
+        self.form: str = manifest['format']
+        self.config: ConfigDict = configs.from_json(json.dumps(manifest['config']))
+        fields = manifest['vocabulary']
+        self.vocab = Vocab(tuple(fields['tokens']), fields['case'], fields['unknown'], fields['separator'])
+
+    def engine(self, best: int = 1, details: bool = False) -> recognize.Engine:
+        """What runs its file; with `details` the one that gives maps, too."""
+        from recog.export import engines
+
+        file = self.path / f'{"explain" if details else "model"}.{self.form}'
+        if self.form == 'onnx':
+            if self.devices:
+                raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, which runs on CPUs; leave it out')
+            return engines.Onnx(file, best, details)
+        return engines.StableHlo(file, self.path / 'weights.npz', best, details, self.devices)
+
+    def check(self, **asked: Any) -> None:
+        """Refuse what was settled when the folder was written and is now asked for otherwise: beam, step and width_rule."""
+        settled = {'beam': self.manifest['beam'], 'step': self.manifest['step'], 'width_rule': self.config.image.width_rule}
+        for name, value in asked.items():
+            if value not in ('', 0, None, settled[name]):
+                option = f'--{name.replace("_", "-")}'
+                again = 'use the workdir' if name == 'width_rule' else f'export it again with {option} {value}'
+                raise ConfigError(f'{option} {value}: {self.path} was exported with {option} {settled[name]}; {again}')
+
+
+def is_exported(path: Any) -> bool:
+    """Whether the folder is an export."""
+    return not workdir.is_remote(path) and (Path(path) / MANIFEST).is_file()
+
+
+def open_folder(path: str | Path, devices: str = '') -> Folder:
+    """An exported folder, once its files are known to be what was written."""
+    path = Path(path)
+    file = path / MANIFEST
+    try:
+        manifest = json.loads(file.read_text(encoding='utf-8'))
+        sound = manifest['format'] in FORMS and manifest['digest'] == digest(manifest)
+    except (ValueError, KeyError, TypeError):
+        sound = False
+    if not sound:
+        raise ConfigError(f'{file} is damaged, or was not written by recog export; export the model again')
+    for name, facts in manifest['files'].items():
+        if not (path / name).is_file():
+            raise ConfigError(f'{path / name} is missing; export the model again')
+        if described(path / name) != facts:
+            raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; export the model again')
+    return Folder(path, manifest, devices)
+
+
+def described(file: Path) -> dict[str, Any]:
+    """What a manifest says of a file."""
+    with file.open('rb') as opened:
+        return {'sha256': hashlib.file_digest(opened, 'sha256').hexdigest(), 'bytes': file.stat().st_size}
+
+
+def digest(manifest: dict[str, Any]) -> str:
+    """Twelve digits that stand for all else that a manifest says."""
+    return configs.digest({name: value for name, value in manifest.items() if name != 'digest'})

@@ -1,0 +1,117 @@
+"""Whether an exported folder reads as its workdir does: texts alike, scores within a ten-thousandth."""
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from recog import data, foreign, predict
+from recog.config import ConfigError
+from recog.export.folder import Folder
+from recog.recognize import BY_IMAGE, BY_TEXT
+from recog.text import Vocab
+
+TOLERANCE = 1e-4  # of a confidence, or of a score for each of its tokens; relative to what is above 1
+OF_MAPS = 1e-2  # which are looked at in pictures; where a noisy image is sampled, a rounding error becomes large
+RANDOM = 16  # images without meaning
+BATCH = 8
+
+
+class Parity(NamedTuple):
+    """How many images were read, and the largest difference of a score or confidence."""
+
+    images: int
+    worst: float
+
+
+class Wrong(NamedTuple):
+    """By how many times more than it may something differs, and what."""
+
+    size: float
+    words: str
+
+
+class Differs(ConfigError):
+    """An export that does not read what its workdir reads."""
+
+
+def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
+    """Compare both files of a folder with the model, on the sample images of a workdir and on random ones."""
+    import jax
+
+    from recog import sharding
+
+    decode = jax.jit(partial(model.decode, beam=folder.manifest['beam'], details=True),
+                     compiler_options=sharding.compiler_options(sharding.one_device()))
+    files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain') for name in ('model', 'explain')}
+    names = [*sorted(str(file) for file in samples.glob('*.png')), *random_images(folder.config.image)]
+    worst, wrong = 0.0, Wrong(0.0, '')
+    for number, (batch, given) in enumerate(_batches(folder, names)):
+        wanted = jax.device_get(decode(variables, *given))
+        image, size, longest = given
+        # The first batch also as an image alone.
+        for file, rows in [(file, rows) for file in files for rows in ((BATCH, 1) if not number else (BATCH,))]:
+            got = files[file].run(image[:rows], size[:rows], longest)  # type: ignore[attr-defined]
+            for place in np.flatnonzero(batch['weight'][:rows]):
+                one, other = ({key: values[place] for key, values in out.items()} for out in (wanted, got))
+                apart, found = difference(one, other, folder.vocab)
+                worst = max(worst, apart)
+                if found.size > wrong.size:
+                    wrong = found._replace(words=f'{file}: {_name(names, int(batch["index"][place]))} {found.words}')
+    if wrong.size:
+        raise Differs(f'{wrong.words}; nothing was written')
+    return Parity(len(names), worst)
+
+
+def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.ndarray], tuple]]:
+    """The images as prediction fits them, and what the model is given of them: first with room for whole texts, then for few
+    tokens."""
+    rule, most = folder.config.image, folder.config.text.max_length
+    source: Any = predict.Arrays(images)
+    source = foreign.Adapted(source, rule, 'auto') if rule.ink else source
+    for longest in (most, max(1, most // 3)):
+        for batch in data.ahead(data.Steps(source, np.arange, BATCH, folder.config, 0), folder.config):
+            yield batch, (batch['image'], batch['size'], np.asarray(longest, np.int32))
+
+
+def _name(images: list[Any], number: int) -> str:
+    return images[number] if isinstance(images[number], str) else f'random image {number}'
+
+
+def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) -> tuple[float, Wrong]:
+    """By how much scores and confidences of one image differ, and what differs by too much: another text more than any number."""
+    texts = [vocab.decode(out['tokens'][0].tolist()) for out in (wanted, got)]
+    worst, wrong = 0.0, Wrong(0.0, '')
+    if texts[0] != texts[1]:
+        wrong = Wrong(np.inf, f'is read as {texts[1]!r}, by the workdir as {texts[0]!r}')
+    for name in (name for name in (*BY_TEXT, *BY_IMAGE) if name in got and name not in ('tokens', 'length')):
+        # Of the beam's other texts only the scores: two that are equally likely may change places.
+        one, other = (np.asarray(out[name] if name in ('score', *BY_IMAGE) else out[name][0], np.float64).ravel()
+                      for out in (wanted, got))
+        # A score is a sum over the tokens and the end, each of which may be rounded.
+        terms = (wanted['tokens'] >= 0).sum(-1) + 1 if name == 'score' else 1
+        with np.errstate(invalid='ignore'):
+            apart = np.where(one == other, 0, abs(one - other) / np.maximum(terms, abs(one)))
+        apart = np.where(np.isnan(apart), 1e9, apart)
+        place = int(apart.argmax())
+        excess = float(apart[place]) / (TOLERANCE if name in ('score', 'confidence', 'token_confidence') else OF_MAPS)
+        if excess > max(1.0, wrong.size):
+            wrong = Wrong(excess, f'has {name} {other[place]:.6g}, by the workdir {one[place]:.6g}')
+        worst = max(worst, float(apart[place])) if name in ('score', 'confidence') else worst
+    return worst, wrong
+
+
+def random_images(rule: Any) -> list[np.ndarray]:
+    """Blots and noise of many sizes, in the recipe's range."""
+    import cv2
+
+    random = np.random.default_rng(0)
+    images = []
+    for number in range(RANDOM):
+        height, width = (int(random.integers(most // 4, most + 1)) for most in (rule.height, rule.width))
+        coarse = 2 + number % 4 * 3
+        cells = random.integers(0, 256, (2 + height // coarse, 2 + width // coarse, 3), np.uint8)
+        images.append(cv2.resize(cells, (width, height), interpolation=cv2.INTER_CUBIC))
+    return images

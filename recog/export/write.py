@@ -1,0 +1,158 @@
+"""`recog export`: a trained model as a folder that is enough by itself, compared with its workdir before it is left there."""
+
+import argparse
+import json
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import export
+from ml_collections import ConfigDict
+
+from recog import __version__, checkpoint, models, plan, provenance, ready, recognize, workdir
+from recog.config import ConfigError
+from recog.export import folder, parity
+
+PLATFORMS = ('cpu', 'cuda', 'tpu')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the folder, or nothing."""
+    place = Path(arguments.folder)
+    if workdir.is_remote(arguments.folder):
+        raise ConfigError(f'folder {arguments.folder} must be on this machine')
+    if place.exists() and (not place.is_dir() or any(place.iterdir())):
+        raise ConfigError(f'folder {place} is there already and not empty; choose another')
+    ready.devices()
+    opened = _float32(checkpoint.open(arguments.workdir, arguments.step))
+    if arguments.max_length:
+        recognize.set_length(opened.config, opened.model.about.capacity, arguments.max_length)
+    beam = arguments.beam or 1
+    if beam > 1 and not opened.model.about.beam:
+        raise ConfigError(f'--beam {beam}: this model has no beam search')
+    found = write(opened, place, arguments.format, beam, arguments.workdir)
+    size = sum(file.stat().st_size for file in place.iterdir())
+    print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, {size / 1e6:.1f} MB; reads '
+          f'{found.images} images as the workdir does (scores differ by {found.worst:.1g}); try: recog predict {place} IMAGES')
+    return 0
+
+
+def write(opened: checkpoint.Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
+    """Write the folder under another name, compare, and only then call it by its own."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
+    try:
+        described = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
+        manifest = _manifest(opened, form, beam, source) | described
+        manifest['files'] = {file.name: folder.described(file) for file in sorted(draft.iterdir())}
+        found = parity.check(folder.Folder(draft, manifest), opened.model, opened.variables, Path(source) / 'samples')
+        manifest['parity'] = {'images': found.images, 'worst_score_difference': found.worst}
+        manifest['digest'] = folder.digest(manifest)
+        (draft / folder.MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+        draft.chmod(0o755)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
+    return found
+
+
+def _float32(opened: checkpoint.Opened) -> checkpoint.Opened:
+    """The model with float32 arithmetic, which is what runs everywhere."""
+    config = opened.config.copy_and_resolve_references()
+    config.train.precision = 'float32'
+    return opened._replace(config=config, model=models.build(config, opened.vocab))
+
+
+def _manifest(opened: checkpoint.Opened, form: str, beam: int, source: str) -> dict[str, Any]:
+    """All that is known before the files are written."""
+    config = opened.config
+    rule, vocab = config.image, opened.vocab
+    where = source if workdir.is_remote(source) else str(Path(source).resolve())
+    image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol', 'width_rule')}
+    sizes = [[shape.height, shape.width] for shape in plan.shapes(config, 1, 1)] if rule.fit == 'none' else []
+    return {
+        'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam, 'max_length': config.text.max_length,
+        'capacity': opened.model.about.capacity, 'protocol': config.eval.protocol, 'inputs': {}, 'outputs': {}, 'image': image,
+        'buckets': sizes,
+        'vocabulary': {'tokens': list(vocab.tokens), 'separator': vocab.separator, 'case': vocab.case, 'unknown': vocab.unknown},
+        'files': {}, 'recipe': provenance.recipe(config), 'step': opened.step, 'source': where, 'imported': opened.imported,
+        'versions': {}, 'parity': {}, 'config': config.to_dict(),
+    }
+
+
+def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]]:
+    """Shape and type of what goes in; a letter may be any size when the model runs."""
+    rule, (down, right) = config.image, model.about.stride
+    height, width = str(rule.height), str(rule.width)
+    if rule.fit == 'none':
+        height, width = f'{down}*h', f'{right}*w'
+    elif rule.width_rule == 'widest':
+        raise ConfigError('config.image.width_rule=widest cannot be exported: only fixed can')
+    channels = 1 if rule.channels == 'grey' else 3
+    return {'image': (f'b, {height}, {width}, {channels}', 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': ('', 'int32')}
+
+
+def _functions(opened: checkpoint.Opened, beam: int) -> dict[str, Callable]:
+    """What each file computes."""
+    return {name: partial(opened.model.decode, beam=beam, details=name == 'explain') for name in ('model', 'explain')}
+
+
+def _onnx(opened: checkpoint.Opened, draft: Path, beam: int) -> dict[str, Any]:
+    """Both files, the weights of the second being those in the first; the border of the first and versions."""
+    try:
+        import onnx
+        import onnxruntime
+    except ImportError as error:
+        raise ConfigError(f"--format onnx needs {error.name}: pip install 'recog[onnx]'") from None
+    from recog.export import tracer, weights
+
+    given, variables = shapes(opened.config, opened.model), jax.device_get(opened.variables)
+    made = {name: tracer.to_onnx(function, variables, given, name=opened.config.model.name)
+            for name, function in _functions(opened, beam).items()}
+    whole = made['model'].SerializeToString()
+    (draft / 'model.onnx').write_bytes(whole)
+    weights.share(made['explain'], made['model'], whole, 'model.onnx')
+    (draft / 'explain.onnx').write_bytes(made['explain'].SerializeToString())
+    border = {side: {value.name: _tensor(value) for value in getattr(made['model'].graph, side[:-1])}
+              for side in ('inputs', 'outputs')}
+    return border | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__, 'onnxruntime': onnxruntime.__version__,
+                                  'opset': tracer.OPSET}}
+
+
+def _tensor(value: Any) -> dict[str, Any]:
+    """Shape and type of an input or output of an ONNX graph."""
+    from onnx import helper
+
+    kind = value.type.tensor_type
+    return {'shape': [size.dim_param or size.dim_value for size in kind.shape.dim],
+            'type': helper.tensor_dtype_to_np_dtype(kind.elem_type).name}
+
+
+def _stablehlo(opened: checkpoint.Opened, draft: Path, beam: int) -> dict[str, Any]:
+    """Both files for all platforms, and their weights beside them; the border of the first and versions."""
+    scope = export.SymbolicScope()
+    given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (), np.dtype(kind))
+             for name, (shape, kind) in shapes(opened.config, opened.model).items()}
+    variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), opened.variables)
+    border: dict[str, Any] = {}
+    for name, function in _functions(opened, beam).items():
+        made = export.export(jax.jit(function), platforms=PLATFORMS)(variables, *given.values())
+        (draft / f'{name}.stablehlo').write_bytes(made.serialize())
+        if name == 'model':
+            outputs = jax.tree.unflatten(made.out_tree, made.out_avals)
+            border = {'inputs': _border(given), 'outputs': _border(outputs)}
+    arrays = {'/'.join(path): np.asarray(leaf) for path, leaf in models.flatten(jax.device_get(opened.variables)).items()}
+    np.savez(draft / 'weights.npz', **arrays)  # type: ignore[arg-type]
+    return border | {'versions': {'jax': jax.__version__, 'calling_convention': made.calling_convention_version,
+                                  'platforms': list(PLATFORMS)}}
+
+
+def _border(avals: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {'shape': [size if isinstance(size, int) else str(size) for size in aval.shape], 'type': aval.dtype.name}
+            for name, aval in avals.items()}

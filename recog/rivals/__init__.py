@@ -1,0 +1,32 @@
+"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the networks need it."""
+
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from recog import config as configs
+
+# What the networks and their training step can do: dotted field -> its values. Sizes are free.
+Fields = dict[str, tuple[Any, ...]]
+ALL: Fields = {
+    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,), 'train.ema': (0,),
+    'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,), 'optimizer.clip_tensor': (0,), 'optimizer.decay_vectors': (True,),
+}
+BACKBONES: Fields = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}
+RIVALS: dict[str, Fields] = {
+    'crnn': BACKBONES,
+    'rare': BACKBONES | {'model.teaching': ('own',), 'model.shifted': (False,), 'model.skip_ends': (True,)},
+}
+
+
+def check(config: ConfigDict) -> None:
+    """Refuse a recipe that has no rival."""
+    there = f'there is one for r34 and mv3 of {" and ".join(RIVALS)}, and what differs from them in sizes alone'
+    if config.model.name not in RIVALS:
+        raise configs.ConfigError(f'--pytorch: config.model.name={config.model.name!r} has no rival; {there}')
+    for field, values in (RIVALS[config.model.name] | ALL).items():
+        section, name = field.split('.')
+        if config[section][name] not in values:
+            raise configs.ConfigError(f'--pytorch: config.{field}={config[section][name]!r} has no rival; {there}')
+    if config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
+        raise configs.ConfigError(f'--pytorch: config.optimizer.decay_kind={config.optimizer.decay_kind!r} has no rival; {there}')

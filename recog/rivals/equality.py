@@ -1,0 +1,115 @@
+"""Whether a recipe's network and its rival in PyTorch are the same function: given the same weights, what do they say?"""
+
+import copy
+from typing import Any
+
+import cv2
+import jax
+import numpy as np
+import torch
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import cost, models
+from recog.bench import programs
+
+ROWS = 4
+EQUAL = 1e-4  # relative to the largest value
+# Our rivals' names and those of the published checkpoints, which `Model.peers` knows.
+NAMES = {'features.backbone': 'backbone', 'features.lstm': 'neck.encoder.lstm', 'running_mean': '_mean',
+         'running_var': '_variance'}
+
+
+def published(name: str) -> str:
+    """The name in published checkpoints of an array of a rival."""
+    for ours, theirs in NAMES.items():
+        name = name.replace(ours, theirs)
+    return name
+
+
+def load(rival: torch.nn.Module, model: models.Model, variables: models.Variables) -> None:
+    """Fill the rival with our variables."""
+    leaves, state = models.flatten(variables), {}
+    products = {f'{name}.weight' for name, module in rival.named_modules() if isinstance(module, torch.nn.Linear)}
+    for name in rival.state_dict():
+        if name.endswith('num_batches_tracked'):
+            continue
+        peer = model.peers.get(published(name))
+        if peer is None:
+            raise configs.ConfigError(f'--pytorch: the rival has {name}, which is none of the names of the checkpoint')
+        array, axes = np.asarray(leaves[peer.path]), models.TURNS[peer.turn]
+        array = array if axes is None else array.transpose(np.argsort(axes))
+        # Products of the published checkpoints lie the other way round than PyTorch's.
+        state[name] = torch.tensor(np.ascontiguousarray(array.T if name in products else array))
+    try:
+        rival.load_state_dict(state, strict=False)
+    except RuntimeError as error:  # sizes that differ
+        raise configs.ConfigError(f'--pytorch: the rival is another network: {" ".join(str(error).split())}') from None
+
+
+def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
+    """Refuse to go on unless parameters, texts and logits are equal; the largest difference of the logits."""
+    rival = copy.deepcopy(rival)
+    ours = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
+    theirs = sum(each.numel() for each in rival.parameters() if each.requires_grad)
+    if ours != theirs:
+        raise configs.ConfigError(f'--pytorch: the rival has {theirs:,} trainable parameters instead of {ours:,}')
+    variables = _lively(model)
+    load(rival, model, variables)
+    batch, longest = _smooth(config), config.text.max_length
+    run = jax.jit(lambda variables, batch: (model.apply(variables, batch)[0]['head'],
+                                            model.decode(variables, batch['image'], batch['size'], longest)['tokens'][:, 0]))
+    logits, tokens = jax.tree.map(np.asarray, run(variables, {name: batch[name] for name in ('image', 'size')}))
+    rival.eval()
+    with torch.inference_mode():
+        image = pixels(batch, config)
+        off = _difference(rival(image).numpy(), logits)
+        read = rival.read(image, longest)[0]
+    if not off < EQUAL:
+        raise configs.ConfigError(f'--pytorch: logits of the rival differ by {off:.1e} of the largest, more than {EQUAL:.0e}')
+    for row, (text, wanted) in enumerate(zip(read, tokens, strict=True)):
+        if text != [token for token in wanted.tolist() if token >= 0]:
+            raise configs.ConfigError(f'--pytorch: the rival reads image {row} as {text}, not {wanted[wanted >= 0].tolist()}')
+    return off
+
+
+def check_loss(loss: float, wanted: float) -> None:
+    """Refuse to go on unless the rival's loss in training is ours; its gradient is then ours but for rounding."""
+    if not abs(loss - wanted) <= EQUAL * abs(wanted):
+        raise configs.ConfigError(f'--pytorch: the loss of the rival in training is {loss:.6g} instead of {wanted:.6g}')
+
+
+def pixels(batch: dict[str, np.ndarray], config: ConfigDict, layout: Any = torch.contiguous_format) -> torch.Tensor:
+    """The images of a batch, normalised, [B, C, H, W]."""
+    rule = config.image
+    values = (batch['image'] / np.float32(rule.scale) - np.asarray(rule.mean, np.float32)) / np.asarray(rule.std, np.float32)
+    return torch.tensor(values).permute(0, 3, 1, 2).contiguous(memory_format=layout)
+
+
+def _lively(model: models.Model) -> models.Variables:
+    """Initial values, moved where they are vectors or all alike: a scale of 1 or a product of 0 would hide what is wrong."""
+    random = np.random.default_rng(0)
+
+    def moved(leaf: Any) -> np.ndarray:
+        values = np.asarray(leaf)
+        if values.ndim > 1 and values.min() < values.max():
+            return values
+        most = 0.3 if values.ndim == 1 else 0.05
+        return (values + random.uniform(-most, most, values.shape)).astype(np.float32)
+
+    return jax.tree.map(moved, model.init(jax.random.key(0)))
+
+
+def _smooth(config: ConfigDict) -> dict[str, np.ndarray]:
+    """A batch of smooth images: of noise, a grid that differs by rounding alone would take visibly different samples."""
+    batch, random = programs.random_batch(config, ROWS), np.random.default_rng(0)
+    for image in batch['image']:
+        height, width, channels = image.shape
+        coarse = random.uniform(64, 192, (2, 4, channels)).astype(np.float32)
+        image[:] = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_LINEAR).reshape(image.shape)
+    return batch
+
+
+def _difference(got: np.ndarray, want: np.ndarray) -> float:
+    """The largest difference, relative to the largest value; infinite where the shapes differ."""
+    return float(np.abs(got - want).max() / np.abs(want).max()) if got.shape == want.shape else float('inf')

@@ -1,0 +1,147 @@
+"""`recog bench --pytorch`: a recipe's network and its rival in PyTorch, found equal first, then timed in turns in one run."""
+
+import argparse
+import copy
+import importlib
+import os
+import statistics
+import time
+from collections.abc import Callable, Mapping
+from fnmatch import fnmatchcase
+from functools import partial
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from recog import config as configs
+from recog import cost, models, provenance, sharding, text
+from recog.bench import programs, recipe, records
+
+ROUNDS = 4  # turns that each takes for a figure
+OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
+
+
+def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
+    """Print images/s of both at the same batches, and the ratio of their times."""
+    torch = _torch(devices)
+    from recog.rivals import equality
+
+    vocab = text.from_config(config.text)
+    model, mesh = models.build(config, vocab), sharding.make_mesh(config.mesh, devices)
+    rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, len(vocab))
+    worst = equality.check(model, rival, config)
+    equality.load(rival, model, model.init(jax.random.key(0)))
+    count = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
+    print(f'{arguments.config} equals its rival: {count:,} trainable parameters, the same texts, logits within {worst:.0e}')
+    print(f'{provenance.host()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, jax {jax.__version__}')
+    print(f'{"images/s":12}{OURS:>12}{PLAIN:>12}{LAST:>26}    time of recog / time of the faster PyTorch', flush=True)
+    figures: dict[str, Any] = {
+        'config': arguments.config, 'overrides': arguments.overrides, 'processor': provenance.host(),
+        'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__, 'trainable_parameters': count}
+    for name, make, turns, rows in _programs(config, arguments):
+        calls = turns(make(model, config, mesh, rows), model, rival, config, rows)
+        seconds = alternate(calls, arguments.seconds)
+        speed = {kind: rows / each for kind, each in seconds.items()}
+        ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
+        figures[name] = speed | {'ratio_of_times': ratio}
+        print(f'{name:12}{speed[OURS]:12,.1f}{speed[PLAIN]:12,.1f}{speed[LAST]:26,.1f}    {ratio:.2f}', flush=True)
+    records.keep(figures, arguments.json)
+    return 0
+
+
+def _torch(devices: list[jax.Device]) -> Any:
+    """PyTorch, with as many threads as there are processors for us."""
+    if len(devices) > 1 or devices[0].platform != 'cpu':
+        raise configs.ConfigError(f'--pytorch compares on one CPU, not on {len(devices)} x {devices[0].device_kind}; '
+                                  'set JAX_PLATFORMS=cpu')
+    try:
+        import torch
+    except ModuleNotFoundError:
+        raise configs.ConfigError('--pytorch needs PyTorch: pip install torch') from None
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    return torch
+
+
+def _programs(config: ConfigDict, arguments: argparse.Namespace) -> list[tuple[str, Callable, Callable, int]]:
+    """What is compared: its name, what compiles ours, what makes the calls of all, and the batch."""
+    found: list[tuple[str, Callable, Callable, int]] = []
+    if not arguments.only or 'infer' in arguments.only:
+        found += [(f'infer_{rows}', programs.inference, _inference, rows) for rows in sorted({1, max(arguments.batch, 1)})]
+    if not arguments.only or 'train' in arguments.only:
+        rows = arguments.train_batch or min(config.train.batch, recipe.CPU_TRAIN_BATCH)
+        found.append((f'train_{rows}', programs.training_step, _training, rows))
+    return found
+
+
+def alternate(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
+    """The median seconds of a call of each, who take turns, as others may use the machine; each turn begins with one untimed."""
+    times: dict[str, list[float]] = {name: [] for name in calls}
+    for _ in range(ROUNDS):
+        for name, call in calls.items():
+            call()
+            end = time.perf_counter() + seconds / ROUNDS
+            begun = 0.0  # the first always counts
+            while begun < end:
+                begun = time.perf_counter()
+                call()
+                times[name].append(time.perf_counter() - begun)
+    return {name: statistics.median(each) for name, each in times.items()}
+
+
+def _inference(program: programs.Program, model: models.Model, rival: Any, config: ConfigDict, rows: int) -> dict[str, Callable]:
+    """From images to tokens: ours normalises them besides."""
+    import torch
+
+    from recog.rivals import equality
+
+    batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
+    for kind, layout in _layouts(torch):
+        network = copy.deepcopy(rival).to(memory_format=layout).eval()
+        read = torch.inference_mode()(network.read)
+        calls[kind] = partial(read, equality.pixels(batch, config, layout), config.text.max_length)
+    return calls
+
+
+def _training(program: programs.Program, model: models.Model, rival: Any, config: ConfigDict, rows: int) -> dict[str, Callable]:
+    """Forward, loss, backward and optimizer; the first step of each has to have our loss."""
+    import torch
+
+    from recog.rivals import equality
+
+    batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
+    first, rule = float(program.call()['loss']), config.optimizer
+    for kind, layout in _layouts(torch):
+        network = copy.deepcopy(rival).to(memory_format=layout).train()
+        optimizer = torch.optim.Adam(_groups(network, model, config), betas=(rule.b1, rule.b2), eps=rule.eps,
+                                     weight_decay=rule.decay, fused=True)
+        step = partial(_step, network, optimizer, equality.pixels(batch, config, layout),
+                       torch.tensor(batch['tokens'], dtype=torch.long), torch.tensor(batch['length'], dtype=torch.long))
+        equality.check_loss(step().item(), first)
+        calls[kind] = step
+    return calls
+
+
+def _layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
+    return (PLAIN, torch.contiguous_format), (LAST, torch.channels_last)
+
+
+def _step(network: Any, optimizer: Any, image: Any, tokens: Any, length: Any) -> Any:
+    optimizer.zero_grad()
+    loss = network.loss(image, tokens, length)
+    loss.backward()
+    optimizer.step()
+    return loss.detach()
+
+
+def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[str, Any]]:
+    """The parameters by their rates, as `config.optimizer.groups` multiplies them."""
+    from recog.rivals import equality
+
+    rules = [configs.parse_group(group) for group in config.optimizer.groups]
+    found: dict[float, list[Any]] = {}
+    for name, parameter in network.named_parameters():
+        path = '/'.join(model.peers[equality.published(name)].path[1:])
+        fitting = [multiplier for pattern, multiplier in rules if fnmatchcase(path, pattern)]
+        found.setdefault(fitting[-1] if fitting else 1.0, []).append(parameter)
+    return [{'params': parameters, 'lr': config.optimizer.rate * multiplier} for multiplier, parameters in found.items()]

@@ -1,0 +1,155 @@
+"""`recog serve`: trained models behind HTTP, with a page to try them on; needs the packages of recog[serve]."""
+
+import argparse
+import asyncio
+import importlib.util
+import os
+import re
+import signal
+import socket
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+from recog import workdir
+from recog.config import ConfigError
+
+NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
+          'python_multipart': 'python-multipart'}
+TOKEN = 'RECOG_TOKEN'
+PATIENCE = 30  # seconds that requests have to end when the server is stopped
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load the models, then serve them until a signal comes."""
+    check(arguments)
+    named = names(arguments.folder)
+    listening = listen(arguments.host, arguments.port)
+    return serve(named, listening, arguments)
+
+
+def check(arguments: argparse.Namespace) -> None:
+    """Say what is wrong with the limits, or what to install where something is missing."""
+    for option in ('batch', 'most-bytes', 'most-pixels', 'queue', 'timeout'):
+        value = getattr(arguments, option.replace('-', '_'))
+        if not value > 0:
+            raise ConfigError(f'--{option} {value} must be above 0')
+    missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
+    if missing:
+        raise ConfigError(f"{', '.join(missing)} is not installed: pip install 'recog[serve]'")
+
+
+def names(given: Sequence[str]) -> dict[str, str]:
+    """Folders by the names of their models: NAME=FOLDER, or what the folder is called, with a number where that is taken."""
+    found: dict[str, str] = {}
+    for each in given:
+        named = re.fullmatch(r'([\w.-]+)=(.+)', each, re.ASCII)
+        name, folder = named.groups() if named else ('', each)
+        if name in found:
+            raise ConfigError(f'{each}: another model is called {name} already')
+        own = name or re.sub(r'[^\w.-]+', '-', Path(folder).resolve().name, flags=re.ASCII) or 'model'
+        tries = [own, *(f'{own}-{number}' for number in range(2, len(given) + 2))]
+        found[next(one for one in tries if one not in found)] = folder
+    return found
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """The socket of the server, taken before anything is loaded."""
+    if not 0 <= port <= 65535:
+        raise ConfigError(f'--port {port} must be from 0 (any that is free) to 65535')
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except OSError as error:
+        raise ConfigError(f'--host {host}: {error.strerror}') from None
+    listening = socket.socket(family, kind, protocol)
+    listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    try:
+        listening.bind(address)
+    except OSError as error:
+        listening.close()
+        raise ConfigError(f'--port {port} of {host}: {(error.strerror or str(error)).lower()}; choose another') from None
+    return listening
+
+
+def serve(named: dict[str, str], listening: socket.socket, arguments: argparse.Namespace) -> int:
+    """Load the models and answer until a signal comes; then what was asked is still answered."""
+    import uvicorn
+
+    from recog.server import counters, intake
+    from recog.server.app import Server
+
+    figures = counters.Counters()
+    readers = [load(name, folder, beam(name, folder, arguments.beam, len(named) > 1), arguments, figures.batch)
+               for name, folder in named.items()]
+    limits = intake.Limits(arguments.most_bytes, arguments.most_pixels, arguments.queue, arguments.timeout)
+    token = os.environ[TOKEN] if TOKEN in os.environ else ''
+    server = Server(readers, limits, token, figures)
+    config = uvicorn.Config(server.application, log_level='warning', access_log=False, server_header=False,
+                            timeout_graceful_shutdown=PATIENCE, limit_concurrency=4 * arguments.queue + 64)
+    running = uvicorn.Server(config)
+    host, port = listening.getsockname()[:2]
+    shown = f'[{host}]' if ':' in host else host
+    print(f'recog serve: http://{shown}:{port}/ with {", ".join(named)}'
+          + (f'; a token is needed ({TOKEN})' if token else ''), file=sys.stderr, flush=True)
+    for ending in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended in good order
+        signal.signal(ending, lambda *_: None)
+    asyncio.run(_watched(running, server, listening))
+    failed = {reader.name: reader.failed for reader in readers if reader.failed}
+    for name, reason in failed.items():
+        print(f'recog serve: {name}: {reason}', file=sys.stderr)
+    return 1 if failed else 0
+
+
+async def _watched(running: Any, server: Any, listening: socket.socket) -> None:
+    """Serve, and end where a model could not be started."""
+    async def watch() -> None:
+        while not any(reader.failed for reader in server.readers.values()):
+            await asyncio.sleep(0.5)
+        running.should_exit = True
+
+    watching = asyncio.create_task(watch())
+    await running.serve([listening])
+    watching.cancel()
+
+
+def load(name: str, folder: str, beam: int, arguments: argparse.Namespace, watch: Callable[[str, int], None]) -> Any:
+    """A model and its thread; the explanations come from a second copy of it, which gives the maps too."""
+    import recog
+    from recog.server.batching import Reader
+
+    print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
+    options = {'beam': beam, 'best': max(beam, 1), 'max_length': arguments.max_length, 'invert': arguments.invert,
+               'devices': arguments.devices}
+    recognizer = recog.load(folder, batch=arguments.batch, **options)
+    if recognizer.about['beam'] > options['best']:
+        options['best'] = recognizer.about['beam']
+        recognizer = recog.load(folder, batch=arguments.batch, **options)
+    explaining = recog.load(folder, batch=1, explain=True, **options) if arguments.explain else None
+    return Reader(name, recognizer, explaining, batch=arguments.batch, canvases=canvases(recognizer), watch=watch)
+
+
+def beam(name: str, folder: str, wanted: int, others: bool) -> int:
+    """The beam of a model; beside others, one that has no beam search just does without."""
+    if wanted < 2 or not others:
+        return wanted
+    place = workdir.path(folder)
+    if not (place / 'config.json').is_file():
+        return 0  # an export has the beam that it was made with
+    from recog import checkpoint, models
+    from recog.text import Vocab
+
+    if models.build(checkpoint.read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
+        return wanted
+    print(f'recog serve: {name}: this model has no beam search, so it gives one text', file=sys.stderr, flush=True)
+    return 0
+
+
+def canvases(recognizer: Any) -> list[tuple[int, int]]:
+    """Height and width of images for which there are programs of their own."""
+    rule = recognizer.config.image
+    if recognizer.about['form'] == 'onnx' or rule.fit != 'none':
+        return [(rule.height, rule.width)]
+    from recog import plan
+
+    return [(shape.height, shape.width) for shape in plan.shapes(recognizer.config, 1, 1)]

@@ -1,0 +1,70 @@
+"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG, pictures of where the model looked."""
+
+import base64
+import io
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from recog import expressions, latex
+from recog.server.intake import Wishes
+
+SIZE = 28  # of drawn formulas, in points
+
+
+def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
+    """One image's answer; what is drawn for it makes this slow, and matplotlib wants it to happen in one thread."""
+    formula = recognizer.about['formula']
+    found = facts(reading.text, reading.confidence, formula, draw=wishes.draw)
+    if reading.reason:
+        found['note'] = reading.reason
+    if wishes.nbest > 1:
+        found['nbest'] = [facts(text, sure, formula, score, draw=wishes.draw)
+                          for text, sure, score in reading.others[:wishes.nbest]]
+    if wishes.explain:
+        found['explanation'] = _encoded('image/png', explanation(reading, recognizer))
+    return found
+
+
+def facts(text: str, confidence: float, formula: bool, score: float | None = None, *, draw: bool = False) -> dict[str, Any]:
+    """A text and how sure it is; of a formula also whether its LaTeX is well-formed, and if so how it looks."""
+    found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
+    if score is not None:
+        found['score'] = round(score, 4)
+    if formula:
+        tokens = expressions.tokens(text)
+        found['well_formed'] = expressions.well_formed(tokens)
+        if draw and found['well_formed']:
+            found['svg'] = _encoded('image/svg+xml', svg(tokens))
+    return found
+
+
+def svg(tokens: expressions.Tokens) -> bytes:
+    """A well-formed formula as mathtext sets it, black on nothing, its letters as outlines."""
+    from matplotlib import rc_context
+    from matplotlib.figure import Figure
+    from matplotlib.font_manager import FontProperties
+    from matplotlib.mathtext import MathTextParser
+
+    font, text, file = FontProperties(size=SIZE), f'${latex.latex(tokens, limits=False)}$', io.BytesIO()
+    width, height, depth = MathTextParser('path').parse(text, 72, font)[:3]
+    around = SIZE / 4
+    figure = Figure(figsize=((width + 2 * around) / 72, (height + 2 * around) / 72))
+    figure.text(around / (width + 2 * around), (depth + around) / (height + 2 * around), text, fontproperties=font)
+    with rc_context({'svg.fonttype': 'path', 'svg.hashsalt': 'recog'}):
+        figure.savefig(file, format='svg', transparent=True, metadata={'Date': None})
+    return file.getvalue()
+
+
+def explanation(reading: Any, recognizer: Any) -> bytes:
+    """The picture that `recog predict --explain` draws."""
+    from recog import explain
+
+    with tempfile.TemporaryDirectory(prefix='recog-') as folder:
+        file = Path(folder) / 'explanation.png'
+        explain.draw(reading, recognizer.opened.vocab, recognizer.config.image, file)
+        return file.read_bytes()
+
+
+def _encoded(kind: str, data: bytes) -> str:
+    return f'data:{kind};base64,{base64.b64encode(data).decode()}'

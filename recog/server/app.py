@@ -1,0 +1,98 @@
+"""The routes of `recog serve`: reading images, the list of models, health, figures, and the page."""
+
+import contextlib
+import functools
+import time
+from collections.abc import AsyncIterator, Sequence
+from pathlib import Path
+
+import anyio
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from recog.server import counters
+from recog.server.batching import Reader
+from recog.server.desk import Desk, described, refusal
+from recog.server.intake import Limits, Refused
+
+PAGE = Path(__file__).parent / 'page'
+FILES = {'/': 'index.html', '/style.css': 'style.css', '/page.js': 'page.js', '/drawing.js': 'drawing.js'}
+# The page takes nothing from elsewhere, and nobody may show it within theirs.
+SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+        "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+        'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-cache'}
+
+
+class Server:
+    """The models, what they may be asked, and the application that answers."""
+
+    def __init__(self, readers: Sequence[Reader], limits: Limits | None = None, token: str = '',
+                 figures: counters.Counters | None = None):
+        self.readers = {reader.name: reader for reader in readers}
+        self.figures = figures or counters.Counters()
+        self._desk = Desk(limits or Limits(), token)
+        self._stopping = False
+        pages = [Route(path, functools.partial(_page, name=name)) for path, name in FILES.items()]
+        self.application = Starlette(
+            routes=[*pages, Route('/health', self._health), Route('/metrics', self._metrics), Route('/v1/models', self._models),
+                    Route('/v1/models/{name}/read', self._read, methods=['POST'])],
+            exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed}, lifespan=self._lifespan)
+
+    @contextlib.asynccontextmanager
+    async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
+        for reader in self.readers.values():
+            reader.start()
+        try:
+            yield
+        finally:
+            self._stopping = True
+            for reader in self.readers.values():
+                await anyio.to_thread.run_sync(reader.close)
+            self._desk.close()
+
+    async def _health(self, request: Request) -> Response:
+        ready = all(reader.ready for reader in self.readers.values()) and not self._stopping
+        models = {name: 'ready' if reader.ready else reader.failed or 'warming up' for name, reader in self.readers.items()}
+        return JSONResponse({'ready': ready, 'models': models}, 200 if ready else 503)
+
+    async def _metrics(self, request: Request) -> Response:
+        self._desk.check_token(request)
+        return Response(self.figures.page(self.readers.values()), media_type=counters.KIND)
+
+    async def _models(self, request: Request) -> Response:
+        self._desk.check_token(request)
+        return JSONResponse({'models': [{**described(reader), 'ready': reader.ready} for reader in self.readers.values()]})
+
+    async def _read(self, request: Request) -> Response:
+        self._desk.check_token(request)
+        name = request.path_params['name']
+        if name not in self.readers:
+            raise Refused(404, f'there is no model {name[:40]!r}; there are: {", ".join(self.readers)}')
+        started, status = time.monotonic(), 500
+        try:
+            response = await self._desk.answer(request, self.readers[name])
+            status = response.status_code
+            return response
+        except Refused as error:
+            status = error.status
+            raise
+        finally:
+            self.figures.request(name, status, time.monotonic() - started)
+
+
+async def _page(request: Request, name: str) -> Response:
+    return FileResponse(PAGE / name, headers=SAFE)
+
+
+async def _refused(request: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException):
+        return JSONResponse({'error': error.detail}, error.status_code, error.headers)
+    return refusal(error) if isinstance(error, Refused) else await _failed(request, error)
+
+
+async def _failed(request: Request, error: Exception) -> Response:
+    """What went wrong is for the log alone, where uvicorn writes it."""
+    return JSONResponse({'error': 'the server failed to answer; its log says why'}, 500)

@@ -1,0 +1,58 @@
+"""`recog demo`: the demo recipes of every algorithm, trained where they are not yet, on one page."""
+
+import argparse
+import subprocess
+import sys
+from pathlib import Path
+
+from recog.config import ConfigError, nearest
+
+# Minutes of training on two CPU cores, as the README's table has them.
+MINUTES = {'crnn': 6, 'rare': 10, 'srn': 12, 'can': 8, 'latex_ocr': 8}
+BEAM = 5
+DONE = 'results.json'  # written once training has ended
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train the demos that are missing, having said how long it takes, then serve all of them."""
+    from recog import server
+
+    arguments.beam, arguments.explain, arguments.batch = BEAM, True, 1
+    server.check(arguments)
+    chosen = names(arguments.only)
+    folders = {name: Path(arguments.folder) / f'demo-{name}' for name in chosen}
+    missing = [name for name in chosen if not (folders[name] / DONE).is_file()]
+    place = experiments() if missing else None
+    with server.listen(arguments.host, arguments.port) as listening:
+        if place is not None:
+            minutes = ', '.join(f'{name} about {MINUTES[name]} minutes' for name in missing)
+            print(f'recog demo: to be trained, one after another, into {arguments.folder}, on two CPU cores: {minutes} '
+                  f'({sum(MINUTES[name] for name in missing)} in all). Ctrl-C stops; the same line goes on.', flush=True)
+            for name in missing:
+                train(place / f'{name}.py', folders[name])
+        return server.serve({name: str(folder) for name, folder in folders.items()}, listening, arguments)
+
+
+def names(only: str) -> list[str]:
+    """Which demos are wanted."""
+    chosen = [name.strip() for name in only.split(',')] if only else list(MINUTES)
+    for name in chosen:
+        if name not in MINUTES:
+            raise ConfigError(f'--only {name!r}{nearest(name, MINUTES)} must be of {", ".join(MINUTES)}')
+    return list(dict.fromkeys(chosen))
+
+
+def experiments(checkout: Path = Path(__file__).parents[2]) -> Path:
+    """The folder of recipes: here, or in the checkout that this package is part of."""
+    for folder in (Path('experiments'), checkout / 'experiments'):
+        if all((folder / f'{name}.py').is_file() for name in MINUTES):
+            return folder
+    raise ConfigError('the recipes are in the folder experiments of a checkout of recog, which is not here: run it there')
+
+
+def train(recipe: Path, workdir: Path) -> None:
+    """One demo, in a process of its own, which goes on where it was stopped."""
+    print(f'recog demo: training {recipe}:demo into {workdir}', flush=True)
+    command = [sys.executable, '-m', 'recog', 'train', '--config', f'{recipe}:demo', '--workdir', str(workdir)]
+    if subprocess.run(command).returncode or not (workdir / DONE).is_file():
+        raise ConfigError(f'the training of {workdir} did not come to its end; the same line goes on with it')

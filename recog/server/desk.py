@@ -1,0 +1,102 @@
+"""From a request to its answer, for any reader: `recog serve` has its own, Ray Serve has replicas."""
+
+import asyncio
+import functools
+import hmac
+from collections.abc import Awaitable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Protocol
+
+import anyio
+import numpy as np
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+
+from recog.server import answers, intake
+from recog.server.intake import Budgets, Given, Limits, Refused
+
+DECODERS = 4  # images that are decoded at a time
+HEADERS = {401: {'www-authenticate': 'Bearer'}, 429: {'retry-after': '1'}, 503: {'retry-after': '5'}}
+
+
+class Reads(Protocol):
+    """A model that reads images of many requests together."""
+
+    name: str
+    recognizer: Any
+    explaining: Any  # the same with explanations, or None
+
+    async def read(self, images: list[np.ndarray], explain: bool) -> list[Any]:
+        """The readings of images, in their order."""
+
+
+class Desk:
+    """Takes requests within the limits, has their images read, and writes the answers."""
+
+    def __init__(self, limits: Limits, token: str = ''):
+        self.limits, self._token = limits, token.encode()
+        self._budgets = Budgets(limits)
+        self._decoders = anyio.CapacityLimiter(DECODERS)
+        self._drawing = ThreadPoolExecutor(1, 'recog-drawing')  # mathtext's parser is not for several threads
+
+    def close(self) -> None:
+        """End the thread that draws."""
+        self._drawing.shutdown()
+
+    def check_token(self, request: Request) -> None:
+        """Refuse who does not know the token, where there is one."""
+        if not self._token:
+            return
+        kind, _, given = (request.headers['authorization'] if 'authorization' in request.headers else '').partition(' ')
+        if kind.lower() != 'bearer':
+            raise Refused(401, 'a token is needed: Authorization: Bearer TOKEN')
+        if not hmac.compare_digest(given.strip().encode(), self._token):
+            raise Refused(401, 'the token is wrong')
+
+    async def answer(self, request: Request, reader: Reads) -> Response:
+        """One image, or several as a form: each gets its answer, in their order."""
+        with self._budgets.bytes.hold() as take:
+            came = intake.read(request, self.limits, take, reader.recognizer.about['beam'], reader.explaining is not None)
+            given, several, wishes = await self._in_time(came, 408, 'the request did not arrive')
+            with self._budgets.images.hold(len(given)):
+                work = asyncio.gather(*(self._one(reader, one, wishes) for one in given), return_exceptions=several)
+                found = await self._in_time(work, 503, 'there was no answer')
+        if not several:
+            return JSONResponse({'model': reader.name, **found[0]})
+        for error in found:
+            if isinstance(error, BaseException) and not isinstance(error, Refused):
+                raise error
+        told = [{'name': one.name, **({'error': str(said), 'status': said.status} if isinstance(said, Refused) else said)}
+                for one, said in zip(given, found, strict=True)]
+        refused = [one.status for one in found if isinstance(one, Refused)]
+        return JSONResponse({'model': reader.name, 'answers': told}, refused[0] if len(refused) == len(given) else 200)
+
+    async def _in_time(self, work: Awaitable, status: int, what: str) -> Any:
+        try:
+            return await asyncio.wait_for(work, self.limits.seconds)
+        except TimeoutError:
+            raise Refused(status, f'{what} within {self.limits.seconds:g} seconds') from None
+
+    async def _one(self, reader: Reads, given: Given, wishes: intake.Wishes) -> dict[str, Any]:
+        """The answer for one image."""
+        with self._budgets.pixels.hold(intake.pixels(given, self.limits.pixels)):
+            image = await anyio.to_thread.run_sync(intake.decode, given, limiter=self._decoders)
+            reading, = await reader.read([image], wishes.explain)
+        if reading.text is None:
+            raise Refused(422, f'the image {reading.reason}')
+        work = functools.partial(answers.answer, reading, reader.recognizer, wishes)
+        if not reader.recognizer.about['formula'] and not wishes.explain:
+            return work()
+        return await asyncio.get_running_loop().run_in_executor(self._drawing, work)
+
+
+def refusal(error: Refused) -> Response:
+    """A reason in one line."""
+    return JSONResponse({'error': str(error)}, error.status, HEADERS[error.status] if error.status in HEADERS else None)
+
+
+def described(reader: Reads) -> dict[str, Any]:
+    """What clients are told of a model; where it lies is nobody's business."""
+    about = reader.recognizer.about
+    return {'name': reader.name, **{key: about[key] for key in ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')},
+            'explain': reader.explaining is not None}
