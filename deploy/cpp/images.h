@@ -1,0 +1,57 @@
+// Images as recog reads, adapts and fits them (recog/images.py, recog/foreign.py): uint8, BGR or grey.
+#pragma once
+
+#include <opencv2/core.hpp>
+#include <stdexcept>
+#include <string>
+#include <vector>
+
+// How a recipe wants its images: `image` and `buckets` of manifest.json.
+struct Rule {
+    int height = 0, width = 0;
+    std::string channels;  // bgr, rgb or grey
+    std::string fit;       // pad, stretch, steps, none or thumbnail
+    std::string ink;       // of the training images, light or dark; empty: images are taken as they are
+    double symbol = 0;     // height of their symbols; 0: any
+    std::vector<cv::Size> buckets;  // canvases, for images that keep their size
+};
+
+// What an exported folder says of itself.
+struct Manifest {
+    Rule rule;
+    int max_length = 0, capacity = 0;
+    std::vector<std::string> tokens;
+    std::string separator;
+};
+
+// An image that cannot be used, and why.
+struct Unreadable : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// What the user got wrong, in one line.
+struct Refused : std::runtime_error {
+    using std::runtime_error::runtime_error;
+};
+
+// A canvas, how much of it is image, and what happened to an image that was too large for any.
+struct Fitted {
+    cv::Mat canvas;
+    cv::Size size;
+    std::string note;
+};
+
+// The manifest of a folder that `recog export --format onnx` wrote.
+Manifest read_manifest(const std::string& folder);
+
+// A file as BGR, upright, on white where it is transparent.
+cv::Mat read_image(const std::string& file);
+
+// The grey image with ink and symbols as the recipe's training images have them.
+cv::Mat adapted(const cv::Mat& image, const Rule& rule);
+
+// The image on the recipe's canvas.
+Fitted fit(const cv::Mat& image, const Rule& rule);
+
+// A grey image made smaller to fit, if it has to be, as Pillow's thumbnail(LANCZOS) does, to the bit.
+cv::Mat thumbnail(const cv::Mat& grey, cv::Size most);
