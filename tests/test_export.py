@@ -285,7 +285,8 @@ def test_the_example_for_python_runs_as_it_stands(exported, tmp_path, monkeypatc
 def test_bench_prints_every_form_beside_the_workdir(exported, capsys, tmp_path):
     folders = [exported('crnn', form).folder for form in ('onnx', 'stablehlo')]
     status, out, _ = run(capsys, 'bench', *folders, '--seconds', '0.01', '--batch', 4, '--json', tmp_path / 'speed.json')
-    assert status == 0 and [line.split()[0] for line in out.splitlines()] == ['form', 'workdir', 'onnx', 'stablehlo']
+    assert status == 0 and [line.split()[0] for line in out.splitlines()] == ['form', 'workdir', 'onnx', 'convolutions',
+                                                                              'stablehlo']
     figures = json.loads((tmp_path / 'speed.json').read_text())
     assert all(each['images_per_second_1'] > 0 and each['images_per_second_4'] > 0 for each in figures)
 

@@ -1,7 +1,7 @@
 // Reads images with an exported model: recog_read FOLDER IMAGES..., one line `file TAB text TAB confidence` each.
 //
 // FOLDER is what `recog export WORKDIR FOLDER --format onnx` wrote; OpenVINO runs it. The status is 0 if all images were read,
-// 1 if some could not be, 2 if the folder is no such export. --fit FILE.pgm IMAGE writes the canvas instead, to look at.
+// 1 if some could not be, 2 if the folder is no such export. --fit CANVAS.png FOLDER IMAGE writes the canvas instead, to look at.
 #include <cstdio>
 #include <opencv2/imgcodecs.hpp>
 #include <openvino/openvino.hpp>

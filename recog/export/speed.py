@@ -6,6 +6,7 @@ import statistics
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import numpy as np
 
 from recog import data, predict
 from recog.config import ConfigError
+from recog.export import convolutions
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.export.parity import random_images
 
@@ -30,23 +32,30 @@ def run(arguments: argparse.Namespace) -> int:
     found, seen = [], set()
     for folder in folders:
         source, step = Path(folder.manifest['source']), folder.manifest['step']
+        timed = partial(_time, seconds=arguments.seconds)
         if (source, step) not in seen:
-            found.append(_line('workdir', str(source), sizes, _workdir(folder, source), folder, arguments.seconds))
+            workdir = _workdir(folder, source)
+            found.append(_line('workdir', str(source), sizes, workdir and partial(timed, workdir), folder))
             seen.add((source, step))
         engine: Any = folder.engine()
-        found.append(_line(folder.form, str(folder.path), sizes, engine.run, folder, arguments.seconds))
+        found.append(_line(folder.form, str(folder.path), sizes, partial(timed, engine.run), folder))
+        if folder.form == 'onnx':
+            # There are dozens: each has a share of the time.
+            each = partial(_time, seconds=arguments.seconds / 50)
+            spent = partial(convolutions.alone, folder.path / 'model.onnx', measure=each)
+            found.append(_line('convolutions', f'{folder.path}: its convolutions, each run alone', sizes, spent, folder))
     if arguments.json:
         text = json.dumps(found, indent=2) + '\n'
         sys.stdout.write(text) if arguments.json == '-' else Path(arguments.json).write_text(text, encoding='utf-8')
     return 0
 
 
-def _line(form: str, path: str, sizes: list[int], call: Callable | None, folder: Folder, seconds: float) -> dict[str, Any]:
-    """Measure one form, and print it."""
-    if call is None:
+def _line(form: str, path: str, sizes: list[int], spent: Callable[[tuple], float] | None, folder: Folder) -> dict[str, Any]:
+    """Measure one form, by the seconds spent on what it is given, and print it."""
+    if spent is None:
         print(f'{form:12}{"":{18 * len(sizes)}}   {path} (step {folder.manifest["step"]} is not there any more, not measured)')
         return {'form': form, 'path': path}
-    speeds = {size: size / _time(call, _batch(folder, size), seconds) for size in sizes}
+    speeds = {size: size / max(spent(_batch(folder, size)), 1e-9) for size in sizes}
     print(f'{form:12}' + ''.join(f'{speed:18,.1f}' for speed in speeds.values()) + f'   {path}', flush=True)
     return {'form': form, 'path': path, 'beam': folder.manifest['beam'],
             **{f'images_per_second_{size}': speed for size, speed in speeds.items()}}
