@@ -234,6 +234,14 @@ def _print(recognizer: Recognizer, source: sources.Files, arguments: argparse.Na
     return 1 if failed else 0
 
 
+def facts(formula: bool, text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
+    """What is said of a text, as JSON holds it: how sure it is, and of a formula also whether its LaTeX is well-formed."""
+    found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
+    if score is not None:
+        found['score'] = round(score, 4)
+    return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
+
+
 def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:
     """The lines of one image: of a formula also whether its LaTeX is well-formed."""
     if reading.text is None:
@@ -241,13 +249,7 @@ def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:
             print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
         return
 
-    def facts(text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-        found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
-        if score is not None:
-            found['score'] = round(score, 4)
-        return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
-
-    answers = [facts(*other) for other in reading.others] or [facts(reading.text, reading.confidence)]
+    answers = [facts(formula, *other) for other in reading.others] or [facts(formula, reading.text, reading.confidence)]
     if as_json:
         several = {'nbest': answers} if reading.others else {}
         print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))

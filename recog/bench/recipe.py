@@ -40,7 +40,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     for name, make, rows in _programs(config, arguments, mesh):
         program = None  # its arrays are given back before the next are made
         program = make(model, config, mesh, rows)
-        figures[name] = measure(program, mesh, rows, arguments.seconds) | decoding(program, mesh, arguments.seconds)
+        figures[name] = measure(program, mesh, rows, arguments.seconds)
     if program and arguments.profile:
         costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(arguments.profile))
         figures['costliest'] = [each._asdict() for each in costs[:costliest.COSTLIEST]]
@@ -75,22 +75,22 @@ def _programs(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> l
 
 def measure(program: Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
     """Compile times, images/s, arithmetic and memory traffic of a program."""
-    moved = limits.moved(hlo.parse(program.compiled.as_text())) * mesh.size
-    return program.figures | {'images_per_second': batch / _time(program.call, seconds),
-                              'GFLOP_per_image': program.flops / batch / 1e9, 'MB_per_image': moved / batch / 1e6}
+    compiled, whole = hlo.parse(program.compiled.as_text()), _time(program.call, seconds)
+    moved = limits.moved(compiled) * mesh.size
+    return program.figures | {'images_per_second': batch / whole, 'GFLOP_per_image': program.flops / batch / 1e9,
+                              'MB_per_image': moved / batch / 1e6} | _decoding(program, compiled, mesh, whole, seconds)
 
 
-def decoding(program: Program, mesh: Any, seconds: float) -> dict[str, Any]:
-    """Of a program that writes token after token: time and memory traffic of a step. Nothing of others."""
+def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float, seconds: float) -> dict[str, Any]:
+    """Of a program that writes token after token and takes so long as a `whole`: time and memory traffic of a step."""
     if program.at_length is None:
         return {}
-    compiled = hlo.parse(program.compiled.as_text())
     # The end of other loops is known beforehand.
     loops = [operation for operation, _, _ in hlo.executed(compiled) if operation.kind == 'while' and not hlo.steps(operation)]
     steps = int(np.max(program.call()['length'])) if loops else 0
     if steps < 2:
         return {}
-    spent = _time(program.call, seconds) - _time(partial(program.at_length, 1), seconds)
+    spent = whole - _time(partial(program.at_length, 1), seconds)
     moved = sum(limits.moved(compiled, loop.computations('body')[0]) for loop in loops) * mesh.size
     return {'tokens': steps, 'ms_per_token': 1e3 * spent / (steps - 1), 'MB_per_token': moved / 1e6}
 

@@ -65,7 +65,7 @@ def show(folder: Path) -> int:
 def measurements(on_cpu: bool) -> Iterator[Measurement]:
     """What is measured on such a device: batch 32 and 16 on a CPU; else larger ones, in both precisions."""
     for name in EXPERIMENTS:
-        for variant in configs.experiment(f'experiments/{name}.py').PUBLISHED:
+        for variant in configs.published(f'experiments/{name}.py'):
             recipe = f'experiments/{name}.py:{variant}'
             for extra in ((),) if on_cpu else ((), (FASTER,)):
                 sizes = () if on_cpu else ('--batch', '64', '--train-batch', str(ROWS[name]))

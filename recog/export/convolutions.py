@@ -1,11 +1,11 @@
 """What an ONNX file's convolutions take when each is run alone: what the rest of the file costs on top is then plain to see."""
 
-import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
+
+from recog.export.engines import session
 
 INPUTS = ('image', 'size', 'max_length')
 
@@ -22,7 +22,7 @@ def alone(file: Path, given: tuple[np.ndarray, ...], measure: Callable[[Callable
     there = {output.name for output in graph.output}
     graph.output.extend(onnx.helper.make_empty_tensor_value_info(name) for name in wanted if name not in there)
     fed = dict(zip(INPUTS, given, strict=True))
-    values = dict(zip(wanted, _session(model).run(list(wanted), fed), strict=True)) if found else {}
+    values = dict(zip(wanted, session(model.SerializeToString()).run(list(wanted), fed), strict=True)) if found else {}
     total = 0.0
     for node in found:
         read = {name: values[name] for name in node.input if name in values}
@@ -31,15 +31,6 @@ def alone(file: Path, given: tuple[np.ndarray, ...], measure: Callable[[Callable
         weights = [kept[name] for name in node.input if name in kept]
         one = onnx.helper.make_graph([node], 'convolution', inputs, [onnx.helper.make_empty_tensor_value_info(node.output[0])],
                                      weights)
-        session = _session(onnx.helper.make_model(one, opset_imports=model.opset_import, ir_version=model.ir_version))
-        total += measure(session.run, (None, read))
+        made = onnx.helper.make_model(one, opset_imports=model.opset_import, ir_version=model.ir_version)
+        total += measure(session(made.SerializeToString()).run, (None, read))
     return total
-
-
-def _session(model: Any) -> Any:
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.log_severity_level = 3
-    return onnxruntime.InferenceSession(model.SerializeToString(), options, providers=['CPUExecutionProvider'])

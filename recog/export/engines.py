@@ -37,19 +37,25 @@ class Onnx(Exported):
 
     def __init__(self, file: Path, best: int = 1, details: bool = False):
         try:
-            import onnxruntime
+            self.session = session(file)
         except ImportError:
             raise ConfigError(f"{file.parent} is an export to ONNX, which needs onnxruntime: pip install 'recog[onnx]'") from None
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = len(os.sched_getaffinity(0))
-        options.log_severity_level = 3  # what it could not simplify is nobody's concern
-        self.session = onnxruntime.InferenceSession(file, options, providers=['CPUExecutionProvider'])
         self.names = [output.name for output in self.session.get_outputs()]
         super().__init__(self._run, best, details)
 
     def _run(self, image: np.ndarray, size: np.ndarray, longest: np.ndarray) -> dict[str, np.ndarray]:
         values = self.session.run(self.names, {'image': image, 'size': size, 'max_length': longest})
         return dict(zip(self.names, values, strict=True))
+
+
+def session(model: Path | bytes) -> Any:
+    """What runs a model of ONNX on all CPUs that this process may use."""
+    import onnxruntime
+
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.log_severity_level = 3  # what it could not simplify is nobody's concern
+    return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
 class StableHlo(Exported):

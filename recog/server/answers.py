@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog import expressions, latex
+from recog import expressions, latex, predict
 from recog.server.intake import Wishes
 
 SIZE = 28  # of drawn formulas, in points
@@ -27,15 +27,10 @@ def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
 
 
 def facts(text: str, confidence: float, formula: bool, score: float | None = None, *, draw: bool = False) -> dict[str, Any]:
-    """A text and how sure it is; of a formula also whether its LaTeX is well-formed, and if so how it looks."""
-    found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
-    if score is not None:
-        found['score'] = round(score, 4)
-    if formula:
-        tokens = expressions.tokens(text)
-        found['well_formed'] = expressions.well_formed(tokens)
-        if draw and found['well_formed']:
-            found['svg'] = _encoded('image/svg+xml', svg(tokens))
+    """What `recog predict --json` says of a text; of a well-formed formula also how it looks."""
+    found = predict.facts(formula, text, confidence, score)
+    if draw and formula and found['well_formed']:
+        found['svg'] = _encoded('image/svg+xml', svg(expressions.tokens(text)))
     return found
 
 
