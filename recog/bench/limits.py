@@ -79,7 +79,7 @@ def moved(program: Program, computation: str = '') -> int:
 
 def _touched(operation: Operation, around: dict[str, Operation], named: dict[str, dict[str, Operation]]) -> int:
     operands = [around[name].bytes for name in operation.operands]
-    if operation.kind == 'fusion':
+    if operation.kind in ('fusion', 'fusion-start'):  # the latter runs beside others; its end is not counted
         fused = named[operation.computations('calls')[0]]
         parameters = {int(each.given): each for each in fused.values() if each.kind == 'parameter'}
         reads = sum(min(size, _read(parameters[place], fused)) for place, size in enumerate(operands))

@@ -204,12 +204,15 @@ def unroll(
 
     recurrent = parameters['kernel_hh'].astype(dtype), parameters['bias_hh']
     hidden = scan(follow, recurrent, None, start, gates(parameters, embedded, dtype).swapaxes(0, 1))[1]
-    # The scores of all cells, the largest array of a step, are made again for the gradient and not kept.
-    attend = jax.checkpoint(partial(look, memory, parameters['energy_kernel']))
+    # The scores of all cells, the largest array of a step, are made again for the gradient and not kept; neither is what no step
+    # changes, as a choice alone would keep it for each step.
+    @jax.checkpoint
+    def attend(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
+        looked = partial(look, memory, parameters['energy_kernel'])
+        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query[:, None], seen)
 
     def cover(seen: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        number, query = now
-        weights = lax.cond(number < count, attend, lambda query, seen: jnp.zeros_like(seen), query[:, None], seen)
+        weights = attend(*now, seen)
         return seen + weights, weights[:, 0]
 
     nothing = jnp.zeros((given.shape[0], 1, *memory.cells.shape[1:]))

@@ -1,5 +1,5 @@
-"""Recurrence: a scan that learns its weights in one go, the bidirectional LSTM over columns and a step of a GRU, each a named
-operation of its own, and the names of the LSTM's parts in the reference."""
+"""Recurrence: a scan that learns its weights in one go, the bidirectional LSTM over columns, which does so too, and a step of a
+GRU, the last two each a named operation, and the names of the LSTM's parts in the reference."""
 
 from collections.abc import Callable
 from functools import partial
@@ -13,7 +13,7 @@ from jax import lax
 from recog.models import Peer
 from recog.models.layers import uniform
 
-LARGE_BATCH = 64  # rows from which on a CPU runs two scans faster than one stacked scan
+LARGE_BATCH = 64  # rows from which on a CPU runs two loops faster than one for both directions
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -70,35 +70,93 @@ def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.
     Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
     """
     dtype = x.dtype
-    kernel_hh = kernel_hh.astype(dtype)
     gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype), preferred_element_type=jnp.float32)
     gates = gates + (bias_ih + bias_hh)[:, None]
     # A symbolic batch, as an export has it, cannot be compared.
     if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
-        forward = _recur(gates[:, :1], kernel_hh[:1])[:, 0]
-        backward = _recur(gates[:, 1:], kernel_hh[1:], reverse=True)[:, 0]
+        both = lax.platform_dependent(gates, kernel_hh.astype(dtype), cpu=_one_by_one, default=_side_by_side)
     else:
-        both = _recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel_hh)
-        forward, backward = both[:, 0], both[::-1, 1]
-    return jnp.concatenate([forward, backward], -1).swapaxes(0, 1)
+        both = _side_by_side(gates, kernel_hh.astype(dtype))
+    return jnp.concatenate([both[:, 0], both[:, 1]], -1).swapaxes(0, 1)
 
 
-def _recur(gates: jax.Array, kernel: jax.Array, reverse: bool = False) -> jax.Array:
-    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32."""
+def _side_by_side(gates: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Both directions in one loop, one reversed by hand: [T, 2, B, 4 hidden], [2, hidden, 4 hidden] -> [T, 2, B, hidden]."""
+    both = recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel)
+    return jnp.stack([both[:, 0], both[::-1, 1]], 1)
 
-    def step(kernel: jax.Array, _: None, carry: tuple[jax.Array, jax.Array], now: jax.Array) -> Any:
+
+def _one_by_one(gates: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The same in a loop for each."""
+    return jnp.concatenate([recur(gates[:, :1], kernel[:1]), recur(gates[::-1, 1:], kernel[1:])[::-1]], 1)
+
+
+@jax.custom_vjp
+def recur(gates: jax.Array, kernel: jax.Array) -> jax.Array:
+    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in float32.
+
+    Its gradient keeps states and cells alone. All gates are made again at once, and so is the gradient of the weights: what is
+    left to the steps, which wait for one another, is a product and a sweep of arithmetic each.
+    """
+    return _states(gates, kernel)[0]
+
+
+def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """Hidden states and cells after each step."""
+
+    def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> Any:
         hidden, cell = carry
-        now = now + jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
-        i, f, g, o = jnp.split(now, 4, -1)
-        cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
-        hidden = (jax.nn.sigmoid(o) * jnp.tanh(cell)).astype(kernel.dtype)
-        return (hidden, cell), hidden
+        i, f, g, o = _opened(now + _onwards(hidden, kernel))
+        cell = f * cell + i * g
+        hidden = (o * jnp.tanh(cell)).astype(kernel.dtype)
+        return (hidden, cell), (hidden, cell)
 
     shape = (*gates.shape[1:3], kernel.shape[1])
     start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
-    # Reversed by hand: the ends of a sequence are a matter of order alone.
-    hidden = scan(step, kernel, None, start, gates[::-1] if reverse else gates)[1]
-    return hidden[::-1] if reverse else hidden
+    return lax.scan(step, start, gates)[1]
+
+
+def _onwards(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
+    """What states say to the gates behind them."""
+    return jnp.einsum('...zbh,zhg->...zbg', hidden, kernel, preferred_element_type=jnp.float32)
+
+
+def _opened(gates: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
+    i, f, g, o = jnp.split(gates, 4, -1)
+    return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
+
+
+def _recur_forward(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]:
+    hidden, cell = _states(gates, kernel)
+    return hidden, (gates, kernel, hidden, cell)
+
+
+def _recur_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
+    gates, kernel, hidden, cell = kept
+    before, cell_before = (jnp.pad(leaf[:-1], ((1, 0), (0, 0), (0, 0), (0, 0))) for leaf in (hidden, cell))
+    i, f, g, o = _opened(gates + _onwards(before, kernel))
+    outside = jnp.tanh(cell)
+    to_cell = o * (1 - outside * outside)  # of the state, by the cell
+    # Of the cell by the gates i, f and g, and of the state by the gate o.
+    slopes = jnp.concatenate([g * i * (1 - i), cell_before * f * (1 - f), i * (1 - g * g), outside * o * (1 - o)], -1)
+
+    def step(carry: tuple[jax.Array, jax.Array], now: Any) -> Any:
+        state, inner = carry
+        given, f, to_cell, slopes = now
+        state = state + given
+        inner = inner + state * to_cell
+        gradient = jnp.concatenate([inner, inner, inner, state], -1) * slopes
+        back = jnp.einsum('zbg,zhg->zbh', gradient.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
+        return (back, inner * f), gradient
+
+    nothing = jnp.zeros(cell.shape[1:], cell.dtype)
+    given = cotangent.astype(cell.dtype)
+    gradient = lax.scan(step, (nothing, nothing), (given, f, to_cell, slopes), reverse=True)[1]
+    to_kernel = jnp.einsum('tzbh,tzbg->zhg', before, gradient.astype(kernel.dtype), preferred_element_type=jnp.float32)
+    return gradient, to_kernel.astype(kernel.dtype)
+
+
+recur.defvjp(_recur_forward, _recur_backward)
 
 
 @jax.jit

@@ -37,7 +37,7 @@ class Block(nn.Module):
         inside = jax.nn.relu(BatchNorm(True, name='norm_1')(inside, context))
         inside = BatchNorm(True, name='norm_2')(conv(self.features, 3, 1, 'conv_2')(inside), context)
         if self.stride > 1 or x.shape[-1] != self.features:
-            x = conv(self.features, 1, 1, 'shortcut')(x[:, :: self.stride, :: self.stride])
+            x = conv(self.features, 1, self.stride, 'shortcut')(x)
             x = BatchNorm(True, name='shortcut_norm')(x, context)
         return jax.nn.relu(inside + x)
 

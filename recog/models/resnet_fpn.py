@@ -64,8 +64,7 @@ class Bottleneck(nn.Module):
             branch = ConvNorm(self.features, strides=(self.stride, self.stride), name='spatial')(branch, context)
         branch = ConvNorm(outside, (1, 1), activation=None, name='expand')(branch, context)
         if self.first:
-            x = x[:, :: self.stride, :: self.stride]
-            x = ConvNorm(outside, (1, 1), activation=None, name='shortcut')(x, context)
+            x = ConvNorm(outside, (1, 1), (self.stride, self.stride), activation=None, name='shortcut')(x, context)
         return jax.nn.relu(branch + x)
 
 
