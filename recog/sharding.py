@@ -13,8 +13,13 @@ from ml_collections import ConfigDict
 from recog.config import ConfigError
 
 ROWS = PartitionSpec(('data', 'fsdp'))
-# Products by YNNPACK, as is the default, but no convolutions: of few channels they take twice as long there as in Eigen.
-EIGEN = {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'}
+# What XLA is told of programs for such devices beyond its defaults.
+OPTIONS: dict[str, dict[str, Any]] = {
+    # Products by YNNPACK, as is the default, but no convolutions: of few channels they take twice as long there as in Eigen.
+    'cpu': {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'},
+    # Products by cuBLAS alone: trying its own kernels takes XLA longer than all the rest of compiling.
+    'gpu': {'xla_gpu_enable_triton_gemm': False},
+}
 SMALLEST = 2 ** 14  # elements; smaller tensors are not worth cutting
 
 
@@ -64,19 +69,20 @@ def check_batch(mesh: Mesh, config: ConfigDict) -> None:
                           f'must be a multiple of the {mesh.size} devices')
 
 
-def compiler_options(mesh: Mesh) -> dict[str, str]:
+def compiler_options(mesh: Mesh) -> dict[str, Any]:
     """What XLA is told of a program for these devices beyond its defaults; only a program's outermost `jit` takes it."""
-    return EIGEN if mesh.devices.flat[0].platform == 'cpu' and _knows_eigen() else {}
+    return _known_options(mesh.devices.flat[0].platform)
 
 
 @functools.cache
-def _knows_eigen() -> bool:
-    """Whether this XLA has the choice: the option is an experiment of its own."""
+def _known_options(platform: str) -> dict[str, Any]:
+    """The options for such devices, if this XLA has them: they are experiments of its own."""
+    options = OPTIONS.get(platform, {})
     try:
-        jax.jit(jax.numpy.negative, compiler_options=EIGEN).lower(0).compile()
+        jax.jit(jax.numpy.negative, compiler_options=options).lower(0).compile()
     except (ValueError, jax.errors.JaxRuntimeError):
-        return False
-    return True
+        return {}
+    return options
 
 
 def batches(mesh: Mesh) -> NamedSharding:

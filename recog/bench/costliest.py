@@ -3,6 +3,7 @@
 import collections
 import gzip
 import json
+import re
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -48,9 +49,11 @@ def read(file: Path) -> list[dict[str, Any]]:
 def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) -> list[Cost]:
     """What each operation takes. What loops and choices run is listed itself, so they are not."""
     known = {operation.name: operation for around in program.computations.values() for operation in around}
+    kernels = {re.sub(r'[.\-]', '_', name): name for name in known}
     spent: dict[str, float] = collections.defaultdict(float)
     runs: collections.Counter[str] = collections.Counter()
     for name, microseconds in _runs(events):
+        name = kernels.get(name, name)
         if name not in known or known[name].kind not in hlo.INSIDE:
             spent[name] += microseconds * 1e-6
             runs[name] += 1
@@ -70,9 +73,15 @@ def _runs(events: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
         lanes = {key for key, name in named['thread_name'].items() if key[0] in devices and name.startswith(lane)}
         found = [event for event in timed if (event['pid'], event['tid']) in lanes]
         if found:
-            yield from ((event.get('args', {}).get('hlo_op', event['name']), event['dur']) for event in found)
+            yield from ((_operation(event), event['dur']) for event in found)
             return
     yield from _runs_on_host(timed)
+
+
+def _operation(event: dict[str, Any]) -> str:
+    """The operation that a device ran; of several that it was given at once, the one whose kernel this is."""
+    name = event.get('args', {}).get('hlo_op', event['name'])
+    return event['name'] if name.startswith('command_buffer') else name
 
 
 def _runs_on_host(timed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
@@ -89,6 +98,11 @@ def _runs_on_host(timed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]
         paired = len(found) == len(ends[name])
         for number, event in enumerate(found):
             yield name, max(event['dur'], ends[name][number] - event['ts'] if paired else 0)
+
+
+def figures(found: Sequence[Cost]) -> list[dict[str, Any]]:
+    """The costliest operations, to be kept."""
+    return [cost._asdict() for cost in found[:COSTLIEST]]
 
 
 def lines(found: Sequence[Cost], folder: Path) -> Iterator[str]:

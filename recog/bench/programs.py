@@ -25,35 +25,75 @@ class Program(NamedTuple):
     at_length: Callable[[int], Any] | None = None  # of inference: the call for texts of so many tokens
 
 
-def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:
-    """From uint8 images to texts' tokens."""
-    variables = jax.jit(model.init, out_shardings=sharding.replicated(mesh))(jax.random.key(0))
-    arrays = random_batch(config, batch)
-    picture, size = (jax.device_put(arrays[key], sharding.batches(mesh)) for key in ('image', 'size'))
+class Draft(NamedTuple):
+    """A program that is not compiled yet: how to lower it, and what a compiled one is called with."""
+
+    lower: Callable[[], Any]
+    flops: int
+    calls: Callable[[Any], tuple[Callable[[], Any], Callable[[int], Any] | None]]
+
+    def program(self, compiled: Any, figures: dict[str, Any]) -> Program:
+        """The compiled program; only now its arrays are made."""
+        call, at_length = self.calls(compiled)
+        return Program(compiled, call, self.flops, figures, at_length)
+
+
+def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, variables: Any = None) -> Draft:
+    """From uint8 images to texts' tokens, by these variables or by random ones."""
+    arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
-    jitted = jax.jit(decode, compiler_options=sharding.compiler_options(mesh))
-    compiled, figures = _compile(jitted, variables, picture, size, longest)
+    places = sharding.replicated(mesh), *[sharding.batches(mesh)] * 2, sharding.replicated(mesh)
+    jitted = jax.jit(decode, in_shardings=places, compiler_options=sharding.compiler_options(mesh))
+    abstract = shapes, arrays['image'], arrays['size'], longest
 
-    def at_length(length: int) -> Any:
-        return compiled(variables, picture, size, np.int32(length))
+    def calls(compiled: Any) -> tuple[Callable, Callable]:
+        given = jax.device_put((drawn(shapes) if variables is None else variables, *abstract[1:3]), places[:3])
 
-    flops = cost.flops(decode, variables, picture, size, longest)
-    return Program(compiled, lambda: at_length(config.text.max_length), flops, figures, at_length)
+        def at_length(length: int) -> Any:
+            return compiled(*given, np.int32(length))
+
+        return lambda: at_length(config.text.max_length), at_length
+
+    return Draft(lambda: jitted.lower(*abstract), cost.flops(decode, *abstract), calls)
 
 
-def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> Program:
+def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, variables: Any = None) -> Draft:
     """Forward, loss, backward and optimizer on a batch that is on the device."""
     step, jitted, make, layout = _step(model, config, mesh, batch)
-    state = jax.jit(make, out_shardings=layout)(jax.random.key(0))
-    arrays = jax.device_put(random_batch(config, batch), sharding.batches(mesh))
-    compiled, figures = _compile(jitted, state, arrays)
-    flops, box = cost.flops(step, state, arrays), [state]
+    arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
+    state = jax.eval_shape(make, jax.random.key(0))
 
-    def once():
-        box[0], metrics = compiled(box[0], arrays)
-        return metrics
+    def calls(compiled: Any) -> tuple[Callable, None]:
+        given = drawn(shapes) if variables is None else variables
+        box = [jax.jit(make, out_shardings=layout)(jax.random.key(0), given)]
+        there = jax.device_put(arrays, sharding.batches(mesh))
 
-    return Program(compiled, once, flops, figures)
+        def once() -> Any:
+            box[0], metrics = compiled(box[0], there)
+            return metrics
+
+        return once, None
+
+    return Draft(lambda: jitted.lower(state, arrays), cost.flops(step, state, arrays), calls)
+
+
+def compiled(draft: Draft) -> Program:
+    """The program, and what compiling took with an empty compilation cache and with a filled one."""
+    return draft.program(*_compile(draft.lower))
+
+
+def drawn(shapes: Any) -> Any:
+    """Variables of these shapes at random: drawn here, as compiling what draws them takes seconds."""
+    random = np.random.default_rng(0)
+
+    def draw(path: Any, leaf: Any) -> np.ndarray:
+        if leaf.ndim > 1:
+            values = random.standard_normal(leaf.shape, np.float32) / np.prod(leaf.shape[:-1]) ** 0.5
+        else:
+            values = np.full(leaf.shape, jax.tree_util.keystr(path[-1:], simple=True) in ('scale', 'variance'))
+        return values.astype(leaf.dtype)
+
+    return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
 def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tuple[Callable, Any, Callable, Any]:
@@ -64,7 +104,7 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
     total = max(2, configs.steps(config.train.length, batch=batch, epoch=epoch))
     rate = optimize.schedule(config, total, epoch)
     tx = optimize.optimizer(config, rate)
-    make = partial(training.make_state, model, tx, config.train.ema)
+    make = partial(training.make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given
     layout = sharding.state(mesh, jax.eval_shape(make, jax.random.key(0)))
     step = training.make_step(model, tx, rate, config, mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, sharding.batches(mesh)),
@@ -85,19 +125,19 @@ def lowered_step(config: ConfigDict, batch: int) -> Any:
 
 
 def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
-    """Images of noise with labels of random length."""
+    """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens as there may be."""
     random, rule = np.random.default_rng(0), config.image
-    vocab = text.from_config(config.text)
-    arrays = data.empty(batch, config.text.max_length)
+    vocab, most = text.from_config(config.text), config.text.max_length
+    arrays = data.empty(batch, most)
     arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, images.channels(rule)), np.uint8)
     arrays['size'] = np.tile(np.array([rule.height, rule.width], np.int32), (batch, 1))
-    arrays['length'][:] = random.integers(1, min(9, config.text.max_length) + 1, batch)
+    arrays['length'][:] = random.integers(1, (most if config.eval.protocol == 'latex' else min(9, most)) + 1, batch)
     ids = random.integers(0, len(vocab), arrays['tokens'].shape)
-    arrays['tokens'][:] = np.where(np.arange(config.text.max_length) < arrays['length'][:, None], ids, -1)
+    arrays['tokens'][:] = np.where(np.arange(most) < arrays['length'][:, None], ids, -1)
     return arrays
 
 
-def _compile(function: Any, *args: Any) -> tuple[Callable, dict[str, float]]:
+def _compile(lower: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """The compiled function, and what compiling took with an empty compilation cache and with a filled one."""
     from jax.experimental.compilation_cache import compilation_cache
 
@@ -108,7 +148,7 @@ def _compile(function: Any, *args: Any) -> tuple[Callable, dict[str, float]]:
         for name, value in zip(names, (0, -1, folder), strict=True):
             jax.config.update(name, value)
         begun = time.perf_counter()
-        lowered = function.lower(*args)
+        lowered = lower()
         figures = {'trace_seconds': time.perf_counter() - begun}
         for name in ('compile_cold_seconds', 'compile_warm_seconds'):
             compilation_cache.reset_cache()
@@ -116,7 +156,7 @@ def _compile(function: Any, *args: Any) -> tuple[Callable, dict[str, float]]:
             compiled = lowered.compile()
             figures[name] = time.perf_counter() - begun
             jax.clear_caches()
-            lowered = function.lower(*args)
+            lowered = lower()
         for name, value in kept.items():
             jax.config.update(name, value)
         compilation_cache.reset_cache()

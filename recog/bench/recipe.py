@@ -2,11 +2,9 @@
 
 import argparse
 import os
-import resource
-import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,8 +15,8 @@ from ml_collections import ConfigDict
 
 from recog import __version__, cost, data, models, provenance, sharding, sources, text
 from recog import config as configs
-from recog.bench import costliest, hlo, limits, programs, records
-from recog.bench.programs import Program
+from recog.bench import costliest, hlo, limits, programs, records, timing
+from recog.bench.programs import Draft, Program
 from recog.plan import Plan
 
 CPU_TRAIN_BATCH = 16
@@ -29,27 +27,20 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     mesh = sharding.make_mesh(config.mesh, devices)
     vocab = text.from_config(config.text)
     model = models.build(config, vocab)
-    figures: dict[str, Any] = {
-        'config': arguments.config, 'overrides': arguments.overrides, 'device': f'{len(devices)} x {devices[0].device_kind}',
-        'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
-        'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
-        'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
-    }
+    figures = about(arguments.config, arguments.overrides, config, devices)
     program: Program | None = None
     costs: list[costliest.Cost] = []
-    for name, make, rows in _programs(config, arguments, mesh):
+    for name, make, rows in wanted(config, arguments, mesh):
         program = None  # its arrays are given back before the next are made
-        program = make(model, config, mesh, rows)
-        figures[name] = measure(program, mesh, rows, arguments.seconds)
+        program = programs.compiled(make(model, config, mesh, rows))
+        figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, arguments.seconds)
     if program and arguments.profile:
         costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(arguments.profile))
-        figures['costliest'] = [each._asdict() for each in costs[:costliest.COSTLIEST]]
+        figures['costliest'] = costliest.figures(costs)
     program = None
     if not arguments.only or 'data' in arguments.only:
         figures['data'] = pipeline(config, vocab, arguments.data, arguments.seconds)
-    figures['peak_memory_MiB'] = _peak_memory(devices)  # before the limits are measured on arrays of no model
-    if any(isinstance(each, dict) and 'MB_per_image' in each for each in figures.values()):
-        figures |= _limit(figures, config.train.precision, devices)
+    limit(figures, config.train.precision, devices)
     _print({name: value for name, value in figures.items() if name != 'costliest'})
     if arguments.profile:
         print('\n'.join(costliest.lines(costs, Path(arguments.profile))))
@@ -60,9 +51,21 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     return 0
 
 
-def _programs(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list[tuple[str, Callable[..., Program], int]]:
-    """What is measured: its name, what compiles it, and its batch."""
-    found: list[tuple[str, Callable[..., Program], int]] = []
+def about(recipe: str, overrides: Sequence[str], config: ConfigDict, devices: list[jax.Device]) -> dict[str, Any]:
+    """What is measured, where and when."""
+    model = models.build(config, text.from_config(config.text))
+    return {
+        'config': recipe, 'overrides': list(overrides), 'device': f'{len(devices)} x {devices[0].device_kind}',
+        'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
+        'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
+        'image': f'{config.image.height} x {config.image.width}', 'tokens': config.text.max_length,
+        'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
+    }
+
+
+def wanted(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
+    """What is measured: its name, what drafts it, and its batch."""
+    found: list[tuple[str, Callable[..., Draft], int]] = []
     if not arguments.only or 'infer' in arguments.only:
         found += [(f'infer_{batch}', programs.inference, sharding.rounded(mesh, batch))
                   for batch in sorted({1, max(arguments.batch, 1)})]
@@ -73,12 +76,14 @@ def _programs(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> l
     return found
 
 
-def measure(program: Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
-    """Compile times, images/s, arithmetic and memory traffic of a program."""
-    compiled, whole = hlo.parse(program.compiled.as_text()), _time(program.call, seconds)
-    moved = limits.moved(compiled) * mesh.size
+def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
+    """Compile times, images/s, arithmetic and memory of a program, whose operations are given."""
+    whole, moved = timing.median(program.call, seconds), limits.moved(compiled) * mesh.size
+    memory = program.compiled.memory_analysis()
     return program.figures | {'images_per_second': batch / whole, 'GFLOP_per_image': program.flops / batch / 1e9,
-                              'MB_per_image': moved / batch / 1e6} | _decoding(program, compiled, mesh, whole, seconds)
+                              'MB_per_image': moved / batch / 1e6,
+                              'memory_MiB': (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2 ** 20,
+                              } | _decoding(program, compiled, mesh, whole, seconds)
 
 
 def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float, seconds: float) -> dict[str, Any]:
@@ -90,21 +95,23 @@ def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float, 
     steps = int(np.max(program.call()['length'])) if loops else 0
     if steps < 2:
         return {}
-    spent = whole - _time(partial(program.at_length, 1), seconds)
+    spent = whole - timing.median(partial(program.at_length, 1), seconds)
     moved = sum(limits.moved(compiled, loop.computations('body')[0]) for loop in loops) * mesh.size
     return {'tokens': steps, 'ms_per_token': 1e3 * spent / (steps - 1), 'MB_per_token': moved / 1e6}
 
 
-def _limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -> dict[str, float]:
-    """What the devices can do at most; each program's shares of it are written beside its figures."""
+def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -> None:
+    """Write what the devices can do at most beside the figures of programs, and each one's shares of it."""
+    measured = [each for each in figures.values() if isinstance(each, dict) and 'MB_per_image' in each]
+    if not measured:
+        return
     peak, bandwidth = limits.peak(precision, devices), limits.bandwidth(devices)
-    for each in figures.values():
-        if isinstance(each, dict) and 'MB_per_image' in each:
-            images = each['images_per_second']
-            each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak, images * each['MB_per_image'] * 1e6 / bandwidth)
-            if 'MB_per_token' in each:
-                each['least_ms_per_token'] = 1e3 * each['MB_per_token'] * 1e6 / bandwidth
-    return {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
+    for each in measured:
+        images = each['images_per_second']
+        each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak, images * each['MB_per_image'] * 1e6 / bandwidth)
+        if 'MB_per_token' in each:
+            each['least_ms_per_token'] = 1e3 * each['MB_per_token'] * 1e6 / bandwidth
+    figures |= {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
 
 
 def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -> dict[str, Any]:
@@ -127,25 +134,6 @@ def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -
     if not config.data.workers:
         figures['images_per_CPU_second'] = count / (time.process_time() - spent)
     return figures
-
-
-def _time(call: Callable, seconds: float) -> float:
-    """The median seconds of a call, after one to warm up; at least three are timed."""
-    jax.block_until_ready(call())
-    times: list[float] = []
-    while len(times) < 3 or sum(times) < seconds:
-        begun = time.perf_counter()
-        jax.block_until_ready(call())
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
-
-
-def _peak_memory(devices: list[jax.Device]) -> float:
-    """The most memory so far: the device's, or on a CPU the process's."""
-    stats = devices[0].memory_stats()
-    if stats and 'peak_bytes_in_use' in stats:
-        return stats['peak_bytes_in_use'] / 2 ** 20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2 ** 10
 
 
 def _print(figures: dict[str, Any]) -> None:

@@ -151,7 +151,7 @@ def look(memory: Memory, energy_kernel: jax.Array, query: jax.Array, seen: jax.A
     dtype, shape = memory.features.dtype, seen.shape
     reach = math.isqrt(memory.coverage.shape[0])
     around = patches(seen.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
-    covered = product(around.astype(dtype), memory.coverage)
+    covered = jnp.matmul(around.astype(dtype), memory.coverage)  # the largest array of a step: no wider than it must be
     inner = jnp.tanh(covered + memory.keys[:, None] + query[:, :, None, None]).astype(dtype)
     scores = jnp.where(memory.cells[:, None], product(inner, energy_kernel)[..., 0], NOWHERE)
     scores = scores - lax.stop_gradient(scores.max((2, 3), keepdims=True))
@@ -204,12 +204,19 @@ def unroll(
 
     recurrent = parameters['kernel_hh'].astype(dtype), parameters['bias_hh']
     hidden = scan(follow, recurrent, None, start, gates(parameters, embedded, dtype).swapaxes(0, 1))[1]
+    looked = partial(look, memory, parameters['energy_kernel'])
+
+    def perhaps(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
+        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query, seen)
+
+    def always(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
+        return jnp.where(number < count, looked(query, seen), 0)
+
     # The scores of all cells, the largest array of a step, are made again for the gradient and not kept; neither is what no step
-    # changes, as a choice alone would keep it for each step.
+    # changes, as a choice alone would keep it for each step. On accelerators each choice would wait for the host.
     @jax.checkpoint
     def attend(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        looked = partial(look, memory, parameters['energy_kernel'])
-        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query[:, None], seen)
+        return lax.platform_dependent(number, query[:, None], seen, cpu=perhaps, default=always)
 
     def cover(seen: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
         weights = attend(*now, seen)

@@ -47,6 +47,15 @@ def _even(x: jax.Array) -> jax.Array:
     return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
 
 
+def joined(x: jax.Array, found: jax.Array) -> jax.Array:
+    """The channels of both, [B, H, W, C] and [B, H, W, D] -> [B, H, W, C + D].
+
+    On accelerators XLA must not see that `x` was joined, too: it would join all layers' few channels anew for each, slowly.
+    """
+    both = jnp.concatenate([x, found], -1)
+    return lax.platform_dependent(both, cpu=lambda both: both, default=lax.optimization_barrier)
+
+
 class Unit(nn.Module):
     """A convolution, batch norm, ReLU and dropout."""
 
@@ -90,7 +99,7 @@ class DenseNet(nn.Module):
             for layer in range(self.layers):
                 found = Unit(4 * self.growth, (1, 1), self.dropout, name=f'dense{block}_{layer}_narrow')(x, here)
                 found = Unit(self.growth, (3, 3), self.dropout, name=f'dense{block}_{layer}_grow')(found, here)
-                x = jnp.concatenate([x, found], -1)
+                x = joined(x, found)
             if block < BLOCKS - 1:
                 x = Unit(x.shape[-1] // 2, (1, 1), self.dropout, biased=False, name=f'transition{block}')(x, here)
                 x = average_pool(x, here.cells)

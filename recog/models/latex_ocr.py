@@ -177,6 +177,9 @@ def _given(batch: Batch) -> jax.Array:
 
 def _stepping(head: Decoder, parameters: Any, encoded: jax.Array, beam: int, steps: int) -> tuple[Any, Any]:
     """The step that `search` takes, and the state before the first: the number of the token, and what is kept of those before."""
+    # Cast once: XLA would cast them in each step.
+    parameters = jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)
     kept = head.apply({'params': parameters}, _cells(encoded), method=Decoder.remember)
 
     def step(state: Any, classes: jax.Array) -> tuple[jax.Array, Any, jax.Array]:

@@ -53,30 +53,31 @@ def _product(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
 @partial(jax.jit, static_argnames=('strides',))
 def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
     """Convolution of each channel of [B, H, W, C] with its own of [kernel height, kernel width, 1, C]."""
-    kernel = kernel.astype(x.dtype)
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
-    return lax.platform_dependent(x, kernel, cpu=shifted, default=native)
+    # Kept for the gradient, the windows would be copies of `x` in float32.
+    return lax.platform_dependent(x, kernel, cpu=shifted, cuda=jax.checkpoint(shifted), default=native)
 
 
 def shifted_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as a sum of shifted products: XLA fuses them, its own form is twenty times slower on CPU."""
+    """`depthwise` as a sum of shifted products, in float32: XLA fuses them, where its own form is twenty times slower on CPU, and
+    cuDNN's gradient takes most of a training step."""
     (down, right), (rows, columns) = strides, kernel.shape[:2]
     top, left = rows // 2, columns // 2
     padded = jnp.pad(x, ((0, 0), (top, top), (left, left), (0, 0)))
     height, width = (x.shape[1] - 1) // down, (x.shape[2] - 1) // right  # of the output, less one
-    total = jnp.zeros((), x.dtype)
+    total = jnp.zeros((), jnp.float32)
     for i in range(rows):
         for j in range(columns):
             window = padded[:, i : i + height * down + 1 : down, j : j + width * right + 1 : right]
-            total = total + window * kernel[i, j, 0]
-    return total
+            total = total + window.astype(jnp.float32) * kernel[i, j, 0]
+    return total.astype(x.dtype)
 
 
 def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
     """`depthwise` as the grouped convolution that accelerators have."""
     padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    axes, groups = ('NHWC', 'HWIO', 'NHWC'), x.shape[-1]
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes, feature_group_count=groups)
+    kernel, axes = kernel.astype(x.dtype), ('NHWC', 'HWIO', 'NHWC')
+    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes, feature_group_count=x.shape[-1])
 
 
 @partial(jax.jit, static_argnames=('window', 'strides', 'padding'))

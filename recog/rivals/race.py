@@ -31,7 +31,8 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     model, mesh = models.build(config, vocab), sharding.make_mesh(config.mesh, devices)
     rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, len(vocab))
     worst = equality.check(model, rival, config)
-    equality.load(rival, model, model.init(jax.random.key(0)))
+    variables = model.init(jax.random.key(0))
+    equality.load(rival, model, variables)
     count = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
     print(f'{arguments.config} equals its rival: {count:,} trainable parameters, the same texts, logits within {worst:.0e}')
     print(f'{provenance.host()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, jax {jax.__version__}')
@@ -40,7 +41,8 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
         'config': arguments.config, 'overrides': arguments.overrides, 'processor': provenance.host(),
         'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__, 'trainable_parameters': count}
     for name, make, turns, rows in _programs(config, arguments):
-        calls = turns(make(model, config, mesh, rows), model, rival, config, rows)
+        program = programs.compiled(make(model, config, mesh, rows, variables))
+        calls = turns(program, model, rival, config, rows)
         seconds = alternate(calls, arguments.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
         ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
