@@ -101,8 +101,13 @@ def _check_together(config: ConfigDict) -> None:
         raise ConfigError(f'config.schedule.factors={schedule.factors} must be as many as boundaries={schedule.boundaries}')
     for boundary in schedule.boundaries:
         parse_length(boundary, 'config.schedule.boundaries')
-    for bucket in config.data.buckets:
-        parse_bucket(bucket, config.text.max_length)
+    for bucket in data.buckets:
+        canvas, most = parse_bucket(bucket, config.text.max_length)[:2], (config.image.height, config.image.width)
+        if config.image.fit != 'none' and canvas != most:
+            raise ConfigError(f'config.data.buckets: {bucket!r} must begin with {most[0]}x{most[1]}, the one canvas of '
+                              f'config.image.fit={config.image.fit!r}; only lengths may differ')
+    if data.buckets and data.resident:
+        raise ConfigError(f'config.data.buckets={data.buckets} must be () with config.data.resident: its batches have one shape')
     for group in config.optimizer.groups:
         parse_group(group)
     letters = config.render.letters

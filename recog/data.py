@@ -42,7 +42,7 @@ class Batches:
         shape, places = self.plan.shape(int(step)) or self.fixed, self.places[len(rows)]
         rows, epochs, whole = rows[places], epochs[places], np.array(len(rows))
         if self.packed:
-            return {**self._copied(rows), 'rows': whole}
+            return {**self._copied(rows, shape.length), 'rows': whole}
         batch = empty(len(rows), shape.length)
         batch['index'][:] = rows
         pictures: list[np.ndarray | None] = []
@@ -60,9 +60,10 @@ class Batches:
         batch['image'], batch['size'] = images.fit_batch(pictures, self.image, shape.height, shape.width)
         return {**batch, 'notes': pack_notes(notes), 'rows': whole}
 
-    def _copied(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """A batch of packed sources, which hold it as it is."""
+    def _copied(self, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+        """A batch of packed sources, which hold it as it is, but for labels shorter than the longest."""
         batch = self.source.arrays(rows)  # type: ignore[attr-defined]
+        batch['tokens'] = batch['tokens'][:, :length]
         code = batch.pop('code')
         notes = self.source.notes(rows, code) if code.any() else []  # type: ignore[attr-defined]
         return {**batch, 'index': rows.astype(np.int32), 'notes': pack_notes(notes)}

@@ -55,7 +55,9 @@ FIELDS: dict[str, Any] = {
         'train': ('rendered:train',),  # sets NAME[/CONFIG][:SPLIT] below the root of prepared data
         'weights': (),         # share of each set in every batch; () puts the sets one behind the other
         'order': 'shuffle',    # shuffle: a new permutation each epoch; file: as they stand
-        'buckets': (),         # canvases 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' of image.fit=none, besides the largest
+        # Shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch has the first that its images and labels
+        # fit. Where images are fitted to one canvas (any image.fit but none), lengths alone may differ.
+        'buckets': (),
         'pixels': 0,           # of a batch at most; 0: every batch has train.batch images
         'resident': False,     # packed sets go to the devices once, and several steps run at one call
         'nominal': 0,          # images of an epoch as the literature counts them; for estimates without the data

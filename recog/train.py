@@ -81,7 +81,7 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     opened = [sources.open_set(name, config, root) for name in config.data.train]
     source, seed = sources.joined(opened), configs.seed(config, 'data')
     plan: Plan
-    if config.image.fit == 'none':
+    if config.image.fit == 'none' or config.data.buckets:
         plan = _bucketed(config, vocab, source, mesh, seed)
     else:
         plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
@@ -97,16 +97,19 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
 
 
 def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Mesh, seed: int) -> Bucketed:
-    """The plan over images of any size; their sizes and the lengths of their labels are looked up first."""
+    """The plan over images of any size and labels of any length, which are looked up first where they decide."""
     if config.data.weights:
-        raise configs.ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.image.fit=none')
+        raise configs.ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
+                                  'config.image.fit=none')
     given = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
     lengths = np.zeros(len(source), np.int64)
     if len({shape.length for shape in given}) > 1:
         for row, (_, label) in enumerate(source.labels(range(len(source)))):
             with contextlib.suppress(Unencodable):
                 lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
-    return Bucketed(data.measure(source, len(source)), lengths, given, config.data.order, seed)
+    fitted = config.image.fit != 'none'
+    sizes = np.tile(given[-1][1:3], (len(source), 1)) if fitted else data.measure(source, len(source))
+    return Bucketed(sizes, lengths, given, config.data.order, seed)
 
 
 class Trainer:

@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 
+import jax
 import numpy as np
 import pytest
 from conftest import DEMO, ROOT
@@ -13,6 +14,7 @@ from conftest import DEMO, ROOT
 from recog import __main__ as command
 from recog import config as configs
 from recog import data, packed, sources, text
+from recog import train as training
 from recog.plan import Plan
 
 LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
@@ -57,6 +59,24 @@ def test_training_takes_the_same_batches_and_says_the_same_of_their_rows(root, c
                     np.testing.assert_array_equal(got[key][used], want[key][used])
             np.testing.assert_array_equal(got['weight'], want['weight'])
             assert sorted(data.unpack_notes(got['notes'])) == sorted(data.unpack_notes(want['notes']))
+
+
+def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
+    assert pack(root) == 0
+    found = {}
+    for name in ('words', 'packed'):
+        config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},', '--config.train.batch=1')
+        run = training.prepare(config, text.from_config(config.text), root, jax.devices()[:1])
+        steps = data.Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
+        found[name] = {int(steps[step]['index'][0]): steps[step] for step in range(run.plan.epoch)}
+        assert sorted(found[name]) == list(range(len(LABELS)))
+    for row, batch in found['words'].items():
+        other = found['packed'][row]
+        assert batch['tokens'].shape[1] == (25 if LABELS[row][1] in ('Hello', 'w-orld', 'broken') else 4)
+        assert other['weight'] == batch['weight'] and other['tokens'].shape == batch['tokens'].shape
+        if batch['weight']:
+            np.testing.assert_array_equal(other['tokens'], batch['tokens'])
+            assert batch['length'] == sum(letter.isalnum() for letter in LABELS[row][1])
 
 
 def test_rows_and_labels_are_those_of_the_set_as_fitted(root):

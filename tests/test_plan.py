@@ -78,6 +78,15 @@ def test_a_bucket_that_cannot_be_is_refused(narrow, buckets, words):
         plan.shapes(recipe(narrow, buckets=f'{buckets},'), 8, 1)
 
 
+def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
+    given = plan.shapes(narrow('data.buckets=32x48x4,32x48x9'), 8, 1)
+    assert [shape[2:] for shape in given] == [(48, 4), (48, 9), (48, 25)]
+    with pytest.raises(configs.ConfigError, match="'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"):
+        narrow('data.buckets=16x48x4,')
+    with pytest.raises(configs.ConfigError, match='must be .. with config.data.resident'):
+        narrow('data.buckets=32x48x4,', 'data.resident=True')
+
+
 class Sized:
     """Plain images of given sizes, each of its own grey."""
 
