@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import onboard, sharding, sources
+from recog import images, onboard, sharding, sources
 from recog.config import ConfigError
 
 AT_ONCE = 16  # steps of a call at most
@@ -38,6 +38,13 @@ def size(source: sources.JoinedPacked, mesh: Mesh) -> int:
     """The bytes that a device of the mesh has to hold."""
     row = sum(values.nbytes for name, values in source.arrays(np.zeros(1, np.int64)).items() if name in PARTS)
     return row * (sharding.rounded(mesh, len(source)) // mesh.size)
+
+
+def expected(config: ConfigDict, rows: int, mesh: Mesh) -> int:
+    """The bytes that a device of the mesh would have to hold of so many rows of a recipe, once they are packed."""
+    rule = config.image
+    row = rule.height * rule.width * images.channels(rule) + 4 * (2 + config.text.max_length + 2)  # size, tokens, length, weight
+    return row * (sharding.rounded(mesh, rows) // mesh.size)
 
 
 def memory(mesh: Mesh) -> int | None:

@@ -1,4 +1,4 @@
-"""The scan whose weights learn in one product, against JAX's own."""
+"""The scan whose weights learn in one product, against JAX's own, and the LSTM, against its steps written one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -58,3 +58,36 @@ def test_no_gradient_of_a_weight_is_carried_through_the_loop(arguments):
         return largest(jax.make_jaxpr(lambda *given: results(scan, given))(*arguments).jaxpr)
 
     assert widest_carry(recurrence.scan) == ROWS * WIDTH < widest_carry(plain) == WIDTH * WIDTH
+
+
+def one_by_one(x, kernel_ih, kernel_hh, bias_ih, bias_hh):
+    """A bidirectional LSTM by its definition."""
+    def run(x, way):
+        hidden = cell = jnp.zeros((x.shape[0], kernel_hh.shape[1]))
+        outputs = []
+        for now in jnp.moveaxis(x, 1, 0):
+            gates = now @ kernel_ih[way] + bias_ih[way] + hidden @ kernel_hh[way] + bias_hh[way]
+            i, f, g, o = jnp.split(gates, 4, -1)
+            cell = jax.nn.sigmoid(f) * cell + jax.nn.sigmoid(i) * jnp.tanh(g)
+            hidden = jax.nn.sigmoid(o) * jnp.tanh(cell)
+            outputs.append(hidden)
+        return jnp.stack(outputs, 1)
+
+    return jnp.concatenate([run(x, 0), run(x[:, ::-1], 1)[:, ::-1]], -1)
+
+
+@pytest.mark.parametrize(('rows', 'dtype', 'error'), [(3, jnp.float32, 1e-6), (recurrence.LARGE_BATCH + 2, jnp.float32, 1e-6),
+                                                      (3, jnp.bfloat16, 0.02)])
+def test_the_lstm_and_its_gradients_are_those_of_its_steps(rows, dtype, error):
+    shapes = (rows, STEPS, WIDTH), (2, WIDTH, 16), (2, 4, 16), (2, 16), (2, 16)
+    given = [jax.random.normal(key, shape) / 2 for key, shape in zip(jax.random.split(jax.random.key(1), 5), shapes, strict=True)]
+
+    def learned(lstm, dtype):
+        def loss(x, *weights):
+            return jnp.sin(3 * lstm(x.astype(dtype), *weights).astype(jnp.float32)).sum()
+
+        return jax.jit(jax.value_and_grad(loss, range(5)))(*given)
+
+    got, want = learned(recurrence.lstm, dtype), learned(one_by_one, jnp.float32)
+    for value, expected in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert jnp.linalg.norm(value - expected) <= error * jnp.linalg.norm(expected)

@@ -70,6 +70,7 @@ def test_each_device_holds_its_share_of_every_row(root):
     store = resident.Store(source, mesh)
     assert store.arrays['image'].shape == (56, 32, 48, 3) and store.arrays['image'].addressable_shards[0].data.shape[0] == 14
     assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
+    assert resident.expected(config, len(source), mesh) == resident.size(source, mesh)
     rows, epochs = np.random.default_rng(0).integers(0, 54, (2, 8))
     got = jax.jit(resident.taken, static_argnums=2)(store.arrays, np.stack([rows, epochs]), mesh)
     want = source.arrays(rows)

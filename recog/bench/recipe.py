@@ -13,7 +13,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, cost, data, models, provenance, sharding, sources, text
+from recog import __version__, cost, data, models, provenance, resident, sharding, sources, text
 from recog import config as configs
 from recog.bench import costliest, hlo, limits, programs, records, timing
 from recog.bench.programs import Draft, Program
@@ -40,6 +40,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     program = None
     if not arguments.only or 'data' in arguments.only:
         figures['data'] = pipeline(config, vocab, arguments.data, arguments.seconds)
+        figures['resident'] = room(config, mesh, arguments.data)
     limit(figures, config.train.precision, devices)
     _print({name: value for name, value in figures.items() if name != 'costliest'})
     if arguments.profile:
@@ -136,12 +137,27 @@ def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -
     return figures
 
 
+def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
+    """What `data.resident` would need on each device, and what is there: of the recipe's sets or, where they are not, of as many
+    images as the literature counts."""
+    if config.image.fit == 'none':
+        return {'not_run': "images of any size (config.image.fit='none') are not packed"}
+    try:
+        rows = sum(len(sources.open_set(name, config, root)) for name in config.data.train)
+    except configs.ConfigError:
+        rows = config.data.nominal
+    there = resident.memory(mesh)
+    figures: dict[str, Any] = {'images': rows, 'devices': mesh.size, 'GB_needed': resident.expected(config, rows, mesh) / 1e9}
+    return figures | ({} if there is None else {'GB_there': there / 1e9, 'GB_for_data': resident.ROOM * there / 1e9})
+
+
 def _print(figures: dict[str, Any]) -> None:
     for name, value in figures.items():
         if isinstance(value, dict):
             print(name)
             for key, number in value.items():
-                print(f'  {key:30} {number if isinstance(number, str) else f"{number:,.3f}"}')
+                shown = number if isinstance(number, str) else f'{number:,}' if isinstance(number, int) else f'{number:,.3f}'
+                print(f'  {key:30} {shown}')
         else:
             shown = f'{value:,.0f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else value
             print(f'{name:32} {shown}')

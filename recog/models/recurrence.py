@@ -117,8 +117,8 @@ def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _onwards(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    """What states say to the gates behind them."""
-    return jnp.einsum('...zbh,zhg->...zbg', hidden, kernel, preferred_element_type=jnp.float32)
+    """What states say to the gates behind them, [Z, B, hidden] -> [Z, B, 4 hidden]."""
+    return jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
 
 
 def _opened(gates: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
@@ -134,7 +134,9 @@ def _recur_forward(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]
 def _recur_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     gates, kernel, hidden, cell = kept
     before, cell_before = (jnp.pad(leaf[:-1], ((1, 0), (0, 0), (0, 0), (0, 0))) for leaf in (hidden, cell))
-    i, f, g, o = _opened(gates + _onwards(before, kernel))
+    # All steps as rows of one product; with an axis of their own, XLA refuses it in bfloat16 on CPUs.
+    said = _onwards(before.swapaxes(0, 1).reshape(kernel.shape[0], -1, kernel.shape[1]), kernel)
+    i, f, g, o = _opened(gates + said.reshape(gates.shape[1], gates.shape[0], *gates.shape[2:]).swapaxes(0, 1))
     outside = jnp.tanh(cell)
     to_cell = o * (1 - outside * outside)  # of the state, by the cell
     # Of the cell by the gates i, f and g, and of the state by the gate o.
