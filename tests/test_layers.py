@@ -193,6 +193,15 @@ def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
         np.testing.assert_allclose(each, want, atol=1e-4)
 
 
+@pytest.mark.parametrize('size', [3, 5])
+@pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
+def test_a_depthwise_kernel_learns_row_by_row_what_it_learns_at_once(size, strides):
+    x, kernel = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32), RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
+    result, back = jax.vjp(functools.partial(layers.native_depthwise, strides=strides), x, kernel)
+    gradient = RNG.normal(size=result.shape).astype(np.float32)
+    np.testing.assert_allclose(layers.depthwise_gradient(x, kernel, gradient, strides), back(gradient)[1], atol=1e-4)
+
+
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_a_1x1_convolution_equals_the_general_one(strides):
     x, kernel = values(2), RNG.normal(size=(1, 1, 4, 7)).astype(np.float32)
