@@ -134,8 +134,8 @@ def _recur_forward(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]
 def _recur_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     gates, kernel, hidden, cell = kept
     before, cell_before = (jnp.pad(leaf[:-1], ((1, 0), (0, 0), (0, 0), (0, 0))) for leaf in (hidden, cell))
-    # All steps as rows of one product: with an axis of their own, XLA refuses it in bfloat16 on CPUs. Images come first, as a mesh
-    # cuts them.
+    # All steps as rows of one product: with an axis of their own, XLA refuses it in bfloat16 on CPUs.
+    # Images come first, as a mesh cuts them.
     (steps, ways, rows, _), width = before.shape, gates.shape[-1]
     said = _onwards(before.transpose(1, 2, 0, 3).reshape(ways, rows * steps, -1), kernel)
     i, f, g, o = _opened(gates + said.reshape(ways, rows, steps, width).transpose(2, 0, 1, 3))
