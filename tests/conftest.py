@@ -1,21 +1,32 @@
 """What all tests share: eight simulated devices, one compilation cache, a narrow recipe and small prepared data."""
 
+import gc
 import os
+import re
 import signal
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-# Before jax is imported: sharding is tested on a mesh, and a program, however small, is compiled once for all tests, their
+# Before jax is imported: sharding is tested on a mesh; LLVM, which takes half the time of compiling, optimises nothing unless
+# XLA_FLAGS=--xla_backend_optimization_level=3 is given; and a program, however small, is compiled once for all tests, their
 # child processes and later runs of the suite.
-os.environ['XLA_FLAGS'] = os.environ.get('XLA_FLAGS', '') + ' --xla_force_host_platform_device_count=8'
+os.environ['XLA_FLAGS'] = ('--xla_backend_optimization_level=0 ' + os.environ.get('XLA_FLAGS', '')
+                           + ' --xla_force_host_platform_device_count=8')
 os.environ['JAX_COMPILATION_CACHE_DIR'] = str(Path(__file__).parents[1] / '.pytest_cache' / 'xla')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 # A shell's background jobs ignore interrupts, and so would every child.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
+# Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of its time.
+gc.set_threshold(50_000, 20, 100)
+
+# For what a test compiles itself and compares by more than the last digits: a fifth of the time.
+QUICKLY = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
+# For what is compared by them: what XLA does by default.
+EXACTLY = {'xla_backend_optimization_level': 3}
 ROOT = Path(__file__).parents[1]
 DEMO = str(ROOT / 'experiments' / 'crnn.py') + ':demo'
 # A CRNN that compiles in a second; weights, data and length stay each test's business.
@@ -24,6 +35,11 @@ NARROW = (
     '--config.eval.limit=20', '--config.train.length=4 steps', '--config.eval.every=2 steps', '--config.checkpoint.every=2 steps',
     '--config.log.every=1', '--config.log.tensorboard=False', '--config.data.threads=1',
 )
+
+
+def on(devices):
+    """XLA's flags for a child process with so many devices."""
+    return re.sub(r'(?<=device_count=)\d+', str(devices), os.environ['XLA_FLAGS'])
 
 
 @pytest.fixture(autouse=True)

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_contract import NARROW, QUICKLY, close, learn, random_variables
+from conftest import QUICKLY
+from test_contract import NARROW, close, learn, random_variables
 
 from recog import config as configs
 from recog import models

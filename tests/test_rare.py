@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import QUICKLY
 from golden import GOLDENS
 from jax.extend import core
 
@@ -22,7 +23,6 @@ NARROW: dict[str, Any] = {
     'own_steps': 1, 'skip_ends': False, 'length_penalty': 0.0,
 }
 LABELS = {'teaching': 'labels', 'shifted': True}
-QUICKLY = {'xla_backend_optimization_level': 0}
 
 
 def recipe(most: int = 23, **own: Any) -> Any:
