@@ -1,5 +1,6 @@
 """What all tests share: eight simulated devices, one compilation cache, a narrow recipe and small prepared data."""
 
+import functools
 import gc
 import os
 import re
@@ -59,17 +60,19 @@ def narrow():
 @pytest.fixture
 def folder(tmp_path):
     """Make a prepared folder: folder('words/test', [('a.png', 'Hello'), ...]) below the root that it returns."""
+    return functools.partial(prepared, tmp_path)
+
+
+def prepared(place, name, labels, broken=()):
+    """A prepared folder of that name below the root that is returned; an image's noise is that of its number."""
     import cv2
 
-    def make(name, labels, broken=()):
-        place = tmp_path / 'data' / name
-        place.mkdir(parents=True)
-        for number, (file, _) in enumerate(labels):
-            random = np.random.default_rng(number)
-            cv2.imwrite(str(place / file), random.integers(0, 256, (20, 30 + 5 * number, 3), np.uint8))
-            if file in broken:
-                (place / file).write_bytes(b'this is no image')
-        (place / 'labels.tsv').write_text(''.join(f'{file}\t{text}\n' for file, text in labels), encoding='utf-8')
-        return tmp_path / 'data'
-
-    return make
+    folder = place / 'data' / name
+    folder.mkdir(parents=True)
+    for number, (file, _) in enumerate(labels):
+        random = np.random.default_rng(number)
+        cv2.imwrite(str(folder / file), random.integers(0, 256, (20, 30 + 5 * number, 3), np.uint8))
+        if file in broken:
+            (folder / file).write_bytes(b'this is no image')
+    (folder / 'labels.tsv').write_text(''.join(f'{file}\t{text}\n' for file, text in labels), encoding='utf-8')
+    return place / 'data'

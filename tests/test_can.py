@@ -153,7 +153,7 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
 @pytest.mark.parametrize('masked', [False, True])
 def test_the_loss_counts_the_steps_of_the_recipe(masked):
     model, batch = build(masked=masked), labelled()
-    got = learn(model, random_variables(model), batch, None)
+    got = learn(model, random_variables(model), batch, None, quickly=True)
     # The reference fills all labels with ends to the longest; masked, each has its tokens and its end.
     assert got['count'] == (batch['length'].sum() + 4 if masked else 4 * 6)
 
@@ -202,7 +202,7 @@ def test_structure_is_not_counted():
 def test_ablations_of_counting_build_learn_and_decode(counting):
     model, batch = build(counting=counting), labelled()
     variables = random_variables(model)
-    assert np.isfinite(learn(model, variables, batch, None)['total'])
+    assert np.isfinite(learn(model, variables, batch, None, quickly=True)['total'])
     decode = jax.jit(functools.partial(model.decode, beam=2, details=True), compiler_options=QUICKLY)
     result = decode(variables, batch['image'], batch['size'], 5)
     assert result['tokens'].shape == (4, 2, 25) and ('counts' in result) == bool(counting)
