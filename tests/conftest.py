@@ -22,7 +22,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 # Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of its time.
-gc.set_threshold(50_000, 20, 100)
+gc.set_threshold(50_000, 20, 10)
 
 # For what a test compiles itself and compares by more than the last digits: a fifth of the time.
 QUICKLY = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
@@ -37,9 +37,9 @@ NARROW = (
     '--config.log.every=1', '--config.log.tensorboard=False', '--config.data.threads=1',
 )
 # The files that take longest, longest first: the two processes take whole files, and should end together.
-DEAREST = ('test_faults', 'test_contract', 'test_train', 'test_export', 'test_commands', 'test_experiments', 'test_golden_rare',
-           'test_sweep', 'test_golden_can', 'test_golden_crnn', 'test_can', 'test_resident', 'test_golden_srn', 'test_latex_ocr',
-           'test_rare', 'test_report', 'test_onnx', 'test_layers', 'test_golden_latex_ocr')
+DEAREST = ('test_faults', 'test_contract', 'test_experiments', 'test_train', 'test_export', 'test_resident', 'test_commands',
+           'test_sweep', 'test_can', 'test_report', 'test_golden_rare', 'test_onnx', 'test_golden_srn', 'test_golden_crnn',
+           'test_golden_can', 'test_latex_ocr', 'test_prepare_sets', 'test_onboard', 'test_imports', 'test_srn')
 
 
 def pytest_collection_modifyitems(items):
@@ -57,6 +57,13 @@ def on(devices):
 def _own_cache(tmp_path, monkeypatch):
     """Bench results of the user are neither read nor written."""
     monkeypatch.setenv('RECOG_CACHE', str(tmp_path / 'cache'))
+
+
+@pytest.fixture(autouse=True, scope='module')
+def _no_litter():
+    """The programs of a file, of which many are in cycles, are gone when the next one begins."""
+    yield
+    gc.collect()
 
 
 @pytest.fixture

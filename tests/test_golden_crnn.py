@@ -49,8 +49,9 @@ def ours(request) -> Ours:
         'weight': jnp.ones(rows),
     }
     outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
-    # Three images make steep gradients, of which three steps make more: LLVM's order of sums matters.
-    return Ours(want, outputs, train(model, variables, batch, optax.adam(5e-4), options=EXACTLY))
+    # Three images make steep gradients in R34, of which three steps make more: LLVM's order of sums matters.
+    options = None if request.param == MOBILENET else EXACTLY
+    return Ours(want, outputs, train(model, variables, batch, optax.adam(5e-4), options=options))
 
 
 def test_backbone_neck_and_head_equal_the_references(ours):
