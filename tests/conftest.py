@@ -13,8 +13,9 @@ import pytest
 # Before jax is imported: sharding is tested on a mesh; LLVM, which takes half the time of compiling, optimises nothing unless
 # XLA_FLAGS=--xla_backend_optimization_level=3 is given; and a program, however small, is compiled once for all tests, their
 # child processes and later runs of the suite.
-os.environ['XLA_FLAGS'] = ('--xla_backend_optimization_level=0 ' + os.environ.get('XLA_FLAGS', '')
-                           + ' --xla_force_host_platform_device_count=8')
+EIGHT = '--xla_force_host_platform_device_count=8'
+if EIGHT not in os.environ.get('XLA_FLAGS', ''):  # pytest's own processes have it from the first
+    os.environ['XLA_FLAGS'] = f'--xla_backend_optimization_level=0 {os.environ.get("XLA_FLAGS", "")} {EIGHT}'
 os.environ['JAX_COMPILATION_CACHE_DIR'] = str(Path(__file__).parents[1] / '.pytest_cache' / 'xla')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 # A shell's background jobs ignore interrupts, and so would every child.
