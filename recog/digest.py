@@ -1,4 +1,7 @@
-"""Digests of arrays that do not depend on how they are sharded: computed where the shards are, order does not matter."""
+"""Digests of arrays that do not depend on how they are sharded: computed where the shards are, order does not matter.
+
+A program is compiled for each shape, so the many small arrays, which every process holds whole, are read and summed by NumPy.
+"""
 
 import functools
 from typing import Any
@@ -8,19 +11,34 @@ import jax.numpy as jnp
 import numpy as np
 from jax.sharding import NamedSharding, PartitionSpec
 
-WORDS = {1: jnp.uint8, 2: jnp.uint16, 4: jnp.uint32, 8: jnp.uint32}
+WORDS = {1: np.uint8, 2: np.uint16, 4: np.uint32, 8: np.uint32}
+SMALL = 2 ** 14  # elements
+SALTS = np.uint32(1), np.uint32(0x9E3779B9)
 
 
 def digests(tree: Any) -> dict[str, str]:
     """Sixteen hexadecimal digits for each leaf, by its path; every process must ask, and all get the same."""
     leaves = {name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-    words = jax.device_get({path: _on_devices(leaf) for path, leaf in leaves.items()})
+    words = jax.device_get({path: leaf if _small(leaf) else _on_devices(leaf) for path, leaf in leaves.items()})
+    words |= {path: _here(words[path]) for path, leaf in leaves.items() if _small(leaf)}
     return {path: f'{int(first):08x}{int(second):08x}' for path, (first, second) in words.items()}
 
 
 def name(path: Any) -> str:
     """A leaf's path as 'params/head/kernel'."""
     return jax.tree_util.keystr(path, simple=True, separator='/')
+
+
+def _small(leaf: Any) -> bool:
+    return leaf.size <= SMALL and (not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated)
+
+
+def _here(leaf: np.ndarray) -> list[Any]:
+    """The sums of an array in memory."""
+    leaf = np.ascontiguousarray(leaf)
+    bits = leaf.reshape(-1).view(WORDS[leaf.dtype.itemsize]).astype(np.uint32)
+    place = np.arange(bits.size, dtype=np.uint32)
+    return [_mix(bits ^ _mix(place + salt)).sum(dtype=np.uint32) for salt in SALTS]
 
 
 def _on_devices(leaf: Any) -> jax.Array:
@@ -39,10 +57,10 @@ def _sums(leaf: jax.Array) -> jax.Array:
     place = jnp.zeros(bits.shape, jnp.uint32)
     for axis, size in enumerate(bits.shape):
         place = place * np.uint32(size) + jax.lax.broadcasted_iota(jnp.uint32, bits.shape, axis)
-    return jnp.stack([_mix(bits ^ _mix(place + np.uint32(salt))).sum(dtype=jnp.uint32) for salt in (1, 0x9E3779B9)])
+    return jnp.stack([_mix(bits ^ _mix(place + salt)).sum(dtype=jnp.uint32) for salt in SALTS])
 
 
-def _mix(word: jax.Array) -> jax.Array:
+def _mix(word: Any) -> Any:
     """A one-to-one scrambling of 32 bits (the last steps of MurmurHash3)."""
     word = (word ^ (word >> 16)) * np.uint32(0x85EBCA6B)
     word = (word ^ (word >> 13)) * np.uint32(0xC2B2AE35)

@@ -3,6 +3,7 @@
 Weights are made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says.
 """
 
+import functools
 import json
 import zlib
 from pathlib import Path
@@ -76,36 +77,39 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.n
 class Training(NamedTuple):
     """The losses of some steps, and gradients and statistics of the first, by the reference's keys and in its layout."""
 
-    befores: list[models.Variables]  # each step began with
+    heads: list[np.ndarray]  # the logits of each step, in training mode
     losses: list[float]
     gradients: dict[str, np.ndarray]
     statistics: dict[str, np.ndarray]
 
 
-def train(model: models.Model, variables: models.Variables, batch: dict[str, Any], tx: Any, steps: int = 3) -> Training:
-    """A few steps of the reference's optimizer on one batch, without dropout."""
+def train(model: models.Model, variables: models.Variables, batch: dict[str, Any], tx: Any, steps: int = 3,
+          options: dict[str, Any] | None = None) -> Training:
+    """A few steps of the reference's optimizer on one batch, without dropout, compiled with these options."""
 
-    @jax.jit
+    @functools.partial(jax.jit, compiler_options=options)
     def step(params, stats, memory, batch):
         def loss(params):
+            outputs, _ = model.apply({'params': params, 'stats': stats}, batch, train=True)
             (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
-            return total / jax.numpy.where(count > 0, count, 1), after  # count 0: a sum that is not divided
+            # count 0: a sum that is not divided
+            return total / jax.numpy.where(count > 0, count, 1), (after, outputs['head'])
 
-        (value, stats), gradients = jax.value_and_grad(loss, has_aux=True)(params)
+        (value, (stats, head)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
         updates, memory = tx.update(gradients, memory, params)
-        return optax.apply_updates(params, updates), stats, memory, value, gradients
+        return optax.apply_updates(params, updates), stats, memory, value, gradients, head
 
     params, stats = variables['params'], variables['stats']
-    memory, losses, firsts, befores = tx.init(params), [], [], []
+    memory, losses, firsts, heads = jax.jit(tx.init)(params), [], [], []
     for _ in range(steps):
-        befores.append({'params': params, 'stats': stats})
-        params, stats, memory, value, gradients = step(params, stats, memory, batch)
+        params, stats, memory, value, gradients, head = step(params, stats, memory, batch)
         losses.append(float(value))
+        heads.append(np.asarray(head))
         firsts.append({'params': gradients, 'stats': stats})
     first = models.flatten(firsts[0])
     named = {key: turned_back(first[peer.path], peer.turn) for key, peer in model.peers.items() if peer.path in first}
     kinds = {kind: {k: v for k, v in named.items() if model.peers[k].path[0] == kind} for kind in ('params', 'stats')}
-    return Training(befores, losses, kinds['params'], kinds['stats'])
+    return Training(heads, losses, kinds['params'], kinds['stats'])
 
 
 def turned_back(array: Any, turn: str) -> np.ndarray:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from conftest import DEMO, NARROW, ROOT
+from conftest import DEMO, NARROW, ROOT, on
 from runs import differences
 
 STEPS = 24
@@ -38,7 +38,7 @@ def words(folder):
 
 def start(workdir, *extra):
     """Training in a process of its own, with one device."""
-    environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
+    environment = {**os.environ, 'XLA_FLAGS': on(1),
                    'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache'), 'PYTHONUNBUFFERED': '1'}
     line = [sys.executable, '-m', 'recog', 'train', '--config', DEMO, '--workdir', str(workdir), '--data',
             str(workdir.parent / 'data'), *RECIPE, *extra]

@@ -7,7 +7,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from test_contract import NARROW, QUICKLY, close, learn, random_variables
+from conftest import QUICKLY
+from test_contract import NARROW, close, learn, random_variables
 
 from recog import config as configs
 from recog import models
@@ -152,7 +153,7 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
 @pytest.mark.parametrize('masked', [False, True])
 def test_the_loss_counts_the_steps_of_the_recipe(masked):
     model, batch = build(masked=masked), labelled()
-    got = learn(model, random_variables(model), batch, None)
+    got = learn(model, random_variables(model), batch, None, quickly=True)
     # The reference fills all labels with ends to the longest; masked, each has its tokens and its end.
     assert got['count'] == (batch['length'].sum() + 4 if masked else 4 * 6)
 
@@ -201,7 +202,7 @@ def test_structure_is_not_counted():
 def test_ablations_of_counting_build_learn_and_decode(counting):
     model, batch = build(counting=counting), labelled()
     variables = random_variables(model)
-    assert np.isfinite(learn(model, variables, batch, None)['total'])
+    assert np.isfinite(learn(model, variables, batch, None, quickly=True)['total'])
     decode = jax.jit(functools.partial(model.decode, beam=2, details=True), compiler_options=QUICKLY)
     result = decode(variables, batch['image'], batch['size'], 5)
     assert result['tokens'].shape == (4, 2, 25) and ('counts' in result) == bool(counting)

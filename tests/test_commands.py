@@ -9,7 +9,7 @@ import sys
 import cv2
 import numpy as np
 import pytest
-from conftest import DEMO, NARROW, ROOT
+from conftest import DEMO, NARROW, ROOT, on
 
 from recog import __main__ as command
 from recog.__main__ import RUNNERS
@@ -229,7 +229,7 @@ def test_two_processes_train_as_one_does(tmp_path):
     for count in (1, 2):
         workdir = tmp_path / f'by{count}'
         job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '0'}
-        environment = {**os.environ, 'XLA_FLAGS': f'--xla_force_host_platform_device_count={2 // count}', **job}
+        environment = {**os.environ, 'XLA_FLAGS': on(2 // count), **job}
         line = [sys.executable, '-m', 'recog', 'train', '--workdir', str(workdir), *recipe]
         line += ['--cluster'] * (count == 2)
         started = [subprocess.Popen(line, cwd=ROOT, env={**environment, 'SLURM_PROCID': str(index)},

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from conftest import QUICKLY
 from jax import export
 
 from recog import config as configs
@@ -43,7 +44,6 @@ NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 VOCAB = Vocab(tuple('012345'))
 KEY = 5
-QUICKLY = {'xla_backend_optimization_level': 0}  # compiles in half the time
 
 
 @functools.cache
@@ -88,16 +88,17 @@ def random_variables(model: models.Model, seed: int = 1) -> models.Variables:
     return models.unflatten(leaves)
 
 
-def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any], key: int | None = KEY) -> Any:
+def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any], key: int | None = KEY,
+          quickly: bool = False) -> Any:
     """Total, count, statistics, metrics and gradients of the total; without a key there is no dropout."""
-    return jax.device_get(learner(model.loss)(variables, batch, None if key is None else jax.random.key(key)))
+    return jax.device_get(learner(model.loss, quickly)(variables, batch, None if key is None else jax.random.key(key)))
 
 
 @functools.cache
-def learner(loss: Callable[..., Any]) -> Callable[..., Any]:
+def learner(loss: Callable[..., Any], quickly: bool) -> Callable[..., Any]:
     """What `learn` runs, compiled once for a model and a shape."""
 
-    @functools.partial(jax.jit, compiler_options=QUICKLY)
+    @functools.partial(jax.jit, compiler_options=QUICKLY if quickly else None)
     def run(variables, batch, key):
         def total(params):
             (total, count), rest = loss({'params': params, 'stats': variables['stats']}, batch, key=key)
@@ -197,7 +198,7 @@ def test_accumulation_equals_one_large_batch(name):
 def test_bfloat16_keeps_parameters_statistics_and_loss_in_float32(name):
     model, half = narrow(name), narrow(name, precision='bfloat16')
     variables, batch = random_variables(model), make_batch(name, 6)
-    got = learn(half, variables, batch)
+    got = learn(half, variables, batch, quickly=True)
     assert all(leaf.dtype == jnp.float32 for leaf in jax.tree.leaves(got))
     assert got['total'] == pytest.approx(float(learn(model, variables, batch)['total']), rel=0.05)
 
@@ -247,7 +248,7 @@ def test_padding_changes_nothing_for_models_that_mask_it():
         model = narrow(name)
         if not model.about.masked:
             continue
-        variables, batch = random_variables(model), make_batch(name, 3)
+        variables, batch = random_variables(model), make_batch(name, 2)
         wider = np.pad(batch['image'], ((0, 0), (0, 0), (0, model.about.stride[1]), (0, 0)), constant_values=99)
         # Without a key: dropout's noise has the shape of the canvas.
         close(learn(model, variables, batch | {'image': wider}, None), learn(model, variables, batch, None))

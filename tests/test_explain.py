@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from conftest import DEMO, NARROW
+from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
 from recog import config as configs
@@ -53,8 +53,9 @@ def test_predict_draws_a_picture_for_each_image_that_it_reads(tmp_path, capsys):
         cv2.imwrite(str(folder / f'{name}.png'), np.full((20, 50, 3), 200, np.uint8))
     (folder / 'broken.png').write_bytes(b'nothing')
     workdir = tmp_path / 'run'
-    flags = [*NARROW, '--config.train.length=1 steps', '--config.eval.report=rendered:validation', '--config.render.count=64']
-    assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), *flags]) == 0
+    flags = [*NARROW, '--config.train.length=1 steps', '--config.eval.report=words', '--config.render.count=64']
+    prepared(tmp_path, 'words', [('a.png', 'word')])
+    assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(tmp_path / 'data'), *flags]) == 0
     capsys.readouterr()
     assert command.main(['predict', str(workdir), str(folder), '--explain', '--out', str(tmp_path / 'drawn')]) == 1
     said = capsys.readouterr()

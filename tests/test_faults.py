@@ -13,7 +13,7 @@ import types
 import kill
 import numpy as np
 import pytest
-from conftest import ROOT
+from conftest import ROOT, on
 from runs import differences, leaves
 
 from recog import checkpoint, processes
@@ -73,7 +73,7 @@ def test_a_full_disk_is_one_line_and_the_last_sound_checkpoint_stays(copied):
             '--data', str(copied.parent / 'data')]
     # A cache whose entries are those of the suite, and in which a program that is too large spoils none.
     cache = shutil.copytree(os.environ['JAX_COMPILATION_CACHE_DIR'], copied.parent / 'xla', copy_function=os.symlink)
-    environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1', 'JAX_COMPILATION_CACHE_DIR': str(cache)}
+    environment = {**os.environ, 'XLA_FLAGS': on(1), 'JAX_COMPILATION_CACHE_DIR': str(cache)}
     done = subprocess.run(line, cwd=ROOT, env=environment, capture_output=True, text=True)
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]

@@ -7,7 +7,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 from golden import Training, difference, golden, train
 
 from recog import config as configs
@@ -16,7 +16,6 @@ from recog.models import can, coverage, densenet
 
 NAME = 'rec_d28_can'
 SIZES = ((70, 150), (45, 101))  # odd, and different: the second is padded
-QUICKLY = {'xla_backend_optimization_level': 0}
 
 
 class Ours(NamedTuple):
@@ -26,7 +25,6 @@ class Ours(NamedTuple):
     variables: models.Variables
     batch: dict[str, Any]
     outputs: dict[str, Any]
-    heads: list[np.ndarray]  # in training mode, before each of three steps
     training: Training
 
 
@@ -52,10 +50,8 @@ def ours() -> Ours:
         'weight': jnp.ones(2), 'index': jnp.arange(2),
     }
     outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
-    trained = jax.jit(lambda *inputs: model.apply(*inputs, train=True)[0]['head'], compiler_options=QUICKLY)
     tx = optimize.optimizer(recipe(), optax.constant_schedule(0.01))
-    training = train(model, variables, batch, tx)
-    return Ours(want, variables, batch, outputs, [np.asarray(trained(before, batch)) for before in training.befores], training)
+    return Ours(want, variables, batch, outputs, train(model, variables, batch, tx))
 
 
 def test_the_sizes_are_those_of_the_goldens_masks(ours):
@@ -101,7 +97,7 @@ def test_an_image_that_fills_its_canvas_is_decoded_as_the_reference_does(ours):
 
 
 def test_training_logits_and_first_loss_equal_the_references(ours):
-    assert difference(ours.heads[0], ours.want['train.head']) < 1e-4
+    assert difference(ours.training.heads[0], ours.want['train.head']) < 1e-4
     assert ours.training.losses[0] == pytest.approx(ours.want['train.losses'][0], rel=1e-5)
     assert ours.want['train.losses'][0] == ours.want['train.parts'][0]
 
@@ -110,7 +106,8 @@ def test_three_losses_equal_the_references(ours):
     """Its cross-entropy on CPU raises logits that are more than 64 below the largest to that, which matters from step 2 on."""
     wanted = np.asarray(can._wanted(ours.batch))[..., None]
     tolerances = (1e-5, 1e-3, 5e-3)  # each step makes rounding errors larger
-    for logits, loss, want, near in zip(ours.heads, ours.training.losses, ours.want['train.losses'], tolerances, strict=True):
+    heads, losses = ours.training.heads, ours.training.losses
+    for logits, loss, want, near in zip(heads, losses, ours.want['train.losses'], tolerances, strict=True):
         below = logits - logits.max(-1, keepdims=True)
         words = [(np.log(np.exp(each).sum(-1)) - np.take_along_axis(each, wanted, -1)[..., 0]).mean()
                  for each in (below, np.maximum(below, -64))]

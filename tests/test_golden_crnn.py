@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
+from conftest import EXACTLY, QUICKLY
 from golden import GOLDENS, Training, difference, golden, train
 
 from recog import config as configs
@@ -26,7 +27,6 @@ class Ours(NamedTuple):
 
     want: dict[str, np.ndarray]
     outputs: dict[str, Any]
-    head: np.ndarray
     training: Training
 
 
@@ -48,9 +48,10 @@ def ours(request) -> Ours:
         'length': jnp.asarray(want['length'], jnp.int32),
         'weight': jnp.ones(rows),
     }
-    outputs, _ = jax.jit(model.apply)(variables, batch)
-    head = jax.jit(lambda *inputs: model.apply(*inputs, train=True)[0]['head'])(variables, batch)
-    return Ours(want, outputs, np.asarray(head), train(model, variables, batch, optax.adam(5e-4)))
+    outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
+    # Three images make steep gradients in R34, of which three steps make more: LLVM's order of sums matters.
+    options = None if request.param == MOBILENET else EXACTLY
+    return Ours(want, outputs, train(model, variables, batch, optax.adam(5e-4), options=options))
 
 
 def test_backbone_neck_and_head_equal_the_references(ours):
@@ -61,7 +62,7 @@ def test_backbone_neck_and_head_equal_the_references(ours):
 
 
 def test_training_logits_and_first_loss_equal_the_references(ours):
-    assert difference(ours.head, ours.want['train.head']) < 1e-4
+    assert difference(ours.training.heads[0], ours.want['train.head']) < 1e-4
     assert ours.training.losses[0] == pytest.approx(ours.want['train.losses'][0], rel=1e-5)
 
 

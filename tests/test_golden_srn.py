@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 from golden import GOLDENS, difference, golden, turned_back
 
 from recog import config as configs
@@ -67,8 +67,9 @@ def ours() -> Ours:
         updates, memory = tx.update(gradients, memory, params)
         return optax.apply_updates(params, updates), stats, memory, (total, count, head, parts, gradients)
 
-    outputs, _ = jax.jit(model.apply)(variables, batch)
-    params, stats, memory, losses = variables['params'], variables['stats'], tx.init(variables['params']), []
+    outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
+    params, stats, losses = variables['params'], variables['stats'], []
+    memory = jax.jit(tx.init)(params)
     for number in range(3):
         params, stats, memory, (total, count, head, parts, gradients) = step(params, stats, memory)
         assert count == 0  # a sum that is not divided

@@ -7,10 +7,10 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 import pytest
-from conftest import ROOT
+from conftest import QUICKLY, ROOT
 from golden import fill
 from pytorch import Tensor, zipped
-from test_contract import NARROW, QUICKLY, VOCAB, close, make_batch, narrow, random_variables
+from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_variables
 
 from recog import config as configs
 from recog import images, models, optimize, sources, text

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 import numpy as np
 import onnxruntime
 import pytest
+from conftest import QUICKLY
 from jax import export, lax
-from test_contract import NARROW, QUICKLY, narrow
+from test_contract import NARROW, narrow
 
 from recog import models
 from recog.config import ConfigError

@@ -22,7 +22,6 @@ NARROW: dict[str, Any] = {
     'own_steps': 1, 'skip_ends': False, 'length_penalty': 0.0,
 }
 LABELS = {'teaching': 'labels', 'shifted': True}
-QUICKLY = {'xla_backend_optimization_level': 0}
 
 
 def recipe(most: int = 23, **own: Any) -> Any:
@@ -58,13 +57,13 @@ def made() -> models.Variables:
 
 def seen(model: models.Model, batch: Any, **options: Any) -> dict[str, np.ndarray]:
     """The stages of a batch."""
-    apply = jax.jit(lambda *given: model.apply(*given, **options)[0], compiler_options=QUICKLY)
+    apply = jax.jit(lambda *given: model.apply(*given, **options)[0])
     return jax.tree.map(np.asarray, apply(made(), batch))
 
 
 def read(model: models.Model, variables: models.Variables, batch: Any, beam: int = 1) -> dict[str, Any]:
     """What decoding gives of a batch."""
-    decode = jax.jit(functools.partial(model.decode, beam=beam, details=True), compiler_options=QUICKLY)
+    decode = jax.jit(functools.partial(model.decode, beam=beam, details=True))
     return decode(variables, batch['image'], batch['size'], 25)
 
 
@@ -75,7 +74,7 @@ def loss(model: models.Model, batch: Any, key: Any = None, step: int = 0) -> tup
 
 @functools.cache
 def losses(function: Any) -> Any:
-    return jax.jit(lambda variables, batch, key, step: function(variables, batch, key=key, step=step), compiler_options=QUICKLY)
+    return jax.jit(lambda variables, batch, key, step: function(variables, batch, key=key, step=step))
 
 
 def test_the_references_loss_is_summed_over_all_steps_the_start_and_what_is_behind_the_end_included():

@@ -1,5 +1,6 @@
 """Packed sets on the devices: the same batches and results as when they are read, several steps at a call."""
 
+import functools
 import json
 import shutil
 
@@ -7,7 +8,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-from conftest import DEMO, NARROW
+from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
 from recog import config as configs
@@ -17,18 +18,28 @@ FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps'
          '--config.eval.sets=words', '--config.eval.report=words')
 
 
-@pytest.fixture
-def root(folder):
+@pytest.fixture(scope='module')
+def root(tmp_path_factory):
     """Twenty-seven words, packed; one label changes, one cannot be used."""
     labels = [(f'{number}.png', f'word{number}') for number in range(25)]
-    place = folder('words', [('x.png', 'w-x'), ('y.png', '!!'), *labels])
+    place = prepared(tmp_path_factory.mktemp('resident'), 'words', [('x.png', 'w-x'), ('y.png', '!!'), *labels])
     assert command.main(['pack', 'words', '--config', DEMO, '--config.image.width=48', '--data', str(place), '--name', 'packed',
                          '--workers', '1']) == 0
     return place
 
 
-def train(root, name, *flags, devices='0'):
-    workdir = root.parent / name
+HELD = '--config.data.resident=True'
+
+
+@functools.cache
+def train(root, *flags, devices='0'):
+    """What a run logs and where, one run for all tests of the same flags and devices."""
+    workdir = root.parent / '-'.join(['run', *(flag.rpartition('.')[2] for flag in flags), devices])
+    return follow(root, workdir, *flags, devices=devices), workdir
+
+
+def follow(root, workdir, *flags, devices='0'):
+    """Train, or go on where the run stands."""
     assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(root), '--devices', devices, *FLAGS,
                          '--config.data.train=packed', *flags]) == 0
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
@@ -37,28 +48,28 @@ def train(root, name, *flags, devices='0'):
 
 @pytest.mark.parametrize('devices', ['0', '0,1,2,3'])
 def test_training_on_what_the_devices_hold_is_training_on_what_is_read(root, devices):
-    read = train(root, 'read', devices=devices)
-    held = train(root, 'held', '--config.data.resident=True', devices=devices)
+    runs = [train(root, *flags, devices=devices) for flags in ((HELD,), ())]
+    (held, _), (read, _) = runs
     assert [line['step'] for line in held] == [line['step'] for line in read] == [1, 2, 3, 4, 5, 6]
     for name in ('loss', 'grad_norm', 'rate', 'rows'):
         np.testing.assert_allclose([line[name] for line in held], [line[name] for line in read], rtol=1e-3, err_msg=name)
     assert all(line['data_wait'] == 0 for line in held)
-    said = [(root.parent / name / 'rejected.tsv').read_text() for name in ('held', 'read')]
+    said = [(workdir / 'rejected.tsv').read_text() for _, workdir in runs]
     assert said[0] == said[1] and said[0].count('\n') == 3
 
 
 def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(root):
-    whole = train(root, 'run', '--config.data.resident=True')
-    shutil.rmtree(root.parent / 'run' / 'checkpoints' / '6')  # as a kill after step 4 leaves it
-    assert [line['loss'] for line in train(root, 'run', '--config.data.resident=True')] == [line['loss'] for line in whole]
+    whole, workdir = train(root, HELD)
+    copy = shutil.copytree(workdir, root.parent / 'copy')
+    shutil.rmtree(copy / 'checkpoints' / '6')  # as a kill after step 4 leaves it
+    assert [line['loss'] for line in follow(root, copy, HELD)] == [line['loss'] for line in whole]
 
 
 def test_images_are_changed_on_the_devices_alike_on_any_number_of_them(root):
-    flags = ('--config.data.resident=True', '--config.image.augment.probability=1.0', '--config.image.augment.rotation=8.0',
+    flags = (HELD, '--config.image.augment.probability=1.0', '--config.image.augment.rotation=8.0',
              '--config.image.augment.noise=8.0')
-    one, four = train(root, 'one', *flags), train(root, 'four', *flags, devices='0,1,2,3')
-    plain = train(root, 'plain', '--config.data.resident=True')
-    losses = [[line['loss'] for line in lines] for lines in (one, four, plain)]
+    runs = train(root, *flags), train(root, *flags, devices='0,1,2,3'), train(root, HELD)
+    losses = [[line['loss'] for line in lines] for lines, _ in runs]
     np.testing.assert_allclose(losses[0], losses[1], rtol=1e-3)
     assert abs(losses[0][0] - losses[2][0]) > 1e-3
 

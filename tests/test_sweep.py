@@ -12,7 +12,7 @@ import time
 import cv2
 import numpy as np
 import pytest
-from conftest import DEMO, NARROW, ROOT
+from conftest import DEMO, NARROW, ROOT, on
 
 from recog import config as configs
 from recog import slurm, sweep
@@ -69,7 +69,7 @@ def swept(tmp_path_factory):
     """Two variants times two seeds, two at a time on a device each."""
     place = make(tmp_path_factory.mktemp('swept'))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=2')
+        patch.setenv('XLA_FLAGS', on(2))
         assert run(place, variants='small,harder', seeds='2', devices_per_run=1) == 0
     return place
 
@@ -224,7 +224,7 @@ def test_results_of_a_run_that_was_not_trained_to_its_end_do_not_count(swept, ca
 
 
 def test_a_sweep_that_is_stopped_saves_and_the_same_line_goes_on(place, monkeypatch):
-    monkeypatch.setenv('XLA_FLAGS', '--xla_force_host_platform_device_count=1')
+    monkeypatch.setenv('XLA_FLAGS', on(1))
     code = ('import argparse, json, sys\nfrom recog import sweep\n'
             'try: sys.exit(sweep.run(argparse.Namespace(**json.loads(sys.argv[1]))))\nexcept KeyboardInterrupt: sys.exit(130)')
     longer = ['--config.train.length=60 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=1000 steps']

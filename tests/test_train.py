@@ -83,9 +83,9 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
 def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     words = ['cat', 'dog', 'bird', 'fish', 'horse', 'mouse', 'sheep', 'goat']
     root = folder('words/train', [(f'{word}.png', word) for word in words])
-    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8', 'train.length=300 steps',
+    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8', 'train.length=120 steps',
                     'eval.every=0 steps', 'checkpoint.every=0 steps', 'optimizer.rate=0.005', 'model.lstm_hidden=32',
-                    'log.every=300', 'optimizer.decay=0.0')
+                    'log.every=120', 'optimizer.decay=0.0')
     workdir = trained(config, tmp_path / 'run', root=root)
     opened = checkpoint.open(workdir)
     source = sources.open_set('words:train', config, root)

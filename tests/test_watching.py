@@ -45,9 +45,9 @@ def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(cap
     from recog import overfit
 
     line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW, '--config.model.lstm_hidden=32']
-    assert command.main([*line, '--config.optimizer.rate=0.01']) == 0
+    assert command.main([*line, '--config.optimizer.rate=0.005']) == 0
     assert 'this recipe can learn' in capsys.readouterr().out
-    monkeypatch.setattr(overfit, 'SECONDS', 2.0)
+    monkeypatch.setattr(overfit, 'SECONDS', 0.5)
     assert command.main([*line, '--config.optimizer.rate=1e-9']) == 1
     assert 'this recipe does not learn' in capsys.readouterr().out
 
