@@ -4,6 +4,7 @@ convolution before it.
 Each gives None where it is not what it is known for (weights that are no constants, say): then it is converted from within.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
@@ -12,6 +13,7 @@ from onnx import helper
 
 from recog.export.graph import Graph, Value
 from recog.export.loops import Convert
+from recog.models.coverage import NOWHERE
 from recog.models.layers import EPSILON
 
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
@@ -152,8 +154,52 @@ def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conver
     return [graph.transpose(result, LAST)]
 
 
+def recalled(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Attention to the tokens so far, which are kept without room for those to come, where the loop lets them grow."""
+    query, key, value, keys, values, number = inputs
+    if number not in graph.counters or not {keys, values} <= graph.growing.keys() or equation.invars[0].aval.dtype != np.float32:
+        return None
+    graph.growing |= {keys: 3, values: 2}
+    keys, values = graph.op('Concat', keys, key, axis=3), graph.op('Concat', values, value, axis=2)
+    weights = graph.op('Softmax', _scores(graph, equation, query, keys), axis=-1)
+    return [graph.op('MatMul', weights, values), keys, values]
+
+
+def kept_weights(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Softmax of scaled products, all of which may be looked at."""
+    if len(inputs) > 2 or equation.invars[0].aval.dtype != np.float32:
+        return None
+    return [graph.op('Softmax', _scores(graph, equation, *inputs), axis=-1)]
+
+
+def _scores(graph: Graph, equation: Any, query: Value, keys: Value) -> Value:
+    """Scaled products. As many factors as there are columns: a single one goes into the product, which is twice as slow then."""
+    scale = next(each.invars[1].val for each in equations(equation.params['jaxpr']) if each.primitive.name == 'mul')
+    factors = np.full(equation.invars[0].aval.shape[-1], scale, np.float32)
+    return graph.op('MatMul', graph.op('Mul', query, factors), keys)
+
+
+def look(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """CAN's attention: what was seen goes through a Conv, and channels stay first up to the scores, which one Softmax weighs."""
+    _, keys, cells, _, coverage, kernel, query, seen = inputs
+    if not isinstance(coverage, np.ndarray) or not isinstance(kernel, np.ndarray) or coverage.dtype != np.float32:
+        return None
+    rows, beams, height, width = equation.outvars[0].aval.shape
+    (taps, depth), count = coverage.shape, height * width
+    reach = math.isqrt(taps)
+    maps = graph.reshape(seen, [rows * beams, 1, height, width])
+    covered = graph.op('Conv', maps, coverage.T.reshape(depth, 1, reach, reach), pads=[reach // 2] * 4)
+    around = graph.transpose(graph.reshape(keys, [rows, 1, count, depth]), (0, 1, 3, 2))
+    inner = graph.op('Add', graph.reshape(covered, [rows, beams, depth, count]), around)
+    inner = graph.op('Tanh', graph.op('Add', inner, graph.reshape(query, [rows, beams, depth, 1])))
+    image = graph.reshape(cells, [rows, 1, 1, count])
+    scores = graph.op('Where', image, graph.op('MatMul', kernel.T, inner), np.float32(NOWHERE))
+    weights = graph.op('Where', image, graph.op('Softmax', scores, axis=-1), np.float32(0))
+    return [graph.reshape(weights, equation.outvars[0].aval.shape)]
+
+
 OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
     'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
-    'hard_sigmoid': hard_sigmoid, 'log_softmax': log_softmax, 'lstm': lstm, 'max_pool': max_pool, 'relu': relu,
-    'remainder': division('Mod'), 'sample': sample,
+    'hard_sigmoid': hard_sigmoid, 'kept_weights': kept_weights, 'log_softmax': log_softmax, 'look': look, 'lstm': lstm,
+    'max_pool': max_pool, 'recalled': recalled, 'relu': relu, 'remainder': division('Mod'), 'sample': sample,
 }

@@ -1,4 +1,4 @@
-"""What several nodes compute together and one operator of ONNX does alone: Softmax and LayerNormalization."""
+"""What several nodes compute together and one operator of ONNX does alone: Softmax, LayerNormalization, Gather."""
 
 from collections.abc import Sequence
 
@@ -44,6 +44,24 @@ def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
                     epsilon=float(small.flat[0]))
 
 
+def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | None:
+    """The product of rows of a known table with known weights, or a bias for them: rows of a table that is known as well."""
+    maker, known = _made(graph, rows, 'Gather'), graph.known(other)
+    table = graph.known(maker.input[0]) if maker is not None and maker.attribute[0].i == 0 else None
+    if maker is None or table is None or known is None or table.ndim != 2 or table.dtype != np.float32:
+        return None
+    if operator == 'Add' and known.size == table.shape[1] == known.shape[-1]:
+        return graph.op('Gather', table + known.reshape(-1), maker.input[1], axis=0)
+    if operator == 'MatMul' and len(table) * known.shape[1] <= table.size + known.size:
+        return graph.op('Gather', np.float32(np.matmul(table, known, dtype=np.float64)), maker.input[1], axis=0)
+    return None
+
+
+def sum_(graph: Graph, one: Value, other: Value) -> Value | None:
+    """What a sum may be the last node of."""
+    return layer_norm(graph, one, other) or gathered(graph, 'Add', one, other)
+
+
 def _made(graph: Graph, value: Value, operator: str) -> NodeProto | None:
     """The node of this operator that made a value, if one did."""
     maker = graph.maker(value)
@@ -77,4 +95,4 @@ def _mean(graph: Graph, value: Value, scale: np.ndarray) -> Value:
     return total.input[0]
 
 
-PATTERNS = {'Add': layer_norm, 'Div': softmax}
+PATTERNS = {'Add': sum_, 'Div': softmax}

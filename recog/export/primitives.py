@@ -165,8 +165,10 @@ def clamp(graph: Graph, equation: Any, low: Value, value: Value, high: Value) ->
 
 
 def transpose(graph: Graph, equation: Any, value: Value) -> Value:
-    """Transpose."""
-    return graph.transpose(value, equation.params['permutation'])
+    """Transpose, or a Reshape where only axes of size 1 move."""
+    shape, axes = equation.invars[0].aval.shape, equation.params['permutation']
+    moved = [axis for axis in axes if str(shape[axis]) != '1']
+    return graph.reshape(value, equation.outvars[0].aval.shape) if moved == sorted(moved) else graph.transpose(value, axes)
 
 
 def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
@@ -269,7 +271,7 @@ def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value
     (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
     shapes = [var.aval.shape for var in equation.invars]
     if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (len(shapes[0]) - 1,):
-        return graph.op('MatMul', left, right)
+        return patterns.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
     own = [[axis for axis in range(len(shape)) if axis not in used]
            for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
     rows = [shapes[0][axis] for axis in left_rows]

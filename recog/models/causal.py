@@ -35,6 +35,18 @@ def kept_weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.matmul(weights.astype(values.dtype), values)
 
 
+@partial(jax.jit, static_argnames=('scale',))
+def recalled(
+    query: jax.Array, key: jax.Array, value: jax.Array, keys: jax.Array, values: jax.Array, number: jax.Array, *, scale: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the token of this number [R, N, 1, D] finds in itself and those before it, whose keys [R, N, D, T] and values
+    [R, N, T, D] were kept, and both with its own. A function of its own, as ONNX has no need of room for tokens to come."""
+    keys = lax.dynamic_update_slice_in_dim(keys, key, number, 3)
+    values = lax.dynamic_update_slice_in_dim(values, value, number, 2)
+    weights = kept_weights(query, keys, jnp.arange(keys.shape[3]) <= number, scale=scale)
+    return kept_weighted(weights, values), keys, values
+
+
 class Attention(nn.Module):
     """Attention of several heads; what makes queries, keys and values is one matrix."""
 
@@ -54,17 +66,31 @@ class Attention(nn.Module):
         """Of queries [R, N, S, D / N], keys [R, N, D / N, S] and values, laid out as queries, those from `first` up to `last`."""
         part = slice(first * self.features, last * self.features)
         made = jnp.matmul(x, self.kernel_in[:, part].astype(x.dtype)) + self.bias_in[part].astype(x.dtype)
-        shape = (*x.shape[:2], last - first, self.heads, self.features // self.heads)
-        parts = jnp.moveaxis(made.reshape(shape), (2, 3), (0, 2))  # [3, R, N, S, D / N]
-        return [parts[kind - first].swapaxes(2, 3) if kind == KEYS else parts[kind - first] for kind in range(first, last)]
+        shape = (*x.shape[:2], self.heads, self.features // self.heads)
+        parts = [each.reshape(shape).swapaxes(1, 2) for each in jnp.split(made, last - first, -1)]
+        return [each.swapaxes(2, 3) if kind == KEYS else each for kind, each in enumerate(parts, first)]
 
     def look(self, made: Sequence[jax.Array], mask: jax.Array | None, train: bool) -> tuple[jax.Array, jax.Array]:
         """What queries find in keys and values [R, S, D], and by which weights [R, N, S, K]."""
         queries, keys, values = made
-        weights = kept_weights(queries, keys, mask, scale=(self.features // self.heads) ** -0.5)
-        found = kept_weighted(self.dropout(weights, train), values).swapaxes(1, 2)
-        found = found.reshape(*found.shape[:2], self.features)
-        return jnp.matmul(found, self.kernel_out.astype(found.dtype)) + self.bias_out.astype(found.dtype), weights
+        weights = kept_weights(queries, keys, mask, scale=self.scale)
+        return self.told(kept_weighted(self.dropout(weights, train), values)), weights
+
+    def recall(self, x: jax.Array, cache: Any, number: jax.Array) -> tuple[jax.Array, Any]:
+        """What one token of each row [R, 1, D] finds in itself and those before it, and these with it."""
+        query, *new = self.made(x, 0, 3)
+        found, *cache = recalled(query, *new, *cache, number, scale=self.scale)
+        return self.told(found), tuple(cache)
+
+    def told(self, found: jax.Array) -> jax.Array:
+        """What heads have found [R, N, S, D / N], together [R, S, D]."""
+        found = found.swapaxes(1, 2).reshape(found.shape[0], found.shape[2], self.features)
+        return jnp.matmul(found, self.kernel_out.astype(found.dtype)) + self.bias_out.astype(found.dtype)
+
+    @property
+    def scale(self) -> float:
+        """Of the products of queries and keys."""
+        return (self.features // self.heads) ** -0.5
 
 
 class Layer(nn.Module):
@@ -93,10 +119,7 @@ class Layer(nn.Module):
 
     def step(self, x: jax.Array, kept: Any, cache: Any, number: jax.Array, beam: int) -> tuple[jax.Array, Any, jax.Array]:
         """One token of each row and beam [R, 1, D], what is kept of the memory, and of the tokens before this number."""
-        query, *new = self.own.made(x, 0, 3)
-        cache = tuple(lax.dynamic_update_slice_in_dim(old, each, number, axis)
-                      for old, each, axis in zip(cache, new, (3, 2), strict=True))
-        found, _ = self.own.look((query, *cache), jnp.arange(cache[0].shape[3]) <= number, False)
+        found, cache = self.own.recall(x, cache, number)
         # The beams of a row share its memory: there they are tokens side by side.
         x, found = (leaf.reshape(-1, beam, self.features) for leaf in (x, found))
         x, weights = self.after(x, found, kept, False)
