@@ -54,6 +54,7 @@ def session(model: Path | bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.enable_mem_pattern = False  # a plan for each shape of the input; loops gain nothing by it
     options.log_severity_level = 3  # what it could not simplify is nobody's concern
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 

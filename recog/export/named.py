@@ -62,6 +62,9 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
     factor = scale / np.sqrt(variance + EPSILON)
     summand = bias - mean * factor
     turned = graph.maker(x)
+    added = graph.known(turned.input[1]) if turned is not None and turned.op_type == 'Add' else None
+    if turned is not None and added is not None and added.shape[-1:] == (added.size,) == factor.shape:
+        summand, x, turned = summand + factor * added.reshape(-1), turned.input[0], graph.maker(turned.input[0])
     before = graph.maker(turned.input[0]) if turned is not None and turned.op_type == 'Transpose' else None
     kernel = graph.known(before.input[1]) if before is not None and before.op_type == 'Conv' else None
     if before is None or kernel is None or tuple(turned.attribute[0].ints) != LAST:  # type: ignore[union-attr]

@@ -3,9 +3,11 @@
 from collections.abc import Sequence
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from recog.export.graph import Graph, Value
+
+FINITE = ('Conv', 'Relu')  # operators whose results are, where their inputs are
 
 
 def simplified(graph: Graph, operator: str, inputs: Sequence[Value]) -> Value | None:
@@ -42,6 +44,36 @@ def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
         return None
     return graph.op('LayerNormalization', start.input[0], scale.reshape(-1), shift.reshape(-1), axis=-1,
                     epsilon=float(small.flat[0]))
+
+
+def masked(graph: Graph, mask: Value, zero: Value, value: Value) -> Value | None:
+    """Zeros outside of a mask for all channels: a product, three times as fast as a choice, if the value is finite there."""
+    repeated, filled = _made(graph, mask, 'Expand'), _made(graph, zero, 'Expand')
+    nothing = graph.known(filled.input[0] if filled else zero)
+    maker = graph.maker(value)
+    inner = graph.maker(maker.input[0]) if maker is not None and maker.op_type == 'Transpose' else maker
+    if repeated is None or nothing is None or nothing.any() or inner is None or inner.op_type not in FINITE:
+        return None
+    factor = graph.cast(repeated.input[0], np.float32)
+    return graph.op('Mul', _bare(graph, value, str(factor)), factor)
+
+
+def _bare(graph: Graph, value: Value, factor: str) -> Value:
+    """A value that is to be masked, without this mask where it was put on before: what each place is made of is of that place."""
+    maker = graph.maker(value)
+    if maker is None:
+        return value
+    if maker.op_type == 'Mul' and maker.input[1] == factor:
+        return _bare(graph, maker.input[0], factor)
+    settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in maker.attribute}
+    if maker.op_type == 'Concat':
+        return graph.op('Concat', *(_bare(graph, part, factor) for part in maker.input), **settings)
+    if maker.op_type == 'Transpose':
+        return graph.transpose(_bare(graph, maker.input[0], factor), settings['perm'])
+    kernel = graph.known(maker.input[1]) if maker.op_type == 'Conv' else None
+    if maker.op_type == 'Relu' or kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1}:
+        return graph.op(maker.op_type, _bare(graph, maker.input[0], factor), *maker.input[1:], **settings)
+    return value
 
 
 def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | None:

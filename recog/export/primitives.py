@@ -156,6 +156,9 @@ def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
             return cases[0]
     if equation.outvars[0].aval.dtype == bool:
         return graph.where(which, cases[1], cases[0], bool)
+    mask = patterns.masked(graph, which, *cases)
+    if mask is not None:
+        return mask
     return elementwise(graph, 'Where', equation, [which, cases[1], cases[0]])
 
 
