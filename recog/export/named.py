@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from recog.export.graph import Graph, Value
+from recog.export.graph import Graph, Value, is_static
 from recog.export.loops import Convert
 from recog.models.coverage import NOWHERE
 from recog.models.layers import EPSILON
@@ -78,7 +78,7 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
 
 
 def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """MaxPool; its window and strides are read off the slices that the operation consists of."""
+    """MaxPool; its window and strides are read off the slices that the operation consists of, or off sizes that are not known."""
     scratch = Graph(graph)  # nothing of it is used
     convert(scratch, equation.params['jaxpr'], inputs)
     padding = next((each.params['padding_config'] for each in equations(equation.params['jaxpr'])
@@ -90,7 +90,11 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
             for axis, start, step in zip(axes, starts, steps, strict=True):
                 if axis in window:
                     window[axis], strides[axis] = max(window[axis], start + 1), max(strides[axis], step)
-    maxima = sum(node.op_type == 'Max' for node in scratch.nodes)
+    maxima = sum(each.primitive.name == 'max' for each in equations(equation.params['jaxpr']))
+    before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    if not all(map(is_static, before[1:])):  # there are no slices then: windows side by side, so many of which make the whole
+        window = strides = {axis: next((size for size in range(1, 9) if str(after[axis] * size) == str(before[axis])), 0)
+                            for axis in (1, 2)}
     if maxima + 1 != window[1] * window[2]:
         return None
     pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]

@@ -227,9 +227,10 @@ def tile(graph: Graph, equation: Any, value: Value) -> Value:
 def iota(graph: Graph, equation: Any, *_: Value) -> Value:
     """The numbers along one axis."""
     aval, axis = equation.outvars[0].aval, equation.params['dimension']
-    shape = [size if place == axis else 1 for place, size in enumerate(aval.shape)]
-    numbers = graph.reshape(graph.numbers(aval.shape[axis], aval.dtype), shape)
-    return graph.expand(numbers, aval.shape) if len(shape) > 1 else numbers
+    numbers = graph.numbers(aval.shape[axis], aval.dtype)
+    if len(aval.shape) == 1:
+        return numbers
+    return graph.expand(graph.reshape(numbers, [size if place == axis else 1 for place, size in enumerate(aval.shape)]), aval.shape)
 
 
 def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:
