@@ -103,6 +103,23 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
     return [graph.transpose(result, LAST)]
 
 
+def average_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """AveragePool over windows of 2 x 2, as a mean of those cells that count."""
+    x, *cells = inputs
+    edges = [each.params['padding_config'] for each in equations(equation.params['jaxpr']) if each.primitive.name == 'pad']
+    if any(str(size) != '0' for sides in edges for side in sides for size in side):
+        return None
+
+    def pooled(value: Value) -> Value:
+        pooled = graph.op('AveragePool', graph.transpose(value, FIRST), kernel_shape=[2, 2], strides=[2, 2])
+        return graph.transpose(pooled, LAST)
+
+    if not cells:
+        return [pooled(x)]
+    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), np.float32(0.25))  # of four cells
+    return [graph.op('Div', pooled(x), share)]
+
+
 def division(operator: str) -> Callable[..., Sequence[Value] | None]:
     """Div or Mod of integers that are known not to be negative, which need no care for signs."""
 
@@ -206,7 +223,7 @@ def look(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert)
 
 
 OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
-    'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
+    'average_pool': average_pool, 'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
     'hard_sigmoid': hard_sigmoid, 'kept_weights': kept_weights, 'log_softmax': log_softmax, 'look': look, 'lstm': lstm,
     'max_pool': max_pool, 'recalled': recalled, 'relu': relu, 'remainder': division('Mod'), 'sample': sample,
 }

@@ -1,12 +1,14 @@
 """What several nodes compute together and one operator of ONNX does alone: Softmax, LayerNormalization, Gather."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from onnx import NodeProto, helper
 
 from recog.export.graph import Graph, Value
 
+MUCH = 1e30
 FINITE = ('Conv', 'Relu')  # operators whose results are, where their inputs are
 
 
@@ -55,7 +57,41 @@ def masked(graph: Graph, mask: Value, zero: Value, value: Value) -> Value | None
     if repeated is None or nothing is None or nothing.any() or inner is None or inner.op_type not in FINITE:
         return None
     factor = graph.cast(repeated.input[0], np.float32)
-    return graph.op('Mul', _bare(graph, value, str(factor)), factor)
+    value = _bare(graph, value, str(factor))
+    return _switched_off(graph, value, factor) or graph.op('Mul', value, factor)
+
+
+def _switched_off(graph: Graph, value: Value, factor: Value) -> Value | None:
+    """Relu(Conv(x)) that is 0 outside of a mask by itself, so that the next Conv can read it as it lies: one more channel, which
+    is 1 outside, takes more away than there can be. It is the first, before all that is joined: each join is made once."""
+    relu, conv = _made(graph, value, 'Relu'), _chain(graph, value, 'Relu', 'Transpose', 'Conv')
+    given = _made(graph, conv.input[0], 'Transpose') if conv is not None else None
+    kernel = graph.known(conv.input[1]) if conv is not None else None
+    if relu is None or conv is None or kernel is None or given is None or not _by_place(graph, conv):
+        return None
+    turned, settings = graph.maker(relu.input[0]), _settings(conv)
+    joined = _outside_first(graph, given.input[0], graph.op('Sub', np.float32(1), factor))
+    more = np.concatenate([np.full_like(kernel[:, :1], -MUCH), kernel], 1)
+    result = graph.op('Conv', graph.transpose(joined, _settings(given)['perm']), more, *conv.input[2:], **settings)
+    return graph.op('Relu', graph.transpose(result, _settings(turned)['perm']))
+
+
+def _outside_first(graph: Graph, value: Value, outside: Value) -> Value:
+    maker = _made(graph, value, 'Concat')
+    if maker is None:
+        return graph.op('Concat', outside, value, axis=3)
+    return graph.op('Concat', _outside_first(graph, maker.input[0], outside), *maker.input[1:], **_settings(maker))
+
+
+def _settings(node: NodeProto | None) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute} if node is not None else {}
+
+
+def _by_place(graph: Graph, conv: NodeProto) -> bool:
+    """Whether a Conv makes each place of the same place alone."""
+    kernel, settings = graph.known(conv.input[1]), _settings(conv)
+    return kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1} and \
+        settings.get('group', 1) == 1 and not any(settings.get('pads', []))
 
 
 def _bare(graph: Graph, value: Value, factor: str) -> Value:
@@ -65,13 +101,12 @@ def _bare(graph: Graph, value: Value, factor: str) -> Value:
         return value
     if maker.op_type == 'Mul' and maker.input[1] == factor:
         return _bare(graph, maker.input[0], factor)
-    settings = {attribute.name: helper.get_attribute_value(attribute) for attribute in maker.attribute}
+    settings = _settings(maker)
     if maker.op_type == 'Concat':
         return graph.op('Concat', *(_bare(graph, part, factor) for part in maker.input), **settings)
     if maker.op_type == 'Transpose':
         return graph.transpose(_bare(graph, maker.input[0], factor), settings['perm'])
-    kernel = graph.known(maker.input[1]) if maker.op_type == 'Conv' else None
-    if maker.op_type == 'Relu' or kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1}:
+    if maker.op_type == 'Relu' or maker.op_type == 'Conv' and _by_place(graph, maker):
         return graph.op(maker.op_type, _bare(graph, maker.input[0], factor), *maker.input[1:], **settings)
     return value
 
