@@ -47,7 +47,7 @@ class Graph:
         self.own: set[str] = set()  # tensors that are given to this graph or made in it
         self.unused: list[int] = []  # of the results of the equation that is being converted those that nothing reads
         self.counters: set[str] = set()  # of these those that count the rounds of this loop from 0
-        self.growing: dict[str, int | None] = {}  # those that may start empty and have one element more after each round: the axis
+        self.growing: dict[str, int | None] = {}  # those that may start empty and grow by one a round: along which axis they do
         self.root: Graph = outer.root if outer else self
         self.nodes: list[NodeProto] = []
         self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it

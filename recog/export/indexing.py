@@ -44,7 +44,10 @@ def dynamic_slice(graph: Graph, equation: Any, value: Value, *starts: Value) -> 
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     for axis in axes:
         start = _inside(graph, _vector(graph, starts[axis]), graph.size(shape[axis]), graph.size(sizes[axis]))
-        value = graph.op('Slice', value, start, graph.op('Add', start, graph.size(sizes[axis])), integers([axis]))
+        if sizes[axis] == 1:
+            value = graph.op('Gather', value, start, axis=axis)
+        else:
+            value = graph.op('Slice', value, start, graph.op('Add', start, graph.size(sizes[axis])), integers([axis]))
     return value
 
 

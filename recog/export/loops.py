@@ -71,7 +71,8 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
 
 def _between(graph: Graph, start: Sequence[Value], body: Graph, results: Sequence[Value]) -> dict[int, tuple[int, int]]:
     """The least and largest value of carried integers, where those of the first and of what a round makes of any are known."""
-    both = {place: (graph.bounds(first), body.bounds(after)) for place, (first, after) in enumerate(zip(start, results, strict=True))}
+    pairs = enumerate(zip(start, results, strict=True))
+    both = {place: (graph.bounds(first), body.bounds(after)) for place, (first, after) in pairs}
     return {place: (min(one[0], other[0]), max(one[1], other[1])) for place, (one, other) in both.items() if one and other}
 
 

@@ -116,7 +116,7 @@ def average_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: 
 
     if not cells:
         return [pooled(x)]
-    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), np.float32(0.25))  # of four cells
+    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), np.asarray(0.25, np.float32))  # of four cells
     return [graph.op('Div', pooled(x), share)]
 
 
@@ -181,9 +181,11 @@ def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conver
 def recalled(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
     """Attention to the tokens so far, which are kept without room for those to come, where the loop lets them grow."""
     query, key, value, keys, values, number = inputs
-    if number not in graph.counters or not {keys, values} <= graph.growing.keys() or equation.invars[0].aval.dtype != np.float32:
+    bounds, room = graph.bounds(number), equation.invars[3].aval.shape[3]
+    fits = number in graph.counters and bounds is not None and bounds[1] < room
+    if not fits or not {keys, values} <= graph.growing.keys() or equation.invars[0].aval.dtype != np.float32:
         return None
-    graph.growing |= {keys: 3, values: 2}
+    graph.growing |= {str(keys): 3, str(values): 2}
     keys, values = graph.op('Concat', keys, key, axis=3), graph.op('Concat', values, value, axis=2)
     weights = graph.op('Softmax', _scores(graph, equation, query, keys), axis=-1)
     return [graph.op('MatMul', weights, values), keys, values]
@@ -217,13 +219,14 @@ def look(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert)
     inner = graph.op('Add', graph.reshape(covered, [rows, beams, depth, count]), around)
     inner = graph.op('Tanh', graph.op('Add', inner, graph.reshape(query, [rows, beams, depth, 1])))
     image = graph.reshape(cells, [rows, 1, 1, count])
-    scores = graph.op('Where', image, graph.op('MatMul', kernel.T, inner), np.float32(NOWHERE))
-    weights = graph.op('Where', image, graph.op('Softmax', scores, axis=-1), np.float32(0))
+    scores = graph.op('Where', image, graph.op('MatMul', kernel.T, inner), np.asarray(NOWHERE, np.float32))
+    weights = graph.op('Where', image, graph.op('Softmax', scores, axis=-1), np.asarray(0, np.float32))
     return [graph.reshape(weights, equation.outvars[0].aval.shape)]
 
 
 OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
-    'average_pool': average_pool, 'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
+    'average_pool': average_pool, 'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution,
+    'floor_divide': division('Div'),
     'hard_sigmoid': hard_sigmoid, 'kept_weights': kept_weights, 'log_softmax': log_softmax, 'look': look, 'lstm': lstm,
     'max_pool': max_pool, 'recalled': recalled, 'relu': relu, 'remainder': division('Mod'), 'sample': sample,
 }

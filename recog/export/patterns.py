@@ -70,7 +70,7 @@ def _switched_off(graph: Graph, value: Value, factor: Value) -> Value | None:
     if relu is None or conv is None or kernel is None or given is None or not _by_place(graph, conv):
         return None
     turned, settings = graph.maker(relu.input[0]), _settings(conv)
-    joined = _outside_first(graph, given.input[0], graph.op('Sub', np.float32(1), factor))
+    joined = _outside_first(graph, given.input[0], graph.op('Sub', np.asarray(1, np.float32), factor))
     more = np.concatenate([np.full_like(kernel[:, :1], -MUCH), kernel], 1)
     result = graph.op('Conv', graph.transpose(joined, _settings(given)['perm']), more, *conv.input[2:], **settings)
     return graph.op('Relu', graph.transpose(result, _settings(turned)['perm']))
@@ -120,7 +120,7 @@ def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | 
     if operator == 'Add' and known.size == table.shape[1] == known.shape[-1]:
         return graph.op('Gather', table + known.reshape(-1), maker.input[1], axis=0)
     if operator == 'MatMul' and len(table) * known.shape[1] <= table.size + known.size:
-        return graph.op('Gather', np.float32(np.matmul(table, known, dtype=np.float64)), maker.input[1], axis=0)
+        return graph.op('Gather', np.matmul(table, known, dtype=np.float64).astype(np.float32), maker.input[1], axis=0)
     return None
 
 

@@ -230,7 +230,8 @@ def iota(graph: Graph, equation: Any, *_: Value) -> Value:
     numbers = graph.numbers(aval.shape[axis], aval.dtype)
     if len(aval.shape) == 1:
         return numbers
-    return graph.expand(graph.reshape(numbers, [size if place == axis else 1 for place, size in enumerate(aval.shape)]), aval.shape)
+    shape = [size if place == axis else 1 for place, size in enumerate(aval.shape)]
+    return graph.expand(graph.reshape(numbers, shape), aval.shape)
 
 
 def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:

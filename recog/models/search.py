@@ -101,18 +101,19 @@ def _empty(step: Callable, state: Any, codes: Codes, shape: tuple[Any, int], cap
         classes = jnp.full(shape, codes.start).reshape(-1)
         like = jax.eval_shape(step, state, classes)[2]
         maps = jax.tree.map(lambda leaf: jnp.zeros((capacity, *shape, *leaf.shape[1:]), leaf.dtype), like)
-    own = jnp.broadcast_to(jnp.arange(shape[1]), (capacity, *shape)) if shape[1] > 1 else ()
+    own = jnp.broadcast_to(jnp.arange(shape[1]), (capacity, *shape)) if shape[1] > 1 else None
     return Record(jnp.full((capacity, *shape), codes.end, jnp.int32), jnp.zeros((capacity, *shape)), own, maps)
 
 
 def _choose(
     beams: Beams, frame: jax.Array, codes: Codes, max_length: Any, penalty: float, stop: bool
 ) -> tuple[Beams, Any, jax.Array]:
-    """The best beams after log-probabilities [B, N, K], where each of several comes from, and the probability of its new class."""
+    """The best beams after log-probabilities [B, N, K], where each of several comes from, the probability of its new class."""
     (_, number, kinds), classes = frame.shape, jnp.arange(frame.shape[-1])
     # A text that is done goes on with ends, at no cost.
     frame = jnp.where(beams.done[..., None], jnp.where(classes == codes.end, 0.0, -jnp.inf), frame)
-    length, origin = beams.classes + ~beams.done, ()
+    length = beams.classes + ~beams.done
+    origin: Any = None
     if number == 1:  # what was before is the same for all classes
         last, score, done, tokens = jnp.argmax(frame, -1), frame.max(-1), beams.done, beams.tokens
         total = beams.total + score
