@@ -119,12 +119,9 @@ def load(name: str, folder: str, beam: int, arguments: argparse.Namespace, watch
     from recog.server.batching import Reader
 
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
-    options = {'beam': beam, 'best': max(beam, 1), 'max_length': arguments.max_length, 'invert': arguments.invert,
+    options = {'beam': beam, 'best': 0, 'max_length': arguments.max_length, 'invert': arguments.invert,
                'devices': arguments.devices}
     recognizer = recog.load(folder, batch=arguments.batch, **options)
-    if recognizer.about['beam'] > options['best']:
-        options['best'] = recognizer.about['beam']
-        recognizer = recog.load(folder, batch=arguments.batch, **options)
     explaining = recog.load(folder, batch=1, explain=True, **options) if arguments.explain else None
     return Reader(name, recognizer, explaining, batch=arguments.batch, canvases=canvases(recognizer), watch=watch)
 
