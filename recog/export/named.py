@@ -187,7 +187,8 @@ def recalled(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
         return None
     graph.growing |= {str(keys): 3, str(values): 2}
     keys, values = graph.op('Concat', keys, key, axis=3), graph.op('Concat', values, value, axis=2)
-    weights = graph.op('Softmax', _scores(graph, equation, query, keys), axis=-1)
+    # No Softmax: OpenVINO (2026.4) makes one kernel of it and both products, which is wrong for 16 tokens.
+    weights = graph.op('Exp', graph.op('LogSoftmax', _scores(graph, equation, query, keys), axis=-1))
     return [graph.op('MatMul', weights, values), keys, values]
 
 
