@@ -14,6 +14,7 @@ from typing import Any
 
 from recog import workdir
 from recog.config import ConfigError
+from recog.export.folder import is_exported
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
           'python_multipart': 'python-multipart'}
@@ -132,7 +133,10 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
         return wanted
     place = workdir.path(folder)
     if not (place / 'config.json').is_file():
-        return 0  # an export has the beam that it was made with
+        if is_exported(place):
+            print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does not count for it',
+                  file=sys.stderr, flush=True)
+        return 0
     from recog import checkpoint, models
     from recog.text import Vocab
 
