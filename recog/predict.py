@@ -91,6 +91,7 @@ class Recognizer:
         with self.config.unlocked():
             self.config.data.workers = 0  # nobody waits for processes to start
             self.config.image.width_rule = width_rule or self.config.image.width_rule
+        best = best or beam  # all
         if best > beam:
             raise ConfigError(f'--nbest {best} needs --beam {best} or more')
         if isinstance(opened, Folder):

@@ -56,9 +56,10 @@ def make_mesh(rule: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
     return jax.make_mesh(tuple(shape), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
-def one_device() -> Mesh:
-    """The mesh of the first device of this process."""
-    return jax.make_mesh((1, 1), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=jax.local_devices()[:1])
+def one_device(device: jax.Device | None = None) -> Mesh:
+    """The mesh of one device, the first of this process if none is named."""
+    devices = [device or jax.local_devices()[0]]
+    return jax.make_mesh((1, 1), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
 def check_batch(mesh: Mesh, config: ConfigDict) -> None:

@@ -1,6 +1,7 @@
 """Exported folders: they read as their workdirs do, through the same commands, without JAX, and are what was written."""
 
 import json
+import re
 import subprocess
 import sys
 import textwrap
@@ -285,8 +286,10 @@ def test_the_example_for_python_runs_as_it_stands(exported, tmp_path, monkeypatc
 def test_bench_prints_every_form_beside_the_workdir(exported, capsys, tmp_path):
     folders = [exported('crnn', form).folder for form in ('onnx', 'stablehlo')]
     status, out, _ = run(capsys, 'bench', *folders, '--seconds', '0.01', '--batch', 4, '--json', tmp_path / 'speed.json')
-    assert status == 0 and [line.split()[0] for line in out.splitlines()] == ['form', 'workdir', 'onnx', 'convolutions',
-                                                                              'stablehlo']
+    *lines, one, other = out.splitlines()
+    assert status == 0 and [line.split()[0] for line in lines] == ['form', 'workdir', 'onnx', 'stablehlo', 'convolutions']
+    assert re.fullmatch(rf'{folders[0]}: onnx takes as a multiple of workdir \S+ / \S+; convolutions \S+ / \S+', one)
+    assert re.fullmatch(rf'{folders[1]}: stablehlo takes as a multiple of workdir \S+ / \S+', other)
     figures = json.loads((tmp_path / 'speed.json').read_text())
     assert all(each['images_per_second_1'] > 0 and each['images_per_second_4'] > 0 for each in figures)
 

@@ -18,7 +18,7 @@ from recog.export.graph import Unconvertible
 from recog.export.named import equations
 from recog.export.primitives import OPERATIONS
 from recog.export.tracer import to_onnx
-from recog.models import layers, rectify, recurrence
+from recog.models import causal, coverage, densenet, layers, rectify, recurrence
 
 ROW, MAP = ('b, 5', 'float32'), ('b, 5, 7, 3', 'float32')
 INTS, FLAGS, SCALAR = ('b, 5', 'int32'), ('b, 5', 'bool'), ('', 'int32')
@@ -277,6 +277,91 @@ def test_an_lstm_whose_weights_are_given_is_a_loop():
 def test_sampling_is_one_node_beyond_the_border_too(border):
     names = same(lambda x, grid: rectify.sample(x, grid, border=border), MAP, ('b, 4, 6, 2', 'float32'))
     assert 'GridSample' in names and 'GatherND' not in names
+
+
+def test_an_average_of_cells_is_pooled():
+    names = same(densenet.average_pool, ('b, 4, 6, 3', 'float32'), ('b, 4, 6, 1', 'bool'), tolerance=1e-6)
+    assert names.count('AveragePool') == 2 and 'ReduceSum' not in names
+    assert 'AveragePool' not in same(densenet.average_pool, ('b, 5, 6, 3', 'float32'))
+
+
+@pytest.mark.parametrize('beams', [1, 3])
+def test_the_attention_with_coverage_is_a_conv_and_a_softmax(beams):
+    coverage_kernel, energy = random('9, 4', 'float32', 1, 0), random('4, 1', 'float32', 1, 1)
+
+    def look(keys, cells, query, seen):
+        memory = coverage.Memory(jnp.zeros((keys.shape[0], 5, 6, 2)), keys, cells, jnp.zeros(()), coverage_kernel)
+        return coverage.look(memory, energy, query, seen)
+
+    names = same(look, ('b, 5, 6, 4', 'float32'), ('b, 5, 6', 'bool'), (f'b, {beams}, 4', 'float32'),
+                 (f'b, {beams}, 5, 6', 'float32'), tolerance=1e-5)
+    assert names.count('Conv') == names.count('Softmax') == 1 and 'Gather' not in names
+
+
+def unit(x, cells, seed, size):
+    """A convolution of 3 channels to 3, batch norm, ReLU and mask, as DenseNet has them."""
+    kernel = random(f'{size}, {size}, {x.shape[-1]}, 3', 'float32', 1, seed)
+    norm = [abs(random('3', 'float32', 1, seed + number)) + 0.1 for number in range(4)]
+    x = layers.conv(x, kernel, padding=((size // 2,) * 2,) * 2) + norm[0]
+    return jnp.where(cells, jax.nn.relu(layers.batch_norm(x, *norm, train=False)[0]), 0)
+
+
+def test_masks_between_convolutions_become_part_of_them():
+    def block(x, cells):
+        for seed in (0, 10):
+            x = jnp.concatenate([x, unit(unit(x, cells, seed, 1), cells, seed + 5, 3)], -1)
+        return unit(x, cells, 20, 1)
+
+    names = same(block, MAP, ('b, 5, 7, 1', 'bool'), tolerance=1e-5)
+    assert names.count('Conv') == 5 and not {'Where', 'Mul'} & set(names)
+
+
+def test_a_mask_before_what_reads_its_surroundings_stays():
+    names = same(lambda x, cells: unit(unit(x, cells, 0, 3), cells, 5, 3), MAP, ('b, 5, 7, 1', 'bool'), tolerance=1e-5)
+    assert names.count('Mul') == 2
+
+
+def test_a_choice_of_what_may_be_infinite_stays_a_choice():
+    assert 'Where' in same(lambda x, cells: jnp.where(cells, jnp.log(abs(x)), 0), MAP, ('b, 5, 7, 1', 'bool'))
+
+
+def recalling(x, steps, start=0, turned=False, keep=False):
+    """What attention to the tokens so far finds in each of so many steps."""
+    shapes = (x.shape[0], 2, 3, 5), (x.shape[0], 2, 5, 3)
+
+    def forward(carry):
+        number, keys, values, found = carry
+        token = x[:, number].reshape(-1, 2, 1, 3)
+        place = number - start if start else number
+        found, keys, values = causal.recalled(token, token.swapaxes(2, 3), token * 2, keys, values, place, scale=0.5)
+        if turned:
+            keys, values = (leaf.at[jnp.arange(x.shape[0])[::-1]].get(mode='clip') for leaf in (keys, values))
+        return number + 1, keys, values, found + token
+
+    begun = (jnp.int32(start), *(jnp.zeros(shape) for shape in shapes), jnp.zeros((x.shape[0], 2, 1, 3)))
+    done = lax.while_loop(lambda carry: carry[0] < start + steps, forward, begun)
+    return done[1:] if keep else done[3]
+
+
+TOKENS = ('b, 6, 6', 'float32')
+
+
+@pytest.mark.parametrize('turned', [False, True])
+def test_what_is_kept_grows_by_a_token_a_round(turned):
+    assert inside(functools.partial(recalling, steps=4, turned=turned), TOKENS).count('Concat') == 2
+
+
+@pytest.mark.parametrize('how', [{'keep': True}, {'start': 1}, {'steps': 6}])
+def test_what_is_read_later_or_counted_otherwise_or_has_no_room_does_not_grow(how):
+    function = functools.partial(recalling, **{'steps': 4, **how})
+    assert 'Concat' not in inside(lambda x: jax.tree.leaves(function(x))[0], TOKENS)
+
+
+def test_rows_of_a_known_product_are_read_from_it():
+    table, kernel, bias = (random(shape, 'float32', 1, seed) for seed, shape in enumerate(('9, 5', '5, 4', '4')))
+    rows = jnp.asarray(table)
+    names = same(lambda i: rows.at[abs(i)].get(mode='clip') @ kernel + bias, INTS, tolerance=1e-5)
+    assert 'Gather' in names and 'MatMul' not in names and names[-2:] == ['Gather', 'Identity']
 
 
 def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Variables:

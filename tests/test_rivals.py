@@ -6,7 +6,7 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog.rivals import race
+from recog.bench import timing
 
 
 def refused(capsys, recipe, *arguments):
@@ -47,6 +47,6 @@ def test_without_pytorch_the_command_says_how_to_install_it(capsys, monkeypatch)
 
 def test_all_take_turns_of_an_untimed_call_and_at_least_one_that_counts():
     called = []
-    seconds = race.alternate({name: functools.partial(called.append, name) for name in 'ab'}, 0.0)
-    assert called == ['a', 'a', 'b', 'b'] * race.ROUNDS
+    seconds = timing.alternate({name: functools.partial(called.append, name) for name in 'ab'}, 0.0)
+    assert called == ['a', 'a', 'b', 'b'] * timing.ROUNDS
     assert set(seconds) == {'a', 'b'}

@@ -142,6 +142,13 @@ def test_what_is_no_image_is_refused_with_a_reason():
     assert [answer.status_code for answer in asked(*((READ, form) for form in forms))] == [415, 400]
 
 
+def test_beside_others_an_export_keeps_its_beam_and_says_so(tmp_path, capsys):
+    (tmp_path / 'manifest.json').write_text('{}')
+    assert servers.beam('words', str(tmp_path), 5, True) == 0
+    assert capsys.readouterr().err == ('recog serve: words: an export keeps the beam it was made with, '
+                                       'so --beam 5 does not count for it\n')
+
+
 def test_what_a_request_may_not_wish_is_refused():
     for query, words in (('?nbest=2', 'without a beam'), ('?explain=1', '--explain'), ('?draw=maybe', '1 or 0'),
                          ('?colour=red', 'not known'), ('?nbest=0', 'nbest'), ('?nbest=%C2%B2', 'nbest')):

@@ -5,7 +5,6 @@ import os
 import sys
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -79,7 +78,8 @@ def wanted(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list
 
 def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
     """Compile times, images/s, arithmetic and memory of a program, whose operations are given."""
-    whole, moved = timing.median(program.call, seconds), limits.moved(compiled) * mesh.size
+    whole = timing.median(lambda: jax.block_until_ready(program.call()), seconds)
+    moved = limits.moved(compiled) * mesh.size
     memory = program.compiled.memory_analysis()
     return program.figures | {'images_per_second': batch / whole, 'GFLOP_per_image': program.flops / batch / 1e9,
                               'MB_per_image': moved / batch / 1e6,
@@ -96,7 +96,8 @@ def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float, 
     steps = int(np.max(program.call()['length'])) if loops else 0
     if steps < 2:
         return {}
-    spent = whole - timing.median(partial(program.at_length, 1), seconds)
+    at_length = program.at_length
+    spent = whole - timing.median(lambda: jax.block_until_ready(at_length(1)), seconds)
     moved = sum(limits.moved(compiled, loop.computations('body')[0]) for loop in loops) * mesh.size
     return {'tokens': steps, 'ms_per_token': 1e3 * spent / (steps - 1), 'MB_per_token': moved / 1e6}
 

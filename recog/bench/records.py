@@ -29,7 +29,7 @@ def place(config: ConfigDict, device: str) -> Path:
     return configs.cache() / 'bench' / f'{device.replace(" ", "_")}-{len(os.sched_getaffinity(0))}-{configs.digest(fields)}.json'
 
 
-def keep(figures: dict[str, Any], file: str) -> None:
+def keep(figures: Any, file: str) -> None:
     """Write figures as JSON to a file, or to standard output for '-'."""
     if file == '-':
         print(json.dumps(figures))

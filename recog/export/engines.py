@@ -54,6 +54,7 @@ def session(model: Path | bytes) -> Any:
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
+    options.enable_mem_pattern = False  # a plan for each shape of the input; loops gain nothing by it
     options.log_severity_level = 3  # what it could not simplify is nobody's concern
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
@@ -65,7 +66,7 @@ class StableHlo(Exported):
         import jax
         from jax import export
 
-        from recog import models, ready
+        from recog import models, ready, sharding
 
         chosen = ready.devices(devices)
         if devices and len(chosen) > 1:
@@ -73,5 +74,6 @@ class StableHlo(Exported):
         with np.load(weights) as arrays:
             tree = models.unflatten({tuple(name.split('/')): arrays[name] for name in arrays.files})
         variables = jax.device_put(tree, chosen[0])
-        call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call)
+        options = sharding.compiler_options(sharding.one_device(chosen[0]))
+        call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call, compiler_options=options)
         super().__init__(lambda *given: jax.device_get(call(variables, *given)), best, details)

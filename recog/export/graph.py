@@ -15,7 +15,6 @@ from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from recog.config import ConfigError
 
 Value = np.ndarray | str
-
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
 # Operators by which the bounds of integers can be followed, and how many inputs count.
@@ -46,6 +45,9 @@ class Graph:
         self.outer = outer
         self.lifts = lifts and outer is not None
         self.own: set[str] = set()  # tensors that are given to this graph or made in it
+        self.unused: list[int] = []  # of the results of the equation that is being converted those that nothing reads
+        self.counters: set[str] = set()  # of these those that count the rounds of this loop from 0
+        self.growing: dict[str, int | None] = {}  # those that may start empty and grow by one a round: along which axis they do
         self.root: Graph = outer.root if outer else self
         self.nodes: list[NodeProto] = []
         self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it

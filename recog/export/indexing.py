@@ -44,7 +44,10 @@ def dynamic_slice(graph: Graph, equation: Any, value: Value, *starts: Value) -> 
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     for axis in axes:
         start = _inside(graph, _vector(graph, starts[axis]), graph.size(shape[axis]), graph.size(sizes[axis]))
-        value = graph.op('Slice', value, start, graph.op('Add', start, graph.size(sizes[axis])), integers([axis]))
+        if sizes[axis] == 1:
+            value = graph.op('Gather', value, start, axis=axis)
+        else:
+            value = graph.op('Slice', value, start, graph.op('Add', start, graph.size(sizes[axis])), integers([axis]))
     return value
 
 
@@ -62,7 +65,7 @@ def _inside(graph: Graph, start: Value, size: Value, length: Value) -> Value:
 
 
 def dynamic_update_slice(graph: Graph, equation: Any, value: Value, update: Value, *starts: Value) -> Value:
-    """What is written along one axis: a choice by place for one element, parts side by side for more."""
+    """What is written along one axis: one row, a choice by place for one element of others, parts side by side for more."""
     shape, sizes = (var.aval.shape for var in equation.invars[:2])
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     if not axes:
@@ -71,6 +74,8 @@ def dynamic_update_slice(graph: Graph, equation: Any, value: Value, update: Valu
         raise Unconvertible(f'dynamic_update_slice along {len(axes)} axes has no counterpart in ONNX: only along one has')
     (axis,) = axes
     start = _inside(graph, _vector(graph, starts[axis]), graph.size(shape[axis]), graph.size(sizes[axis]))
+    if sizes[axis] == 1 and axis == 0:
+        return graph.op('ScatterND', value, graph.reshape(start, [1, 1]), update)
     if sizes[axis] == 1:
         places = [size if place == axis else 1 for place, size in enumerate(shape)]
         here = graph.op('Equal', graph.reshape(graph.numbers(shape[axis], np.int64), places), start)
@@ -103,7 +108,7 @@ def gather(graph: Graph, equation: Any, value: Value, indices: Value) -> Value:
     if not rows and len(mapped) == 1:
         result = graph.op('Gather', graph.transpose(value, [mapped[0], *rest]), graph.reshape(picked, places[:-1]), axis=0)
     else:
-        turned = graph.transpose(value, [*rows, *mapped, *rest])
+        turned, picked = graph.transpose(value, [*rows, *mapped, *rest]), graph.cast(picked, np.int64)
         result = graph.op('GatherND', turned, graph.transpose(picked, [*order, len(places) - 1]), batch_dims=len(rows))
     return _arranged(graph, equation, result, order, inside)
 
@@ -170,10 +175,10 @@ def _arranged(graph: Graph, equation: Any, result: Value, order: Sequence[int], 
 
 
 def _checked(graph: Graph, equation: Any, indices: Value, limits: Sequence[Any]) -> tuple[Value, Value | None]:
-    """Indices [..., K] as int64 within the limits, and, where those outside are to be filled, which ones were inside."""
+    """Indices [..., K] within the limits, and, where those outside are to be filled, which ones were inside."""
     bounds = graph.bounds(indices) if len(limits) == 1 and is_static(limits[0]) else None
     if bounds and 0 <= bounds[0] and bounds[1] < limits[0]:
-        return graph.cast(indices, np.int64), None
+        return indices, None
     indices = graph.cast(indices, np.int64)
     last = graph.op('Sub', graph.shape(limits), integers([1]))
     moved = graph.op('Min', graph.op('Max', indices, integers([0])), last)

@@ -1,6 +1,7 @@
 """Loops and choices: scan becomes Scan, while becomes Loop, cond becomes If unless it is known which branch is taken."""
 
 from collections.abc import Callable, Sequence
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -38,20 +39,49 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     """ONNX' Loop, whose body also says whether there is another round."""
     params = equation.params
     first, second = params['cond_nconsts'], params['cond_nconsts'] + params['body_nconsts']
-    asked, used, start = inputs[:first], inputs[first:second], inputs[second:]
+    asked, used, start, growing = inputs[:first], inputs[first:second], inputs[second:], graph.unused
     going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
-    body, jaxpr = Graph(graph, lifts=True), params['body_jaxpr']
-    count, before = body.fresh(), body.fresh()
-    names = [body.fresh() for _ in start]
-    graph.root.limits |= {names[place]: limits for place, limits in _counters(params, start).items()}
-    results = convert(body, jaxpr, [*used, *names])
+    jaxpr, counters = params['body_jaxpr'], _counters(params, start)
+    limits = counters
+    for last in (False, True):  # once to see what becomes of integers and of what grows, and once more for good
+        body = Graph(graph, lifts=True)
+        count, before = body.fresh(), body.fresh()
+        names = [body.fresh() for _ in start]
+        graph.root.limits |= {names[place]: each for place, each in limits.items()}
+        body.counters = {names[place] for place, (first, _) in counters.items() if not first}
+        body.growing = dict.fromkeys(names[place] for place in growing)
+        results = convert(body, jaxpr, [*used, *names])
+        if not last:
+            limits = _between(graph, start, body, results) | counters
+            growing = [place for place in growing if _longer(body, names[place], results[place])]
+    avals = [var.aval for var in jaxpr.jaxpr.invars[len(used):]]
+    for place in growing:
+        axis = body.growing[names[place]]
+        if axis is not None:
+            shape = avals[place].shape
+            avals[place] = SimpleNamespace(shape=(*shape[:axis], 'any', *shape[axis + 1:]), dtype=avals[place].dtype)
+            start[place] = graph.op('ConstantOfShape', graph.shape([*shape[:axis], 0, *shape[axis + 1:]]))
     again = convert(body, params['cond_jaxpr'], [*asked, *results])[0]
     described = [helper.make_tensor_value_info(count, TensorProto.INT64, []),
                  helper.make_tensor_value_info(before, TensorProto.BOOL, [])]
-    described += [info(name, var.aval) for name, var in zip(names, jaxpr.jaxpr.invars[len(used):], strict=True)]
-    flag = params['cond_jaxpr'].jaxpr.outvars[0].aval
-    outputs = [(again, flag), *zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True)]
+    described += [info(name, aval) for name, aval in zip(names, avals, strict=True)]
+    outputs = [(again, params['cond_jaxpr'].jaxpr.outvars[0].aval), *zip(results, avals, strict=True)]
     return graph.add('Loop', '', going, *start, outputs=len(start), body=body.body(described, outputs))
+
+
+def _between(graph: Graph, start: Sequence[Value], body: Graph, results: Sequence[Value]) -> dict[int, tuple[int, int]]:
+    """The least and largest value of carried integers, where those of the first and of what a round makes of any are known."""
+    pairs = enumerate(zip(start, results, strict=True))
+    both = {place: (graph.bounds(first), body.bounds(after)) for place, (first, after) in pairs}
+    return {place: (min(one[0], other[0]), max(one[1], other[1])) for place, (one, other) in both.items() if one and other}
+
+
+def _longer(body: Graph, name: str, result: Value) -> bool:
+    """Whether what is carried has grown, and is carried on so but for the order of its rows."""
+    maker = body.maker(result)
+    if maker is not None and maker.op_type == 'Gather' and not maker.attribute[0].i:
+        maker = body.maker(maker.input[0])
+    return body.growing[name] is not None and maker is not None and maker.op_type == 'Concat' and maker.input[0] == name
 
 
 def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]:
@@ -65,7 +95,8 @@ def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]
             conditions += [var for var in each.invars if isinstance(var, core.Var)]
         elif each is not None and each.primitive.name == 'lt' and isinstance(each.invars[1], core.Literal):
             below[each.invars[0]] = int(each.invars[1].val)
-    found = {}
+    found: dict[int, int] = {}
+    rounds = [2**31]
     for place, first in enumerate(start):
         number, watched = (jaxpr.invars[count + place] for jaxpr, count in (
             (body, params['body_nconsts']), (asked, params['cond_nconsts'])))
@@ -73,9 +104,10 @@ def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]
         step = made.get(after) if isinstance(after, core.Var) else None
         counts = step is not None and step.primitive.name == 'add' and step.invars[0] is number and \
             isinstance(step.invars[1], core.Literal) and step.invars[1].val == 1
-        if counts and watched in below and isinstance(first, np.ndarray) and first >= 0:
-            found[place] = int(first), below[watched] - 1
-    return found
+        if counts and isinstance(first, np.ndarray) and first >= 0:
+            found[place] = int(first)
+            rounds += [below[watched] - int(first)] if watched in below else []
+    return {place: (first, first + min(rounds) - 1) for place, first in found.items()} if len(rounds) > 1 else {}
 
 
 def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:

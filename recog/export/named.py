@@ -4,14 +4,16 @@ convolution before it.
 Each gives None where it is not what it is known for (weights that are no constants, say): then it is converted from within.
 """
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from onnx import helper
 
-from recog.export.graph import Graph, Value
+from recog.export.graph import Graph, Value, is_static
 from recog.export.loops import Convert
+from recog.models.coverage import NOWHERE
 from recog.models.layers import EPSILON
 
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
@@ -60,6 +62,9 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
     factor = scale / np.sqrt(variance + EPSILON)
     summand = bias - mean * factor
     turned = graph.maker(x)
+    added = graph.known(turned.input[1]) if turned is not None and turned.op_type == 'Add' else None
+    if turned is not None and added is not None and added.shape[-1:] == (added.size,) == factor.shape:
+        summand, x, turned = summand + factor * added.reshape(-1), turned.input[0], graph.maker(turned.input[0])
     before = graph.maker(turned.input[0]) if turned is not None and turned.op_type == 'Transpose' else None
     kernel = graph.known(before.input[1]) if before is not None and before.op_type == 'Conv' else None
     if before is None or kernel is None or tuple(turned.attribute[0].ints) != LAST:  # type: ignore[union-attr]
@@ -73,7 +78,7 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
 
 
 def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """MaxPool; its window and strides are read off the slices that the operation consists of."""
+    """MaxPool; its window and strides are read off the slices that the operation consists of, or off sizes that are not known."""
     scratch = Graph(graph)  # nothing of it is used
     convert(scratch, equation.params['jaxpr'], inputs)
     padding = next((each.params['padding_config'] for each in equations(equation.params['jaxpr'])
@@ -85,13 +90,34 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
             for axis, start, step in zip(axes, starts, steps, strict=True):
                 if axis in window:
                     window[axis], strides[axis] = max(window[axis], start + 1), max(strides[axis], step)
-    maxima = sum(node.op_type == 'Max' for node in scratch.nodes)
+    maxima = sum(each.primitive.name == 'max' for each in equations(equation.params['jaxpr']))
+    before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
+    if not all(map(is_static, before[1:])):  # there are no slices then: windows side by side, so many of which make the whole
+        window = strides = {axis: next((size for size in range(1, 9) if str(after[axis] * size) == str(before[axis])), 0)
+                            for axis in (1, 2)}
     if maxima + 1 != window[1] * window[2]:
         return None
     pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
     result = graph.op('MaxPool', graph.transpose(inputs[0], FIRST), kernel_shape=list(window.values()),
                       strides=list(strides.values()), pads=pads)
     return [graph.transpose(result, LAST)]
+
+
+def average_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """AveragePool over windows of 2 x 2, as a mean of those cells that count."""
+    x, *cells = inputs
+    edges = [each.params['padding_config'] for each in equations(equation.params['jaxpr']) if each.primitive.name == 'pad']
+    if any(str(size) != '0' for sides in edges for side in sides for size in side):
+        return None
+
+    def pooled(value: Value) -> Value:
+        pooled = graph.op('AveragePool', graph.transpose(value, FIRST), kernel_shape=[2, 2], strides=[2, 2])
+        return graph.transpose(pooled, LAST)
+
+    if not cells:
+        return [pooled(x)]
+    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), np.asarray(0.25, np.float32))  # of four cells
+    return [graph.op('Div', pooled(x), share)]
 
 
 def division(operator: str) -> Callable[..., Sequence[Value] | None]:
@@ -152,8 +178,56 @@ def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conver
     return [graph.transpose(result, LAST)]
 
 
+def recalled(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Attention to the tokens so far, which are kept without room for those to come, where the loop lets them grow."""
+    query, key, value, keys, values, number = inputs
+    bounds, room = graph.bounds(number), equation.invars[3].aval.shape[3]
+    fits = number in graph.counters and bounds is not None and bounds[1] < room
+    if not fits or not {keys, values} <= graph.growing.keys() or equation.invars[0].aval.dtype != np.float32:
+        return None
+    graph.growing |= {str(keys): 3, str(values): 2}
+    keys, values = graph.op('Concat', keys, key, axis=3), graph.op('Concat', values, value, axis=2)
+    # No Softmax: OpenVINO (2026.4) makes one kernel of it and both products, which is wrong for 16 tokens.
+    weights = graph.op('Exp', graph.op('LogSoftmax', _scores(graph, equation, query, keys), axis=-1))
+    return [graph.op('MatMul', weights, values), keys, values]
+
+
+def kept_weights(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """Softmax of scaled products, all of which may be looked at."""
+    if len(inputs) > 2 or equation.invars[0].aval.dtype != np.float32:
+        return None
+    return [graph.op('Softmax', _scores(graph, equation, *inputs), axis=-1)]
+
+
+def _scores(graph: Graph, equation: Any, query: Value, keys: Value) -> Value:
+    """Scaled products. As many factors as there are columns: a single one goes into the product, which is twice as slow then."""
+    scale = next(each.invars[1].val for each in equations(equation.params['jaxpr']) if each.primitive.name == 'mul')
+    factors = np.full(equation.invars[0].aval.shape[-1], scale, np.float32)
+    return graph.op('MatMul', graph.op('Mul', query, factors), keys)
+
+
+def look(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    """CAN's attention: what was seen goes through a Conv, and channels stay first up to the scores, which one Softmax weighs."""
+    _, keys, cells, _, coverage, kernel, query, seen = inputs
+    if not isinstance(coverage, np.ndarray) or not isinstance(kernel, np.ndarray) or coverage.dtype != np.float32:
+        return None
+    rows, beams, height, width = equation.outvars[0].aval.shape
+    (taps, depth), count = coverage.shape, height * width
+    reach = math.isqrt(taps)
+    maps = graph.reshape(seen, [rows * beams, 1, height, width])
+    covered = graph.op('Conv', maps, coverage.T.reshape(depth, 1, reach, reach), pads=[reach // 2] * 4)
+    around = graph.transpose(graph.reshape(keys, [rows, 1, count, depth]), (0, 1, 3, 2))
+    inner = graph.op('Add', graph.reshape(covered, [rows, beams, depth, count]), around)
+    inner = graph.op('Tanh', graph.op('Add', inner, graph.reshape(query, [rows, beams, depth, 1])))
+    image = graph.reshape(cells, [rows, 1, 1, count])
+    scores = graph.op('Where', image, graph.op('MatMul', kernel.T, inner), np.asarray(NOWHERE, np.float32))
+    weights = graph.op('Where', image, graph.op('Softmax', scores, axis=-1), np.asarray(0, np.float32))
+    return [graph.reshape(weights, equation.outvars[0].aval.shape)]
+
+
 OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
-    'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution, 'floor_divide': division('Div'),
-    'hard_sigmoid': hard_sigmoid, 'log_softmax': log_softmax, 'lstm': lstm, 'max_pool': max_pool, 'relu': relu,
-    'remainder': division('Mod'), 'sample': sample,
+    'average_pool': average_pool, 'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution,
+    'floor_divide': division('Div'),
+    'hard_sigmoid': hard_sigmoid, 'kept_weights': kept_weights, 'log_softmax': log_softmax, 'look': look, 'lstm': lstm,
+    'max_pool': max_pool, 'recalled': recalled, 'relu': relu, 'remainder': division('Mod'), 'sample': sample,
 }

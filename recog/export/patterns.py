@@ -1,11 +1,15 @@
-"""What several nodes compute together and one operator of ONNX does alone: Softmax and LayerNormalization."""
+"""What several nodes compute together and one operator of ONNX does alone: Softmax, LayerNormalization, Gather."""
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
-from onnx import NodeProto
+from onnx import NodeProto, helper
 
 from recog.export.graph import Graph, Value
+
+MUCH = 1e30
+FINITE = ('Conv', 'Relu')  # operators whose results are, where their inputs are
 
 
 def simplified(graph: Graph, operator: str, inputs: Sequence[Value]) -> Value | None:
@@ -44,6 +48,87 @@ def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
                     epsilon=float(small.flat[0]))
 
 
+def masked(graph: Graph, mask: Value, zero: Value, value: Value) -> Value | None:
+    """Zeros outside of a mask for all channels: a product, three times as fast as a choice, if the value is finite there."""
+    repeated, filled = _made(graph, mask, 'Expand'), _made(graph, zero, 'Expand')
+    nothing = graph.known(filled.input[0] if filled else zero)
+    maker = graph.maker(value)
+    inner = graph.maker(maker.input[0]) if maker is not None and maker.op_type == 'Transpose' else maker
+    if repeated is None or nothing is None or nothing.any() or inner is None or inner.op_type not in FINITE:
+        return None
+    factor = graph.cast(repeated.input[0], np.float32)
+    value = _bare(graph, value, str(factor))
+    return _switched_off(graph, value, factor) or graph.op('Mul', value, factor)
+
+
+def _switched_off(graph: Graph, value: Value, factor: Value) -> Value | None:
+    """Relu(Conv(x)) that is 0 outside of a mask by itself, so that the next Conv can read it as it lies: one more channel, which
+    is 1 outside, takes more away than there can be. It is the first, before all that is joined: each join is made once."""
+    relu, conv = _made(graph, value, 'Relu'), _chain(graph, value, 'Relu', 'Transpose', 'Conv')
+    given = _made(graph, conv.input[0], 'Transpose') if conv is not None else None
+    kernel = graph.known(conv.input[1]) if conv is not None else None
+    if relu is None or conv is None or kernel is None or given is None or not _by_place(graph, conv):
+        return None
+    turned, settings = graph.maker(relu.input[0]), _settings(conv)
+    joined = _outside_first(graph, given.input[0], graph.op('Sub', np.asarray(1, np.float32), factor))
+    more = np.concatenate([np.full_like(kernel[:, :1], -MUCH), kernel], 1)
+    result = graph.op('Conv', graph.transpose(joined, _settings(given)['perm']), more, *conv.input[2:], **settings)
+    return graph.op('Relu', graph.transpose(result, _settings(turned)['perm']))
+
+
+def _outside_first(graph: Graph, value: Value, outside: Value) -> Value:
+    maker = _made(graph, value, 'Concat')
+    if maker is None:
+        return graph.op('Concat', outside, value, axis=3)
+    return graph.op('Concat', _outside_first(graph, maker.input[0], outside), *maker.input[1:], **_settings(maker))
+
+
+def _settings(node: NodeProto | None) -> dict[str, Any]:
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute} if node is not None else {}
+
+
+def _by_place(graph: Graph, conv: NodeProto) -> bool:
+    """Whether a Conv makes each place of the same place alone."""
+    kernel, settings = graph.known(conv.input[1]), _settings(conv)
+    return kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1} and \
+        settings.get('group', 1) == 1 and not any(settings.get('pads', []))
+
+
+def _bare(graph: Graph, value: Value, factor: str) -> Value:
+    """A value that is to be masked, without this mask where it was put on before: what each place is made of is of that place."""
+    maker = graph.maker(value)
+    if maker is None:
+        return value
+    if maker.op_type == 'Mul' and maker.input[1] == factor:
+        return _bare(graph, maker.input[0], factor)
+    settings = _settings(maker)
+    if maker.op_type == 'Concat':
+        return graph.op('Concat', *(_bare(graph, part, factor) for part in maker.input), **settings)
+    if maker.op_type == 'Transpose':
+        return graph.transpose(_bare(graph, maker.input[0], factor), settings['perm'])
+    if maker.op_type == 'Relu' or maker.op_type == 'Conv' and _by_place(graph, maker):
+        return graph.op(maker.op_type, _bare(graph, maker.input[0], factor), *maker.input[1:], **settings)
+    return value
+
+
+def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | None:
+    """The product of rows of a known table with known weights, or a bias for them: rows of a table that is known as well."""
+    maker, known = _made(graph, rows, 'Gather'), graph.known(other)
+    table = graph.known(maker.input[0]) if maker is not None and maker.attribute[0].i == 0 else None
+    if maker is None or table is None or known is None or table.ndim != 2 or table.dtype != np.float32:
+        return None
+    if operator == 'Add' and known.size == table.shape[1] == known.shape[-1]:
+        return graph.op('Gather', table + known.reshape(-1), maker.input[1], axis=0)
+    if operator == 'MatMul' and len(table) * known.shape[1] <= table.size + known.size:
+        return graph.op('Gather', np.matmul(table, known, dtype=np.float64).astype(np.float32), maker.input[1], axis=0)
+    return None
+
+
+def sum_(graph: Graph, one: Value, other: Value) -> Value | None:
+    """What a sum may be the last node of."""
+    return layer_norm(graph, one, other) or gathered(graph, 'Add', one, other)
+
+
 def _made(graph: Graph, value: Value, operator: str) -> NodeProto | None:
     """The node of this operator that made a value, if one did."""
     maker = graph.maker(value)
@@ -77,4 +162,4 @@ def _mean(graph: Graph, value: Value, scale: np.ndarray) -> Value:
     return total.input[0]
 
 
-PATTERNS = {'Add': layer_norm, 'Div': softmax}
+PATTERNS = {'Add': sum_, 'Div': softmax}

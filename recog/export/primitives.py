@@ -156,6 +156,9 @@ def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
             return cases[0]
     if equation.outvars[0].aval.dtype == bool:
         return graph.where(which, cases[1], cases[0], bool)
+    mask = patterns.masked(graph, which, *cases)
+    if mask is not None:
+        return mask
     return elementwise(graph, 'Where', equation, [which, cases[1], cases[0]])
 
 
@@ -165,8 +168,10 @@ def clamp(graph: Graph, equation: Any, low: Value, value: Value, high: Value) ->
 
 
 def transpose(graph: Graph, equation: Any, value: Value) -> Value:
-    """Transpose."""
-    return graph.transpose(value, equation.params['permutation'])
+    """Transpose, or a Reshape where only axes of size 1 move."""
+    shape, axes = equation.invars[0].aval.shape, equation.params['permutation']
+    moved = [axis for axis in axes if str(shape[axis]) != '1']
+    return graph.reshape(value, equation.outvars[0].aval.shape) if moved == sorted(moved) else graph.transpose(value, axes)
 
 
 def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
@@ -222,9 +227,11 @@ def tile(graph: Graph, equation: Any, value: Value) -> Value:
 def iota(graph: Graph, equation: Any, *_: Value) -> Value:
     """The numbers along one axis."""
     aval, axis = equation.outvars[0].aval, equation.params['dimension']
+    numbers = graph.numbers(aval.shape[axis], aval.dtype)
+    if len(aval.shape) == 1:
+        return numbers
     shape = [size if place == axis else 1 for place, size in enumerate(aval.shape)]
-    numbers = graph.reshape(graph.numbers(aval.shape[axis], aval.dtype), shape)
-    return graph.expand(numbers, aval.shape) if len(shape) > 1 else numbers
+    return graph.expand(graph.reshape(numbers, shape), aval.shape)
 
 
 def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:
@@ -269,7 +276,7 @@ def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value
     (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
     shapes = [var.aval.shape for var in equation.invars]
     if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (len(shapes[0]) - 1,):
-        return graph.op('MatMul', left, right)
+        return patterns.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
     own = [[axis for axis in range(len(shape)) if axis not in used]
            for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
     rows = [shapes[0][axis] for axis in left_rows]

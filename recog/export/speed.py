@@ -1,83 +1,110 @@
-"""`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from."""
+"""`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from, and beside the same network
+in PyTorch where there is one, all in turns."""
 
 import argparse
-import json
-import statistics
-import sys
-import time
-from collections.abc import Callable
+import importlib.util
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from recog import data, predict
+from recog import data, predict, rivals
+from recog.bench import records, timing
 from recog.config import ConfigError
 from recog.export import convolutions
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.export.parity import random_images
 
-LEAST = 3  # calls that are timed
+WIDTH = 24
+PARTS = 50  # into which the time is cut for convolutions, of which there are dozens
+
+Form = Callable[[tuple], Callable[[], Any]]  # from what is given to the call that is timed
 
 
 def run(arguments: argparse.Namespace) -> int:
-    """Measure each folder, and each workdir that is still there, on the same images; print a line for each."""
+    """Measure the folders of each workdir together with it, on the same images; print a line for each, and ratios."""
     missing = [name for name in arguments.folder if not is_exported(name)]
     if missing:
         raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); a recipe is measured with --config')
-    folders = [open_folder(name, arguments.devices) for name in arguments.folder]
+    sources: dict[Any, list[Folder]] = {}
+    for folder in [open_folder(name, arguments.devices) for name in arguments.folder]:
+        sources.setdefault(tuple(folder.manifest[name] for name in ('source', 'step', 'beam')), []).append(folder)
     sizes = sorted({1, max(arguments.batch, 1)})
-    print(f'{"form":12}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path', flush=True)
-    found, seen = [], set()
-    for folder in folders:
-        source, step = Path(folder.manifest['source']), folder.manifest['step']
-        timed = partial(_time, seconds=arguments.seconds)
-        if (source, step) not in seen:
-            workdir = _workdir(folder, source)
-            found.append(_line('workdir', str(source), sizes, workdir and partial(timed, workdir), folder))
-            seen.add((source, step))
-        engine: Any = folder.engine()
-        found.append(_line(folder.form, str(folder.path), sizes, partial(timed, engine.run), folder))
-        if folder.form == 'onnx':
-            # There are dozens: each has a share of the time.
-            each = partial(_time, seconds=arguments.seconds / 50)
-            spent = partial(convolutions.alone, folder.path / 'model.onnx', measure=each)
-            found.append(_line('convolutions', f'{folder.path}: its convolutions, each run alone', sizes, spent, folder))
-    if arguments.json:
-        text = json.dumps(found, indent=2) + '\n'
-        sys.stdout.write(text) if arguments.json == '-' else Path(arguments.json).write_text(text, encoding='utf-8')
+    print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path', flush=True)
+    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, arguments.seconds)]
+    records.keep(found, arguments.json)
     return 0
 
 
-def _line(form: str, path: str, sizes: list[int], spent: Callable[[tuple], float] | None, folder: Folder) -> dict[str, Any]:
-    """Measure one form, by the seconds spent on what it is given, and print it."""
-    if spent is None:
-        print(f'{form:12}{"":{18 * len(sizes)}}   {path} (step {folder.manifest["step"]} is not there any more, not measured)')
-        return {'form': form, 'path': path}
-    speeds = {size: size / max(spent(_batch(folder, size)), 1e-9) for size in sizes}
-    print(f'{form:12}' + ''.join(f'{speed:18,.1f}' for speed in speeds.values()) + f'   {path}', flush=True)
-    return {'form': form, 'path': path, 'beam': folder.manifest['beam'],
-            **{f'images_per_second_{size}': speed for size, speed in speeds.items()}}
+def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+    """The figures of folders of one workdir, and of all that they are compared with, once they are printed."""
+    first = folders[0]
+    forms = _opened(first)
+    if not forms:
+        print(f'{"workdir":{WIDTH + 18 * len(sizes)}}   {first.manifest["source"]} '
+              f'(step {first.manifest["step"]} is not there any more, not measured)')
+    forms |= {(folder.form, str(folder.path)): _bound(folder) for folder in folders}
+    took: dict[tuple[str, str], dict[int, float]] = {name: {} for name in forms}
+    for size in sizes:
+        given = _batch(first, size)
+        for name, each in timing.alternate({name: form(given) for name, form in forms.items()}, seconds).items():
+            took[name][size] = each
+        for folder in folders:
+            if folder.form == 'onnx':
+                alone = convolutions.alone(folder.path / 'model.onnx', given, partial(_median, seconds=seconds / PARTS))
+                took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'), {})[size] = max(alone, 1e-9)
+    for (form, path), spent in took.items():
+        print(f'{form:{WIDTH}}' + ''.join(f'{size / spent[size]:18,.1f}' for size in sizes) + f'   {path}', flush=True)
+    for folder in folders:
+        _compare(folder, took, sizes)
+    return [{'form': form, 'path': path, 'beam': first.manifest['beam'],
+             **{f'images_per_second_{size}': size / spent[size] for size in sizes}} for (form, path), spent in took.items()]
 
 
-def _workdir(folder: Folder, source: Path) -> Callable | None:
-    """The same function of the workdir, where it still has that step."""
-    if not (source / 'config.json').is_file():
-        return None
+def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], sizes: Sequence[int]) -> None:
+    """Print what a folder takes as a multiple of what others take."""
+    mine, words = took[folder.form, str(folder.path)], []
+    for kind in ('workdir', 'PyTorch', 'convolutions'):
+        others = [spent for (form, path), spent in took.items()
+                  if form.startswith(kind) and (kind != 'convolutions' or path.startswith(f'{folder.path}: '))]
+        if others:
+            words.append(f'{kind} ' + ' / '.join(f'{mine[size] / min(spent[size] for spent in others):.2f}' for size in sizes))
+    if words:
+        print(f'{folder.path}: {folder.form} takes as a multiple of {"; ".join(words)}', flush=True)
+
+
+def _bound(folder: Folder) -> Form:
+    """A folder's file."""
+    engine: Any = folder.engine()
+    return lambda given: partial(engine.run, *given)
+
+
+def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
+    """The same function of the workdir, where it still has that step, and in PyTorch, where it is installed and has a rival."""
+    source, step, beam = (folder.manifest[name] for name in ('source', 'step', 'beam'))
+    if not (Path(source) / 'config.json').is_file():
+        return {}
     import jax
 
     from recog import checkpoint, ready, sharding
 
     device = ready.devices(folder.devices)[0]
     try:
-        opened = checkpoint.open(source, folder.manifest['step'])
+        opened = checkpoint.open(source, step)
     except ConfigError:
-        return None
-    beam, variables = folder.manifest['beam'], jax.device_put(opened.variables, device)
-    options = sharding.compiler_options(sharding.one_device())
+        return {}
+    variables, options = jax.device_put(opened.variables, device), sharding.compiler_options(sharding.one_device())
     decode = jax.jit(lambda *given: opened.model.decode(*given, beam=beam), compiler_options=options)
-    return lambda *given: jax.device_get(decode(variables, *given))
+    found: dict[tuple[str, str], Form] = {
+        ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
+    if beam == 1 and rivals.reads(folder.config) and importlib.util.find_spec('torch'):
+        from recog.rivals import reading
+
+        readers = reading.readers(folder.config, len(folder.vocab), opened.model, opened.variables)
+        found |= {(kind, f'{source}: the same network'): reader for kind, reader in readers.items()}
+    return found
 
 
 def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -91,12 +118,5 @@ def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     return batch['image'], batch['size'], np.asarray(config.text.max_length, np.int32)
 
 
-def _time(call: Callable, given: tuple, seconds: float) -> float:
-    """The median seconds of a call, after one to warm up."""
-    call(*given)
-    times: list[float] = []
-    while len(times) < LEAST or sum(times) < seconds:
-        begun = time.perf_counter()
-        call(*given)
-        times.append(time.perf_counter() - begun)
-    return statistics.median(times)
+def _median(call: Callable, given: tuple, seconds: float) -> float:
+    return timing.median(partial(call, *given), seconds)

@@ -69,7 +69,9 @@ def convert(graph: Graph, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
     def read(var: Any) -> Value:
         return known[var] if not isinstance(var, core.Literal) else np.asarray(var.val, getattr(var.aval, 'dtype', None))
 
+    needed = {var for each in (jaxpr.outvars, *(each.invars for each in jaxpr.eqns)) for var in each if isinstance(var, core.Var)}
     for equation in jaxpr.eqns:
+        graph.unused = [place for place, var in enumerate(equation.outvars) if var not in needed]
         results = _equation(graph, equation, [read(var) for var in equation.invars])
         known |= dict(zip(equation.outvars, results, strict=True))
     return [read(var) for var in jaxpr.outvars]

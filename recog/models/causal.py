@@ -35,6 +35,18 @@ def kept_weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     return jnp.matmul(weights.astype(values.dtype), values)
 
 
+@partial(jax.jit, static_argnames=('scale',))
+def recalled(
+    query: jax.Array, key: jax.Array, value: jax.Array, keys: jax.Array, values: jax.Array, number: jax.Array, *, scale: float
+) -> tuple[jax.Array, jax.Array, jax.Array]:
+    """What the token of this number [R, N, 1, D] finds in itself and those before it, whose keys [R, N, D, T] and values
+    [R, N, T, D] were kept, and both with its own. A function of its own, as ONNX has no need of room for tokens to come."""
+    keys = lax.dynamic_update_slice_in_dim(keys, key, number, 3)
+    values = lax.dynamic_update_slice_in_dim(values, value, number, 2)
+    weights = kept_weights(query, keys, jnp.arange(keys.shape[3]) <= number, scale=scale)
+    return kept_weighted(weights, values), keys, values
+
+
 class Attention(nn.Module):
     """Attention of several heads; what makes queries, keys and values is one matrix."""
 
@@ -50,21 +62,35 @@ class Attention(nn.Module):
         self.bias_out = self.param('bias_out', zeros, (width,))
         self.dropout = Dropout(self.noise)
 
-    def made(self, x: jax.Array, first: int, last: int) -> list[jax.Array]:
+    def made(self, x: jax.Array, first: int, last: int, tokens: Any) -> list[jax.Array]:
         """Of queries [R, N, S, D / N], keys [R, N, D / N, S] and values, laid out as queries, those from `first` up to `last`."""
         part = slice(first * self.features, last * self.features)
         made = jnp.matmul(x, self.kernel_in[:, part].astype(x.dtype)) + self.bias_in[part].astype(x.dtype)
-        shape = (*x.shape[:2], last - first, self.heads, self.features // self.heads)
-        parts = jnp.moveaxis(made.reshape(shape), (2, 3), (0, 2))  # [3, R, N, S, D / N]
-        return [parts[kind - first].swapaxes(2, 3) if kind == KEYS else parts[kind - first] for kind in range(first, last)]
+        shape = (-1, tokens, self.heads, self.features // self.heads)
+        parts = [each.reshape(shape).swapaxes(1, 2) for each in jnp.split(made, last - first, -1)]
+        return [each.swapaxes(2, 3) if kind == KEYS else each for kind, each in enumerate(parts, first)]
 
-    def look(self, made: Sequence[jax.Array], mask: jax.Array | None, train: bool) -> tuple[jax.Array, jax.Array]:
-        """What queries find in keys and values [R, S, D], and by which weights [R, N, S, K]."""
+    def look(self, made: Sequence[jax.Array], mask: jax.Array | None, train: bool, shape: Any) -> tuple[jax.Array, jax.Array]:
+        """What queries find in keys and values, in the shape of the tokens, and by which weights [R, N, S, K]."""
         queries, keys, values = made
-        weights = kept_weights(queries, keys, mask, scale=(self.features // self.heads) ** -0.5)
-        found = kept_weighted(self.dropout(weights, train), values).swapaxes(1, 2)
-        found = found.reshape(*found.shape[:2], self.features)
-        return jnp.matmul(found, self.kernel_out.astype(found.dtype)) + self.bias_out.astype(found.dtype), weights
+        weights = kept_weights(queries, keys, mask, scale=self.scale)
+        return self.told(kept_weighted(self.dropout(weights, train), values), shape), weights
+
+    def recall(self, x: jax.Array, cache: Any, number: jax.Array) -> tuple[jax.Array, Any]:
+        """What one token of each row [R, D] finds in itself and those before it, and these with it."""
+        query, *new = self.made(x, 0, 3, 1)
+        found, *cache = recalled(query, *new, *cache, number, scale=self.scale)
+        return self.told(found, x.shape), tuple(cache)
+
+    def told(self, found: jax.Array, shape: Any) -> jax.Array:
+        """What heads have found [R, N, S, D / N], together, in the shape of the tokens."""
+        found = found.swapaxes(1, 2).reshape(shape)
+        return jnp.matmul(found, self.kernel_out.astype(found.dtype)) + self.bias_out.astype(found.dtype)
+
+    @property
+    def scale(self) -> float:
+        """Of the products of queries and keys."""
+        return (self.features // self.heads) ** -0.5
 
 
 class Layer(nn.Module):
@@ -84,28 +110,24 @@ class Layer(nn.Module):
 
     def remember(self, memory: jax.Array) -> tuple[jax.Array, ...]:
         """Keys [B, N, D / N, K] and values [B, N, K, D / N] of a memory [B, K, D]."""
-        return tuple(self.cross.made(memory, 1, 3))
+        return tuple(self.cross.made(memory, 1, 3, memory.shape[1]))
 
     def __call__(self, x: jax.Array, kept: Any, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
         """Tokens [B, S, D] all at once, and how they look at the memory whose keys and values are `kept`."""
-        found, _ = self.own.look(self.own.made(x, 0, 3), mask, train)
-        return self.after(x, found, kept, train)
+        found, _ = self.own.look(self.own.made(x, 0, 3, x.shape[1]), mask, train, x.shape)
+        return self.after(x, found, kept, train, x.shape[1])
 
     def step(self, x: jax.Array, kept: Any, cache: Any, number: jax.Array, beam: int) -> tuple[jax.Array, Any, jax.Array]:
-        """One token of each row and beam [R, 1, D], what is kept of the memory, and of the tokens before this number."""
-        query, *new = self.own.made(x, 0, 3)
-        cache = tuple(lax.dynamic_update_slice_in_dim(old, each, number, axis)
-                      for old, each, axis in zip(cache, new, (3, 2), strict=True))
-        found, _ = self.own.look((query, *cache), jnp.arange(cache[0].shape[3]) <= number, False)
+        """One token of each row and beam [R, D], what is kept of the memory, and of the tokens before this number."""
+        found, cache = self.own.recall(x, cache, number)
         # The beams of a row share its memory: there they are tokens side by side.
-        x, found = (leaf.reshape(-1, beam, self.features) for leaf in (x, found))
-        x, weights = self.after(x, found, kept, False)
-        return x.reshape(-1, 1, self.features), cache, weights
+        x, weights = self.after(x, found, kept, False, beam)
+        return x, cache, weights
 
-    def after(self, x: jax.Array, found: jax.Array, kept: Any, train: bool) -> tuple[jax.Array, jax.Array]:
-        """The layer behind its first attention."""
+    def after(self, x: jax.Array, found: jax.Array, kept: Any, train: bool, tokens: Any) -> tuple[jax.Array, jax.Array]:
+        """The layer behind its first attention; so many tokens share a memory."""
         x = self.norm_1(x + self.dropout(found, train))
-        found, weights = self.cross.look((*self.cross.made(x, 0, 1), *kept), None, train)
+        found, weights = self.cross.look((*self.cross.made(x, 0, 1, tokens), *kept), None, train, x.shape)
         x = self.norm_2(x + self.dropout(found, train))
         inside = self.dropout(jax.nn.relu(self.widen(x)).astype(x.dtype), train)
         return self.norm_3(x + self.dropout(self.narrow(inside).astype(x.dtype), train)), weights
@@ -192,5 +214,5 @@ class Decoder(nn.Module):
         """Logits [R, classes] behind the class [R] that each row and beam reads as its token of this number, the cache after
         it, and where it looks [R, K]; of the memory as of `remember`."""
         x = (self.positions(number) + self.embedding(classes)).astype(kept[0][0].dtype)
-        x, cache, weights = self.layers.step(x[:, None], kept, cache, number, beam)
-        return self.output(x[:, 0]), cache, weights.mean(1).reshape(-1, weights.shape[-1])
+        x, cache, weights = self.layers.step(x, kept, cache, number, beam)
+        return self.output(x), cache, weights.mean(1).reshape(-1, weights.shape[-1])

@@ -38,11 +38,12 @@ class Beams(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What each step [S, B, N] chose: a class, its probability, the beam it goes on from, and the step's map [S, B, N, ...]."""
+    """What each step [S, B, N] chose: a class, its probability, which of several beams it goes on from, and the step's map
+    [S, B, N, ...]."""
 
     classes: jax.Array
     probability: jax.Array
-    origin: jax.Array
+    origin: Any
     maps: Any
 
 
@@ -100,33 +101,33 @@ def _empty(step: Callable, state: Any, codes: Codes, shape: tuple[Any, int], cap
         classes = jnp.full(shape, codes.start).reshape(-1)
         like = jax.eval_shape(step, state, classes)[2]
         maps = jax.tree.map(lambda leaf: jnp.zeros((capacity, *shape, *leaf.shape[1:]), leaf.dtype), like)
-    own = jnp.broadcast_to(jnp.arange(shape[1]), (capacity, *shape))
+    own = jnp.broadcast_to(jnp.arange(shape[1]), (capacity, *shape)) if shape[1] > 1 else None
     return Record(jnp.full((capacity, *shape), codes.end, jnp.int32), jnp.zeros((capacity, *shape)), own, maps)
 
 
 def _choose(
     beams: Beams, frame: jax.Array, codes: Codes, max_length: Any, penalty: float, stop: bool
-) -> tuple[Beams, jax.Array, jax.Array]:
-    """The best beams after log-probabilities [B, N, K], where each comes from, and the probability of its new class."""
+) -> tuple[Beams, Any, jax.Array]:
+    """The best beams after log-probabilities [B, N, K], where each of several comes from, the probability of its new class."""
     (_, number, kinds), classes = frame.shape, jnp.arange(frame.shape[-1])
     # A text that is done goes on with ends, at no cost.
     frame = jnp.where(beams.done[..., None], jnp.where(classes == codes.end, 0.0, -jnp.inf), frame)
-    total, length = beams.total[..., None] + frame, beams.classes + ~beams.done
-    rank = total / length[..., None].astype(total.dtype) ** penalty if penalty else total
-    flat = rank.reshape(rank.shape[0], -1)
-    chosen = jnp.argmax(flat, 1, keepdims=True) if number == 1 else lax.top_k(flat, number)[1]
-    origin, last = chosen // kinds, chosen % kinds
-
-    def taken(array: jax.Array) -> jax.Array:
-        return array if number == 1 else jnp.take_along_axis(array, origin, 1)
-
-    def scores(array: jax.Array) -> jax.Array:
-        return jnp.take_along_axis(array.reshape(array.shape[0], -1), chosen, 1)
-
-    done, tokens = taken(beams.done), taken(beams.tokens) + codes.writes(last)
-    after = Beams(last.astype(jnp.int32), scores(total), tokens, taken(length),
+    length = beams.classes + ~beams.done
+    origin: Any = None
+    if number == 1:  # what was before is the same for all classes
+        last, score, done, tokens = jnp.argmax(frame, -1), frame.max(-1), beams.done, beams.tokens
+        total = beams.total + score
+    else:
+        totals = beams.total[..., None] + frame
+        rank = totals / length[..., None].astype(totals.dtype) ** penalty if penalty else totals
+        chosen = lax.top_k(rank.reshape(rank.shape[0], -1), number)[1]
+        origin, last = chosen // kinds, chosen % kinds
+        total, score = (jnp.take_along_axis(leaf.reshape(leaf.shape[0], -1), chosen, 1) for leaf in (totals, frame))
+        done, tokens, length = (jnp.take_along_axis(leaf, origin, 1) for leaf in (beams.done, beams.tokens, length))
+    tokens = tokens + codes.writes(last)
+    after = Beams(last.astype(jnp.int32), total, tokens, length,
                   done | (tokens >= max_length) | ((last == codes.end) & stop))
-    return after, origin, jnp.where(done, 0.0, jnp.exp(scores(frame)))
+    return after, origin, jnp.where(done, 0.0, jnp.exp(score))
 
 
 def _rows(leaf: jax.Array, origin: jax.Array) -> jax.Array:

@@ -19,6 +19,13 @@ RIVALS: dict[str, Fields] = {
 }
 
 
+def reads(config: ConfigDict) -> bool:
+    """Whether the network of a recipe has a rival that reads as it does."""
+    name = config.model.name
+    return name in RIVALS and all(config[section][field] in values for section, field, values in (
+        (*dotted.split('.'), values) for dotted, values in RIVALS[name].items()))
+
+
 def check(config: ConfigDict) -> None:
     """Refuse a recipe that has no rival."""
     there = f'there is one for r34 and mv3 of {" and ".join(RIVALS)}, and what differs from them in sizes alone'

@@ -4,9 +4,7 @@ import argparse
 import copy
 import importlib
 import os
-import statistics
-import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
@@ -16,9 +14,8 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import cost, models, provenance, sharding, text
-from recog.bench import programs, recipe, records
+from recog.bench import programs, recipe, records, timing
 
-ROUNDS = 4  # turns that each takes for a figure
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 
 
@@ -43,7 +40,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     for name, make, turns, rows in _programs(config, arguments):
         program = programs.compiled(make(model, config, mesh, rows, variables))
         calls = turns(program, model, rival, config, rows)
-        seconds = alternate(calls, arguments.seconds)
+        seconds = timing.alternate(calls, arguments.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
         ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
         figures[name] = speed | {'ratio_of_times': ratio}
@@ -76,21 +73,6 @@ def _programs(config: ConfigDict, arguments: argparse.Namespace) -> list[tuple[s
     return found
 
 
-def alternate(calls: Mapping[str, Callable[[], Any]], seconds: float) -> dict[str, float]:
-    """The median seconds of a call of each, who take turns, as others may use the machine; each turn begins with one untimed."""
-    times: dict[str, list[float]] = {name: [] for name in calls}
-    for _ in range(ROUNDS):
-        for name, call in calls.items():
-            call()
-            end = time.perf_counter() + seconds / ROUNDS
-            begun = 0.0  # the first always counts
-            while begun < end:
-                begun = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - begun)
-    return {name: statistics.median(each) for name, each in times.items()}
-
-
 def _inference(program: programs.Program, model: models.Model, rival: Any, config: ConfigDict, rows: int) -> dict[str, Callable]:
     """From images to tokens: ours normalises them besides."""
     import torch
@@ -98,7 +80,7 @@ def _inference(program: programs.Program, model: models.Model, rival: Any, confi
     from recog.rivals import equality
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
-    for kind, layout in _layouts(torch):
+    for kind, layout in layouts(torch):
         network = copy.deepcopy(rival).to(memory_format=layout).eval()
         read = torch.inference_mode()(network.read)
         calls[kind] = partial(read, equality.pixels(batch, config, layout), config.text.max_length)
@@ -113,7 +95,7 @@ def _training(program: programs.Program, model: models.Model, rival: Any, config
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
     first, rule = float(program.call()['loss']), config.optimizer
-    for kind, layout in _layouts(torch):
+    for kind, layout in layouts(torch):
         network = copy.deepcopy(rival).to(memory_format=layout).train()
         optimizer = torch.optim.Adam(_groups(network, model, config), betas=(rule.b1, rule.b2), eps=rule.eps,
                                      weight_decay=rule.decay, fused=True)
@@ -124,7 +106,8 @@ def _training(program: programs.Program, model: models.Model, rival: Any, config
     return calls
 
 
-def _layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
+def layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
+    """How images may lie in memory, by name."""
     return (PLAIN, torch.contiguous_format), (LAST, torch.channels_last)
 
 

@@ -14,6 +14,7 @@ from typing import Any
 
 from recog import workdir
 from recog.config import ConfigError
+from recog.export.folder import is_exported
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
           'python_multipart': 'python-multipart'}
@@ -119,12 +120,9 @@ def load(name: str, folder: str, beam: int, arguments: argparse.Namespace, watch
     from recog.server.batching import Reader
 
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
-    options = {'beam': beam, 'best': max(beam, 1), 'max_length': arguments.max_length, 'invert': arguments.invert,
+    options = {'beam': beam, 'best': 0, 'max_length': arguments.max_length, 'invert': arguments.invert,
                'devices': arguments.devices}
     recognizer = recog.load(folder, batch=arguments.batch, **options)
-    if recognizer.about['beam'] > options['best']:
-        options['best'] = recognizer.about['beam']
-        recognizer = recog.load(folder, batch=arguments.batch, **options)
     explaining = recog.load(folder, batch=1, explain=True, **options) if arguments.explain else None
     return Reader(name, recognizer, explaining, batch=arguments.batch, canvases=canvases(recognizer), watch=watch)
 
@@ -135,7 +133,10 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
         return wanted
     place = workdir.path(folder)
     if not (place / 'config.json').is_file():
-        return 0  # an export has the beam that it was made with
+        if is_exported(place):
+            print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does not count for it',
+                  file=sys.stderr, flush=True)
+        return 0
     from recog import checkpoint, models
     from recog.text import Vocab
 

@@ -151,7 +151,7 @@ def wishes(given: dict[str, str], beam: int, explains: bool) -> Wishes:
     nbest = given['nbest'] if 'nbest' in given else '1'
     if not nbest.isascii() or not nbest.isdigit() or not 1 <= int(nbest[:9]) <= beam:
         raise Refused(400, f'nbest {nbest[:40]!r} must be a number from 1 to {beam}, the beam of this model'
-                      if beam > 1 else f'nbest {nbest[:40]!r}: this model was started without a beam (--beam)')
+                      if beam > 1 else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam (--beam)')
     asked = Wishes(int(nbest), *(_flag(name, given[name] if name in given else '') for name in ('explain', 'draw')))
     if asked.explain and not explains:
         raise Refused(400, 'explain: this server was started without --explain')

@@ -1,0 +1,40 @@
+"""The rival of a trained network: it reads what `recog bench FOLDER` gives to an export."""
+
+import copy
+import importlib
+import os
+from collections.abc import Callable
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from ml_collections import ConfigDict
+
+from recog import images, models
+from recog.rivals import equality, race
+
+Given = tuple[np.ndarray, np.ndarray, np.ndarray]
+Reader = Callable[[Given], Callable[[], tuple[list[list[int]], Any]]]
+
+
+def readers(config: ConfigDict, tokens: int, model: models.Model, variables: models.Variables) -> dict[str, Reader]:
+    """For each layout what makes a call of images, sizes and `max_length`: the call gives the tokens of each image.
+
+    As in `race`, the images are normalised beforehand, which our forms do themselves.
+    """
+    torch.set_num_threads(len(os.sched_getaffinity(0)))
+    rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, tokens)
+    equality.load(rival, model, variables)
+    found: dict[str, Reader] = {}
+    for kind, layout in race.layouts(torch):
+        network = copy.deepcopy(rival).to(memory_format=layout).eval()
+        found[kind] = partial(_call, torch.inference_mode()(network.read), layout, config)
+    return found
+
+
+def _call(read: Callable, layout: Any, config: ConfigDict, given: Given) -> Callable:
+    """A call that reads what is given."""
+    image, size, longest = given
+    values = np.array(images.normalise(image, size, config.image))
+    return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout), int(longest))
