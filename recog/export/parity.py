@@ -13,7 +13,7 @@ from recog.export.folder import Folder
 from recog.recognize import BY_IMAGE, BY_TEXT
 from recog.text import Vocab
 
-TOLERANCE = 1e-4  # of a confidence, or of a score for each of its tokens; relative to what is above 1
+TOLERANCE = 1e-4  # of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits
 OF_MAPS = 1e-2  # which are looked at in pictures; where a noisy image is sampled, a rounding error becomes large
 RANDOM = 16  # images without meaning
 BATCH = 8
@@ -90,10 +90,8 @@ def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) 
         # Of the beam's other texts only the scores: two that are equally likely may change places.
         one, other = (np.asarray(out[name] if name in ('score', *BY_IMAGE) else out[name][0], np.float64).ravel()
                       for out in (wanted, got))
-        # A score is a sum over the tokens and the end, each of which may be rounded.
-        terms = (wanted['tokens'] >= 0).sum(-1) + 1 if name == 'score' else 1
         with np.errstate(invalid='ignore'):
-            apart = np.where(one == other, 0, abs(one - other) / np.maximum(terms, abs(one)))
+            apart = np.where(one == other, 0, abs(one - other) / np.maximum(1, abs(one)))
         apart = np.where(np.isnan(apart), 1e9, apart)
         place = int(apart.argmax())
         excess = float(apart[place]) / (TOLERANCE if name in ('score', 'confidence', 'token_confidence') else OF_MAPS)
