@@ -12,7 +12,7 @@ from test_contract import NARROW, close, learn, random_variables
 
 from recog import config as configs
 from recog import models
-from recog.models import can, coverage, layers
+from recog.models import can, convolutions, coverage, layers
 from recog.text import Vocab
 
 VOCAB = Vocab(('x', '{', '}', '^', '_', '2'), 'keep', 'drop', ' ')
@@ -124,7 +124,7 @@ def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
 
     @jax.jit
     def both():
-        maps = layers.conv(seen, parameters['coverage_kernel'], padding=((1, 1), (1, 1))) @ parameters['coverage_mix']
+        maps = convolutions.conv(seen, parameters['coverage_kernel'], padding=((1, 1), (1, 1))) @ parameters['coverage_mix']
         return coverage.patches(jnp.asarray(seen[..., 0]), 3) @ kept.coverage, maps
 
     np.testing.assert_allclose(*both(), atol=1e-6)

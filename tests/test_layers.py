@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from recog.models import backbones, crnn, layers, recurrence
+from recog.models import backbones, convolutions, crnn, layers, recurrence
 
 RNG = np.random.default_rng(0)
 
@@ -187,7 +187,7 @@ def test_batch_norms_gradient_equals_the_difference_quotient(group):
 def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
     x = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32)
     kernel = RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
-    forms = layers.native_depthwise, layers.shifted_depthwise, layers.depthwise
+    forms = convolutions.native_depthwise, convolutions.shifted_depthwise, convolutions.depthwise
     want, *got = jax.jit(lambda *given: [form(*given, strides=strides) for form in forms])(x, kernel)
     for each in got:
         np.testing.assert_allclose(each, want, atol=1e-4)
@@ -197,22 +197,22 @@ def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_a_depthwise_kernel_learns_row_by_row_what_it_learns_at_once(size, strides):
     x, kernel = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32), RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
-    result, back = jax.vjp(functools.partial(layers.native_depthwise, strides=strides), x, kernel)
+    result, back = jax.vjp(functools.partial(convolutions.native_depthwise, strides=strides), x, kernel)
     gradient = RNG.normal(size=result.shape).astype(np.float32)
-    np.testing.assert_allclose(layers.depthwise_gradient(x, kernel, gradient, strides), back(gradient)[1], atol=1e-4)
+    np.testing.assert_allclose(convolutions.depthwise_gradient(x, kernel, gradient, strides), back(gradient)[1], atol=1e-4)
 
 
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_a_1x1_convolution_equals_the_general_one(strides):
     x, kernel = values(2), RNG.normal(size=(1, 1, 4, 7)).astype(np.float32)
     want = jax.lax.conv_general_dilated(x, kernel, strides, 'VALID', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    np.testing.assert_allclose(layers.conv(x, kernel, strides=strides, padding=((0, 0), (0, 0))), want, atol=1e-5)
+    np.testing.assert_allclose(convolutions.conv(x, kernel, strides=strides, padding=((0, 0), (0, 0))), want, atol=1e-5)
 
 
 def test_a_1x1_convolution_with_strides_reads_no_slice_on_gpus():
     """XLA for GPUs ends the process where a product reads such a slice."""
     x, kernel, nothing = np.zeros((2, 6, 9, 4), np.float32), np.zeros((1, 1, 4, 5), np.float32), ((0, 0), (0, 0))
-    conv = jax.jit(functools.partial(layers.conv, strides=(2, 2), padding=nothing))
+    conv = jax.jit(functools.partial(convolutions.conv, strides=(2, 2), padding=nothing))
     text = conv.trace(x, kernel).lower(lowering_platforms=('cuda',)).as_text()
     assert 'stablehlo.convolution' in text and 'stablehlo.slice' not in text and 'dot_general' not in text
 
@@ -221,8 +221,8 @@ def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
     x, kernel = jnp.ones((1, 4, 4, 2)), jnp.ones((3, 3, 2, 2))
 
     def all_of_them(x):
-        x = layers.conv(x, kernel, padding=((1, 1), (1, 1)))
-        x = layers.depthwise(x, kernel[:, :, :1])
+        x = convolutions.conv(x, kernel, padding=((1, 1), (1, 1)))
+        x = convolutions.depthwise(x, kernel[:, :, :1])
         x = norm(x, train=False)[0]
         return recurrence.lstm(x[:, 0], jnp.ones((2, 2, 4)), jnp.ones((2, 1, 4)), jnp.ones((2, 4)), jnp.ones((2, 4)))
 
@@ -250,7 +250,7 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
         return nn.max_pool(x, window, strides or window, [(padding, padding)] * 2)
 
     def ours(x):
-        return layers.max_pool(x, window, strides=strides, padding=padding)
+        return convolutions.max_pool(x, window, strides=strides, padding=padding)
 
     def cubes(x, pool):
         pooled = pool(x)

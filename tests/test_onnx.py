@@ -18,7 +18,7 @@ from recog.export.graph import Unconvertible
 from recog.export.named import equations
 from recog.export.primitives import OPERATIONS
 from recog.export.tracer import to_onnx
-from recog.models import causal, coverage, densenet, layers, rectify, recurrence
+from recog.models import causal, convolutions, coverage, densenet, layers, rectify, recurrence
 
 ROW, MAP = ('b, 5', 'float32'), ('b, 5, 7, 3', 'float32')
 INTS, FLAGS, SCALAR = ('b, 5', 'int32'), ('b, 5', 'bool'), ('', 'int32')
@@ -237,7 +237,7 @@ def test_a_convolution_takes_batch_norm_in(size, strides, padding):
     norm = [abs(random('4', 'float32', 1, seed)) + 0.1 for seed in range(4)]
 
     def function(x):
-        x = layers.conv(x, kernel, strides=strides, padding=((padding[0],) * 2, (padding[1],) * 2))
+        x = convolutions.conv(x, kernel, strides=strides, padding=((padding[0],) * 2, (padding[1],) * 2))
         return jax.nn.relu(layers.batch_norm(x, *norm, train=False)[0])
 
     names = same(function, MAP, tolerance=1e-5)
@@ -247,7 +247,7 @@ def test_a_convolution_takes_batch_norm_in(size, strides, padding):
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1)])
 def test_a_depthwise_convolution_is_one_node(strides):
     kernel = random('5, 5, 1, 3', 'float32', 1, 0)
-    names = same(lambda x: layers.depthwise(x, kernel, strides=strides), MAP)
+    names = same(lambda x: convolutions.depthwise(x, kernel, strides=strides), MAP)
     assert names == ['Transpose', 'Conv', 'Transpose', 'Identity']
 
 
@@ -259,7 +259,7 @@ def test_batch_norm_alone_is_a_factor_and_a_summand():
 
 @pytest.mark.parametrize(('window', 'strides', 'padding'), [((2, 2), None, 0), ((3, 3), (2, 2), 1), ((2, 1), (2, 1), 0)])
 def test_a_max_pool_is_one_node(window, strides, padding):
-    names = same(lambda x: layers.max_pool(x, window, strides=strides, padding=padding), ('b, 6, 9, 2', 'float32'))
+    names = same(lambda x: convolutions.max_pool(x, window, strides=strides, padding=padding), ('b, 6, 9, 2', 'float32'))
     assert names == ['Transpose', 'MaxPool', 'Transpose', 'Identity']
 
 
@@ -302,7 +302,7 @@ def unit(x, cells, seed, size):
     """A convolution of 3 channels to 3, batch norm, ReLU and mask, as DenseNet has them."""
     kernel = random(f'{size}, {size}, {x.shape[-1]}, 3', 'float32', 1, seed)
     norm = [abs(random('3', 'float32', 1, seed + number)) + 0.1 for number in range(4)]
-    x = layers.conv(x, kernel, padding=((size // 2,) * 2,) * 2) + norm[0]
+    x = convolutions.conv(x, kernel, padding=((size // 2,) * 2,) * 2) + norm[0]
     return jnp.where(cells, jax.nn.relu(layers.batch_norm(x, *norm, train=False)[0]), 0)
 
 

@@ -12,7 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from recog.models.layers import Context, Conv, ConvNorm, Pair, max_pool
+from recog.models.convolutions import Pair, max_pool
+from recog.models.layers import Context, Conv, ConvNorm
 
 
 class ResNetBlock(nn.Module):

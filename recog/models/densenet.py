@@ -11,7 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.layers import BatchNorm, Context, Conv, Pair, max_pool
+from recog.models.convolutions import Pair, max_pool
+from recog.models.layers import BatchNorm, Context, Conv
 from recog.models.transformer import Dropout, Noise
 
 STRIDE = 16

@@ -1,12 +1,11 @@
-"""Elementary operations, and the Linen modules that give them parameters.
+"""Batch norm, CTC's loss, and the Linen modules that give parameters to these and to convolutions.
 
-`conv`, `depthwise`, `max_pool` and `batch_norm` each sit in a jit of their own, so that their names survive in the jaxpr.
-Conventions and initial values are Paddle's, PyTorch's where asked for: padding is explicit, a running statistic is 0.9 old +
-0.1 new, its variance biased unless asked for otherwise.
+`batch_norm` sits in a jit of its own, so that its name survives in the jaxpr. Conventions and initial values are Paddle's,
+PyTorch's where asked for: a running statistic is 0.9 old + 0.1 new, its variance biased unless asked for otherwise.
 """
 
 from collections.abc import Callable
-from functools import partial, reduce
+from functools import partial
 from typing import Any, NamedTuple
 
 import flax.linen as nn
@@ -15,12 +14,11 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from recog.models.convolutions import Pair, conv, depthwise
+
 MOMENTUM = 0.9
 EPSILON = 1e-5
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
-
-Pair = tuple[int, int]
-
 
 class Context(NamedTuple):
     """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype, and, where
@@ -31,117 +29,6 @@ class Context(NamedTuple):
     group: int
     dtype: Any
     cells: jax.Array | None = None
-
-
-@partial(jax.jit, static_argnames=('strides', 'padding'))
-def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
-    """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
-    kernel = kernel.astype(x.dtype)
-    axes = ('NHWC', 'HWIO', 'NHWC')
-    native = partial(lax.conv_general_dilated, window_strides=strides, padding=padding, dimension_numbers=axes)
-    if kernel.shape[:2] != (1, 1):
-        return native(x, kernel)
-    product = partial(_product, strides=strides)  # twice as fast as the convolution on CPU
-    # XLA for GPUs ends the process where a product reads a slice with strides (jax 0.10.2, 0.11.2).
-    return product(x, kernel) if strides == (1, 1) else lax.platform_dependent(x, kernel, cpu=product, default=native)
-
-
-def _product(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    return jnp.einsum('bhwc,cd->bhwd', x[:, :: strides[0], :: strides[1]], kernel[0, 0])
-
-
-@partial(jax.jit, static_argnames=('strides',))
-def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
-    """Convolution of each channel of [B, H, W, C] with its own of [kernel height, kernel width, 1, C]."""
-    shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
-    # Kept for the gradient, the windows would be copies of `x` in float32.
-    return lax.platform_dependent(x, kernel, cpu=lambda *given: learning_depthwise(*given, strides), cuda=jax.checkpoint(shifted),
-                                  default=native)
-
-
-def shifted_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as a sum of shifted products, in float32: XLA fuses them, where its own form is twenty times slower on CPU, and
-    cuDNN's gradient takes most of a training step."""
-    (height, width), padded = _size(x, strides), _padded(x, kernel)
-    total = jnp.zeros((), jnp.float32)
-    for i in range(kernel.shape[0]):
-        for j in range(kernel.shape[1]):
-            window = padded[:, _every(i, height, strides[0]), _every(j, width, strides[1])]
-            total = total + window.astype(jnp.float32) * kernel[i, j, 0]
-    return total.astype(x.dtype)
-
-
-def _size(x: jax.Array, strides: Pair) -> Pair:
-    """Height and width of a depthwise convolution's output."""
-    return (x.shape[1] - 1) // strides[0] + 1, (x.shape[2] - 1) // strides[1] + 1
-
-
-def _padded(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    edges = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    return jnp.pad(x, ((0, 0), *edges, (0, 0)))
-
-
-def _every(first: int, count: int, stride: int) -> slice:
-    return slice(first, first + (count - 1) * stride + 1, stride)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def learning_depthwise(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
-    """`shifted_depthwise` with a gradient of the kernel that takes a CPU a fifth of the time."""
-    return shifted_depthwise(x, kernel, strides=strides)
-
-
-def _learning_forward(x: jax.Array, kernel: jax.Array, strides: Pair) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return shifted_depthwise(x, kernel, strides=strides), (x, kernel)
-
-
-def _learning_backward(strides: Pair, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    if jax.device_count() > 1:  # a loop over rows would bring all devices' rows to each
-        return jax.vjp(partial(shifted_depthwise, strides=strides), x, kernel)[1](gradient)
-    to_x, = jax.vjp(lambda x: shifted_depthwise(x, kernel, strides=strides), x)[1](gradient)
-    return to_x, depthwise_gradient(x, kernel, gradient, strides)
-
-
-def depthwise_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: Pair) -> jax.Array:
-    """The gradient of a depthwise kernel, row by row of all images, each of which a core's cache holds."""
-    (height, width), (rows, columns), channels = _size(x, strides), kernel.shape[:2], x.shape[3]
-    padded = _padded(x, kernel)
-    seen = jnp.stack([padded[:, _every(i, height, strides[0])] for i in range(rows)], 2)  # [B, H, rows, W, C]
-
-    def add(total: list[jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
-        seen, gradient = (each.astype(jnp.float32) for each in now)
-        taps = [seen[i, _every(j, width, strides[1])] for i in range(rows) for j in range(columns)]
-        return [before + (tap * gradient).sum(0) for before, tap in zip(total, taps, strict=True)], None
-
-    each_row = seen.reshape(-1, *seen.shape[2:]), gradient.reshape(-1, width, channels)
-    total = lax.scan(add, [jnp.zeros(channels)] * (rows * columns), each_row)[0]
-    return jnp.stack(total).reshape(kernel.shape)
-
-
-learning_depthwise.defvjp(_learning_forward, _learning_backward)
-
-
-def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as the grouped convolution that accelerators have."""
-    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    kernel, axes = kernel.astype(x.dtype), ('NHWC', 'HWIO', 'NHWC')
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=axes, feature_group_count=x.shape[-1])
-
-
-@partial(jax.jit, static_argnames=('window', 'strides', 'padding'))
-def max_pool(x: jax.Array, window: Pair, *, strides: Pair | None = None, padding: int = 0) -> jax.Array:
-    """Largest value of each window [B, H, W, C], the strides being the window's size unless given.
-
-    As maxima of shifted slices: the gradient of XLA's own pooling takes 15 to 80 times as long on CPU.
-    """
-    strides = strides or window
-    edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    padded = jnp.pad(x, edges, constant_values=-jnp.inf) if padding else x
-    ends = [size - part + 1 for size, part in zip(padded.shape[1:3], window, strict=True)]
-    slices = [padded[:, i : i + ends[0] : strides[0], j : j + ends[1] : strides[1]]
-              for i in range(window[0]) for j in range(window[1])]
-    return reduce(jnp.maximum, slices)
 
 
 @partial(jax.jit, static_argnames=('train', 'group', 'unbiased'))

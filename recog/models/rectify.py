@@ -14,7 +14,8 @@ import numpy as np
 from jax import lax
 
 from recog.models.backbones import WORDS
-from recog.models.layers import Context, ConvNorm, max_pool, uniform
+from recog.models.convolutions import max_pool
+from recog.models.layers import Context, ConvNorm, uniform
 
 
 class Size(NamedTuple):

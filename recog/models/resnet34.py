@@ -13,7 +13,8 @@ import numpy as np
 
 from recog.config import ConfigError
 from recog.models import TURNS, flatten, unflatten
-from recog.models.layers import BatchNorm, Context, Conv, Pair, max_pool, normal
+from recog.models.convolutions import Pair, max_pool
+from recog.models.layers import BatchNorm, Context, Conv, normal
 
 STRIDE = 8
 ADDRESS = 'https://download.pytorch.org/models/resnet34-b627a593.pth'
