@@ -202,6 +202,28 @@ def test_a_depthwise_kernel_learns_row_by_row_what_it_learns_at_once(size, strid
     np.testing.assert_allclose(convolutions.depthwise_gradient(x, kernel, gradient, strides), back(gradient)[1], atol=1e-4)
 
 
+@pytest.mark.parametrize(('height', 'width'), [(4, 6), (5, 6), (4, 7), (1, 1)])
+def test_a_convolution_with_fewer_multiplications_equals_the_general_one_and_learns_alike(height, width):
+    x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, height, width, 5), (3, 3, 5, 7)))
+    general = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
+                                dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (general, convolutions.learning_conv))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    gradient = RNG.normal(size=want.shape).astype(np.float32)
+    for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+
+
+@pytest.mark.parametrize(('platform', 'dtype', 'channels', 'batch', 'fewer'), [
+    ('cpu', 'float32', 128, 16, True), ('cpu', 'float32', 64, 16, False), ('cpu', 'float32', 128, 1, False),
+    ('cpu', 'bfloat16', 128, 16, False), ('cuda', 'float32', 128, 16, False)])
+def test_a_convolution_has_fewer_multiplications_on_a_cpu_where_they_are_many(platform, dtype, channels, batch, fewer):
+    x, kernel = jnp.zeros((batch, 4, 25, channels), dtype), jnp.zeros((3, 3, channels, channels))
+    conv = jax.jit(functools.partial(convolutions.conv, padding=((1, 1), (1, 1))))
+    text = conv.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+    assert ('stablehlo.dot_general' in text, 'stablehlo.convolution' in text) == (fewer, not fewer)
+
+
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_a_1x1_convolution_equals_the_general_one(strides):
     x, kernel = values(2), RNG.normal(size=(1, 1, 4, 7)).astype(np.float32)
