@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recog import arguments as lines
-from recog import checks
+from recog import checks, start
 from recog import config as configs
 from recog import workdir as workdirs
 
@@ -268,4 +268,4 @@ RUNNERS = {'train': _train, 'evaluate': _evaluate, 'predict': _predict, 'serve':
            'check': _check, 'config': _config}
 
 if __name__ == '__main__':
-    sys.exit(main())
+    sys.exit(start.main())

@@ -243,3 +243,16 @@ def test_two_processes_train_as_one_does(tmp_path):
         if 'loss' in one:
             np.testing.assert_allclose([one['loss'], one['grad_norm']], [two['loss'], two['grad_norm']], rtol=1e-4)
     assert [line.split('\t')[:4] for line in runs[1][1]] == [line.split('\t')[:4] for line in runs[2][1]]
+
+
+@pytest.mark.parametrize(('asked', 'given'), [
+    (None, 'glibc.malloc.hugetlb=1'), ('glibc.malloc.arena_max=4', 'glibc.malloc.arena_max=4:glibc.malloc.hugetlb=1'),
+    ('glibc.malloc.hugetlb=0', 'glibc.malloc.hugetlb=0')])
+def test_the_command_begins_with_large_pages_unless_the_user_decides(asked, given):
+    """The arguments and what else the interpreter was told outlive the second beginning."""
+    code = 'import os, sys; from recog import start; print(os.environ.get("GLIBC_TUNABLES")); start.main()'
+    environment = {name: value for name, value in os.environ.items() if name != 'GLIBC_TUNABLES'}
+    environment |= {'GLIBC_TUNABLES': asked} if asked else {}
+    line = [sys.executable, '-X', 'utf8', '-c', code, 'train', '--config', 'no such file.py:a b', '--workdir', 'x']
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
+    assert done.stdout.splitlines()[-1] == given and 'no such file.py' in done.stderr
