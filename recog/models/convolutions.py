@@ -123,7 +123,10 @@ def _learning_backward(strides: Pair, kept: tuple[jax.Array, jax.Array], gradien
     x, kernel = kept
     if jax.device_count() > 1:  # a loop over rows would bring all devices' rows to each
         return jax.vjp(partial(shifted_depthwise, strides=strides), x, kernel)[1](gradient)
-    to_x, = jax.vjp(lambda x: shifted_depthwise(x, kernel, strides=strides), x)[1](gradient)
+    if strides == (1, 1):  # the same convolution with the kernel turned round
+        to_x = shifted_depthwise(gradient, kernel[::-1, ::-1], strides=strides)
+    else:
+        to_x, = jax.vjp(lambda x: shifted_depthwise(x, kernel, strides=strides), x)[1](gradient)
     return to_x, depthwise_gradient(x, kernel, gradient, strides)
 
 
