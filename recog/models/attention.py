@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 
 from recog.models import Peer
-from recog.models.layers import uniform
+from recog.models.layers import product, uniform, wide
 from recog.models.recurrence import gru, scan
 
 Parameters = Mapping[str, jax.Array]
@@ -51,18 +51,13 @@ def remember(parameters: Parameters, features: jax.Array) -> Memory:
     return Memory(features, product(features, parameters['keys_kernel']))
 
 
-def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Product in the dtype of `x`, float32 in the end."""
-    return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32)
-
-
 @jax.jit
 def attend(memory: Memory, query: jax.Array, energy_kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
     """Context [B, N, D] and weights [B, N, T] of the columns for queries [B, N, A]."""
     dtype = memory.features.dtype
     energy = product(jnp.tanh(memory.keys[:, None] + query[:, :, None]).astype(dtype), energy_kernel)
     weights = jax.nn.softmax(energy[..., 0])
-    context = jnp.einsum('bnt,btd->bnd', weights.astype(dtype), memory.features, preferred_element_type=jnp.float32)
+    context = wide('bnt,btd->bnd', weights.astype(dtype), memory.features)
     return context, weights
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.layers import Linear, normal, uniform
+from recog.models.layers import Linear, normal, uniform, wide
 from recog.models.transformer import Dropout, LayerNorm, Noise
 
 KEYS = 1  # of queries, keys and values, the second
@@ -25,7 +25,7 @@ POSITIONS = 0.02  # deviation of the positions before they have learnt
 @partial(jax.jit, static_argnames=('scale',))
 def kept_weights(query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float) -> jax.Array:
     """Softmax of scaled products in float32, [R, N, S, D] and [R, N, D, K] -> [R, N, S, K]; the mask says where one may look."""
-    scores = jnp.matmul(query, keys, preferred_element_type=jnp.float32) * scale
+    scores = wide('rnsd,rndk->rnsk', query, keys) * scale
     return jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -1e9))
 
 

@@ -15,8 +15,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.attention import product
-from recog.models.layers import normal, uniform
+from recog.models.layers import normal, product, uniform, wide
 from recog.models.recurrence import gru, scan
 from recog.models.transformer import dropped
 
@@ -169,7 +168,7 @@ def answer(
 ) -> jax.Array:
     """Logits [B, N, K] of states and tokens read [B, N, E] that look at [B, N, h, w]; `noise` is dropout's key and rate."""
     dtype = memory.features.dtype
-    context = jnp.einsum('bnhw,bhwd->bnd', weights.astype(dtype), memory.features, preferred_element_type=jnp.float32)
+    context = wide('bnhw,bhwd->bnd', weights.astype(dtype), memory.features)
     said = {'state': hidden, 'token': embedded, 'context': context}
     total = sum((linear(parameters, name, x, dtype) for name, x in said.items()), memory.counted[:, None])
     if noise is not None:

@@ -19,7 +19,7 @@ from recog.models.convolutions import Pair, conv, depthwise
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
-PARTS = 8  # of the pixels, that a CPU adds to each other
+PARTS = 8  # at most, of the pixels, that a CPU adds to each other at a time
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 class Context(NamedTuple):
@@ -117,14 +117,16 @@ def _total(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def _folded(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """`_total` of [..., B, H, W, C]: parts of the pixels are added to each other, and the rest is a product with ones. XLA's own
-    sum over all but the last axis takes a CPU up to ten times as long."""
+    """`_total` of [..., B, H, W, C], where parts of the pixels are added to each other again and again: as exact as XLA's own sum
+    over all but the last axis, which takes a CPU up to ten times as long."""
     groups, rows, channels = values.shape[: axes[0]], values.shape[axes[0]], values.shape[-1]
     pixels = math.prod(values.shape[axes[0] + 1 : -1])
-    parts = max(number for number in range(1, PARTS + 1) if pixels % number == 0)
-    folded = reduce(jnp.add, jnp.split(values.reshape(*groups, rows, pixels, channels), parts, -2))
-    total = jnp.ones((1, rows * pixels // parts)) @ folded.reshape(*groups, -1, channels)
-    return total.reshape(*groups, *(1 for _ in axes), channels)
+    folded = values.reshape(*groups, rows, pixels, channels)
+    while (parts := max(number for number in range(1, PARTS + 1) if pixels % number == 0)) > 1:
+        # Without the barrier, XLA would add up in one go what it has not stored, on one core.
+        folded = lax.optimization_barrier(reduce(jnp.add, jnp.split(folded, parts, -2)))
+        pixels //= parts
+    return folded.sum((-3, -2)).reshape(*groups, *(1 for _ in axes), channels)
 
 
 def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
@@ -132,6 +134,31 @@ def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
     total = rows.sum()
     average = jnp.sum(new * rows, tuple(range(new.ndim - 1))) / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def wide(form: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    """Einstein's sum in the operands' dtype, float32 in the end.
+
+    Its gradient comes in float32, and would make bfloat16's products so, of which a GPU computes half as many: it is rounded.
+    """
+    return jnp.einsum(form, left, right, preferred_element_type=jnp.float32)
+
+
+def _wide_forward(form: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    return wide(form, left, right), (left, right)
+
+
+def _wide_backward(form: str, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+    return jax.vjp(partial(jnp.einsum, form), *kept)[1](gradient.astype(kept[0].dtype))
+
+
+wide.defvjp(_wide_forward, _wide_backward)
+
+
+def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Product of [..., D] and [D, E] in the dtype of `x`, float32 in the end."""
+    return wide('...d,de->...e', x, kernel.astype(x.dtype))
 
 
 def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
@@ -241,4 +268,4 @@ class Linear(nn.Module):
         start = uniform(x.shape[-1] ** -0.5)
         kernel = self.param('kernel', start, (x.shape[-1], self.features))
         bias = self.param('bias', start, (self.features,))
-        return jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=jnp.float32) + bias
+        return product(x, kernel) + bias

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from recog.models import Peer
-from recog.models.layers import uniform
+from recog.models.layers import product, uniform, wide
 
 LARGE_BATCH = 64  # rows from which on a CPU runs two loops faster than one for both directions
 
@@ -70,7 +70,7 @@ def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.
     Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
     """
     dtype = x.dtype
-    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype), preferred_element_type=jnp.float32)
+    gates = wide('btd,zdg->tzbg', x, kernel_ih.astype(dtype))
     gates = gates + (bias_ih + bias_hh)[:, None]
     # A symbolic batch, as an export has it, cannot be compared.
     if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
@@ -169,7 +169,7 @@ def gru(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.
 
     `gates` are the input's, bias included; the state is float32, and the product is in the dtype of the kernel.
     """
-    own = jnp.matmul(hidden.astype(kernel_hh.dtype), kernel_hh, preferred_element_type=jnp.float32) + bias_hh
+    own = product(hidden.astype(kernel_hh.dtype), kernel_hh) + bias_hh
     (r, z, c), (own_r, own_z, own_c) = jnp.split(gates, 3, -1), jnp.split(own, 3, -1)
     candidate = jnp.tanh(c + jax.nn.sigmoid(r + own_r) * own_c)
     return candidate + jax.nn.sigmoid(z + own_z) * (hidden - candidate)

@@ -18,7 +18,7 @@ from ml_collections import FrozenConfigDict
 
 from recog.config import ConfigError
 from recog.models import About, Batch, Model, Peer, Variables, flatten, places, refuse, resnet_fpn
-from recog.models.layers import PRECISIONS, Context, normal
+from recog.models.layers import PRECISIONS, Context, normal, wide
 from recog.models.resnet_fpn import STAGES, STRIDE, ResNetFPN
 from recog.models.transformer import RULES, Dense, Encoder, Noise
 
@@ -81,7 +81,7 @@ class SemanticReasoning(nn.Module):
             if name == 'backward':
                 found = jnp.pad(found, ((0, 0), (0, 1), (0, 0)))[:, 1:]
             total = total + found
-        return total, jnp.einsum('bld,vd->blv', total, table.astype(dtype), preferred_element_type=jnp.float32)
+        return total, wide('bld,vd->blv', total, table.astype(dtype))
 
 
 class Fusion(nn.Module):

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.layers import EPSILON, normal
+from recog.models.layers import EPSILON, normal, wide
 
 RULES = ('upscale', 'downscale')
 
@@ -32,7 +32,7 @@ def attention_weights(query: jax.Array, keys: jax.Array, mask: jax.Array | None 
 
     The mask, of a shape that goes with [B, N, Q, K], is true where a query may look.
     """
-    scores = jnp.einsum('bqnd,bknd->bnqk', query, keys, preferred_element_type=jnp.float32) * scale
+    scores = wide('bqnd,bknd->bnqk', query, keys) * scale
     # Not infinity: a row without any place to look stays finite.
     return jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -1e9))
 
