@@ -282,3 +282,21 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
     (gradient, pooled), (want_gradient, want) = slopes(x)
     np.testing.assert_array_equal(pooled, want)
     np.testing.assert_allclose(gradient, want_gradient, rtol=1e-6)
+
+
+@pytest.mark.parametrize('shape', [(4, 8, 25, 6), (2, 3, 8, 10, 6), (3, 7, 13, 6), (5, 6)])
+def test_batch_norms_sums_on_a_cpu_are_as_exact_as_xlas(shape):
+    values, axes = (1 + RNG.normal(size=shape)).astype(np.float32), tuple(range(len(shape) == 5, len(shape) - 1))
+    got, want = layers._total(values, axes), values.astype(np.float64).sum(axes, keepdims=True)
+    assert got.shape == want.shape
+    np.testing.assert_allclose(got, want, rtol=1e-5)
+
+
+def test_the_gradients_of_a_product_that_ends_in_float32_have_its_operands_dtype():
+    """A GPU would multiply in tf32 else, at half the speed."""
+    left, right = jnp.ones((2, 3, 4), jnp.bfloat16), jnp.ones((4, 5), jnp.bfloat16)
+    result, back = jax.vjp(functools.partial(layers.wide, '...d,de->...e'), left, right)
+    backward = jax.make_jaxpr(back)(result).jaxpr
+    products = [equation for equation in backward.eqns if equation.primitive.name == 'dot_general']
+    operands = [each.aval.dtype for equation in products for each in equation.invars]
+    assert result.dtype == jnp.float32 and len(products) >= 2 and set(operands) == {jnp.dtype('bfloat16')}
