@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
+from recog import cost
 from recog.models import backbones, convolutions, crnn, layers, recurrence
 
 RNG = np.random.default_rng(0)
@@ -222,6 +223,15 @@ def test_a_convolution_has_fewer_multiplications_on_a_cpu_where_they_are_many(pl
     conv = jax.jit(functools.partial(convolutions.conv, padding=((1, 1), (1, 1))))
     text = conv.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
     assert ('stablehlo.dot_general' in text, 'stablehlo.convolution' in text) == (fewer, not fewer)
+
+
+@pytest.mark.parametrize('channels', [64, 128])
+def test_a_convolutions_step_counts_as_three_convolutions_in_whatever_form(channels):
+    x, kernel = jnp.zeros((16, 4, 25, channels)), jnp.zeros((3, 3, channels, channels))
+    conv = functools.partial(convolutions.conv, padding=((1, 1), (1, 1)))
+    once = cost.flops(conv, x, kernel)
+    assert once == 2 * 9 * x.size * channels
+    assert cost.flops(lambda *given: jax.vjp(conv, *given)[1](x), x, kernel) == 3 * once
 
 
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])

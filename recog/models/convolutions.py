@@ -60,11 +60,11 @@ def _conv_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tu
     x, kernel = kept
 
     def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.vjp(lambda x: _native(x, kernel), x)[1](gradient)[0]
+        return jax.linear_transpose(lambda x: _native(x, kernel), x)(gradient)[0]
 
     to_x = lax.platform_dependent(gradient, kernel, cpu=winograd.input_gradient, default=input_gradient)
     # Within a choice by platform, XLA would make the kernel's gradient a loop that takes a hundred times as long.
-    return to_x, jax.vjp(lambda kernel: _native(x, kernel), kernel)[1](gradient)[0]
+    return to_x, jax.linear_transpose(lambda kernel: _native(x, kernel), kernel)(gradient)[0]
 
 
 learning_conv.defvjp(_conv_forward, _conv_backward)

@@ -150,7 +150,11 @@ def _wide_forward(form: str, left: jax.Array, right: jax.Array) -> tuple[jax.Arr
 
 
 def _wide_backward(form: str, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    return jax.vjp(partial(jnp.einsum, form), *kept)[1](gradient.astype(kept[0].dtype))
+    left, right = kept
+    gradient = gradient.astype(left.dtype)
+    to_left, = jax.linear_transpose(lambda left: jnp.einsum(form, left, right), left)(gradient)
+    to_right, = jax.linear_transpose(lambda right: jnp.einsum(form, left, right), right)(gradient)
+    return to_left, to_right
 
 
 wide.defvjp(_wide_forward, _wide_backward)
