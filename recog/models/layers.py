@@ -20,6 +20,7 @@ from recog.models.convolutions import Pair, conv, depthwise
 MOMENTUM = 0.9
 EPSILON = 1e-5
 PARTS = 8  # at most, of the pixels, that a CPU adds to each other at a time
+MANY_ROWS = 8  # from which on that is worth its while
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 class Context(NamedTuple):
@@ -113,7 +114,10 @@ normalised.defvjp(_normalised_forward, _normalised_backward)
 
 def _total(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """The sum over all rows and pixels, which keep their axes."""
-    return lax.platform_dependent(values, cpu=partial(_folded, axes=axes), default=partial(jnp.sum, axis=axes, keepdims=True))
+    whole = partial(jnp.sum, axis=axes, keepdims=True)
+    if values.shape[axes[0]] < MANY_ROWS:
+        return whole(values)
+    return lax.platform_dependent(values, cpu=partial(_folded, axes=axes), default=whole)
 
 
 def _folded(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
