@@ -3,6 +3,7 @@
 `conv`, `depthwise` and `max_pool` each sit in a jit of their own, so that their names survive in the jaxpr. Padding is explicit.
 """
 
+import math
 from functools import partial, reduce
 
 import jax
@@ -38,9 +39,10 @@ def _native(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding:
 
 def _gains(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether a CPU gains by `winograd`."""
-    batch, height, width, _ = x.shape
-    known = isinstance(batch, int) and isinstance(height, int)  # an export has sizes that are not known yet
-    return known and batch * height * width >= LEAST_PIXELS and min(kernel.shape[2:]) >= LEAST_CHANNELS and x.dtype == jnp.float32
+    sizes = x.shape[:3]
+    if not all(isinstance(size, int) for size in sizes):  # an export has sizes that are not known yet
+        return False
+    return math.prod(sizes) >= LEAST_PIXELS and min(kernel.shape[2:]) >= LEAST_CHANNELS and x.dtype == jnp.float32
 
 
 @jax.custom_vjp

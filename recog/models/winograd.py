@@ -23,17 +23,19 @@ OUTPUT = np.array([[1, 1, 1, 0], [0, 1, -1, -1]], np.float32)
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of [B, H, W, C] with [3, 3, C, D], of the same size."""
-    products = [[tiles @ part for tiles, part in zip(*rows, strict=True)]
-                for rows in zip(_tiles(x), _both(KERNEL, _taps(kernel)), strict=True)]
-    return _joined(_both(OUTPUT, products), x.shape)
+    return _convolved(x, [[kernel[i, j] for j in range(3)] for i in range(3)], 0)
 
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
     """The gradient of `conv`'s input: its gradient convolved with the kernel turned round."""
-    turned = [taps[::-1] for taps in _taps(kernel)[::-1]]
-    products = [[lax.dot_general(tiles, part, (((1,), (1,)), ((), ()))) for tiles, part in zip(*rows, strict=True)]
-                for rows in zip(_tiles(gradient), _both(KERNEL, turned), strict=True)]
-    return _joined(_both(OUTPUT, products), gradient.shape)
+    return _convolved(gradient, [[kernel[2 - i, 2 - j] for j in range(3)] for i in range(3)], 1)
+
+
+def _convolved(x: jax.Array, taps: Grid, channels: int) -> jax.Array:
+    """Convolution of [B, H, W, C] with 3 x 3 matrices, whose axis of this number has the C channels."""
+    products = [[lax.dot_general(tiles, part, (((1,), (channels,)), ((), ()))) for tiles, part in zip(*rows, strict=True)]
+                for rows in zip(_tiles(x), _both(KERNEL, taps), strict=True)]
+    return _joined(_both(OUTPUT, products), x.shape)
 
 
 def _both(matrix: Matrix, grid: Grid) -> Grid:
@@ -48,20 +50,11 @@ def _mixed(matrix: Matrix, parts: Iterable[jax.Array]) -> list[jax.Array]:
 
 
 def _tiles(x: jax.Array) -> Grid:
-    """The transformed tiles [T, C] of [B, H, W, C], which overlap by two rows and columns."""
-    edges = [(1, 1 + size % 2) for size in x.shape[1:3]]
-    return _both(INPUT, _every_second(jnp.pad(x, ((0, 0), *edges, (0, 0))), 4))
-
-
-def _every_second(x: jax.Array, size: int) -> Grid:
-    """Of tiles that begin at every second row and column, the values [T, C] at each of `size` x `size` places."""
-    x = jnp.pad(x, ((0, 0), *((0, length % 2) for length in x.shape[1:3]), (0, 0)))
-    ends = [length - size + 1 for length in x.shape[1:3]]
-    return [[x[:, i : i + ends[0] : 2, j : j + ends[1] : 2].reshape(-1, x.shape[3]) for j in range(size)] for i in range(size)]
-
-
-def _taps(kernel: jax.Array) -> Grid:
-    return [[kernel[i, j] for j in range(3)] for i in range(3)]
+    """The transformed tiles [T, C] of [B, H, W, C], which begin at every second row and column and overlap by two."""
+    x = jnp.pad(x, ((0, 0), *((1, 1 + size % 2) for size in x.shape[1:3]), (0, 0)))
+    ends = [size - 3 for size in x.shape[1:3]]
+    places = [[x[:, i : i + ends[0] : 2, j : j + ends[1] : 2].reshape(-1, x.shape[3]) for j in range(4)] for i in range(4)]
+    return _both(INPUT, places)
 
 
 def _joined(parts: Grid, shape: Sequence[int]) -> jax.Array:
