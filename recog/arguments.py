@@ -182,6 +182,8 @@ def _bench(bench: argparse.ArgumentParser) -> None:
                        help='instead: the same network in PyTorch, found equal and timed in turns (CRNN and RARE, on a CPU)')
     bench.add_argument('--all', metavar='FOLDER', default='',
                        help='instead: measure every reference recipe, keep the figures in the folder, and print the table')
+    bench.add_argument('--recipes', default='', metavar='A,B',
+                       help='with --all: only these, as the files of figures are called (crnn-r34, can-d28, ...)')
     bench.add_argument('--table', metavar='FOLDER', default='', help='instead: print the table of such a folder; measure nothing')
     bench.add_argument('--json', metavar='FILE', default='', help='write the figures there, too; - for standard output')
     _data(bench)

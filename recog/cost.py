@@ -59,7 +59,9 @@ def products(equation: Any) -> int:
 def _inner(equation: Any, count: Callable[[Any], int]) -> int:
     """What the jaxprs inside an equation come to: loops by their steps, of branches the dearest."""
     name, params = equation.primitive.name, equation.params
-    if name == 'cond':  # a choice by platform has branches of the same cost
+    if name == 'cond' and params.get('branches_platforms'):
+        return count(params['branches'][-1].jaxpr)  # by platform: the plain form, to which others are shorter or longer ways
+    if name == 'cond':
         return max(count(branch.jaxpr) for branch in params['branches'])
     inner = sum(count(sub) for sub in inside(params))
     # A while loop's steps are not known; its body counts once.

@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from recog import config as configs
+from recog.sharding import SMALLEST
 
 
 def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]:
@@ -57,7 +58,7 @@ def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientT
     coupled = rule.decay_kind == 'coupled'
     return optax.chain(
         *([clip_each(rule.clip_tensor)] if rule.clip_tensor else []),
-        *([optax.clip_by_global_norm(rule.clip_norm)] if rule.clip_norm else []),
+        *([clip_all(rule.clip_norm)] if rule.clip_norm else []),
         *(decay if coupled else []), direction, *([] if coupled else decay),
         *([scale_groups(rule.groups)] if rule.groups else []),
         optax.scale_by_learning_rate(rate))
@@ -99,6 +100,23 @@ def _parts(paths: Sequence[str]) -> list[str]:
     """The first names of paths, each with what stands below it."""
     return [f'{name}/*' if '/' in path else name
             for name, path in {path.partition('/')[0]: path for path in paths}.items()]
+
+
+def norm(gradient: Any) -> jax.Array:
+    """The 2-norm over all tensors. The small ones, most of a network's, are put together: one by one, as optax takes them, each
+    keeps an accelerator busy for as long as a large one."""
+    leaves = jax.tree.leaves(gradient)
+    small = [leaf.reshape(-1) for leaf in leaves if leaf.size < SMALLEST]
+    parts = [leaf for leaf in leaves if leaf.size >= SMALLEST] + ([jnp.concatenate(small)] if small else [])
+    return jnp.sqrt(jnp.stack([jnp.sum(jnp.square(part)) for part in parts]).sum())
+
+
+def clip_all(limit: float) -> optax.GradientTransformation:
+    """All gradients together are cut to this 2-norm, as by `optax.clip_by_global_norm`."""
+    def clip(gradient: Any, _: Any) -> Any:
+        length = norm(gradient)
+        return jax.tree.map(lambda leaf: jnp.where(length < limit, leaf, leaf / length * limit), gradient)
+    return optax.stateless(clip)
 
 
 def clip_each(limit: float) -> optax.GradientTransformation:

@@ -10,7 +10,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import config as configs
-from recog import models, sharding
+from recog import models, optimize, sharding
 
 
 class State(NamedTuple):
@@ -81,7 +81,7 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
         updates, opt = tx.update(gradient, state.opt, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
-        metrics = {'loss': total * share, 'grad_norm': optax.tree.norm(gradient), 'rate': rate(state.step), **sums}
+        metrics = {'loss': total * share, 'grad_norm': optimize.norm(gradient), 'rate': rate(state.step), **sums}
         return State(state.step + 1, params, stats, opt, ema), metrics
 
     return step

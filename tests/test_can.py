@@ -130,6 +130,38 @@ def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
     np.testing.assert_allclose(*both(), atol=1e-6)
 
 
+@pytest.mark.parametrize('count', [3, 4])
+def test_looks_one_after_the_other_learn_as_if_each_were_differentiated_by_itself(count):
+    cells = np.ones((2, 3, 4), bool)
+    cells[1, 2:] = cells[1, :, 3:] = False
+    parameters, rng = decoder(), np.random.default_rng(5)
+    kept, _ = memory(parameters, cells)
+    queries, given = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 2, 8), (4, 2, 3, 4)))
+
+    def one_by_one(kept, kernel, queries):
+        seen, found = jnp.zeros((2, 1, 3, 4)), []
+        for step, query in enumerate(queries):
+            found.append(coverage.look(kept, kernel, query[:, None], seen) * (step < count))
+            seen = seen + found[-1]
+        return jnp.concatenate(found, 1).swapaxes(0, 1)
+
+    def all_at_once(kept, kernel, queries):
+        return coverage.looks(kept, kernel, queries, jnp.int32(count))
+
+    def slopes(form):
+        def total(keys, taps, kernel, queries):
+            value = form(kept._replace(keys=keys, coverage=taps), kernel, queries)
+            return (value * given).sum(), value
+
+        given_them = kept.keys, kept.coverage, parameters['energy_kernel'], queries
+        learnt, value = jax.grad(total, (0, 1, 2, 3), has_aux=True)(*given_them)
+        return dict(zip(('keys', 'coverage', 'energy', 'queries'), learnt, strict=True)) | {'weights': value}
+
+    ours, plain = jax.jit(lambda: [slopes(form) for form in (all_at_once, one_by_one)])()
+    close(ours, plain, 1e-5)
+    assert all(np.abs(slope).max() > 1e-3 for slope in plain.values())
+
+
 def test_weights_are_the_references_and_neither_overflow_nor_vanish():
     parameters = decoder()
     cells = np.ones((2, 3, 4), bool)

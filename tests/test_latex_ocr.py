@@ -15,8 +15,9 @@ from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_varia
 from recog import config as configs
 from recog import images, models, optimize, sources, text
 from recog import train as training
-from recog.models import latex_ocr, layers, resnet34
+from recog.models import causal, latex_ocr, layers, resnet34
 from recog.models.search import search
+from recog.models.transformer import Noise
 
 NAME = 'latex_ocr'
 CAPACITY = NARROW[NAME][0]['capacity']
@@ -58,6 +59,28 @@ def test_decoding_with_kept_keys_and_values_says_what_reading_the_whole_text_say
             np.testing.assert_allclose(result['attention'][row, place, :length], outputs['attention'][row, :length], atol=1e-5)
             if beam == 1:
                 np.testing.assert_array_equal(frames[row, :length].argmax(-1), tokens + latex_ocr.OFFSET)
+
+
+def test_queries_brought_to_the_memory_find_what_they_find_by_its_keys_and_values():
+    attention = causal.Attention(12, 3, Noise(0.2))
+    x, memory = (np.random.default_rng(tokens).normal(size=(2, tokens, 12)).astype(np.float32) for tokens in (4, 7))
+    shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), x, memory, False, method='browse'))
+    variables = jax.tree.map(lambda leaf: np.random.default_rng(leaf.size).normal(size=leaf.shape).astype(np.float32), shapes)
+
+    def by_keys(module, x, memory, train):
+        kept = module.made(memory, 1, 3, memory.shape[1])
+        return module.look((*module.made(x, 0, 1, x.shape[1]), *kept), None, train, x.shape)
+
+    def results(method, train):
+        def total(variables, x, memory):
+            found, weights = attention.apply(variables, x, memory, train, method=method, rngs={'dropout': jax.random.key(1)})
+            return jnp.sin(found).sum() + (weights**2).sum(), (found, weights)
+
+        learnt, said = jax.grad(total, (0, 1, 2), has_aux=True)(variables, x, memory)
+        return dict(zip(('variables', 'tokens', 'memory', 'found', 'weights'), (*learnt, *said), strict=True))
+
+    for train in (False, True):
+        close(results('browse', train), results(by_keys, train), 1e-4)
 
 
 def test_three_beams_are_three_texts():

@@ -160,6 +160,18 @@ def test_a_batch_that_is_not_a_multiple_of_the_group_is_refused():
         norm(values(6), group=4)
 
 
+def test_batch_norm_of_rounded_values_loses_less_than_their_rounding():
+    """Their variance comes of sums of squares, which cancel where the mean is large."""
+    exact = 8 + RNG.normal(size=(16, 5, 7, 3))
+    rounded = jnp.asarray(exact, jnp.bfloat16)
+    output, mean, variance = norm(rounded, train=True)
+    want = np.asarray(rounded, np.float64)
+    np.testing.assert_allclose(mean, 0.1 * want.mean((0, 1, 2)), rtol=1e-5)
+    np.testing.assert_allclose(variance, 0.9 + 0.1 * want.var((0, 1, 2)), rtol=1e-5)
+    assert np.abs(want.var((0, 1, 2)) / exact.var((0, 1, 2)) - 1).max() > 1e-4
+    assert output.dtype == jnp.bfloat16
+
+
 def test_batch_norm_is_exact_for_a_large_mean():
     x = (1000 + 0.1 * RNG.normal(size=(8, 4, 4, 2))).astype(np.float32)
     assert np.asarray(norm(x)[2]) - 0.9 == pytest.approx(0.1 * x.astype(np.float64).var((0, 1, 2)), abs=1e-5)
@@ -232,6 +244,23 @@ def test_a_convolutions_step_counts_as_three_convolutions_in_whatever_form(chann
     once = cost.flops(conv, x, kernel)
     assert once == 2 * 9 * x.size * channels
     assert cost.flops(lambda *given: jax.vjp(conv, *given)[1](x), x, kernel) == 3 * once
+
+
+@pytest.mark.parametrize(('size', 'taps', 'edges', 'channels'), [
+    ((16, 20), (7, 7), ((3, 3), (3, 3)), 3), ((17, 21), (7, 7), ((3, 3), (3, 3)), 1), ((15, 18), (5, 4), ((2, 2), (1, 1)), 2)])
+def test_a_convolution_with_strides_over_blocks_equals_the_general_one_and_learns_alike(size, taps, edges, channels):
+    x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, *size, channels), (*taps, channels, 5)))
+    native = functools.partial(convolutions._native, strides=(2, 2), padding=edges)
+    blocks = functools.partial(convolutions._blockwise, padding=edges)
+    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (native, blocks))
+    np.testing.assert_allclose(got, want, atol=2e-5)
+    gradient = RNG.normal(size=want.shape).astype(np.float32)
+    for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    conv = functools.partial(convolutions.conv, strides=(2, 2), padding=edges)
+    texts = [jax.jit(conv).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text() for platform in ('cpu', 'cuda')]
+    assert ['stablehlo.reshape' in text for text in texts] == [False, True]
+    assert cost.flops(conv, x, kernel) == 2 * want.size * kernel[..., 0].size
 
 
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])

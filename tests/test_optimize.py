@@ -88,6 +88,17 @@ def test_clipping_the_global_norm_keeps_directions(narrow):
     np.testing.assert_allclose([out['a'][0], out['b'][0]], [-0.6, -0.8], rtol=1e-5)
 
 
+def test_the_norm_and_its_clipping_are_optaxs_for_small_and_large_tensors_together():
+    rng = np.random.default_rng(0)
+    tree = {'large': rng.normal(size=(256, 80)), 'small': rng.normal(size=(3, 5)), 'one': np.float32(2.5)}
+    tree = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
+    assert tree['large'].size >= optimize.SMALLEST
+    np.testing.assert_allclose(optimize.norm(tree), optax.tree.norm(tree), rtol=1e-6)
+    for limit in (10.0, 1e4):
+        ours, theirs = (tx.update(tree, tx.init(tree))[0] for tx in (optimize.clip_all(limit), optax.clip_by_global_norm(limit)))
+        jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-6), ours, theirs)
+
+
 TREE = {'transform': {'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}}, 'head': {'kernel': jnp.ones((2, 2))}}
 
 

@@ -60,6 +60,32 @@ def test_no_gradient_of_a_weight_is_carried_through_the_loop(arguments):
     assert widest_carry(recurrence.scan) == ROWS * WIDTH < widest_carry(plain) == WIDTH * WIDTH
 
 
+@pytest.mark.parametrize(('dtype', 'error'), [(jnp.float32, 1e-6), (jnp.bfloat16, 0.02)])
+def test_a_gru_over_known_inputs_and_its_gradients_are_those_of_its_steps(dtype, error):
+    shapes = (STEPS, ROWS, 3 * WIDTH), (ROWS, WIDTH), (WIDTH, 3 * WIDTH), (3 * WIDTH,), (STEPS, ROWS, WIDTH)
+    keys = jax.random.split(jax.random.key(2), 5)
+    *given, weight = [jax.random.normal(key, shape) for key, shape in zip(keys, shapes, strict=True)]
+
+    def by_steps(gates, hidden, kernel, bias):
+        outputs = []
+        for now in gates:
+            (r, z, c), (own_r, own_z, own_c) = jnp.split(now, 3, -1), jnp.split(hidden @ kernel + bias, 3, -1)
+            z, candidate = jax.nn.sigmoid(z + own_z), jnp.tanh(c + jax.nn.sigmoid(r + own_r) * own_c)
+            hidden = (1 - z) * candidate + z * hidden
+            outputs.append(hidden)
+        return jnp.stack(outputs)
+
+    def learned(form, dtype):
+        def loss(gates, start, kernel, bias):
+            return (weight * form(gates, start, kernel.astype(dtype), bias)).sum()
+
+        return jax.jit(jax.value_and_grad(loss, range(4)))(*given)
+
+    got, want = learned(recurrence.grus, dtype), learned(by_steps, jnp.float32)
+    for value, expected in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
+        assert jnp.linalg.norm(value - expected) <= error * jnp.linalg.norm(expected)
+
+
 def one_by_one(x, kernel_ih, kernel_hh, bias_ih, bias_hh):
     """A bidirectional LSTM by its definition."""
     def run(x, way):

@@ -77,6 +77,15 @@ def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys
     assert said.out.count('`crnn.py:demo`') == 1
 
 
+def test_only_the_recipes_that_are_named_are_measured(capsys, monkeypatch, tmp_path):
+    monkeypatch.chdir(ROOT)
+    every = list(table.measurements(True))
+    assert [each.name for each in table.chosen(every, 'can-d28, crnn-mv3')] == ['can-d28', 'crnn-mv3']
+    assert table.chosen(every, '') == every
+    assert command.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2
+    assert "--recipes 'can'" in (said := capsys.readouterr().err) and 'must be of crnn-r34' in said
+
+
 def refuse_the_second(measure, each, *others):
     if each.name == 'crnn-odd':
         raise RuntimeError('out of memory')

@@ -72,6 +72,32 @@ def test_dropout_scales_what_it_keeps_or_all_in_evaluation(rule, kept, evaluated
     np.testing.assert_array_equal(dropout.apply({}, x, True), x)
 
 
+@pytest.mark.parametrize('rule', ['upscale', 'downscale'])
+def test_dropout_behind_a_relu_learns_where_something_is_left(rule):
+    x, rngs = noise(7, 30), {'dropout': jax.random.key(1)}
+
+    def apart(x):
+        return Dropout(Noise(0.3, rule)).apply({}, jax.nn.relu(x), True, rngs=rngs)
+
+    def together(x):
+        return Dropout(Noise(0.3, rule), relu=True).apply({}, x, True, rngs=rngs)
+
+    np.testing.assert_array_equal(together(x), apart(x))
+    slopes = [jax.grad(lambda x, form=form: (form(x) ** 3).sum())(x) for form in (together, apart)]
+    np.testing.assert_allclose(*slopes, rtol=1e-6)
+    assert 0.2 < (slopes[0] != 0).mean() < 0.5
+    for train in (True, False):  # without a key
+        np.testing.assert_allclose(Dropout(Noise(0.3, rule), relu=True).apply({}, x, train),
+                                   Dropout(Noise(0.3, rule)).apply({}, jax.nn.relu(x), train))
+
+
+@pytest.mark.parametrize('width', [4, 9, 64])
+def test_dropout_decides_about_each_element_by_itself(width):
+    dropped = np.asarray(Dropout(Noise(0.5)).apply({}, jnp.ones((4000, width)), True, rngs={'dropout': jax.random.key(5)})) == 0
+    together = np.corrcoef(dropped.T)
+    assert np.abs(dropped.mean(0) - 0.5).max() < 0.05 and np.abs(together - np.eye(width)).max() < 0.1
+
+
 def test_the_dropout_of_a_row_does_not_depend_on_the_rows_behind_it():
     dropout, rngs = Dropout(Noise(0.5)), {'dropout': jax.random.key(3)}
     few, many = (dropout.apply({}, jnp.ones((rows, 7, 9)), True, rngs=rngs) for rows in (2, 6))

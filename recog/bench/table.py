@@ -21,7 +21,7 @@ BEAM = 10
 RIVAL = '-pytorch'  # how files are called whose figures stand in another's row
 FASTER = '--config.train.precision=bfloat16'
 # Images of a training step and of decoding on an accelerator; the recipes' own leave it idle.
-ROWS, READ = {'crnn': 1024, 'rare': 1024, 'srn': 256, 'can': 128, 'latex_ocr': 128}, 64
+ROWS, READ = {'crnn': 1024, 'rare': 1024, 'srn': 256, 'can': 512, 'latex_ocr': 512}, 64
 # Formulas as most are: on CPUs the sizes that the reference implementations were timed at, on accelerators one of the canvases
 # and one of the lengths that training puts its batches into.
 ON_CPU = {'can': ('image.height=128', 'image.width=512', 'text.max_length=36'), 'latex_ocr': ('text.max_length=40',)}
@@ -53,14 +53,23 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
                               beams if name in SEARCHING else (), 16 if on_cpu else ROWS[name], on_cpu and name in RIVALLED)
 
 
+def chosen(every: Sequence[Measurement], names: str) -> Sequence[Measurement]:
+    """Those that are named, separated by commas; all, if none is."""
+    known, wanted = {each.name: each for each in every}, [name.strip() for name in names.split(',') if name.strip()]
+    for name in wanted:
+        if name not in known:
+            raise configs.ConfigError(f'--recipes {name!r}{configs.nearest(name, list(known))} must be of {", ".join(known)}')
+    return [known[name] for name in wanted] or every
+
+
 def run(folder: Path, arguments: argparse.Namespace) -> int:
     """Measure every recipe here, and print the table of all that the folder then holds."""
     from recog import commands
 
     devices = commands.start(arguments)
+    every, failed = chosen(list(measurements(devices[0].platform == 'cpu', arguments.overrides)), arguments.recipes), []
     place = folder / devices[0].device_kind.replace(' ', '_')
     place.mkdir(parents=True, exist_ok=True)
-    every, failed = list(measurements(devices[0].platform == 'cpu', arguments.overrides)), []
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as pool:
         drafted = [_drafted(each, devices, pool) for each in every]
         # Compiling would disturb what is timed, all the more where it times kernels itself.

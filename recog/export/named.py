@@ -95,7 +95,7 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
     if not all(map(is_static, before[1:])):  # there are no slices then: windows side by side, so many of which make the whole
         window = strides = {axis: next((size for size in range(1, 9) if str(after[axis] * size) == str(before[axis])), 0)
                             for axis in (1, 2)}
-    if maxima + 1 != window[1] * window[2]:
+    if maxima + 2 != window[1] + window[2]:  # of rows, then of columns
         return None
     pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
     result = graph.op('MaxPool', graph.transpose(inputs[0], FIRST), kernel_shape=list(window.values()),

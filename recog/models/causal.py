@@ -82,6 +82,24 @@ class Attention(nn.Module):
         found, *cache = recalled(query, *new, *cache, number, scale=self.scale)
         return self.told(found, x.shape), tuple(cache)
 
+    def browse(self, x: jax.Array, memory: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """What tokens [B, S, D] find in a memory [B, K, D], and by which weights [B, N, S, K], without its keys and values.
+
+        Where tokens are few, it takes less to bring their queries to the memory, and what they find back.
+        """
+        queries, depth = self.made(x, 0, 1, x.shape[1])[0], self.features // self.heads
+        to_keys, to_values = (kernel.reshape(-1, self.heads, depth).astype(x.dtype)
+                              for kernel in jnp.split(self.kernel_in, 3, -1)[1:])
+        # All heads' queries [B, N S, D] are rows side by side. The keys' bias says the same to all cells, and is left out.
+        sought = jnp.einsum('bnsd,end->bnse', queries, to_keys).reshape(x.shape[0], -1, x.shape[-1])
+        weights = jax.nn.softmax(wide('bqe,bke->bqk', sought, memory) * self.scale)
+        taken = self.dropout(weights, train)
+        shape = (x.shape[0], self.heads, x.shape[1], -1)
+        found = jnp.matmul(taken.astype(x.dtype), memory).reshape(shape)
+        bias = self.bias_in[2 * self.features :].reshape(self.heads, 1, depth) * taken.sum(-1).reshape(shape)
+        found = jnp.einsum('bnse,end->bnsd', found, to_values) + bias.astype(x.dtype)
+        return self.told(found, x.shape), weights.reshape(shape)
+
     def told(self, found: jax.Array, shape: Any) -> jax.Array:
         """What heads have found [R, N, S, D / N], together, in the shape of the tokens."""
         found = found.swapaxes(1, 2).reshape(shape)
@@ -106,30 +124,36 @@ class Layer(nn.Module):
         self.cross = Attention(self.features, self.heads, self.noise)
         self.widen, self.narrow = Linear(self.hidden), Linear(self.features)
         self.norm_1, self.norm_2, self.norm_3 = LayerNorm(), LayerNorm(), LayerNorm()
-        self.dropout = Dropout(self.noise)
+        self.dropout, self.relu_dropout = Dropout(self.noise), Dropout(self.noise, relu=True)
 
     def remember(self, memory: jax.Array) -> tuple[jax.Array, ...]:
         """Keys [B, N, D / N, K] and values [B, N, K, D / N] of a memory [B, K, D]."""
         return tuple(self.cross.made(memory, 1, 3, memory.shape[1]))
 
-    def __call__(self, x: jax.Array, kept: Any, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Tokens [B, S, D] all at once, and how they look at the memory whose keys and values are `kept`."""
+    def __call__(self, x: jax.Array, memory: jax.Array, mask: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """Tokens [B, S, D] all at once, and how they look at a memory [B, K, D]."""
         found, _ = self.own.look(self.own.made(x, 0, 3, x.shape[1]), mask, train, x.shape)
-        return self.after(x, found, kept, train, x.shape[1])
+        x = self.norm_1(x + self.dropout(found, train))
+        if x.shape[1] * (self.heads - 1) < self.features:
+            return self.after(x, *self.cross.browse(x, memory, train), train)
+        return self.after(x, *self.recall(x, self.remember(memory), train, x.shape[1]), train)
 
     def step(self, x: jax.Array, kept: Any, cache: Any, number: jax.Array, beam: int) -> tuple[jax.Array, Any, jax.Array]:
         """One token of each row and beam [R, D], what is kept of the memory, and of the tokens before this number."""
         found, cache = self.own.recall(x, cache, number)
+        x = self.norm_1(x + found)
         # The beams of a row share its memory: there they are tokens side by side.
-        x, weights = self.after(x, found, kept, False, beam)
+        x, weights = self.after(x, *self.recall(x, kept, False, beam), False)
         return x, cache, weights
 
-    def after(self, x: jax.Array, found: jax.Array, kept: Any, train: bool, tokens: Any) -> tuple[jax.Array, jax.Array]:
-        """The layer behind its first attention; so many tokens share a memory."""
-        x = self.norm_1(x + self.dropout(found, train))
-        found, weights = self.cross.look((*self.cross.made(x, 0, 1, tokens), *kept), None, train, x.shape)
+    def recall(self, x: jax.Array, kept: Any, train: bool, tokens: Any) -> tuple[jax.Array, jax.Array]:
+        """What tokens find in a memory that so many of them share, by its keys and values, and by which weights."""
+        return self.cross.look((*self.cross.made(x, 0, 1, tokens), *kept), None, train, x.shape)
+
+    def after(self, x: jax.Array, found: jax.Array, weights: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+        """The layer behind what was found in the memory."""
         x = self.norm_2(x + self.dropout(found, train))
-        inside = self.dropout(jax.nn.relu(self.widen(x)).astype(x.dtype), train)
+        inside = self.relu_dropout(self.widen(x).astype(x.dtype), train)
         return self.norm_3(x + self.dropout(self.narrow(inside).astype(x.dtype), train)), weights
 
 
@@ -149,7 +173,7 @@ class Layers(nn.Module):
         """Tokens [B, S, D], each looking at itself and those before it, and the weights of the last layer [B, N, S, K]."""
         mask, weights = jnp.tri(x.shape[1], dtype=bool), jnp.zeros(())
         for layer in self.layer:
-            x, weights = layer(x, layer.remember(memory), mask, train)
+            x, weights = layer(x, memory, mask, train)
         return x, weights
 
     def remember(self, memory: jax.Array) -> list[Any]:

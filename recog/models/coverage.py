@@ -14,9 +14,10 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jax.dtypes import float0
 
 from recog.models.layers import normal, product, uniform, wide
-from recog.models.recurrence import gru, scan
+from recog.models.recurrence import gru, grus
 from recog.models.transformer import dropped
 
 Parameters = Mapping[str, jax.Array]
@@ -152,10 +153,69 @@ def look(memory: Memory, energy_kernel: jax.Array, query: jax.Array, seen: jax.A
     around = patches(seen.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
     covered = jnp.matmul(around.astype(dtype), memory.coverage)  # the largest array of a step: no wider than it must be
     inner = jnp.tanh(covered + memory.keys[:, None] + query[:, :, None, None]).astype(dtype)
-    scores = jnp.where(memory.cells[:, None], product(inner, energy_kernel)[..., 0], NOWHERE)
+    # On accelerators a sum, which XLA fuses with what it is of.
+    scores = lax.platform_dependent(inner, energy_kernel, cpu=lambda *given: product(*given)[..., 0],
+                                    default=lambda inner, kernel: jnp.sum(inner * kernel[:, 0], -1, dtype=jnp.float32))
+    scores = jnp.where(memory.cells[:, None], scores, NOWHERE)
     scores = scores - lax.stop_gradient(scores.max((2, 3), keepdims=True))
     powers = jnp.where(memory.cells[:, None], jnp.exp(scores), 0)
     return powers / (powers.sum((2, 3), keepdims=True) + 1e-10)
+
+
+@jax.custom_vjp
+def looks(memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array) -> jax.Array:
+    """Weights [S, B, h, w] of looks one after the other, for queries [S, B, A]; from step `count` on nothing is looked at."""
+    return _looks_forward(memory, energy_kernel, queries, count)[0]
+
+
+def _looks_forward(memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array) -> tuple[jax.Array, Any]:
+    looked = partial(look, memory, energy_kernel)
+
+    def perhaps(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
+        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query, seen)
+
+    def always(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
+        return jnp.where(number < count, looked(query, seen), 0)
+
+    def cover(seen: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+        # On accelerators each choice would wait for the host.
+        weights = lax.platform_dependent(now[0], now[1][:, None], seen, cpu=perhaps, default=always)
+        return seen + weights, (weights[:, 0], seen[:, 0])
+
+    nothing = jnp.zeros((queries.shape[1], 1, *memory.cells.shape[1:]))
+    weights, seen = lax.scan(cover, nothing, (jnp.arange(queries.shape[0]), queries))[1]
+    return weights, (memory, energy_kernel, queries, weights, seen)
+
+
+def _looks_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
+    """By hand, as only the gradient of what was seen has to go from step to step: all else is made for all steps at once."""
+    memory, energy_kernel, queries, weights, seen = kept
+    reach, dtype = math.isqrt(memory.coverage.shape[0]), memory.features.dtype
+    (steps, rows, *size), taps = seen.shape, memory.coverage.shape[0]
+    around = patches(seen.reshape(-1, *size), reach).reshape(steps, rows, -1, taps)
+    keys = memory.keys.reshape(rows, -1, memory.keys.shape[-1])
+    inner = jnp.tanh(jnp.matmul(around.astype(dtype), memory.coverage) + keys + queries[:, :, None]).astype(dtype)
+    # Of scores, by what the hyperbolic tangent is of. The largest arrays of all, these two would be kept in float32.
+    inner, slopes = lax.optimization_barrier((inner, (1 - jnp.square(inner)) * energy_kernel[:, 0].astype(dtype)))
+    to_around = wide('sbca,ka->sbck', slopes, memory.coverage).reshape(steps, rows, *size, taps)
+
+    def uncover(to_seen: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
+        given, weights, to_around = now
+        to_weights = given + to_seen
+        to_scores = weights * (to_weights - jnp.sum(weights * to_weights, (1, 2), keepdims=True))
+        return to_seen + _patches_backward(reach, None, to_scores[..., None] * to_around)[0], to_scores
+
+    to_scores = lax.scan(uncover, jnp.zeros_like(seen[0]), (gradient, weights, to_around), reverse=True)[1]
+    to_scores = to_scores.reshape(*around.shape[:3], 1)
+    to_coverage = wide('sbck,sbca->ka', (around * to_scores).astype(dtype), slopes).astype(dtype)
+    to_inner = to_scores * slopes
+    to_keys = to_inner.sum(0).astype(dtype).reshape(memory.keys.shape)
+    to_memory = Memory(jnp.zeros_like(memory.features), to_keys, jnp.zeros(memory.cells.shape, float0),
+                       jnp.zeros_like(memory.counted), to_coverage)
+    return to_memory, jnp.sum(to_scores * inner, (0, 1, 2))[:, None], to_inner.sum(2), None
+
+
+looks.defvjp(_looks_forward, _looks_backward)
 
 
 def gates(parameters: Parameters, embedded: jax.Array, dtype: Any) -> jax.Array:
@@ -197,33 +257,10 @@ def unroll(
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[given].get(mode='clip')
 
-    def follow(weights: tuple[jax.Array, jax.Array], _: None, hidden: jax.Array, gate: jax.Array) -> tuple[jax.Array, jax.Array]:
-        hidden = gru(gate, hidden, *weights)
-        return hidden, hidden
-
-    recurrent = parameters['kernel_hh'].astype(dtype), parameters['bias_hh']
-    hidden = scan(follow, recurrent, None, start, gates(parameters, embedded, dtype).swapaxes(0, 1))[1]
-    looked = partial(look, memory, parameters['energy_kernel'])
-
-    def perhaps(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query, seen)
-
-    def always(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        return jnp.where(number < count, looked(query, seen), 0)
-
-    # The scores of all cells, the largest array of a step, are made again for the gradient and not kept; neither is what no step
-    # changes, as a choice alone would keep it for each step. On accelerators each choice would wait for the host.
-    @jax.checkpoint
-    def attend(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        return lax.platform_dependent(number, query[:, None], seen, cpu=perhaps, default=always)
-
-    def cover(seen: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, jax.Array]:
-        weights = attend(*now, seen)
-        return seen + weights, weights[:, 0]
-
-    nothing = jnp.zeros((given.shape[0], 1, *memory.cells.shape[1:]))
+    gate = gates(parameters, embedded, dtype).swapaxes(0, 1)
+    hidden = grus(gate, start, parameters['kernel_hh'].astype(dtype), parameters['bias_hh'])
     queries = linear(parameters, 'query', hidden, dtype)
-    weights = lax.scan(cover, nothing, (jnp.arange(given.shape[1]), queries))[1].swapaxes(0, 1)
+    weights = looks(memory, parameters['energy_kernel'], queries, count).swapaxes(0, 1)
     return answer(parameters, memory, hidden.swapaxes(0, 1), embedded, weights, noise), weights
 
 

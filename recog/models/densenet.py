@@ -71,8 +71,8 @@ class Unit(nn.Module):
         if self.biased:
             # The norm takes it away again: it moves the running mean, and its gradient would be rounding errors.
             x = x + lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,))).astype(x.dtype)
-        x = jax.nn.relu(BatchNorm(name='norm')(x, context))
-        return masked(Dropout(Noise(self.dropout), name='dropout')(x, context.train), context)
+        x = BatchNorm(name='norm')(x, context)
+        return masked(Dropout(Noise(self.dropout), relu=True, name='dropout')(x, context.train), context)
 
 
 class DenseNet(nn.Module):

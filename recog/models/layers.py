@@ -60,7 +60,7 @@ def batch_norm(
     if group and x.shape[0] % group:
         raise ValueError(f'batch norm: {x.shape[0]} rows are not a multiple of the group of {group}')
     # Grouped, axis 0 counts groups; else the statistics run over it too.
-    values = x.astype(jnp.float32).reshape(-1, group, *x.shape[1:]) if group else x.astype(jnp.float32)
+    values = x.reshape(-1, group, *x.shape[1:]) if group else x
     axes = tuple(range(bool(group), values.ndim - 1))
     weight = jnp.ones(x.shape[0]) if weight is None else weight
     weight = weight.reshape(*values.shape[: 1 + bool(group)], *[1] * (len(axes)))
@@ -76,40 +76,49 @@ def batch_norm(
     if unbiased:
         spread = spread * (total / jnp.maximum(total - 1, 1))
     statistics = _running(mean, center, rows), _running(variance, spread, rows)
-    return output.reshape(x.shape).astype(x.dtype), *statistics
+    return output.reshape(x.shape), *statistics
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
 def normalised(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values normalised over `axes`, where each counts by its share, and their mean and variance."""
+    """Values normalised over `axes`, where each counts by its share, and their mean and variance, both float32."""
     return _normalised_forward(values, shares, scale, bias, axes)[0]
 
 
 def _normalised_forward(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[Any, Any]:
-    center = _total(values * shares, axes)
-    spread = _total(jnp.square(values - center) * shares, axes)
+    exact = _exact(values)
+    center = _total(exact * shares, axes)
+    if exact.dtype == values.dtype:
+        spread = _total(jnp.square(exact - center) * shares, axes)
+    else:  # read once, for both: what that loses is less than what rounding the values has lost
+        spread = jnp.maximum(_total(jnp.square(exact) * shares, axes) - jnp.square(center), 0)
     # A group of fillers alone passes unchanged: it counts for nothing, but must not overflow.
     present = shares.sum(axes, keepdims=True) > 0
     inverse = lax.rsqrt(jnp.where(present, spread, 1.0) + EPSILON)
-    return ((values - center) * (inverse * scale) + bias, center, spread), (values, shares, scale, center, inverse)
+    output = ((exact - center) * (inverse * scale) + bias).astype(values.dtype)
+    return (output, center, spread), (values, shares, scale, center, inverse)
 
 
 def _normalised_backward(axes: tuple[int, ...], kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
     # By hand, as it compiles in half the time. Running statistics pass no gradient on.
     values, shares, scale, center, inverse = kept
-    gradient = cotangents[0]
-    standard = (values - center) * inverse
+    gradient = _exact(cotangents[0])
+    standard = (_exact(values) - center) * inverse
     to_bias, to_scale = _total(gradient, axes), _total(gradient * standard, axes)
     to_values = (gradient - shares * (to_bias + standard * to_scale)) * (inverse * scale)
     flat = to_bias.reshape(-1, scale.size).sum(0), to_scale.reshape(-1, scale.size).sum(0)
-    return to_values, jnp.zeros_like(shares), flat[1], flat[0]
+    return to_values.astype(values.dtype), jnp.zeros_like(shares), flat[1], flat[0]
 
 
 normalised.defvjp(_normalised_forward, _normalised_backward)
+
+
+def _exact(values: jax.Array) -> jax.Array:
+    return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
 def _total(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:

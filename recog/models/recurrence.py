@@ -1,5 +1,5 @@
-"""Recurrence: a scan that learns its weights in one go, the bidirectional LSTM over columns, which does so too, and a step of a
-GRU, the last two each a named operation, and the names of the LSTM's parts in the reference."""
+"""Recurrence: a scan that learns its weights in one go, the bidirectional LSTM over columns and the GRU, which do so too, and the
+names of the LSTM's parts in the reference. The LSTM and a step of the GRU are named operations."""
 
 from collections.abc import Callable
 from functools import partial
@@ -70,8 +70,8 @@ def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias_ih: jax.
     Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4 hidden].
     """
     dtype = x.dtype
-    gates = wide('btd,zdg->tzbg', x, kernel_ih.astype(dtype))
-    gates = gates + (bias_ih + bias_hh)[:, None]
+    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype))
+    gates = gates + (bias_ih + bias_hh)[:, None].astype(dtype)
     # A symbolic batch, as an export has it, cannot be compared.
     if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
         both = lax.platform_dependent(gates, kernel_hh.astype(dtype), cpu=_one_by_one, default=_side_by_side)
@@ -112,7 +112,7 @@ def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
         return (hidden, cell), (hidden, cell)
 
     shape = (*gates.shape[1:3], kernel.shape[1])
-    start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape, gates.dtype)
+    start = jnp.zeros(shape, kernel.dtype), jnp.zeros(shape)
     return lax.scan(step, start, gates)[1]
 
 
@@ -143,20 +143,21 @@ def _recur_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Arr
     to_cell = o * (1 - outside * outside)  # of the state, by the cell
     # Of the cell by the gates i, f and g, and of the state by the gate o.
     slopes = jnp.concatenate([g * i * (1 - i), cell_before * f * (1 - f), i * (1 - g * g), outside * o * (1 - o)], -1)
+    slopes = slopes.astype(gates.dtype)  # of all that is kept for the steps the most
 
     def step(carry: tuple[jax.Array, jax.Array], now: Any) -> Any:
         state, inner = carry
         given, f, to_cell, slopes = now
         state = state + given
         inner = inner + state * to_cell
-        gradient = jnp.concatenate([inner, inner, inner, state], -1) * slopes
-        back = jnp.einsum('zbg,zhg->zbh', gradient.astype(kernel.dtype), kernel, preferred_element_type=jnp.float32)
+        gradient = (jnp.concatenate([inner, inner, inner, state], -1) * slopes).astype(gates.dtype)
+        back = jnp.einsum('zbg,zhg->zbh', gradient, kernel, preferred_element_type=jnp.float32)
         return (back, inner * f), gradient
 
     nothing = jnp.zeros(cell.shape[1:], cell.dtype)
     given = cotangent.astype(cell.dtype)
     gradient = lax.scan(step, (nothing, nothing), (given, f, to_cell, slopes), reverse=True)[1]
-    to_kernel = jnp.einsum('tzbh,tzbg->zhg', before, gradient.astype(kernel.dtype), preferred_element_type=jnp.float32)
+    to_kernel = jnp.einsum('tzbh,tzbg->zhg', before, gradient, preferred_element_type=jnp.float32)
     return gradient, to_kernel.astype(kernel.dtype)
 
 
@@ -169,10 +170,58 @@ def gru(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.
 
     `gates` are the input's, bias included; the state is float32, and the product is in the dtype of the kernel.
     """
+    _, z, candidate, _ = _reset(gates, hidden, kernel_hh, bias_hh)
+    return candidate + z * (hidden - candidate)
+
+
+def _reset(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> tuple[jax.Array, ...]:
+    """The open gates r and z, the candidate, and what the state says to it."""
     own = product(hidden.astype(kernel_hh.dtype), kernel_hh) + bias_hh
     (r, z, c), (own_r, own_z, own_c) = jnp.split(gates, 3, -1), jnp.split(own, 3, -1)
-    candidate = jnp.tanh(c + jax.nn.sigmoid(r + own_r) * own_c)
-    return candidate + jax.nn.sigmoid(z + own_z) * (hidden - candidate)
+    r = jax.nn.sigmoid(r + own_r)
+    return r, jax.nn.sigmoid(z + own_z), jnp.tanh(c + r * own_c), own_c
+
+
+@jax.custom_vjp
+def grus(gates: jax.Array, start: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> jax.Array:
+    """States [S, B, hidden] of a GRU behind a start [B, hidden], step after step, whose inputs are known: gates [S, B, 3 hidden].
+
+    Its gradient keeps the states alone, and leaves a product and a sweep of arithmetic to each step, as that of `recur` does.
+    """
+    return _grus_forward(gates, start, kernel_hh, bias_hh)[0]
+
+
+def _grus_forward(gates: jax.Array, start: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> tuple[jax.Array, Any]:
+    def step(hidden: jax.Array, now: jax.Array) -> tuple[jax.Array, jax.Array]:
+        hidden = gru(now, hidden, kernel_hh, bias_hh)
+        return hidden, hidden
+
+    hidden = lax.scan(step, start, gates)[1]
+    return hidden, (gates, start, kernel_hh, bias_hh, hidden)
+
+
+def _grus_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, ...]:
+    gates, start, kernel, bias, hidden = kept
+    before = jnp.concatenate([start[None], hidden[:-1]])
+    r, z, candidate, own_c = _reset(gates, before, kernel, bias)
+    # Of the state, by what the candidate's tangent is of, and by what the state before says to r, z and the candidate.
+    to_inner = (1 - z) * (1 - candidate * candidate)
+    slopes = jnp.concatenate([to_inner * own_c * r * (1 - r), (before - candidate) * z * (1 - z), to_inner * r], -1)
+
+    def step(back: jax.Array, now: tuple[jax.Array, ...]) -> tuple[jax.Array, jax.Array]:
+        given, z, slopes = now
+        state = given + back
+        own = (jnp.concatenate([state] * 3, -1) * slopes).astype(kernel.dtype)
+        return state * z + product(own, kernel.T), state
+
+    to_start, state = lax.scan(step, jnp.zeros_like(start), (cotangent, z, slopes), reverse=True)
+    own = jnp.concatenate([state] * 3, -1) * slopes
+    to_kernel = wide('sbh,sbg->hg', before.astype(kernel.dtype), own.astype(kernel.dtype)).astype(kernel.dtype)
+    to_gates = jnp.concatenate([own[..., : -start.shape[-1]], state * to_inner], -1)
+    return to_gates, to_start, to_kernel, own.sum((0, 1))
+
+
+grus.defvjp(_grus_forward, _grus_backward)
 
 
 class BiLSTM(nn.Module):
