@@ -54,8 +54,11 @@ class Packed:
 
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Image, size, tokens, length and weight of these rows, and the code of what was said of them when they were packed."""
-        batch = {part: self._array(part)[rows] for part in ('image', 'size', 'tokens', 'length')}
-        code = self.codes(rows)
+        places: np.ndarray | slice = rows
+        if len(rows) > 1 and (np.diff(rows) == 1).all():  # in one piece they are read four times as fast
+            places = slice(int(rows[0]), int(rows[-1]) + 1)
+        batch = {part: np.array(self._array(part)[places]) for part in ('image', 'size', 'tokens', 'length')}
+        code = np.array(self._array('code')[places])
         return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
 
     def codes(self, rows: np.ndarray) -> np.ndarray:

@@ -88,6 +88,15 @@ def test_rows_and_labels_are_those_of_the_set_as_fitted(root):
     assert unused.image is not None and broken.image is None and broken.reason == 'is not an image'
 
 
+def test_rows_that_follow_one_another_are_those_that_are_read_by_number(root):
+    pack(root)
+    source = sources.open_set('packed', recipe(), root)
+    whole, mixed = source.arrays(np.arange(len(source))), source.arrays(np.arange(len(source))[::-1])
+    for part, values in whole.items():
+        np.testing.assert_array_equal(values, mixed[part][::-1])
+        assert values.flags.writeable
+
+
 def test_augmentation_still_changes_packed_images(root):
     pack(root)
     plain, changed = (batches(recipe(f'--config.image.augment.noise={noise}'), root, 'packed') for noise in (0.0, 50.0))
