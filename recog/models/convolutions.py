@@ -4,7 +4,9 @@
 """
 
 import math
+from collections.abc import Sequence
 from functools import partial, reduce
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -28,7 +30,7 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tu
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _gains(x, kernel):
         return learning_conv(x, kernel)
     if strides == (2, 2) and x.shape[-1] <= FEW and kernel.shape[0] > 3 and _known(x):
-        return lax.platform_dependent(x, kernel, cuda=partial(_blockwise, padding=padding), default=native)
+        return image_conv(x, kernel, padding)
     if kernel.shape[:2] != (1, 1):
         return native(x, kernel)
     product = partial(_product, strides=strides)  # twice as fast as the convolution on CPU
@@ -36,8 +38,45 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tu
     return product(x, kernel) if strides == (1, 1) else lax.platform_dependent(x, kernel, cpu=product, default=native)
 
 
-def _native(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair] = SAME) -> jax.Array:
-    return lax.conv_general_dilated(x, kernel, strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+def _native(
+    x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: Sequence[Pair] = SAME, apart: Pair = (1, 1)
+) -> jax.Array:
+    """XLA's own; the kernel's taps lie so far `apart`."""
+    form = 'NHWC', 'HWIO', 'NHWC'
+    return lax.conv_general_dilated(x, kernel, strides, padding, rhs_dilation=apart, dimension_numbers=form)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2,))
+def image_conv(x: jax.Array, kernel: jax.Array, padding: tuple[Pair, Pair]) -> jax.Array:
+    """A convolution of strides 2 of few channels, as images have."""
+    return lax.platform_dependent(x, kernel, cuda=partial(_blockwise, padding=padding),
+                                  default=partial(_native, strides=(2, 2), padding=padding))
+
+
+def _image_forward(x: Any, kernel: Any, padding: tuple[Pair, Pair]) -> tuple[jax.Array, tuple[Any, ...]]:
+    # Images learn nothing; only where they do, their gradient is made.
+    return image_conv(x.value, kernel.value, padding), (x.value, kernel.value, () if x.perturbed else None)
+
+
+def _image_backward(padding: tuple[Pair, Pair], kept: tuple[Any, ...], gradient: jax.Array) -> tuple[jax.Array | None, jax.Array]:
+    x, kernel, learning = kept
+    native, blockwise = partial(_native, strides=(2, 2), padding=padding), partial(_blockwise, padding=padding)
+
+    def by_blocks(gradient: jax.Array, x: jax.Array) -> jax.Array:
+        return jax.linear_transpose(lambda kernel: blockwise(x, kernel), kernel)(gradient)[0]
+
+    def plainly(gradient: jax.Array, x: jax.Array) -> jax.Array:
+        # Images and channels change places. Within a choice by platform XLA does so on no CPU, and takes a hundred times as long.
+        ends = [(before, taps + 2 * count - 2 - size - before) for size, taps, count, (before, _) in zip(
+            x.shape[1:3], kernel.shape[:2], gradient.shape[1:3], padding, strict=True)]
+        x, gradient = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
+        return _native(x, gradient, padding=ends, apart=(2, 2)).transpose(1, 2, 0, 3)
+
+    to_kernel = lax.platform_dependent(gradient, x, cuda=by_blocks, default=plainly)
+    return None if learning is None else jax.linear_transpose(lambda x: native(x, kernel), x)(gradient)[0], to_kernel
+
+
+image_conv.defvjp(_image_forward, _image_backward, symbolic_zeros=True)
 
 
 def _blockwise(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) -> jax.Array:
