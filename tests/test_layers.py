@@ -252,15 +252,20 @@ def test_a_convolution_with_strides_over_blocks_equals_the_general_one_and_learn
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, *size, channels), (*taps, channels, 5)))
     native = functools.partial(convolutions._native, strides=(2, 2), padding=edges)
     blocks = functools.partial(convolutions._blockwise, padding=edges)
-    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (native, blocks))
-    np.testing.assert_allclose(got, want, atol=2e-5)
-    gradient = RNG.normal(size=want.shape).astype(np.float32)
-    for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
-        np.testing.assert_allclose(ours, theirs, atol=1e-4)
     conv = functools.partial(convolutions.conv, strides=(2, 2), padding=edges)
+    want, back = jax.vjp(native, x, kernel)
+    gradient = RNG.normal(size=want.shape).astype(np.float32)
+    for form in (blocks, conv):
+        got, learnt = jax.vjp(form, x, kernel)
+        np.testing.assert_allclose(got, want, atol=2e-5)
+        for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
+            np.testing.assert_allclose(ours, theirs, atol=1e-4)
     texts = [jax.jit(conv).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text() for platform in ('cpu', 'cuda')]
     assert ['stablehlo.reshape' in text for text in texts] == [False, True]
-    assert cost.flops(conv, x, kernel) == 2 * want.size * kernel[..., 0].size
+    once = cost.flops(conv, x, kernel)
+    assert once == 2 * want.size * kernel[..., 0].size
+    # An image's own gradient is made only where it is asked for.
+    assert cost.flops(lambda kernel: jax.vjp(lambda kernel: conv(x, kernel), kernel)[1](gradient), kernel) == 2 * once
 
 
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
