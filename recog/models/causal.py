@@ -135,26 +135,28 @@ class Layer(nn.Module):
         found, _ = self.own.look(self.own.made(x, 0, 3, x.shape[1]), mask, train, x.shape)
         x = self.norm_1(x + self.dropout(found, train))
         if x.shape[1] * (self.heads - 1) < self.features:
-            return self.after(x, *self.cross.browse(x, memory, train), train)
-        return self.after(x, *self.recall(x, self.remember(memory), train, x.shape[1]), train)
+            found, weights = self.cross.browse(x, memory, train)
+        else:
+            found, weights = self.consult(x, self.remember(memory), train, x.shape[1])
+        return self.after(x, found, train), weights
 
     def step(self, x: jax.Array, kept: Any, cache: Any, number: jax.Array, beam: int) -> tuple[jax.Array, Any, jax.Array]:
         """One token of each row and beam [R, D], what is kept of the memory, and of the tokens before this number."""
         found, cache = self.own.recall(x, cache, number)
         x = self.norm_1(x + found)
         # The beams of a row share its memory: there they are tokens side by side.
-        x, weights = self.after(x, *self.recall(x, kept, False, beam), False)
-        return x, cache, weights
+        found, weights = self.consult(x, kept, False, beam)
+        return self.after(x, found, False), cache, weights
 
-    def recall(self, x: jax.Array, kept: Any, train: bool, tokens: Any) -> tuple[jax.Array, jax.Array]:
+    def consult(self, x: jax.Array, kept: Any, train: bool, tokens: Any) -> tuple[jax.Array, jax.Array]:
         """What tokens find in a memory that so many of them share, by its keys and values, and by which weights."""
         return self.cross.look((*self.cross.made(x, 0, 1, tokens), *kept), None, train, x.shape)
 
-    def after(self, x: jax.Array, found: jax.Array, weights: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
+    def after(self, x: jax.Array, found: jax.Array, train: bool) -> jax.Array:
         """The layer behind what was found in the memory."""
         x = self.norm_2(x + self.dropout(found, train))
         inside = self.relu_dropout(self.widen(x).astype(x.dtype), train)
-        return self.norm_3(x + self.dropout(self.narrow(inside).astype(x.dtype), train)), weights
+        return self.norm_3(x + self.dropout(self.narrow(inside).astype(x.dtype), train))
 
 
 class Layers(nn.Module):
