@@ -54,16 +54,19 @@ class Packed:
 
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
         """Image, size, tokens, length and weight of these rows, and the code of what was said of them when they were packed."""
-        places: np.ndarray | slice = rows
-        if len(rows) > 1 and (np.diff(rows) == 1).all():  # in one piece they are read four times as fast
-            places = slice(int(rows[0]), int(rows[-1]) + 1)
-        batch = {part: np.array(self._array(part)[places]) for part in ('image', 'size', 'tokens', 'length')}
-        code = np.array(self._array('code')[places])
+        batch = {part: self._taken(part, rows) for part in ('image', 'size', 'tokens', 'length')}
+        code = self.codes(rows)
         return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """What was said of these rows."""
-        return self._array('code')[rows]
+        return self._taken('code', rows)
+
+    def _taken(self, part: str, rows: np.ndarray) -> np.ndarray:
+        """A copy of these rows; those that follow one another are read in one piece, four times as fast."""
+        if len(rows) > 1 and (np.diff(rows) == 1).all():
+            return np.array(self._array(part)[int(rows[0]) : int(rows[-1]) + 1])
+        return self._array(part)[rows]
 
     def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
         """(row, id, reason, text) of the rows that were changed or cannot be used."""
