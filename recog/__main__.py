@@ -150,6 +150,8 @@ def _bench(arguments: argparse.Namespace) -> int:
         from recog.export import speed
 
         return speed.run(arguments)
+    if arguments.recipes and not arguments.all:
+        raise configs.ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:
         from recog.bench import table
 

@@ -151,6 +151,16 @@ def nearest(name: str, names: Iterable[str]) -> str:
     return f' (did you mean {close[0]!r}?)' if close else ''
 
 
+def chosen(flag: str, given: str, known: Iterable[str]) -> list[str]:
+    """The names that a flag gives, separated by commas, each once; all, if it gives none."""
+    every = list(known)
+    names = [name.strip() for name in given.split(',')] if given else every
+    for name in names:
+        if name not in every:
+            raise ConfigError(f'{flag} {name!r}{nearest(name, every)} must be of {", ".join(every)}')
+    return list(dict.fromkeys(names))
+
+
 def parse_length(length: str, field: str) -> tuple[float, str]:
     """Number and unit (epochs, steps, images or %) of a length."""
     words = length.split()

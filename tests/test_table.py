@@ -79,11 +79,13 @@ def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys
 
 def test_only_the_recipes_that_are_named_are_measured(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    every = list(table.measurements(True))
-    assert [each.name for each in table.chosen(every, 'can-d28, crnn-mv3')] == ['can-d28', 'crnn-mv3']
-    assert table.chosen(every, '') == every
+    every = [each.name for each in table.measurements(True)]
+    assert configs.chosen('--recipes', 'can-d28, crnn-mv3', every) == ['can-d28', 'crnn-mv3']
+    assert configs.chosen('--recipes', '', every) == every
     assert command.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2
     assert "--recipes 'can'" in (said := capsys.readouterr().err) and 'must be of crnn-r34' in said
+    assert command.main(['bench', '--config', 'experiments/crnn.py:demo', '--recipes', 'can-d28']) == 2
+    assert '--recipes can-d28: these are of --all FOLDER' in capsys.readouterr().err
 
 
 def refuse_the_second(measure, each, *others):

@@ -53,21 +53,13 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
                               beams if name in SEARCHING else (), 16 if on_cpu else ROWS[name], on_cpu and name in RIVALLED)
 
 
-def chosen(every: Sequence[Measurement], names: str) -> Sequence[Measurement]:
-    """Those that are named, separated by commas; all, if none is."""
-    known, wanted = {each.name: each for each in every}, [name.strip() for name in names.split(',') if name.strip()]
-    for name in wanted:
-        if name not in known:
-            raise configs.ConfigError(f'--recipes {name!r}{configs.nearest(name, list(known))} must be of {", ".join(known)}')
-    return [known[name] for name in wanted] or every
-
-
 def run(folder: Path, arguments: argparse.Namespace) -> int:
     """Measure every recipe here, and print the table of all that the folder then holds."""
     from recog import commands
 
     devices = commands.start(arguments)
-    every, failed = chosen(list(measurements(devices[0].platform == 'cpu', arguments.overrides)), arguments.recipes), []
+    known = {each.name: each for each in measurements(devices[0].platform == 'cpu', arguments.overrides)}
+    every, failed = [known[name] for name in configs.chosen('--recipes', arguments.recipes, known)], []
     place = folder / devices[0].device_kind.replace(' ', '_')
     place.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as pool:

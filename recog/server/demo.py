@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recog.config import ConfigError, nearest
+from recog.config import ConfigError, chosen
 
 # Minutes of training on two CPU cores, as the README's table has them.
 MINUTES = {'crnn': 6, 'rare': 10, 'srn': 12, 'can': 8, 'latex_ocr': 8}
@@ -19,9 +19,9 @@ def run(arguments: argparse.Namespace) -> int:
 
     arguments.beam, arguments.explain, arguments.batch = BEAM, True, 1
     server.check(arguments)
-    chosen = names(arguments.only)
-    folders = {name: Path(arguments.folder) / f'demo-{name}' for name in chosen}
-    missing = [name for name in chosen if not (folders[name] / DONE).is_file()]
+    names = chosen('--only', arguments.only, MINUTES)
+    folders = {name: Path(arguments.folder) / f'demo-{name}' for name in names}
+    missing = [name for name in names if not (folders[name] / DONE).is_file()]
     place = experiments() if missing else None
     with server.listen(arguments.host, arguments.port) as listening:
         if place is not None:
@@ -31,15 +31,6 @@ def run(arguments: argparse.Namespace) -> int:
             for name in missing:
                 train(place / f'{name}.py', folders[name])
         return server.serve({name: str(folder) for name, folder in folders.items()}, listening, arguments)
-
-
-def names(only: str) -> list[str]:
-    """Which demos are wanted."""
-    chosen = [name.strip() for name in only.split(',')] if only else list(MINUTES)
-    for name in chosen:
-        if name not in MINUTES:
-            raise ConfigError(f'--only {name!r}{nearest(name, MINUTES)} must be of {", ".join(MINUTES)}')
-    return list(dict.fromkeys(chosen))
 
 
 def experiments(checkout: Path = Path(__file__).parents[2]) -> Path:
