@@ -11,7 +11,7 @@ import pytest
 from jax.test_util import check_grads
 
 from recog import cost
-from recog.models import backbones, convolutions, crnn, layers, recurrence
+from recog.models import backbones, convolutions, crnn, layers, recurrence, resnet_fpn, winograd
 
 RNG = np.random.default_rng(0)
 
@@ -195,6 +195,18 @@ def test_batch_norms_gradient_equals_the_difference_quotient(group):
         check_grads(total, arguments, order=1, modes=['rev'], eps=1e-5, rtol=1e-6)
 
 
+def test_a_dilated_convolution_is_one_product_on_a_cpu_and_equals_the_native_one_and_learns_alike():
+    x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 5, 6, 3), (2, 2, 3, 4)))
+    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (resnet_fpn._native_dilated, resnet_fpn.dilated_conv))
+    np.testing.assert_allclose(got, want, atol=1e-5)
+    gradient = RNG.normal(size=want.shape).astype(np.float32)
+    for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-5)
+    for platform, product in (('cpu', True), ('cuda', False)):
+        text = resnet_fpn.dilated_conv.trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+        assert ('stablehlo.dot_general' in text, 'stablehlo.convolution' in text) == (product, not product)
+
+
 @pytest.mark.parametrize('size', [3, 5])
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
@@ -215,21 +227,23 @@ def test_a_depthwise_kernel_learns_row_by_row_what_it_learns_at_once(size, strid
     np.testing.assert_allclose(convolutions.depthwise_gradient(x, kernel, gradient, strides), back(gradient)[1], atol=1e-4)
 
 
-@pytest.mark.parametrize(('height', 'width'), [(4, 6), (5, 6), (4, 7), (1, 1)])
-def test_a_convolution_with_fewer_multiplications_equals_the_general_one_and_learns_alike(height, width):
+@pytest.mark.parametrize('many', [1, 2**40])
+@pytest.mark.parametrize(('height', 'width'), [(4, 6), (5, 6), (4, 7), (1, 1), (8, 13)])
+def test_a_convolution_with_fewer_multiplications_equals_the_general_one_and_learns_alike(monkeypatch, height, width, many):
+    monkeypatch.setattr(winograd, 'MANY_MULTIPLICATIONS', many)
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, height, width, 5), (3, 3, 5, 7)))
     general = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
                                 dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
     (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (general, convolutions.learning_conv))
-    np.testing.assert_allclose(got, want, atol=1e-5)
+    np.testing.assert_allclose(got, want, atol=3e-5)
     gradient = RNG.normal(size=want.shape).astype(np.float32)
     for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
         np.testing.assert_allclose(ours, theirs, atol=1e-4)
 
 
 @pytest.mark.parametrize(('platform', 'dtype', 'channels', 'batch', 'fewer'), [
-    ('cpu', 'float32', 128, 16, True), ('cpu', 'float32', 64, 16, False), ('cpu', 'float32', 128, 1, False),
-    ('cpu', 'bfloat16', 128, 16, False), ('cuda', 'float32', 128, 16, False)])
+    ('cpu', 'float32', 128, 64, True), ('cpu', 'float32', 64, 256, False), ('cpu', 'float32', 128, 16, False),
+    ('cpu', 'bfloat16', 128, 64, False), ('cuda', 'float32', 128, 64, False)])
 def test_a_convolution_has_fewer_multiplications_on_a_cpu_where_they_are_many(platform, dtype, channels, batch, fewer):
     x, kernel = jnp.zeros((batch, 4, 25, channels), dtype), jnp.zeros((3, 3, channels, channels))
     conv = jax.jit(functools.partial(convolutions.conv, padding=((1, 1), (1, 1))))
@@ -237,9 +251,26 @@ def test_a_convolution_has_fewer_multiplications_on_a_cpu_where_they_are_many(pl
     assert ('stablehlo.dot_general' in text, 'stablehlo.convolution' in text) == (fewer, not fewer)
 
 
+@pytest.mark.parametrize(('shape', 'products'), [
+    ((1, 8, 32, 512, 512), 16), ((8, 8, 32, 512, 512), 36), ((64, 2, 25, 512, 512), 24), ((64, 6, 25, 512, 512), 24)])
+def test_a_convolution_of_very_many_multiplications_has_yet_fewer_where_its_tiles_fill(shape, products):
+    x, kernel = (jax.ShapeDtypeStruct(size, jnp.float32) for size in (shape[:4], (3, 3, *shape[3:])))
+    assert jax.jit(winograd.conv).lower(x, kernel).as_text().count('stablehlo.dot_general') == products
+
+
+@pytest.mark.parametrize('many', [1, 2**40])
+def test_a_convolution_with_fewer_multiplications_is_rounded_as_finely_as_products_are(monkeypatch, many):
+    monkeypatch.setattr(winograd, 'MANY_MULTIPLICATIONS', many)
+    x, kernel = np.abs(RNG.normal(size=(2, 8, 8, 256))), RNG.normal(size=(3, 3, 256, 8))
+    seen = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0))), (3, 3), (1, 2))
+    want = np.einsum('bhwcij,ijcd->bhwd', seen, kernel)
+    got = winograd.conv(jnp.asarray(x, jnp.float32), jnp.asarray(kernel, jnp.float32))
+    assert abs(got - want).max() < 6e-6 * abs(want).max()
+
+
 @pytest.mark.parametrize('channels', [64, 128])
 def test_a_convolutions_step_counts_as_three_convolutions_in_whatever_form(channels):
-    x, kernel = jnp.zeros((16, 4, 25, channels)), jnp.zeros((3, 3, channels, channels))
+    x, kernel = jnp.zeros((64, 4, 25, channels)), jnp.zeros((3, 3, channels, channels))
     conv = functools.partial(convolutions.conv, padding=((1, 1), (1, 1)))
     once = cost.flops(conv, x, kernel)
     assert once == 2 * 9 * x.size * channels

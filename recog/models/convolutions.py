@@ -17,8 +17,8 @@ from recog.models import winograd
 Pair = tuple[int, int]
 SAME = ((1, 1), (1, 1))  # the padding that keeps the size under a kernel of 3 x 3
 
-# From so many channels and pixels (of all images) on, fewer multiplications are worth a CPU's transforms.
-LEAST_CHANNELS, LEAST_PIXELS = 128, 800
+# From so many channels, and multiplications for a tap (of all images) on, fewer of them are worth a CPU's transforms.
+LEAST_CHANNELS, LEAST_MULTIPLICATIONS = 128, 2**26
 FEW = 4  # channels, as images have
 
 
@@ -97,7 +97,8 @@ def _gains(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether a CPU gains by `winograd`."""
     if not _known(x):
         return False
-    return math.prod(x.shape[:3]) >= LEAST_PIXELS and min(kernel.shape[2:]) >= LEAST_CHANNELS and x.dtype == jnp.float32
+    enough = math.prod(x.shape) * kernel.shape[3] >= LEAST_MULTIPLICATIONS and min(kernel.shape[2:]) >= LEAST_CHANNELS
+    return enough and x.dtype == jnp.float32
 
 
 def _known(x: jax.Array) -> bool:
