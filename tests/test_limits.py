@@ -111,6 +111,17 @@ def test_operations_of_a_cpu_trace_last_until_their_end():
     assert other.name == 'dot.1' and other.seconds == pytest.approx(3e-6) and other.share == pytest.approx(6 / 14)
 
 
+def test_an_operation_of_a_cpu_trace_is_over_when_another_reads_it_though_its_end_is_told_later():
+    text = ('ENTRY %main (input: f32[2]) -> f32[2] {\n  %input = f32[2]{0} parameter(0)\n'
+            '  %first.1 = f32[2]{0} add(%input, %input)\n  %turned = f32[2]{0} bitcast(%first.1)\n'
+            '  ROOT %then.2 = f32[2]{0} multiply(%turned, %turned)\n}\n')
+    run = [event('first.1', 0, 1, hlo_op='first.1'), event('then.2', 4, 5, hlo_op='then.2'), event('end: first.1', 9, 0),
+           event('end: then.2', 9, 0)]
+    again = [event | {'ts': event['ts'] + 100} for event in run]
+    found = costliest.costs([*run, *again], hlo.parse(text), 2)
+    assert [(cost.name, round(cost.seconds * 1e6)) for cost in found] == [('then.2', 5), ('first.1', 4)]
+
+
 def test_of_a_device_its_own_lane_counts_and_nothing_of_the_host():
     def lane(name, thread):
         return [named('thread_name', name, 1, thread), event('kernel', 0, 4, thread, 1, hlo_op='fusion.2')]

@@ -1,10 +1,11 @@
 """Where time goes: the costliest operations of a program, from a trace of its steps."""
 
+import bisect
 import collections
 import gzip
 import json
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -52,7 +53,7 @@ def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) ->
     kernels = {re.sub(r'[.\-]', '_', name): name for name in known}
     spent: dict[str, float] = collections.defaultdict(float)
     runs: collections.Counter[str] = collections.Counter()
-    for name, microseconds in _runs(events):
+    for name, microseconds in _runs(events, program):
         name = kernels.get(name, name)
         if name not in known or known[name].kind not in hlo.INSIDE:
             spent[name] += microseconds * 1e-6
@@ -62,7 +63,7 @@ def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) ->
             for name, seconds in sorted(spent.items(), key=lambda item: -item[1]) if whole]
 
 
-def _runs(events: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
+def _runs(events: Sequence[dict[str, Any]], program: hlo.Program) -> Iterator[tuple[str, float]]:
     """Every run of an operation: its name and microseconds."""
     named = {kind: {(event['pid'], event.get('tid') if kind == 'thread_name' else None): event['args']['name']
                     for event in events if event.get('ph') == 'M' and event['name'] == kind}
@@ -75,7 +76,7 @@ def _runs(events: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
         if found:
             yield from ((_operation(event), event['dur']) for event in found)
             return
-    yield from _runs_on_host(timed)
+    yield from _runs_on_host(timed, readers(program))
 
 
 def _operation(event: dict[str, Any]) -> str:
@@ -84,20 +85,39 @@ def _operation(event: dict[str, Any]) -> str:
     return event['name'] if name.startswith('command_buffer') else name
 
 
-def _runs_on_host(timed: Sequence[dict[str, Any]]) -> Iterator[tuple[str, float]]:
-    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event `end: NAME`."""
+def readers(program: hlo.Program) -> dict[str, set[str]]:
+    """The operations that read what each gives, some of them through those that take no time."""
+    found: dict[str, set[str]] = collections.defaultdict(set)
+    for around in program.computations.values():
+        idle = {operation.name: operation.operands for operation in around if operation.kind in hlo.IDLE}
+        for operation in around:
+            given = [] if operation.name in idle else list(operation.operands)
+            while given:
+                name = given.pop()
+                found[name].add(operation.name)
+                given += idle.get(name, ())
+    return found
+
+
+def _runs_on_host(timed: Sequence[dict[str, Any]], readers: Mapping[str, set[str]]) -> Iterator[tuple[str, float]]:
+    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event `end: NAME`.
+
+    That event may come late, as the thread that ends an operation begins the next first: it was over when another read it.
+    """
     ends: dict[str, list[float]] = collections.defaultdict(list)
+    begun: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
     for event in sorted(timed, key=lambda event: event['ts']):
         if event['name'].startswith('end: '):
             ends[event['name'].removeprefix('end: ')].append(event['ts'])
-    begun: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
-    for event in sorted(timed, key=lambda event: event['ts']):
         if 'hlo_op' in event.get('args', {}):
             begun[event['args']['hlo_op']].append(event)
+    starts = {name: [event['ts'] for event in found] for name, found in begun.items()}
     for name, found in begun.items():
         paired = len(found) == len(ends[name])
         for number, event in enumerate(found):
-            yield name, max(event['dur'], ends[name][number] - event['ts'] if paired else 0)
+            read = [times[place] for times in (starts.get(reader, []) for reader in readers.get(name, ()))
+                    if (place := bisect.bisect_left(times, event['ts'])) < len(times)]
+            yield name, max(event['dur'], min([ends[name][number], *read]) - event['ts'] if paired else 0)
 
 
 def figures(found: Sequence[Cost]) -> list[dict[str, Any]]:

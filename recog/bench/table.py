@@ -15,7 +15,7 @@ from recog import config as configs
 from recog import markdown
 
 EXPERIMENTS = ('crnn', 'rare', 'srn', 'can', 'latex_ocr')
-RIVALLED = ('crnn', 'rare')  # there is the same network in PyTorch
+RIVALLED = ('crnn', 'rare', 'srn')  # there is the same network in PyTorch
 SEARCHING = ('rare', 'can', 'latex_ocr')  # their beams take longer than greedy decoding
 BEAM = 10
 RIVAL = '-pytorch'  # how files are called whose figures stand in another's row

@@ -10,12 +10,14 @@ from recog import config as configs
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
     'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,), 'train.ema': (0,),
-    'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,), 'optimizer.clip_tensor': (0,), 'optimizer.decay_vectors': (True,),
+    'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,), 'optimizer.decay_vectors': (True,),
 }
 BACKBONES: Fields = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}
 RIVALS: dict[str, Fields] = {
     'crnn': BACKBONES,
     'rare': BACKBONES | {'model.teaching': ('own',), 'model.shifted': (False,), 'model.skip_ends': (True,)},
+    'srn': {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',), 'model.positions': ('fixed',),
+            'model.dropout_rule': ('downscale',), 'model.average': (False,), 'model.skip_ends': (False,)},
 }
 
 
@@ -28,7 +30,7 @@ def reads(config: ConfigDict) -> bool:
 
 def check(config: ConfigDict) -> None:
     """Refuse a recipe that has no rival."""
-    there = f'there is one for r34 and mv3 of {" and ".join(RIVALS)}, and what differs from them in sizes alone'
+    there = 'there is one for r34 and mv3 of crnn and rare and for r50 of srn, and what differs from them in sizes alone'
     if config.model.name not in RIVALS:
         raise configs.ConfigError(f'--pytorch: config.model.name={config.model.name!r} has no rival; {there}')
     for field, values in (RIVALS[config.model.name] | ALL).items():

@@ -1,6 +1,7 @@
 """Whether a recipe's network and its rival in PyTorch are the same function: given the same weights, what do they say?"""
 
 import copy
+from functools import partial
 from typing import Any
 
 import cv2
@@ -73,10 +74,22 @@ def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
     return off
 
 
-def check_loss(loss: float, wanted: float) -> None:
-    """Refuse to go on unless the rival's loss in training is ours; its gradient is then ours but for rounding."""
-    if not abs(loss - wanted) <= EQUAL * abs(wanted):
-        raise configs.ConfigError(f'--pytorch: the loss of the rival in training is {loss:.6g} instead of {wanted:.6g}')
+def loss(model: models.Model, variables: models.Variables, batch: dict[str, np.ndarray]) -> float:
+    """Our loss in training, without dropout."""
+    (total, count), _ = jax.jit(partial(model.loss, train=True))(variables, batch)
+    return float(total / count if count else total)
+
+
+def check_loss(rival: torch.nn.Module, given: tuple[torch.Tensor, ...], wanted: float) -> None:
+    """Refuse to go on unless the rival's is the same; its gradient is then ours but for rounding."""
+    quiet = copy.deepcopy(rival)
+    for module in quiet.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    with torch.no_grad():
+        found = quiet.loss(*given).item()
+    if not abs(found - wanted) <= EQUAL * abs(wanted):
+        raise configs.ConfigError(f'--pytorch: the loss of the rival in training is {found:.6g} instead of {wanted:.6g}')
 
 
 def pixels(batch: dict[str, np.ndarray], config: ConfigDict, layout: Any = torch.contiguous_format) -> torch.Tensor:

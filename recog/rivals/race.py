@@ -39,7 +39,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
         'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__, 'trainable_parameters': count}
     for name, make, turns, rows in _programs(config, arguments):
         program = programs.compiled(make(model, config, mesh, rows, variables))
-        calls = turns(program, model, rival, config, rows)
+        calls = turns(program, model, variables, rival, config, rows)
         seconds = timing.alternate(calls, arguments.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
         ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
@@ -73,7 +73,9 @@ def _programs(config: ConfigDict, arguments: argparse.Namespace) -> list[tuple[s
     return found
 
 
-def _inference(program: programs.Program, model: models.Model, rival: Any, config: ConfigDict, rows: int) -> dict[str, Callable]:
+def _inference(
+    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any, config: ConfigDict, rows: int
+) -> dict[str, Callable]:
     """From images to tokens: ours normalises them besides."""
     import torch
 
@@ -87,22 +89,25 @@ def _inference(program: programs.Program, model: models.Model, rival: Any, confi
     return calls
 
 
-def _training(program: programs.Program, model: models.Model, rival: Any, config: ConfigDict, rows: int) -> dict[str, Callable]:
-    """Forward, loss, backward and optimizer; the first step of each has to have our loss."""
+def _training(
+    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any, config: ConfigDict, rows: int
+) -> dict[str, Callable]:
+    """Forward, loss, backward and optimizer; each has to have our loss first, both without dropout."""
     import torch
 
     from recog.rivals import equality
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
-    first, rule = float(program.call()['loss']), config.optimizer
+    rule = config.optimizer
+    given = torch.tensor(batch['tokens'], dtype=torch.long), torch.tensor(batch['length'], dtype=torch.long)
+    wanted = equality.loss(model, variables, batch)
     for kind, layout in layouts(torch):
         network = copy.deepcopy(rival).to(memory_format=layout).train()
+        image = equality.pixels(batch, config, layout)
+        equality.check_loss(network, (image, *given), wanted)
         optimizer = torch.optim.Adam(_groups(network, model, config), betas=(rule.b1, rule.b2), eps=rule.eps,
                                      weight_decay=rule.decay, fused=True)
-        step = partial(_step, network, optimizer, equality.pixels(batch, config, layout),
-                       torch.tensor(batch['tokens'], dtype=torch.long), torch.tensor(batch['length'], dtype=torch.long))
-        equality.check_loss(step().item(), first)
-        calls[kind] = step
+        calls[kind] = partial(_step, network, optimizer, rule.clip_tensor, image, *given)
     return calls
 
 
@@ -111,12 +116,14 @@ def layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
     return (PLAIN, torch.contiguous_format), (LAST, torch.channels_last)
 
 
-def _step(network: Any, optimizer: Any, image: Any, tokens: Any, length: Any) -> Any:
+def _step(network: Any, optimizer: Any, limit: float, image: Any, tokens: Any, length: Any) -> None:
+    import torch
+
     optimizer.zero_grad()
-    loss = network.loss(image, tokens, length)
-    loss.backward()
+    network.loss(image, tokens, length).backward()
+    for parameter in network.parameters() if limit else ():
+        torch.nn.utils.clip_grad_norm_(parameter, limit)
     optimizer.step()
-    return loss.detach()
 
 
 def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[str, Any]]:
