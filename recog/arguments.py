@@ -179,7 +179,7 @@ def _bench(bench: argparse.ArgumentParser) -> None:
                        help='instead: seconds until the training steps of these recipes are compiled, with an empty compilation '
                        'cache and with the filled one; a file stands for all its variants')
     bench.add_argument('--pytorch', action='store_true',
-                       help='instead: the same network in PyTorch, found equal and timed in turns (CRNN and RARE, on a CPU)')
+                       help='instead: the same network in PyTorch, found equal and timed in turns (CRNN, RARE and SRN, on a CPU)')
     bench.add_argument('--all', metavar='FOLDER', default='',
                        help='instead: measure every reference recipe, keep the figures in the folder, and print the table')
     bench.add_argument('--recipes', default='', metavar='A,B',
