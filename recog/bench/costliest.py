@@ -76,7 +76,7 @@ def _runs(events: Sequence[dict[str, Any]], program: hlo.Program) -> Iterator[tu
         if found:
             yield from ((_operation(event), event['dur']) for event in found)
             return
-    yield from _runs_on_host(timed, readers(program))
+    yield from _runs_on_host(timed, _readers(program))
 
 
 def _operation(event: dict[str, Any]) -> str:
@@ -85,7 +85,7 @@ def _operation(event: dict[str, Any]) -> str:
     return event['name'] if name.startswith('command_buffer') else name
 
 
-def readers(program: hlo.Program) -> dict[str, set[str]]:
+def _readers(program: hlo.Program) -> dict[str, set[str]]:
     """The operations that read what each gives, some of them through those that take no time."""
     found: dict[str, set[str]] = collections.defaultdict(set)
     for around in program.computations.values():

@@ -26,7 +26,7 @@ FEW = 4  # channels, as images have
 def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
     """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
     kernel = kernel.astype(x.dtype)
-    native = partial(_native, strides=strides, padding=padding)
+    native = partial(native_conv, strides=strides, padding=padding)
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _gains(x, kernel):
         return learning_conv(x, kernel)
     if strides == (2, 2) and x.shape[-1] <= FEW and kernel.shape[0] > 3 and _known(x):
@@ -38,7 +38,7 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tu
     return product(x, kernel) if strides == (1, 1) else lax.platform_dependent(x, kernel, cpu=product, default=native)
 
 
-def _native(
+def native_conv(
     x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: Sequence[Pair] = SAME, apart: Pair = (1, 1)
 ) -> jax.Array:
     """XLA's own; the kernel's taps lie so far `apart`."""
@@ -50,7 +50,7 @@ def _native(
 def image_conv(x: jax.Array, kernel: jax.Array, padding: tuple[Pair, Pair]) -> jax.Array:
     """A convolution of strides 2 of few channels, as images have."""
     return lax.platform_dependent(x, kernel, cuda=partial(_blockwise, padding=padding),
-                                  default=partial(_native, strides=(2, 2), padding=padding))
+                                  default=partial(native_conv, strides=(2, 2), padding=padding))
 
 
 def _image_forward(x: Any, kernel: Any, padding: tuple[Pair, Pair]) -> tuple[jax.Array, tuple[Any, ...]]:
@@ -60,7 +60,7 @@ def _image_forward(x: Any, kernel: Any, padding: tuple[Pair, Pair]) -> tuple[jax
 
 def _image_backward(padding: tuple[Pair, Pair], kept: tuple[Any, ...], gradient: jax.Array) -> tuple[jax.Array | None, jax.Array]:
     x, kernel, learning = kept
-    native, blockwise = partial(_native, strides=(2, 2), padding=padding), partial(_blockwise, padding=padding)
+    native, blockwise = partial(native_conv, strides=(2, 2), padding=padding), partial(_blockwise, padding=padding)
 
     def by_blocks(gradient: jax.Array, x: jax.Array) -> jax.Array:
         return jax.linear_transpose(lambda kernel: blockwise(x, kernel), kernel)(gradient)[0]
@@ -70,7 +70,7 @@ def _image_backward(padding: tuple[Pair, Pair], kept: tuple[Any, ...], gradient:
         ends = [(before, taps + 2 * count - 2 - size - before) for size, taps, count, (before, _) in zip(
             x.shape[1:3], kernel.shape[:2], gradient.shape[1:3], padding, strict=True)]
         x, gradient = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
-        return _native(x, gradient, padding=ends, apart=(2, 2)).transpose(1, 2, 0, 3)
+        return native_conv(x, gradient, padding=ends, apart=(2, 2)).transpose(1, 2, 0, 3)
 
     to_kernel = lax.platform_dependent(gradient, x, cuda=by_blocks, default=plainly)
     return None if learning is None else jax.linear_transpose(lambda x: native(x, kernel), x)(gradient)[0], to_kernel
@@ -90,7 +90,7 @@ def _blockwise(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) -
     kernel = jnp.pad(kernel, ((0, rows % 2), (0, columns % 2), (0, 0), (0, 0)))
     x = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
     kernel = kernel.reshape(kernel.shape[0] // 2, 2, kernel.shape[1] // 2, 2, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    return _native(x.reshape(*x.shape[:3], -1), kernel.reshape(*kernel.shape[:2], -1, features), padding=((0, 0), (0, 0)))
+    return native_conv(x.reshape(*x.shape[:3], -1), kernel.reshape(*kernel.shape[:2], -1, features), padding=((0, 0), (0, 0)))
 
 
 def _gains(x: jax.Array, kernel: jax.Array) -> bool:
@@ -112,7 +112,7 @@ def learning_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
     So does the gradient of the input; that of the kernel would gain nothing.
     """
-    return lax.platform_dependent(x, kernel, cpu=winograd.conv, default=_native)
+    return lax.platform_dependent(x, kernel, cpu=winograd.conv, default=native_conv)
 
 
 def _conv_forward(x: jax.Array, kernel: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
@@ -123,11 +123,11 @@ def _conv_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tu
     x, kernel = kept
 
     def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
-        return jax.linear_transpose(lambda x: _native(x, kernel), x)(gradient)[0]
+        return jax.linear_transpose(lambda x: native_conv(x, kernel), x)(gradient)[0]
 
     to_x = lax.platform_dependent(gradient, kernel, cpu=winograd.input_gradient, default=input_gradient)
     # Within a choice by platform, XLA would make the kernel's gradient a loop that takes a hundred times as long.
-    return to_x, jax.linear_transpose(lambda kernel: _native(x, kernel), kernel)(gradient)[0]
+    return to_x, jax.linear_transpose(lambda kernel: native_conv(x, kernel), kernel)(gradient)[0]
 
 
 learning_conv.defvjp(_conv_forward, _conv_backward)

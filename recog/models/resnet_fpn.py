@@ -4,12 +4,14 @@ Networks" (2020), section 3.1, in the form of the reference implementation. `PEE
 
 import re
 from collections.abc import Mapping
+from functools import partial
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
 
+from recog.models.convolutions import native_conv
 from recog.models.layers import BatchNorm, Context, Conv, ConvNorm, normal
 
 STRIDE, STAGES = 8, 4
@@ -20,12 +22,7 @@ STRIDES = (2, 2, 1, 1)  # of the first block of each stage
 @jax.jit
 def dilated_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of [B, H, W, C] with [2, 2, C, D] whose taps lie two apart; the size is kept."""
-    return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=_product_of_taps, default=_native_dilated)
-
-
-def _native_dilated(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    form = 'NHWC', 'HWIO', 'NHWC'
-    return lax.conv_general_dilated(x, kernel, (1, 1), ((1, 1), (1, 1)), rhs_dilation=(2, 2), dimension_numbers=form)
+    return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=_product_of_taps, default=partial(native_conv, apart=(2, 2)))
 
 
 def _product_of_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:

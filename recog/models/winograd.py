@@ -72,7 +72,7 @@ def _convolved(x: jax.Array, taps: Grid, channels: int) -> jax.Array:
     down, across = _forms(x.shape, taps[0][0].shape[1 - channels])
     products = [[lax.dot_general(tiles, part, (((1,), (channels,)), ((), ()))) for tiles, part in zip(*rows, strict=True)]
                 for rows in zip(_tiles(x, down, across), _both(down.taps, taps, across.taps), strict=True)]
-    return _joined(_both(down.values, products, across.values), x.shape)
+    return _joined(_both(down.values, products, across.values), x.shape, down, across)
 
 
 def _forms(shape: Sequence[int], features: int) -> tuple[Form, Form]:
@@ -106,9 +106,10 @@ def _tiles(x: jax.Array, down: Form, across: Form) -> Grid:
     return _both(down.pixels, [[x[:, i, j].reshape(-1, x.shape[3]) for j in columns] for i in rows], across.pixels)
 
 
-def _joined(parts: Grid, shape: Sequence[int]) -> jax.Array:
+def _joined(parts: Grid, shape: Sequence[int], down: Form, across: Form) -> jax.Array:
     """Of the values [T, D] at each place within the tiles, the image [B, H, W, D] of this shape."""
-    tiles = [-(-size // places) for size, places in zip(shape[1:3], (len(parts), len(parts[0])), strict=True)]
-    rows = [jnp.concatenate(row, 1).reshape(shape[0] * tiles[0], -1) for row in parts]
-    whole = jnp.concatenate(rows, 1).reshape(shape[0], tiles[0] * len(parts), tiles[1] * len(parts[0]), -1)
-    return whole[:, : shape[1], : shape[2]]
+    batch, height, width = shape[:3]
+    tiles = down.tiles(height)
+    rows = [jnp.concatenate(row, 1).reshape(batch * tiles, -1) for row in parts]
+    whole = jnp.concatenate(rows, 1).reshape(batch, tiles * down.size, across.tiles(width) * across.size, -1)
+    return whole[:, :height, :width]

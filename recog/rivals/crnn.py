@@ -6,6 +6,7 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from recog.rivals.backbones import Features
+from recog.rivals.texts import texts
 
 
 class CRNN(nn.Module):
@@ -28,9 +29,7 @@ class CRNN(nn.Module):
         """The tokens of the best path, at most so many, and their mean probability [B]."""
         probability, best = self(image).softmax(-1).max(-1)
         kept = (best != 0) & (best != F.pad(best, (1, 0))[:, :-1])
-        kept &= kept.cumsum(1) <= most
-        tokens = [row[mask].tolist() for row, mask in zip(best - 1, kept, strict=True)]
-        return tokens, (probability * kept).sum(1) / kept.sum(1).clamp(min=1)
+        return texts(best - 1, probability, kept, most)
 
 
 build = CRNN

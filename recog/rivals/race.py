@@ -92,7 +92,7 @@ def _inference(
 def _training(
     program: programs.Program, model: models.Model, variables: models.Variables, rival: Any, config: ConfigDict, rows: int
 ) -> dict[str, Callable]:
-    """Forward, loss, backward and optimizer; each has to have our loss first, both without dropout."""
+    """Forward, loss, backward and optimizer; each has to have our first step's loss, or with dropout ours without."""
     import torch
 
     from recog.rivals import equality
@@ -100,7 +100,8 @@ def _training(
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
     rule = config.optimizer
     given = torch.tensor(batch['tokens'], dtype=torch.long), torch.tensor(batch['length'], dtype=torch.long)
-    wanted = equality.loss(model, variables, batch)
+    drawn = config.model.get('dropout', 0)
+    wanted = equality.loss(model, variables, batch) if drawn else float(program.call()['loss'])
     for kind, layout in layouts(torch):
         network = copy.deepcopy(rival).to(memory_format=layout).train()
         image = equality.pixels(batch, config, layout)

@@ -9,6 +9,7 @@ from torch import nn
 
 from recog.models import rectify
 from recog.rivals.backbones import Features, conv_norm
+from recog.rivals.texts import texts
 
 
 class Localisation(nn.Module):
@@ -113,9 +114,7 @@ class RARE(nn.Module):
                 break
         classes, probability = (torch.stack(parts, 1) for parts in zip(*chosen, strict=True))
         kept = (classes > 0) & (classes < self.end)
-        kept &= kept.cumsum(1) <= most
-        tokens = [row[mask].tolist() for row, mask in zip(classes - 1, kept, strict=True)]
-        return tokens, (probability * kept).sum(1) / kept.sum(1).clamp(min=1)
+        return texts(classes - 1, probability, kept, most)
 
 
 build = RARE

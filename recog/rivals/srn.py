@@ -7,6 +7,7 @@ from torch import nn
 
 from recog.models.resnet_fpn import GROWTH, STRIDE, STRIDES
 from recog.rivals.backbones import conv_norm
+from recog.rivals.texts import texts
 
 
 class Bottleneck(nn.Module):
@@ -196,10 +197,7 @@ class SRN(nn.Module):
         logits = self(image)
         logits[..., self.end - 1] = -torch.inf
         probability, best = logits.softmax(-1).max(-1)
-        kept = (best == self.end).cumsum(1) == 0
-        kept[:, most:] = False
-        tokens = [row[mask].tolist() for row, mask in zip(best, kept, strict=True)]
-        return tokens, (probability * kept).sum(1) / kept.sum(1).clamp(min=1)
+        return texts(best, probability, (best == self.end).cumsum(1) == 0, most)
 
 
 build = SRN
