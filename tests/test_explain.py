@@ -6,7 +6,7 @@ from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
 from recog import config as configs
-from recog import evaluate, explain
+from recog import explain, recognize
 from recog.text import Vocab
 
 WORD = 'ab'
@@ -16,7 +16,7 @@ def reading(**maps):
     """A reading of two characters with these maps."""
     details = {'image': np.zeros((32, 100, 3), np.uint8), 'size': np.array([32, 60]), 'tokens': np.array([10, 11, -1]),
                'token_confidence': np.array([0.9, 0.8, 0.0]), **maps}
-    return evaluate.Reading(0, WORD, 0.85, '', details)
+    return recognize.Reading(0, WORD, 0.85, '', details)
 
 
 def drawn(folder, **maps):

@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import checkpoint, evaluate, explain
+from recog import checkpoint, explain
+from recog.recognize import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
 from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted
@@ -66,7 +67,7 @@ class Explainer:
         return [self._figure(each.example, each.reading, f'{name}-{number}-read') for number, each in enumerate(group, 1)
                 if each.reading is not None and each.reading.text is not None]
 
-    def _figure(self, example: Example, reading: evaluate.Reading, name: str) -> Html:
+    def _figure(self, example: Example, reading: Reading, name: str) -> Html:
         if example not in self._files:
             file = self._files[example] = self._album.folder / f'{name}.png'
             explain.draw(reading, self._opened.vocab, self._opened.config.image, file)

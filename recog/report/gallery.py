@@ -8,8 +8,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import benchmarks, checkpoint, evaluate, predict, sources
+from recog import benchmarks, checkpoint, predict, sources
 from recog.config import ConfigError
+from recog.recognize import Reading
 from recog.report.record import Example
 
 BATCH = 16
@@ -22,7 +23,7 @@ class Pictured(NamedTuple):
 
     example: Example
     image: np.ndarray
-    reading: evaluate.Reading | None = None
+    reading: Reading | None = None
 
 
 class Gallery:
@@ -85,7 +86,7 @@ def read(opened: checkpoint.Opened, pictured: Sequence[Pictured], beam: int, mes
     return [each._replace(reading=reading) for each, reading in zip(pictured, readings, strict=True)]
 
 
-def features(opened: checkpoint.Opened, reading: evaluate.Reading) -> dict[str, np.ndarray]:
+def features(opened: checkpoint.Opened, reading: Reading) -> dict[str, np.ndarray]:
     """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides, where the model does that."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)

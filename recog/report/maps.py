@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import evaluate
 from recog.explain import HEAT
+from recog.recognize import Reading
 from recog.report import charts
 
 CHANNELS, COLUMNS = 16, 4
@@ -23,7 +23,7 @@ class Cut(NamedTuple):
     region: tuple[float, float, float, float]
 
 
-def stage(reading: evaluate.Reading, found: Mapping[str, np.ndarray], name: str, bgr: bool) -> Any:
+def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: bool) -> Any:
     """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the strongest ones."""
     cut = _cut(reading.details or {}, found, name, bgr)
     strengths = cut.maps.max((0, 1))

@@ -8,6 +8,7 @@ from typing import Any
 from recog import checkpoint, cost, metrics
 from recog import config as configs
 from recog.bench import records
+from recog.fields import FIELDS
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
@@ -34,7 +35,7 @@ def run(record: Record, opened: checkpoint.Opened | None, why: str) -> Section:
                   'trainable parameters': f'{cost.parameters(opened.variables["params"]):,}',
                   'tokens': f'{len(opened.vocab)}, vocabulary {opened.vocab.hash}'}
         facts |= {'weights imported from': opened.imported} if opened.imported else {}
-    fields, plain = configs.flat(record.config), configs.flat(configs.FIELDS)
+    fields, plain = configs.flat(record.config), configs.flat(FIELDS)
     own = {name: value for name, value in fields.items() if name not in plain or value != plain[name]}
     parts = [table(('', ''), ((name, element('bdi', value)) for name, value in facts.items()), texts=2)]
     if why:
