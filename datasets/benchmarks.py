@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 
 from recog import images, prepare
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 from recog.prepare import archives, lmdbs
 from recog.prepare.archives import Archive, Picture
 

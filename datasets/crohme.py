@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import images, ink, latex, prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import bitmaps, trees
 
 SPLITS = ('train', 'test_2014', 'test_2016', 'test_2019')

@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import labels
 
 PROBED = 100  # labels by which the folder of the images is found

@@ -19,7 +19,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import images, latex, prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import bitmaps, labels, trees
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import lmdbs
 
 SPLITS = {'train': 'train', 'training': 'train', 'validation': 'validation', 'valid': 'validation', 'val': 'validation',

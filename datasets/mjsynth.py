@@ -18,7 +18,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 LISTS = {'annotation_train.txt': 'train', 'annotation_val.txt': 'validation', 'annotation_test.txt': 'test'}
 LEXICON = 'lexicon.txt'

@@ -17,7 +17,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import images, prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 QUALITY = 95     # of the words' JPEGs, colours at full resolution: half the size of PNG, an error of one grey level
 SMALLEST = 2     # pixels of a side

@@ -12,6 +12,7 @@ from recog import arguments as lines
 from recog import checks, start
 from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -21,10 +22,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     known, rest = lines.parser(RUNNERS).parse_known_args(arguments)
     try:
         if rest and not known.overridable:
-            raise configs.ConfigError(f'argument {rest[0]!r} is not understood; see: recog {known.command} --help')
+            raise ConfigError(f'argument {rest[0]!r} is not understood; see: recog {known.command} --help')
         known.overrides = rest
         return known.run(known)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         print(f'recog {known.command}: {error}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _recipe(arguments: argparse.Namespace):
     if not arguments.config:
-        raise configs.ConfigError('--config FILE:VARIANT is needed, e.g. --config experiments/crnn.py:demo')
+        raise ConfigError('--config FILE:VARIANT is needed, e.g. --config experiments/crnn.py:demo')
     return configs.load(arguments.config, arguments.overrides)
 
 
@@ -48,13 +49,13 @@ def _positive(arguments: argparse.Namespace, *names: str) -> None:
     for name in names:
         value = getattr(arguments, name.replace('-', '_'))
         if value < 0 or value == 0 and name == 'seconds':
-            raise configs.ConfigError(f'--{name} {value} must be above 0')
+            raise ConfigError(f'--{name} {value} must be above 0')
 
 
 def _train(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'overfit')
     if bool(arguments.workdir) == bool(arguments.overfit):
-        raise configs.ConfigError('either --workdir FOLDER or --overfit N is needed')
+        raise ConfigError('either --workdir FOLDER or --overfit N is needed')
     workdir = workdirs.path(arguments.workdir)
     if arguments.config:
         config = _recipe(arguments)
@@ -63,9 +64,9 @@ def _train(arguments: argparse.Namespace) -> int:
         config = configs.override(configs.from_json(text), arguments.overrides)
         checks.check(config)
     else:
-        raise configs.ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
+        raise ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
     if bool(arguments.coordinator) != (arguments.processes > 0) or bool(arguments.coordinator) != (arguments.process >= 0):
-        raise configs.ConfigError('--coordinator, --processes and --process go together')
+        raise ConfigError('--coordinator, --processes and --process go together')
     from recog import commands
 
     return commands.overfit(config, arguments) if arguments.overfit else commands.train(config, workdir, arguments)
@@ -85,7 +86,7 @@ def _evaluate(arguments: argparse.Namespace) -> int:
 def _compare(arguments: argparse.Namespace) -> int:
     for name in ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices'):
         if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
-            raise configs.ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
+            raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
     from recog import compare
 
     said = compare.report([workdirs.path(folder) for folder in arguments.workdir])
@@ -106,7 +107,7 @@ def _predict(arguments: argparse.Namespace) -> int:
 
 def _import(arguments: argparse.Namespace) -> int:
     if not Path(arguments.file).is_file():
-        raise configs.ConfigError(f'{arguments.file} is no file')
+        raise ConfigError(f'{arguments.file} is no file')
     from recog import commands, imports
 
     commands.start(argparse.Namespace(devices=''))
@@ -151,7 +152,7 @@ def _bench(arguments: argparse.Namespace) -> int:
 
         return speed.run(arguments)
     if arguments.recipes and not arguments.all:
-        raise configs.ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
+        raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:
         from recog.bench import table
 
@@ -167,9 +168,9 @@ def _bench(arguments: argparse.Namespace) -> int:
 
         return reading.run(arguments.set, config, arguments.data, arguments.seconds)
     if arguments.profile and set(arguments.only) == {'data'}:
-        raise configs.ConfigError(f'--profile {arguments.profile}: with --only data no program runs; leave one of them out')
+        raise ConfigError(f'--profile {arguments.profile}: with --only data no program runs; leave one of them out')
     if arguments.startup and arguments.config:
-        raise configs.ConfigError(f'--config {arguments.config}: --startup names its recipes itself; leave one of them out')
+        raise ConfigError(f'--config {arguments.config}: --startup names its recipes itself; leave one of them out')
     if arguments.startup:
         from recog.bench import startup
 
@@ -189,7 +190,7 @@ def _rival(arguments: argparse.Namespace) -> int:
     others = [f'--{name}' for name in ('set', 'startup', 'collectives', 'profile') if getattr(arguments, name)]
     others += ['--only data'] if 'data' in arguments.only else []
     if others:
-        raise configs.ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
+        raise ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
     config = _recipe(arguments)
     from recog import commands, rivals
 
@@ -201,7 +202,7 @@ def _rival(arguments: argparse.Namespace) -> int:
 
 def _augment(arguments: argparse.Namespace) -> int:
     if not arguments.out.lower().endswith('.png'):
-        raise configs.ConfigError(f'--out {arguments.out} must be a file that ends in .png')
+        raise ConfigError(f'--out {arguments.out} must be a file that ends in .png')
     config = _recipe(arguments)
     from recog import pictures
 
@@ -226,7 +227,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
     folders = seal.found(Path(arguments.data))
     if not folders:
-        raise configs.ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
+        raise ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
     bad = 0
     for folder in folders:
         if not (folder / seal.SEAL).is_file():
@@ -240,7 +241,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 def _config(arguments: argparse.Namespace) -> int:
     if arguments.recipe and arguments.recipe.startswith('-'):
-        raise configs.ConfigError(f'option {arguments.recipe} is not known')
+        raise ConfigError(f'option {arguments.recipe} is not known')
     arguments.config = arguments.config or arguments.recipe
     config = _recipe(arguments)
     _positive(arguments, 'batch')

@@ -17,6 +17,7 @@ from ml_collections import ConfigDict
 from recog import config as configs
 from recog import digest, models, sharding
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 from recog.text import Vocab
 
 FOLDER = 'checkpoints'
@@ -134,14 +135,14 @@ class Checkpoints:
         """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say; `Damaged` if it is."""
         digests = self.run(step)['digests']
         if part not in digests:
-            raise configs.ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them '
-                                      f'in another workdir: --config.init={self.folder.parent}')
+            raise ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them '
+                              f'in another workdir: --config.init={self.folder.parent}')
         saved = digests[part]
         paths = {digest.name(path) for path, _ in jax.tree_util.tree_flatten_with_path(layout)[0]}
         if paths != set(saved):
             one = min(paths ^ set(saved))
             where = 'the recipe, not in the checkpoint' if one in paths else 'the checkpoint, not in the recipe'
-            raise configs.ConfigError(f'{self.folder}, step {step}: {part}/{one} is in {where}; another recipe wrote it')
+            raise ConfigError(f'{self.folder}, step {step}: {part}/{one} is in {where}; another recipe wrote it')
         tree = self._read(step, part, self._ocp.args.StandardRestore(layout))
         wrong = [path for path, value in digest.digests(tree).items() if value != saved[path]]
         if wrong:
@@ -231,10 +232,10 @@ def compare(workdir: Path, config: ConfigDict, vocab: Vocab) -> list[str]:
                if old.get(name) != new.get(name)]
     for change in changes:
         if change.removeprefix('config.').startswith(FIXED):
-            raise configs.ConfigError(f'--workdir {workdir} holds another experiment: {change}; choose another workdir')
+            raise ConfigError(f'--workdir {workdir} holds another experiment: {change}; choose another workdir')
     if Vocab.load(workdir / 'vocab.json').hash != vocab.hash:
-        raise configs.ConfigError(f'--workdir {workdir} holds another experiment: its vocabulary differs from that of '
-                                  f'config.text.charset={config.text.charset!r}; choose another workdir')
+        raise ConfigError(f'--workdir {workdir} holds another experiment: its vocabulary differs from that of '
+                          f'config.text.charset={config.text.charset!r}; choose another workdir')
     return changes
 
 
@@ -242,8 +243,8 @@ def read_config(workdir: Path) -> ConfigDict:
     """The config of a workdir."""
     file = workdir / 'config.json'
     if not file.is_file():
-        raise configs.ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
-                                  if workdir.exists() else f'workdir {workdir} does not exist')
+        raise ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
+                          if workdir.exists() else f'workdir {workdir} does not exist')
     return configs.from_json(file.read_text(encoding='utf-8'))
 
 
@@ -257,10 +258,10 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
     read_config(folder)
     checkpoints = Checkpoints(folder, writing=False) if (folder / FOLDER).is_dir() else None
     if checkpoints is None or not checkpoints.steps():
-        raise configs.ConfigError(f'{folder} holds no checkpoint yet')
+        raise ConfigError(f'{folder} holds no checkpoint yet')
     try:
         if step is not None and step not in checkpoints.steps():
-            raise configs.ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
+            raise ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
         others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
         everywhere = sharding.replicated(mesh or sharding.one_device())
         opened = checkpoints.first_sound([best, *others] if step is None else [step],
@@ -268,8 +269,8 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
     finally:
         checkpoints.close()
     if opened is None:
-        raise configs.ConfigError(f'{folder} holds no sound checkpoint'
-                                  + (f' of step {step}; others can be opened without --step' if step is not None else ''))
+        raise ConfigError(f'{folder} holds no sound checkpoint'
+                          + (f' of step {step}; others can be opened without --step' if step is not None else ''))
     return opened
 
 
@@ -277,7 +278,7 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
     record = checkpoints.run(step)
     config, vocab = configs.from_json(record['config']), Vocab.from_json(record['vocab'])
     if vocab.hash != record['vocab_hash']:
-        raise configs.ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
+        raise ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
     model = models.build(config, vocab)
     layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
                           abstract_variables(config, model))

@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog.config import ConfigError, flat, nearest, parse_bucket, parse_group, parse_length
+from recog.config import flat, parse_bucket, parse_group, parse_length
+from recog.errors import ConfigError, nearest
 
 CHOICES = {
     'text.case': ('lower', 'keep'),

@@ -36,6 +36,7 @@ from recog import overfit as handful
 from recog import train as training
 from recog import workdir as workdirs
 from recog.bench import programs, records
+from recog.errors import ConfigError
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
@@ -58,7 +59,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     if checkpoint.exists(workdir):
         changes = checkpoint.compare(workdir, config, vocab)
     elif workdirs.is_occupied(workdir):
-        raise configs.ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
+        raise ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
     devices = start(arguments)
     run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))
     if not checkpoint.exists(workdir):
@@ -153,14 +154,14 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
             break
         try:
             source = sources.open_set(name, config, arguments.data)
-        except configs.ConfigError as error:
+        except ConfigError as error:
             missing.append(name)
             reasons.append(str(error))
             continue
         results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh,
                                         progress=jax.process_index() == 0, known=known))
     if not results:
-        raise configs.ConfigError(reasons[0])
+        raise ConfigError(reasons[0])
     if jax.process_index() == 0:
         mirror = workdirs.Mirror(folder)
         print(evaluate.write(mirror.here, results, missing, _about(opened, config, mesh)))
@@ -218,7 +219,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     try:
         count = sum(len(sources.open_set(name, config, arguments.data)) for name in config.data.train)
         print(f'images of an epoch: {count:,}')
-    except configs.ConfigError as error:
+    except ConfigError as error:
         count = config.data.nominal
         print(f'images of an epoch: {f"{count:,} (nominal)" if count else "not known"}: {error}')
     epoch = max(1, count // config.train.batch)

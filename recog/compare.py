@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recog import markdown
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 
 RESAMPLES, SEED = 10_000, 0
 Key = tuple[str, str, int]  # set, id, and which of the examples of this id

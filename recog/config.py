@@ -2,25 +2,21 @@
 
 import contextlib
 import copy
-import difflib
 import hashlib
 import importlib.util
 import json
 import math
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 from ml_collections import ConfigDict, config_dict
 
+from recog.errors import ConfigError, nearest
 from recog.fields import FIELDS
-
-
-class ConfigError(ValueError):
-    """Something the user asked for cannot be: one line that names it, its value and what is allowed."""
 
 
 def base(**model: Any) -> ConfigDict:
@@ -143,22 +139,6 @@ def digest(fields: Mapping[str, Any]) -> str:
 def cache() -> Path:
     """Where compiled programs and bench results are kept: $RECOG_CACHE, else ~/.cache/recog."""
     return Path(os.environ.get('RECOG_CACHE') or '~/.cache/recog').expanduser()
-
-
-def nearest(name: str, names: Iterable[str]) -> str:
-    """' (did you mean X?)', or nothing where no name is near."""
-    close = difflib.get_close_matches(name, list(names), n=1)
-    return f' (did you mean {close[0]!r}?)' if close else ''
-
-
-def chosen(flag: str, given: str, known: Iterable[str]) -> list[str]:
-    """The names that a flag gives, separated by commas, each once; all, if it gives none."""
-    every = list(known)
-    names = [name.strip() for name in given.split(',')] if given else every
-    for name in names:
-        if name not in every:
-            raise ConfigError(f'{flag} {name!r}{nearest(name, every)} must be of {", ".join(every)}')
-    return list(dict.fromkeys(names))
 
 
 def parse_length(length: str, field: str) -> tuple[float, str]:

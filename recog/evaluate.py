@@ -14,7 +14,7 @@ from ml_collections import ConfigDict
 
 from recog import data, expressions, metrics, models, recognize, sharding, sources, verdicts
 from recog import results as written
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.results import Prediction, Result
 from recog.text import Vocab
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from recog import ink
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.grammar import Grammar
 from recog.layout import Box, Hand, layout
 from recog.words import SPLITS, Dice

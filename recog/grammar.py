@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
 from recog import latex
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.words import SPLITS, Dice
 
 _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]

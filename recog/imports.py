@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 from recog import checkpoint, cost, models, text, weights
 from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 
 RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
@@ -32,7 +33,7 @@ class Recognised(NamedTuple):
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
     """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
     if workdirs.is_occupied(workdir):
-        raise configs.ConfigError(f'--workdir {workdir} holds other things; choose another')
+        raise ConfigError(f'--workdir {workdir} holds other things; choose another')
     state = weights.read(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
@@ -69,8 +70,8 @@ def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Reco
         if share > most and len(names & peers) >= LIKE * min(len(names), len(peers)):
             best, most = found, share
     if best is None:
-        raise configs.ConfigError(f'{file}: its names ({", ".join(list(state)[:3])}, ...) are those of none of '
-                                  f'{", ".join(published())}; --config FILE:VARIANT says which recipe it is')
+        raise ConfigError(f'{file}: its names ({", ".join(list(state)[:3])}, ...) are those of none of '
+                          f'{", ".join(published())}; --config FILE:VARIANT says which recipe it is')
     return best
 
 
@@ -79,7 +80,7 @@ def published() -> list[str]:
     folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[1] / RECIPES
     found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in configs.published(file)]
     if not found:
-        raise configs.ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
+        raise ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
     return found
 
 
@@ -98,9 +99,9 @@ def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: 
     if wrong:
         hint = '' if partial or any(names for kind, names in problems.items() if kind not in ('missing', 'surplus')) else \
             ' (--partial lets what is missing start afresh and leaves out what is surplus)'
-        raise configs.ConfigError(f'{file} is not of {found.recipe}: {wrong}{hint}')
+        raise ConfigError(f'{file} is not of {found.recipe}: {wrong}{hint}')
     if not filled:
-        raise configs.ConfigError(f'{file} holds nothing of {found.recipe}')
+        raise ConfigError(f'{file} holds nothing of {found.recipe}')
     for kind, words in (('missing', 'starts afresh'), ('surplus', 'left out')):
         for name in problems[kind]:
             print(f'{words}: {name}')

@@ -10,8 +10,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import checkpoint, models, weights
-from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError, nearest
 from recog.text import Vocab
 
 
@@ -33,8 +33,8 @@ def given(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
     for pattern in config.init_parts:
         if not any(fnmatchcase('/'.join(path[1:]), pattern) for path in shapes):
             parts = list(dict.fromkeys(f'{path[1]}/*' for path in shapes))
-            raise configs.ConfigError(f'config.init_parts: {pattern!r} fits no parameter{configs.nearest(pattern, parts)}; '
-                                      f'there are: {", ".join(parts)}')
+            raise ConfigError(f'config.init_parts: {pattern!r} fits no parameter{nearest(pattern, parts)}; '
+                              f'there are: {", ".join(parts)}')
     anew = []
     # Their rows belong to other tokens now, even where there are as many.
     if known is not None and known.tokens != vocab.tokens:
@@ -57,12 +57,12 @@ def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], V
         opened = checkpoint.open(name)
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
     if not Path(name).is_file():
-        raise configs.ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')
+        raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')
     filled, problems = models.matched(model, weights.read(name))
     wrong = '; '.join(models.listed(kind, names) for kind, names in problems.items()
                       if names and kind not in ('missing', 'surplus', 'misshapen'))
     if wrong:
-        raise configs.ConfigError(f'config.init={name!r}: {wrong}')
+        raise ConfigError(f'config.init={name!r}: {wrong}')
     return dict(filled), None
 
 
@@ -73,8 +73,8 @@ def _check(
     wrong = [path for path in wanted if path in found and np.shape(found[path]) != shapes[path].shape]
     if missing or wrong:
         what = [f'{kind} {_names(paths)}' for kind, paths in (('missing', missing), ('of another shape', wrong)) if paths]
-        raise configs.ConfigError(f'config.init={name!r} does not fit: {"; ".join(what)}; '
-                                  'config.init_parts, patterns such as backbone/*, says which parts to take')
+        raise ConfigError(f'config.init={name!r} does not fit: {"; ".join(what)}; '
+                          'config.init_parts, patterns such as backbone/*, says which parts to take')
 
 
 def _names(paths: Sequence[tuple[str, ...]], most: int = 8) -> str:

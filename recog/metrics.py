@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from math import sqrt
 from typing import NamedTuple
 
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 from recog.text import CHARSETS
 
 PROTOCOLS = ('36', '62', '94', 'exact', 'latex')

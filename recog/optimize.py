@@ -10,6 +10,7 @@ import optax
 from ml_collections import ConfigDict
 
 from recog import config as configs
+from recog.errors import ConfigError, nearest
 from recog.sharding import SMALLEST
 
 
@@ -22,8 +23,8 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
 
     warmup = length(rule.warmup)
     if warmup >= total and rule.name in ('cosine', 'one_cycle'):
-        raise configs.ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below the {total} of '
-                                  f'config.train.length={config.train.length!r}')
+        raise ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below the {total} of '
+                          f'config.train.length={config.train.length!r}')
     if rule.name == 'one_cycle':
         up = optax.cosine_decay_schedule(rate, max(warmup, 1), alpha=1 / 25)
         down = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
@@ -77,8 +78,8 @@ def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
         parts = _parts(paths)
         for pattern, _ in rules:
             if not any(fnmatchcase(path, pattern) for path in paths):
-                raise configs.ConfigError(f'config.optimizer.groups: {pattern!r} fits no parameter'
-                                          f'{configs.nearest(pattern, [*parts, *paths])}; there are: {", ".join(parts)}')
+                raise ConfigError(f'config.optimizer.groups: {pattern!r} fits no parameter'
+                                  f'{nearest(pattern, [*parts, *paths])}; there are: {", ".join(parts)}')
         return optax.EmptyState()
 
     def scale(keys: Any, leaf: jax.Array) -> jax.Array:

@@ -10,6 +10,7 @@ import numpy as np
 from recog import config as configs
 from recog import data, evaluate, optimize, sharding, sources
 from recog import train as training
+from recog.errors import ConfigError
 from recog.plan import Plan
 from recog.text import Unencodable
 
@@ -76,7 +77,7 @@ class Few:
             if len(self._rows) >= count:
                 break
         if len(self._rows) < count:
-            raise configs.ConfigError(f'--overfit {count}: the training sets hold {len(self._rows)} usable examples')
+            raise ConfigError(f'--overfit {count}: the training sets hold {len(self._rows)} usable examples')
         self._rows = self._rows[:count]
 
     def __len__(self) -> int:

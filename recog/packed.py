@@ -18,6 +18,7 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import data, images, seal, sources, text
+from recog.errors import ConfigError
 
 MANIFEST = 'packed.json'
 RULE = ('height', 'width', 'channels', 'fit')  # of config.image: what decides the pixels
@@ -36,8 +37,8 @@ class Packed:
         mine = rule(config)
         for field, value in manifest['rule'].items():
             if mine[field] != value:
-                raise configs.ConfigError(f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
-                                          f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
+                raise ConfigError(f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
+                                  f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
         self._length, self._reasons = manifest['rows'], manifest['reasons']
         self._arrays: dict[str, np.ndarray] = {}
 
@@ -105,7 +106,7 @@ def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -
 
     source = sources.open_set(name, config, root)
     if place.exists():
-        raise configs.ConfigError(f'{place} exists already; remove it to pack the set again')
+        raise ConfigError(f'{place} exists already; remove it to pack the set again')
     part = place.with_name(f'{place.name}.incomplete')
     shutil.rmtree(part, ignore_errors=True)
     _check_space(part, len(source), config)

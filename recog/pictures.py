@@ -9,6 +9,7 @@ from ml_collections import ConfigDict
 
 from recog import augment, images
 from recog import config as configs
+from recog.errors import ConfigError
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
 MOST_ROWS = 100  # of the picture of augmentations
@@ -66,14 +67,14 @@ def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, ever
         plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
         rule = configs.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
     elif not augment.augments(rule.augment):
-        raise configs.ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
+        raise ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
     files = predict.find(names)
     if len(files) > MOST_ROWS:
-        raise configs.ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
+        raise ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
     try:
         words = [images.read(each) for each in files]
     except images.Unreadable as error:
-        raise configs.ConfigError(f'image {error}') from None
+        raise ConfigError(f'image {error}') from None
     file.parent.mkdir(parents=True, exist_ok=True)
     return augmentations(words, rule, configs.seed(config, 'augment'), file)
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.config import ConfigError, parse_bucket
+from recog.config import parse_bucket
+from recog.errors import ConfigError
 
 
 class Shape(NamedTuple):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from recog import expressions, foreign, images, recognize, sources, workdir
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.recognize import Reading
 

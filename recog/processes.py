@@ -22,6 +22,7 @@ from ml_collections import ConfigDict
 from recog import config as configs
 from recog import epitaph, sharding
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 
 BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
 
@@ -31,11 +32,11 @@ def together(prepare: Callable[[], Any]) -> Any:
     answer, problem = None, ''
     try:
         answer = prepare()
-    except configs.ConfigError as error:
+    except ConfigError as error:
         problem = str(error)
     for process, said in enumerate(sharding.gather(problem)):
         if said:
-            raise configs.ConfigError(said if jax.process_count() == 1 else f'process {process}: {said}')
+            raise ConfigError(said if jax.process_count() == 1 else f'process {process}: {said}')
     return answer
 
 
@@ -47,8 +48,8 @@ def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
     for process, theirs in enumerate(everyone):
         for name in dict.fromkeys([*everyone[0], *theirs]):
             if everyone[0].get(name) != theirs.get(name):
-                raise configs.ConfigError(f'processes differ in {name}: process 0 has {everyone[0].get(name)}, '
-                                          f'process {process} has {theirs.get(name)}')
+                raise ConfigError(f'processes differ in {name}: process 0 has {everyone[0].get(name)}, '
+                                  f'process {process} has {theirs.get(name)}')
 
 
 def code() -> str:
@@ -71,8 +72,8 @@ def check_workdir(workdir: Path) -> None:
         token.unlink()
     if not all(seen):
         blind = [str(process) for process, sees in enumerate(seen) if not sees]
-        raise configs.ConfigError(f'--workdir {workdir} of process 0 is not seen by process {", ".join(blind)}; '
-                                  'all processes need the same folder')
+        raise ConfigError(f'--workdir {workdir} of process 0 is not seen by process {", ".join(blind)}; '
+                          'all processes need the same folder')
 
 
 class Stop:

@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import data, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.text import Vocab
 
 # What `decode` gives of each text and of each image.

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.words import PLAIN, Dice, Lexicon, alphabet, fonts, layered
 
 if TYPE_CHECKING:

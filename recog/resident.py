@@ -12,7 +12,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import images, onboard, sharding, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 AT_ONCE = 16  # steps of a call at most
 ROOM = 0.6  # the share of a device's memory that the data may take

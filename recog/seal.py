@@ -8,7 +8,7 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 SEAL = 'files.json'
 

@@ -10,7 +10,7 @@ import numpy as np
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from ml_collections import ConfigDict
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 ROWS = PartitionSpec(('data', 'fsdp'))
 # What XLA is told of programs for such devices beyond its defaults.

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.sweep import POLL, SIGNALS, Run, Stop, environment, finish
 
 

@@ -10,6 +10,7 @@ from ml_collections import ConfigDict
 from recog import config as configs
 from recog import images, ink, seal
 from recog.checks import BENCHMARKS
+from recog.errors import ConfigError, nearest
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
 
@@ -66,16 +67,16 @@ class Prepared:
         builder = tfds.builder_from_directory(str(folder))
         features = builder.info.features
         if 'image' not in features or 'text' not in features:
-            raise configs.ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
+            raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
         parts = split.split('+') if split else list(builder.info.splits)
         for part in parts:
             if part.partition('[')[0] not in builder.info.splits:
-                raise configs.ConfigError(f'{folder}: split {part!r} does not exist'
-                                          f'{configs.nearest(part, builder.info.splits)}; there are: '
-                                          f'{", ".join(builder.info.splits)}')
+                raise ConfigError(f'{folder}: split {part!r} does not exist'
+                                  f'{nearest(part, builder.info.splits)}; there are: '
+                                  f'{", ".join(builder.info.splits)}')
             for file in builder.info.splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
-                    raise configs.ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
+                    raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
         self._has_ink = {'points', 'strokes'} <= set(features)
         # TFDS names the shards; its own parsing of a record would take ten times as long.
@@ -203,7 +204,7 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
     versions = sorted(folder.glob('*/dataset_info.json')) or sorted(folder.glob('dataset_info.json'))
     if versions:
         return Prepared(name, versions[-1].parent, split)
-    raise configs.ConfigError(_missing(name, path, Path(root)))
+    raise ConfigError(_missing(name, path, Path(root)))
 
 
 def labelled_folder(name: str, folder: Path) -> Files:
@@ -214,17 +215,17 @@ def labelled_folder(name: str, folder: Path) -> Files:
     try:
         text = file.read_bytes().decode('utf-8-sig')
     except UnicodeDecodeError as error:
-        raise configs.ConfigError(f'{file} must be UTF-8; byte {error.start} is not') from None
+        raise ConfigError(f'{file} must be UTF-8; byte {error.start} is not') from None
     # Not splitlines: U+2028 and its like may stand in a text.
     for number, line in enumerate(text.replace('\r\n', '\n').removesuffix('\n').split('\n'), 1):
         columns = line.split('\t')
         if len(columns) < 2 or not columns[0]:
-            raise configs.ConfigError(f'{file}, line {number}: {line[:60]!r} must be file, tab, text')
+            raise ConfigError(f'{file}, line {number}: {line[:60]!r} must be file, tab, text')
         paths.append(str(folder / columns[0]))
         texts.append(columns[1])
         ids.append(columns[0])
     if not paths:
-        raise configs.ConfigError(f'{file} holds no example')
+        raise ConfigError(f'{file} holds no example')
     return Files(name, paths, texts, ids)
 
 
@@ -248,5 +249,5 @@ def _missing(name: str, path: str, root: Path) -> str:
     builder = Path('datasets') / ('benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py')
     how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \
         f'it must be a folder {root / path} with labels.tsv, or one prepared by TFDS (VERSION/dataset_info.json)'
-    return (f'set {name!r} is not there below --data {root}{configs.nearest(path, [*found, *DRAWN])}; {how}; '
+    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *DRAWN])}; {how}; '
             f'there are: {", ".join([*DRAWN, *found])}')

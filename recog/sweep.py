@@ -24,7 +24,7 @@ from ml_collections import ConfigDict
 from recog import config as configs
 from recog import text
 from recog import workdir as workdirs
-from recog.config import ConfigError
+from recog.errors import ConfigError, nearest
 
 POLL = 0.2  # seconds between looks at the runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
@@ -103,7 +103,7 @@ def variants(file: str, chosen: str) -> list[str]:
         names = list(dict.fromkeys(name.strip() for name in chosen.split(',') if name.strip()))
     for name in names:
         if name not in known:
-            raise ConfigError(f'--variants {chosen}: {name!r} is not in {file}{configs.nearest(name, known)}; '
+            raise ConfigError(f'--variants {chosen}: {name!r} is not in {file}{nearest(name, known)}; '
                               f'there are: all, {", ".join(known)}')
     if not names:
         raise ConfigError(f'--variants {chosen!r} names none; there are: {", ".join(known)}')

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
 from recog import latex
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

@@ -35,6 +35,7 @@ from recog import (
 )
 from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 from recog.plan import Bucketed, Plan, shapes
 from recog.steps import State, make_state, make_step, parts
 from recog.text import Unencodable, Vocab
@@ -89,7 +90,7 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
         resident.check(config, source, mesh)
     total = configs.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
-        raise configs.ConfigError(f'config.train.length={config.train.length!r} is less than one step')
+        raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [sources.open_set(name, config, root) for name in config.eval.sets]
     model = models.build(config, vocab)
     return Run(config, vocab, model, mesh, source, validation, plan, total,
@@ -99,8 +100,8 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
 def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Mesh, seed: int) -> Bucketed:
     """The plan over images of any size and labels of any length, which are looked up first where they decide."""
     if config.data.weights:
-        raise configs.ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
-                                  'config.image.fit=none')
+        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
+                          'config.image.fit=none')
     given = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
     lengths = np.zeros(len(source), np.int64)
     if len({shape.length for shape in given}) > 1:

@@ -15,7 +15,7 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 
 from recog import pickles
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the row of pickles
 WHOLE = ('model', 'state_dict', 'model_state_dict')  # under which a checkpoint keeps the model's own

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 # Hundredths of all words that a split holds, by the hash of the word's lower-case form.
 SPLITS = {'validation': range(0, 5), 'test': range(5, 10), 'train': range(10, 100)}

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
 KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing

@@ -15,7 +15,7 @@ import tensorflow_datasets as tfds
 from conftest import ROOT
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 
 @pytest.fixture(scope='module')

@@ -8,6 +8,7 @@ import pytest
 
 from recog import checkpoint, models, text
 from recog import config as configs
+from recog.errors import ConfigError
 
 
 @pytest.fixture
@@ -53,7 +54,7 @@ def test_the_best_step_opens_unless_another_is_asked_for(saved):
         opened = checkpoint.open(workdir, asked)
         assert opened.step == step
         assert all((np.asarray(leaf) == step).all() for leaf in jax.tree.leaves(opened.variables))
-    with pytest.raises(configs.ConfigError, match='--step 7: .* holds steps 2, 3'):
+    with pytest.raises(ConfigError, match='--step 7: .* holds steps 2, 3'):
         checkpoint.open(workdir, 7)
 
 
@@ -70,11 +71,11 @@ def test_leftovers_of_a_killed_save_are_cleared(saved):
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path, saved):
-    with pytest.raises(configs.ConfigError, match='does not exist'):
+    with pytest.raises(ConfigError, match='does not exist'):
         checkpoint.open(tmp_path / 'nothing')
-    with pytest.raises(configs.ConfigError, match='no config.json'):
+    with pytest.raises(ConfigError, match='no config.json'):
         checkpoint.open(tmp_path)
-    with pytest.raises(configs.ConfigError, match='holds no checkpoint yet'):
+    with pytest.raises(ConfigError, match='holds no checkpoint yet'):
         checkpoint.open(saved([]))
 
 
@@ -82,7 +83,7 @@ def test_a_folder_without_a_run_is_refused(tmp_path, saved):
                                       'model.backbone=vgg'])
 def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
     config = narrow(override)
-    with pytest.raises(configs.ConfigError, match=f'holds another experiment: config.{override.partition("=")[0]}'):
+    with pytest.raises(ConfigError, match=f'holds another experiment: config.{override.partition("=")[0]}'):
         checkpoint.compare(saved([0.5]), config, text.from_config(config.text))
 
 
@@ -94,5 +95,5 @@ def test_what_else_changed_since_the_last_start_is_named(narrow, saved):
 
 def test_a_dictionary_that_changed_is_refused(narrow, saved, tmp_path):
     config = narrow()
-    with pytest.raises(configs.ConfigError, match='its vocabulary differs'):
+    with pytest.raises(ConfigError, match='its vocabulary differs'):
         checkpoint.compare(saved([0.5]), config, text.Vocab(('a', 'b')))

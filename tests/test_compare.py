@@ -10,7 +10,7 @@ import pytest
 
 from recog import __main__ as command
 from recog import benchmarks, compare, evaluate, metrics, results
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 
 def run(folder, verdicts, protocol='36', **about):

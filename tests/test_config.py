@@ -6,10 +6,11 @@ import pytest
 from conftest import DEMO
 
 from recog import config as configs
+from recog.errors import ConfigError
 
 
 def refusal(*overrides):
-    with pytest.raises(configs.ConfigError) as error:
+    with pytest.raises(ConfigError) as error:
         configs.load(DEMO, [f'--config.{override}' for override in overrides])
     assert '\n' not in str(error.value)
     return str(error.value)
@@ -31,12 +32,12 @@ def test_an_unknown_field_is_refused_with_the_nearest():
 
 
 def test_an_unknown_variant_is_refused_with_the_nearest_and_all_names():
-    with pytest.raises(configs.ConfigError, match="'dmo' is not known .did you mean 'demo'.*r34.*modern"):
+    with pytest.raises(ConfigError, match="'dmo' is not known .did you mean 'demo'.*r34.*modern"):
         configs.load(DEMO.replace(':demo', ':dmo'))
 
 
 def test_a_missing_experiment_file_is_refused_with_the_nearest():
-    with pytest.raises(configs.ConfigError, match='crn.py.* does not exist .did you mean .*crnn.py'):
+    with pytest.raises(ConfigError, match='crn.py.* does not exist .did you mean .*crnn.py'):
         configs.load(DEMO.replace('crnn.py', 'crn.py'))
 
 

@@ -13,6 +13,7 @@ from jax import export
 
 from recog import config as configs
 from recog import images, models
+from recog.errors import ConfigError
 from recog.text import Vocab
 
 # A small model of each algorithm: its own fields, and those of the image.
@@ -123,7 +124,7 @@ def test_every_algorithm_is_under_this_contract():
 
 
 def test_an_unknown_name_is_refused_with_the_nearest():
-    with pytest.raises(configs.ConfigError, match="config.model.name='crn' is not one of .*did you mean 'crnn'"):
+    with pytest.raises(ConfigError, match="config.model.name='crn' is not one of .*did you mean 'crnn'"):
         models.build(configs.base(name='crn'), VOCAB)
 
 

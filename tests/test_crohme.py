@@ -12,7 +12,7 @@ import tensorflow_datasets as tfds
 from conftest import ROOT
 
 from recog import ink, prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import bitmaps
 
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'

@@ -7,8 +7,8 @@ import sys
 import numpy as np
 import pytest
 
-from recog import config as configs
 from recog import data, sources, text
+from recog.errors import ConfigError
 from recog.plan import Plan
 
 LABELS = [('a.png', 'Hello'), ('b.png', "don't"), ('c.png', '???'), ('d.png', 'w' * 26), ('e.png', 'world')]
@@ -139,7 +139,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
 
 def test_a_missing_set_is_refused_with_the_nearest_and_what_is_there(narrow, folder):
     root = folder('words/test', LABELS)
-    with pytest.raises(configs.ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
+    with pytest.raises(ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
         sources.open_set('word/test', narrow(), root)
 
 
@@ -147,7 +147,7 @@ def test_a_broken_line_of_labels_is_refused_with_its_number(narrow, folder):
     root = folder('words', LABELS)
     with (root / 'words' / 'labels.tsv').open('a') as file:
         file.write('only-a-file.png\n')
-    with pytest.raises(configs.ConfigError, match='labels.tsv, line 6'):
+    with pytest.raises(ConfigError, match='labels.tsv, line 6'):
         sources.open_set('words', narrow(), root)
 
 
@@ -158,7 +158,7 @@ def test_labels_may_hold_unusual_line_ends_and_must_be_utf8(narrow, folder):
     file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
     assert sources.open_set('words', narrow(), root).labels([0])[0][0] == 'a.png'
     file.write_bytes(b'a.png\tcaf\xe9\n')
-    with pytest.raises(configs.ConfigError, match='labels.tsv must be UTF-8; byte 9 is not'):
+    with pytest.raises(ConfigError, match='labels.tsv must be UTF-8; byte 9 is not'):
         sources.open_set('words', narrow(), root)
 
 
@@ -192,10 +192,10 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
         number = int(row.text.removeprefix('word'))
         assert row.id == f'source/{number}' and row.image.shape == (8, 20, 3) and (row.image == number).all()
     assert [row.text for row in train.rows([3, 1])] == [label for _, label in train.labels([3, 1])]
-    with pytest.raises(configs.ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
+    with pytest.raises(ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
         sources.open_set('words:tset', config, tmp_path)
     shard = next((tmp_path / 'words' / '1.0.0').glob('*-test.array_record*'))
     shard.write_bytes(b'')
-    with pytest.raises(configs.ConfigError, match='shard words-test.array_record.* is missing or empty'):
+    with pytest.raises(ConfigError, match='shard words-test.array_record.* is missing or empty'):
         sources.open_set('words:test', config, tmp_path)
     assert 'tensorflow' not in sys.modules

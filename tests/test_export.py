@@ -18,7 +18,7 @@ import recog
 from recog import __main__ as command
 from recog import checkpoint, models
 from recog import config as configs
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export import parity
 from recog.text import Vocab
 

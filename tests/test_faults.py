@@ -17,7 +17,7 @@ from conftest import ROOT, on
 from runs import differences, leaves
 
 from recog import checkpoint, processes
-from recog import config as configs
+from recog.errors import ConfigError
 
 
 @pytest.fixture(scope='module')
@@ -173,7 +173,7 @@ def test_training_sets_a_damaged_step_aside_and_goes_on_from_the_sound_one(copie
 def test_a_run_without_any_sound_checkpoint_is_refused(copied):
     for step in (copied / 'checkpoints').iterdir():
         os.truncate(array_files(step / 'variables')[0], 0)
-    with pytest.raises(configs.ConfigError, match='holds no sound checkpoint'):
+    with pytest.raises(ConfigError, match='holds no sound checkpoint'):
         checkpoint.open(copied)
 
 

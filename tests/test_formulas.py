@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import expressions, glyphs, latex, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.formulas import Formulas
 from recog.grammar import FREQUENCY, Grammar, split_of
 from recog.layout import BIG, Hand, layout

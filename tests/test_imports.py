@@ -14,7 +14,7 @@ from pytorch import Tensor, in_a_row, zipped
 
 from recog import __main__ as command
 from recog import checkpoint, imports, models, weights
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.models import can_peers
 
 MV3 = 'rec_mv3_none_bilstm_ctc'

@@ -12,6 +12,7 @@ from golden import fill
 from recog import __main__ as command
 from recog import checkpoint, initial, models, text
 from recog import config as configs
+from recog.errors import ConfigError
 
 ONE = ('--devices', '0')
 RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
@@ -86,7 +87,7 @@ def test_a_frozen_part_keeps_its_weights(first, tmp_path, capsys):
     ('{first}', ('model.lstm_hidden=16',), 'does not fit: of another shape .* config.init_parts'),
 ])
 def test_what_does_not_fit_is_refused_in_one_line(start, overrides, said, first):
-    with pytest.raises(configs.ConfigError, match=said) as refused:
+    with pytest.raises(ConfigError, match=said) as refused:
         given(start.format(first=first), *overrides)
     assert '\n' not in str(refused.value)
 

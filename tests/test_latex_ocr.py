@@ -15,6 +15,7 @@ from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_varia
 from recog import config as configs
 from recog import images, models, optimize, sources, text
 from recog import train as training
+from recog.errors import ConfigError
 from recog.models import causal, latex_ocr, layers, resnet34
 from recog.models.search import search
 from recog.models.transformer import Noise
@@ -219,14 +220,14 @@ def recipe(variant, *overrides):
 
 def test_a_file_that_is_not_there_or_lacks_something_is_refused_when_training_starts(tmp_path):
     model = models.build(recipe('r34', 'model.pretrained=/nowhere/resnet34.pth'), range(133))  # to be looked at it needs none
-    with pytest.raises(configs.ConfigError, match="pretrained='/nowhere/resnet34.pth' is no file: fetch https.*scratch"):
+    with pytest.raises(ConfigError, match="pretrained='/nowhere/resnet34.pth' is no file: fetch https.*scratch"):
         model.pretrained()
     assert models.build(recipe('scratch'), range(133)).pretrained() == {}
     model, _ = pretrained(tmp_path, lambda state: {key: state[key] for key in state if key != 'bn1.bias'})
-    with pytest.raises(configs.ConfigError, match=r'has no bn1.bias, which a ResNet34 of torchvision has'):
+    with pytest.raises(ConfigError, match=r'has no bn1.bias, which a ResNet34 of torchvision has'):
         model.pretrained()
     model, _ = pretrained(tmp_path, lambda state: state | {'conv1.weight': np.zeros((64, 3, 7, 7))})
-    with pytest.raises(configs.ConfigError, match=r'conv1.weight of \(64, 3, 7, 7\) does not fit this backbone'):
+    with pytest.raises(ConfigError, match=r'conv1.weight of \(64, 3, 7, 7\) does not fit this backbone'):
         model.pretrained()
 
 
@@ -235,7 +236,7 @@ def test_a_file_that_is_not_there_or_lacks_something_is_refused_when_training_st
     ('text.max_length=224', 'at most config.model.capacity=223'), ('image.width=500', 'a multiple of 8 for latex_ocr'),
     ('model.widths=(1,2,3)', 'two numbers of at least 1'), ('model.smoothing=1.0', 'at least 0 and below 1')])
 def test_what_the_model_cannot_be_is_refused_in_one_line(override, said):
-    with pytest.raises(configs.ConfigError, match=rf'config.{override.partition("=")[0]}=.* must be {said}'):
+    with pytest.raises(ConfigError, match=rf'config.{override.partition("=")[0]}=.* must be {said}'):
         models.build(recipe('r34', override), range(133))
 
 

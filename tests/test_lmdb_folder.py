@@ -13,7 +13,7 @@ import tensorflow_datasets as tfds
 from conftest import ROOT
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import lmdbs
 
 

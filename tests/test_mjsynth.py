@@ -11,7 +11,7 @@ import pytest
 from conftest import ROOT
 
 from recog import prepare, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 spec = importlib.util.spec_from_file_location('mjsynth', ROOT / 'datasets' / 'mjsynth.py')
 mjsynth = sys.modules['mjsynth'] = importlib.util.module_from_spec(spec)

@@ -13,7 +13,7 @@ from jax import export, lax
 from test_contract import NARROW, narrow
 
 from recog import models
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export.graph import Unconvertible
 from recog.export.named import equations
 from recog.export.primitives import OPERATIONS

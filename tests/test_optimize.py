@@ -6,8 +6,8 @@ import numpy as np
 import optax
 import pytest
 
-from recog import config as configs
 from recog import models, optimize
+from recog.errors import ConfigError
 
 
 def rates(narrow, *overrides, total=100, epoch=10):
@@ -40,7 +40,7 @@ def test_piecewise_boundaries_count_from_the_start_of_the_run(narrow):
 
 
 def test_a_warm_up_as_long_as_the_run_is_refused(narrow):
-    with pytest.raises(configs.ConfigError, match='must be below the 100'):
+    with pytest.raises(ConfigError, match='must be below the 100'):
         rates(narrow, 'schedule.name=cosine', 'schedule.warmup=10 epochs')
 
 
@@ -131,7 +131,7 @@ def test_groups_multiply_the_rate_of_a_schedule(narrow):
 
 def test_a_group_that_fits_no_parameter_is_refused_with_what_there_is(narrow):
     tx = optimize.optimizer(narrow('optimizer.groups=transfrom/*=0.1'), optax.constant_schedule(1.0))
-    with pytest.raises(configs.ConfigError) as error:
+    with pytest.raises(ConfigError) as error:
         jax.eval_shape(tx.init, TREE)
     assert str(error.value) == ("config.optimizer.groups: 'transfrom/*' fits no parameter (did you mean 'transform/*'?); "
                                 'there are: head/*, transform/*')
@@ -139,7 +139,7 @@ def test_a_group_that_fits_no_parameter_is_refused_with_what_there_is(narrow):
 
 @pytest.mark.parametrize('group', ['head/*', 'head/*=', '=0.1', 'head/*=-1', 'head/*=x', 'head/*=nan', 'head/*=inf'])
 def test_a_group_that_is_no_pattern_and_multiplier_is_refused(narrow, group):
-    with pytest.raises(configs.ConfigError, match='config.optimizer.groups'):
+    with pytest.raises(ConfigError, match='config.optimizer.groups'):
         narrow(f'optimizer.groups={group}')
 
 

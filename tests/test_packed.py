@@ -15,6 +15,7 @@ from recog import __main__ as command
 from recog import config as configs
 from recog import data, packed, sources, text
 from recog import train as training
+from recog.errors import ConfigError
 from recog.plan import Plan
 
 LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
@@ -107,7 +108,7 @@ def test_augmentation_still_changes_packed_images(root):
 @pytest.mark.parametrize('override', ['image.width=64', 'image.channels=grey', 'text.charset=62', 'text.max_length=9'])
 def test_a_recipe_that_would_fit_or_encode_otherwise_is_refused(root, override):
     pack(root)
-    with pytest.raises(configs.ConfigError, match="set 'packed' was packed with .*; pack it again: recog pack words"):
+    with pytest.raises(ConfigError, match="set 'packed' was packed with .*; pack it again: recog pack words"):
         sources.open_set('packed', recipe(f'--config.{override}'), root)
 
 
@@ -144,7 +145,7 @@ def test_a_file_of_another_size_is_named(root):
     pack(root)
     with (root / 'packed' / 'image.npy').open('ab') as file:
         file.write(b'x')
-    with pytest.raises(configs.ConfigError, match='file image.npy has .* bytes instead of'):
+    with pytest.raises(ConfigError, match='file image.npy has .* bytes instead of'):
         sources.open_set('packed', recipe(), root)
     assert command.main(['check', str(root)]) == 1
 

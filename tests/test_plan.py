@@ -5,8 +5,8 @@ import collections
 import numpy as np
 import pytest
 
-from recog import config as configs
 from recog import data, plan, sources, text
+from recog.errors import ConfigError
 
 SHAPES = [plan.Shape(4, 16, 32, 5), plan.Shape(4, 32, 64, 5), plan.Shape(2, 64, 128, 5)]
 
@@ -74,16 +74,16 @@ def test_a_budget_of_pixels_makes_batches_of_large_images_smaller(narrow):
 @pytest.mark.parametrize(('buckets', 'words'), [('16x', 'must be HEIGHTxWIDTH'), ('axb', 'must be HEIGHTxWIDTH'),
                                                 ('64x64', 'must be at most 32x64x25')])
 def test_a_bucket_that_cannot_be_is_refused(narrow, buckets, words):
-    with pytest.raises(configs.ConfigError, match=f'config.data.buckets: .*{words}'):
+    with pytest.raises(ConfigError, match=f'config.data.buckets: .*{words}'):
         plan.shapes(recipe(narrow, buckets=f'{buckets},'), 8, 1)
 
 
 def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
     given = plan.shapes(narrow('data.buckets=32x48x4,32x48x9'), 8, 1)
     assert [shape[2:] for shape in given] == [(48, 4), (48, 9), (48, 25)]
-    with pytest.raises(configs.ConfigError, match="'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"):
+    with pytest.raises(ConfigError, match="'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"):
         narrow('data.buckets=16x48x4,')
-    with pytest.raises(configs.ConfigError, match='must be .. with config.data.resident'):
+    with pytest.raises(ConfigError, match='must be .. with config.data.resident'):
         narrow('data.buckets=32x48x4,', 'data.resident=True')
 
 

@@ -18,7 +18,7 @@ import toyset
 from recog import config as configs
 from recog import prepare, seal, sources
 from recog import text as texts
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import progress, shards
 
 COUNT = 88  # records of the 90 tasks and the one that comes ready-made, less three rejected ones

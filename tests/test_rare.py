@@ -13,6 +13,7 @@ from jax.extend import core
 
 from recog import config as configs
 from recog import models, text
+from recog.errors import ConfigError
 from recog.models import rare
 from recog.models.search import Codes
 
@@ -209,20 +210,20 @@ def test_what_the_decoder_looks_at_is_projected_once_and_not_in_every_step():
     ({'border': 'mirror'}, "config.model.border='mirror' must be one of zeros, border"),
 ])
 def test_what_rare_cannot_be_is_refused(own, words):
-    with pytest.raises(configs.ConfigError, match=words):
+    with pytest.raises(ConfigError, match=words):
         models.build(recipe(**own), range(36))
 
 
 def test_labels_of_as_many_letters_as_steps_can_be_taught_with_shifted_targets_only():
     models.build(recipe(25, **LABELS), range(36))
-    with pytest.raises(configs.ConfigError, match='config.text.max_length=25 must be at most 23'):
+    with pytest.raises(ConfigError, match='config.text.max_length=25 must be at most 23'):
         models.build(recipe(25), range(36))
 
 
 def test_batches_of_their_own_width_are_refused_with_rectification():
     config = recipe()
     config.image.width_rule = 'widest'
-    with pytest.raises(configs.ConfigError, match='config.image.width_rule'):
+    with pytest.raises(ConfigError, match='config.image.width_rule'):
         models.build(config, range(36))
     config.model.rectify = 'none'
     models.build(config, range(36))

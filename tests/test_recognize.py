@@ -9,7 +9,7 @@ from PIL import Image
 import recog
 from recog import config as configs
 from recog import data, images, predict, recognize
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.sources import Row
 from recog.text import Vocab
 

@@ -18,6 +18,7 @@ from test_contract import NARROW as NARROW_MODELS
 from recog import __main__ as command
 from recog import checkpoint, evaluate, models, report, sharding
 from recog import config as configs
+from recog.errors import ConfigError
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.record import Example
 from recog.text import Vocab
@@ -240,11 +241,11 @@ def test_one_set_of_several_can_be_asked_for(workdir, capsys):
     rewrite(workdir, lambda rows: rows + [row | {'set': 'more'} for row in all_right(rows)])
     parsed = Page(made(workdir, capsys, set='more', step=2))
     assert 'among 20 examples' in parsed.text and 'results are those of step 4; step 2 has read' in parsed.text
-    with pytest.raises(configs.ConfigError, match=r"--set 'word' is not in .*predictions.tsv \(did you mean 'words'\?\)"):
+    with pytest.raises(ConfigError, match=r"--set 'word' is not in .*predictions.tsv \(did you mean 'words'\?\)"):
         report.run(arguments(workdir, set='word'))
-    with pytest.raises(configs.ConfigError, match=r'--step 77: .* holds steps 2, 4'):
+    with pytest.raises(ConfigError, match=r'--step 77: .* holds steps 2, 4'):
         report.run(arguments(workdir, step=77))
-    with pytest.raises(configs.ConfigError, match=r'--out page.pdf must be a file that ends in .html'):
+    with pytest.raises(ConfigError, match=r'--out page.pdf must be a file that ends in .html'):
         report.run(arguments(workdir, out='page.pdf'))
 
 

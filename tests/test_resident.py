@@ -13,6 +13,7 @@ from conftest import DEMO, NARROW, prepared
 from recog import __main__ as command
 from recog import config as configs
 from recog import resident, sharding, sources
+from recog.errors import ConfigError
 
 FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=4 steps',
          '--config.eval.sets=words', '--config.eval.report=words')
@@ -122,5 +123,5 @@ def test_sets_that_are_too_large_are_refused_with_both_sizes(root, monkeypatch):
     monkeypatch.setattr(resident, 'memory', lambda mesh: 100_000)
     config = configs.load(DEMO, ['--config.image.width=48'])
     source = sources.joined([sources.open_set('packed', config, root)])
-    with pytest.raises(configs.ConfigError, match=r'packed takes 0.0 GB on each of 1 devices; 60% of the 0.0 GB'):
+    with pytest.raises(ConfigError, match=r'packed takes 0.0 GB on each of 1 devices; 60% of the 0.0 GB'):
         resident.check(config, source, sharding.one_device())

@@ -3,8 +3,8 @@
 import pytest
 
 from recog import __main__ as command
-from recog import config as configs
 from recog import sources
+from recog.errors import ConfigError
 
 LABELS = [('a.png', 'one'), ('b.png', 'two')]
 
@@ -45,13 +45,13 @@ def test_a_flipped_bit_is_found_on_request(sealed, capsys):
 ])
 def test_a_missing_cut_or_empty_file_is_found_when_the_set_is_opened(sealed, narrow, spoil, said):
     spoil(sealed / 'words' / 'a.png')
-    with pytest.raises(configs.ConfigError, match=said):
+    with pytest.raises(ConfigError, match=said):
         sources.open_set('words', narrow(), sealed)
 
 
 def test_a_damaged_record_is_found(sealed, narrow):
     (sealed / 'words' / 'files.json').write_text('{')
-    with pytest.raises(configs.ConfigError, match='files.json is damaged'):
+    with pytest.raises(ConfigError, match='files.json is damaged'):
         sources.open_set('words', narrow(), sealed)
 
 

@@ -16,7 +16,7 @@ from conftest import ROOT
 
 from recog import __main__ as command
 from recog import server as servers
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.recognize import Reading
 from recog.server import demo
 from recog.server.app import PAGE, Server

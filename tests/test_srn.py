@@ -11,6 +11,7 @@ from ml_collections import FrozenConfigDict
 
 from recog import config as configs
 from recog import models, optimize
+from recog.errors import ConfigError
 from recog.models import places, srn
 
 LETTERS, LENGTH, WIDTH = 4, 3, 8
@@ -133,7 +134,7 @@ def recipe(*overrides, variant='demo'):
     ('model.branches=left', r"config\.model\.branches='left' is not one of 'both', 'forward', 'backward'"),
 ])
 def test_what_srn_cannot_be_is_refused(override, message):
-    with pytest.raises(configs.ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):
         models.build(recipe(override), range(36))
 
 
@@ -141,7 +142,7 @@ def test_images_of_another_size_are_refused():
     model = models.build(recipe(), range(36))
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     batch = {'image': jnp.zeros((1, 32, 136, 1), jnp.uint8), 'size': jnp.array([[32, 136]])}
-    with pytest.raises(configs.ConfigError, match='images of 32 x 136: this model has positions for .*height=32 and width=128'):
+    with pytest.raises(ConfigError, match='images of 32 x 136: this model has positions for .*height=32 and width=128'):
         jax.eval_shape(model.apply, shapes, batch)
 
 

@@ -16,6 +16,7 @@ from conftest import DEMO, NARROW, ROOT, on
 
 from recog import config as configs
 from recog import slurm, sweep
+from recog.errors import ConfigError
 
 EXPERIMENT = f'''
 from recog import config as configs
@@ -85,7 +86,7 @@ def test_seeds_are_how_many_or_which(chosen, numbers):
 
 @pytest.mark.parametrize('chosen', ['0', '-1', '', ',', 'a', '1,-2', '1.5'])
 def test_seeds_that_make_no_sense_are_refused(chosen):
-    with pytest.raises(configs.ConfigError, match=f"--seeds '{chosen}' must be how many"):
+    with pytest.raises(ConfigError, match=f"--seeds '{chosen}' must be how many"):
         sweep.seeds(chosen)
 
 
@@ -129,14 +130,14 @@ def test_the_demo_runs_where_it_is_asked_for(place, capsys):
     ({'slurm': 'slurm', 'slurm_option': ['timeout_min=5', 'nodes=2']}, 'one process on one node'),
 ])
 def test_a_mistake_is_one_line_and_nothing_runs(place, given, message):
-    with pytest.raises(configs.ConfigError, match=message) as refused:
+    with pytest.raises(ConfigError, match=message) as refused:
         run(place, **given)
     assert '\n' not in str(refused.value) and not list((place / 'runs').glob('*.log'))
 
 
 def test_a_variant_that_cannot_be_loaded_is_named_and_not_left_out(place):
     (place / 'tiny.py').write_text(EXPERIMENT.replace("'mesh.data'", "'mesh.date'"))
-    with pytest.raises(configs.ConfigError, match='tiny.py:odd cannot be loaded: .*date'):
+    with pytest.raises(ConfigError, match='tiny.py:odd cannot be loaded: .*date'):
         run(place)
 
 
@@ -145,13 +146,13 @@ def test_a_workdir_of_another_experiment_is_named_before_anything_starts(place):
     other.mkdir(parents=True)
     config = configs.load(f'{place / "tiny.py"}:harder', ['--config.optimizer.rate=0.5'])
     (other / 'config.json').write_text(configs.to_json(config))
-    with pytest.raises(configs.ConfigError, match=f'{other} holds another experiment: config.optimizer.rate: 0.5 -> '):
+    with pytest.raises(ConfigError, match=f'{other} holds another experiment: config.optimizer.rate: 0.5 -> '):
         run(place, variants='small,harder', dry_run=True)
     (other / 'config.json').write_text('{')
-    with pytest.raises(configs.ConfigError, match='config.json is damaged'):
+    with pytest.raises(ConfigError, match='config.json is damaged'):
         run(place, variants='small,harder', dry_run=True)
     (other / 'config.json').rename(other / 'letter.txt')
-    with pytest.raises(configs.ConfigError, match=f'{other} holds other things'):
+    with pytest.raises(ConfigError, match=f'{other} holds other things'):
         run(place, variants='small,harder', dry_run=True)
 
 
@@ -165,7 +166,7 @@ def test_how_a_run_is_carried_out_may_change(place, capsys):
 
 def test_two_sweeps_do_not_work_in_one_folder(place):
     (place / 'runs').mkdir()
-    with sweep._alone(place / 'runs'), pytest.raises(configs.ConfigError, match='another sweep, .* is at work there'):
+    with sweep._alone(place / 'runs'), pytest.raises(ConfigError, match='another sweep, .* is at work there'):
         run(place)
 
 
@@ -178,7 +179,7 @@ def test_gpus_are_shared_out_so_that_each_run_sees_its_own_alone(monkeypatch):
     assert [dict(each.environment) for each in sweep._by_devices(cores, 'gpu', 2, 1)] == [
         {'CUDA_VISIBLE_DEVICES': '4'}, {'CUDA_VISIBLE_DEVICES': '6'}]
     assert [each.options for each in sweep._by_devices(cores, 'cpu', 4, 2)] == [('--devices', '0,1'), ('--devices', '2,3')]
-    with pytest.raises(configs.ConfigError, match='TPUs belong to one process'):
+    with pytest.raises(ConfigError, match='TPUs belong to one process'):
         sweep._by_devices(cores, 'tpu', 4, 1)
 
 
@@ -247,7 +248,7 @@ def test_a_sweep_that_is_stopped_saves_and_the_same_line_goes_on(place, monkeypa
 
 def test_slurm_without_submitit_says_what_to_install(place, monkeypatch):
     monkeypatch.setitem(sys.modules, 'submitit', None)
-    with pytest.raises(configs.ConfigError, match=r"pip install 'recog\[sweep\]'"):
+    with pytest.raises(ConfigError, match=r"pip install 'recog\[sweep\]'"):
         run(place, slurm='slurm', slurm_option=['timeout_min=5'])
 
 

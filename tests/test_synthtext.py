@@ -12,7 +12,7 @@ from conftest import ROOT
 from scipy.io import savemat
 
 from recog import images, prepare, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 spec = importlib.util.spec_from_file_location('synthtext', ROOT / 'datasets' / 'synthtext.py')
 synthtext = sys.modules['synthtext'] = importlib.util.module_from_spec(spec)

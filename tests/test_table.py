@@ -9,6 +9,7 @@ from conftest import ROOT
 from recog import __main__ as command
 from recog import config as configs
 from recog.bench import table
+from recog.errors import chosen
 
 
 @pytest.fixture
@@ -80,8 +81,8 @@ def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys
 def test_only_the_recipes_that_are_named_are_measured(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
     every = [each.name for each in table.measurements(True)]
-    assert configs.chosen('--recipes', 'can-d28, crnn-mv3', every) == ['can-d28', 'crnn-mv3']
-    assert configs.chosen('--recipes', '', every) == every
+    assert chosen('--recipes', 'can-d28, crnn-mv3', every) == ['can-d28', 'crnn-mv3']
+    assert chosen('--recipes', '', every) == every
     assert command.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2
     assert "--recipes 'can'" in (said := capsys.readouterr().err) and 'must be of crnn-r34' in said
     assert command.main(['bench', '--config', 'experiments/crnn.py:demo', '--recipes', 'can-d28']) == 2

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from recog import config, text
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.text import Unencodable, Vocab
 
 GOLDENS = json.loads((Path(__file__).parent / 'goldens' / 'data.json').read_text(encoding='utf-8'))

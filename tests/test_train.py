@@ -9,6 +9,7 @@ from runs import leaves, lines, restored
 from recog import checkpoint, data, evaluate, optimize, sharding, sources, text
 from recog import config as configs
 from recog import train as training
+from recog.errors import ConfigError
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
 PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle')
@@ -153,5 +154,5 @@ def test_dropped_labels_are_counted_listed_and_survive_a_resume(narrow, folder, 
     ('mesh.fsdp=-1', 'must be above 0, or -1 on one axis'), ('train.length=0 steps', 'less than one step'),
 ])
 def test_what_does_not_fit_the_devices_is_refused_before_anything_is_compiled(narrow, override, message):
-    with pytest.raises(configs.ConfigError, match=message):
+    with pytest.raises(ConfigError, match=message):
         prepared(narrow(override), devices=8)

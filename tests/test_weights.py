@@ -10,7 +10,7 @@ import pytest
 from pytorch import STORAGES, SYSTEM, Parameter, Tensor, in_a_row, zipped
 
 from recog import weights
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 
 def a_state():

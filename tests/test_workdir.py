@@ -9,8 +9,8 @@ from conftest import ROOT
 from fsspec.implementations.memory import MemoryFileSystem
 
 from recog import __main__ as command
-from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 
 
 @pytest.fixture
@@ -56,10 +56,10 @@ def test_a_run_that_resumes_finds_what_it_wrote_before(bucket):
 
 
 def test_a_kind_of_bucket_that_is_not_known_or_not_installed_is_refused_in_one_line(monkeypatch):
-    with pytest.raises(configs.ConfigError, match='workdir ftp://a/b: ftp:// must be one of gs://, s3://, az://'):
+    with pytest.raises(ConfigError, match='workdir ftp://a/b: ftp:// must be one of gs://, s3://, az://'):
         workdirs.path('ftp://a/b')
     monkeypatch.setitem(workdirs.LIBRARIES, 'gs', 'no_such_library')
-    with pytest.raises(configs.ConfigError, match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
+    with pytest.raises(ConfigError, match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
         workdirs.path('gs://a/b')
 
 

@@ -11,7 +11,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import prepare
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 
 @functools.cache

@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 
 from recog import config as configs
 from recog.bench import hlo, records
+from recog.errors import ConfigError
 
 DEVICES = 8
 MESHES = ((8, 1), (1, 8), (4, 2))  # data, fsdp
@@ -153,7 +154,7 @@ def main(recipe: str, batch: str, *overrides: str) -> None:
         config.mesh.data, config.mesh.fsdp = data, fsdp
         try:
             program = hlo.parse(programs.lowered_step(config, rows).compile().as_text())
-        except configs.ConfigError as error:
+        except ConfigError as error:
             sys.exit(f'{recipe}: {error}')
         found[f'data={data} fsdp={fsdp}'] = summary(collectives(program, DEVICES))
     print(json.dumps({'batch': rows, 'meshes': found}))

@@ -13,9 +13,9 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import __version__, cost, data, models, provenance, resident, sharding, sources, text
-from recog import config as configs
 from recog.bench import costliest, hlo, limits, programs, records, timing
 from recog.bench.programs import Draft, Program
+from recog.errors import ConfigError
 from recog.plan import Plan
 
 CPU_TRAIN_BATCH = 16
@@ -120,7 +120,7 @@ def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -
     """Batches as training reads them, per worker: read or drawn, augmented, fitted, encoded."""
     try:
         opened = [sources.open_set(name, config, root) for name in config.data.train]
-    except configs.ConfigError as error:
+    except ConfigError as error:
         return {'not_run': str(error)}
     plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
     batches = data.Batches(sources.joined(opened), plan, np.arange, vocab, config, 1 << 20)
@@ -145,7 +145,7 @@ def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
         return {'not_run': "images of any size (config.image.fit='none') are not packed"}
     try:
         rows = sum(len(sources.open_set(name, config, root)) for name in config.data.train)
-    except configs.ConfigError:
+    except ConfigError:
         rows = config.data.nominal
     there = resident.memory(mesh)
     figures: dict[str, Any] = {'images': rows, 'devices': mesh.size, 'GB_needed': resident.expected(config, rows, mesh) / 1e9}

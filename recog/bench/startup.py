@@ -15,6 +15,7 @@ from typing import Any
 
 from recog import config as configs
 from recog.bench import records
+from recog.errors import ConfigError
 
 CACHES = ('cold', 'warm')
 PARTS = ('import', 'trace', 'compile', 'whole')  # of a start, in seconds
@@ -66,7 +67,7 @@ def main(recipe: str, *overrides: str) -> None:
     imported = time.perf_counter()
     try:
         lowered = programs.lowered_step(config, config.train.batch)
-    except configs.ConfigError as error:
+    except ConfigError as error:
         sys.exit(f'{recipe}: {error}')
     traced = time.perf_counter()
     lowered.compile()

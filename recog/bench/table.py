@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from recog import config as configs
 from recog import markdown
+from recog.errors import ConfigError, chosen
 
 EXPERIMENTS = ('crnn', 'rare', 'srn', 'can', 'latex_ocr')
 RIVALLED = ('crnn', 'rare', 'srn')  # there is the same network in PyTorch
@@ -59,7 +60,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> int:
 
     devices = commands.start(arguments)
     known = {each.name: each for each in measurements(devices[0].platform == 'cpu', arguments.overrides)}
-    every, failed = [known[name] for name in configs.chosen('--recipes', arguments.recipes, known)], []
+    every, failed = [known[name] for name in chosen('--recipes', arguments.recipes, known)], []
     place = folder / devices[0].device_kind.replace(' ', '_')
     place.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as pool:
@@ -70,7 +71,7 @@ def run(folder: Path, arguments: argparse.Namespace) -> int:
         print(f'{each.recipe} {" ".join(each.overrides)}', file=sys.stderr, flush=True)
         try:
             _measure(each, drafts, devices, arguments, place)
-        except (RuntimeError, configs.ConfigError) as error:
+        except (RuntimeError, ConfigError) as error:
             failed.append(f'{each.name} ({str(error).splitlines()[0]})')
     show(folder)
     if failed:
@@ -143,7 +144,7 @@ def lines(folder: Path) -> Iterator[str]:
     """The table of each device, and where and when it was measured."""
     kinds = sorted({file.parent for file in folder.glob('*/*.json')})
     if not kinds:
-        raise configs.ConfigError(f'folder {str(folder)!r} holds no figures (DEVICE/*.json)')
+        raise ConfigError(f'folder {str(folder)!r} holds no figures (DEVICE/*.json)')
     for kind in kinds:
         figures = {file.stem: json.loads(file.read_text(encoding='utf-8')) for file in sorted(kind.glob('*.json'))}
         found = {name: each for name, each in figures.items() if not name.endswith(RIVAL)}

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recog import data, recognize
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 Batches = Iterable[dict[str, np.ndarray]]
 

@@ -16,7 +16,7 @@ from ml_collections import ConfigDict
 
 from recog import config as configs
 from recog import recognize, workdir
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.text import Vocab
 
 MANIFEST = 'manifest.json'

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recog import data, foreign, predict
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export.folder import Folder
 from recog.recognize import BY_IMAGE, BY_TEXT
 from recog.text import Vocab

@@ -12,7 +12,7 @@ import numpy as np
 
 from recog import data, predict, rivals
 from recog.bench import records, timing
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export import convolutions
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.export.parity import random_images

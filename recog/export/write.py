@@ -15,7 +15,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from recog import __version__, checkpoint, models, plan, provenance, ready, recognize, workdir
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export import folder, parity
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')

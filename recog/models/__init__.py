@@ -23,7 +23,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 
 Batch = Mapping[str, Any]
 Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts of float32 arrays

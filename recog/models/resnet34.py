@@ -11,7 +11,7 @@ import flax.linen as nn
 import jax
 import numpy as np
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.models import TURNS, flatten, unflatten
 from recog.models.convolutions import Pair, max_pool
 from recog.models.layers import BatchNorm, Context, Conv, normal

@@ -16,7 +16,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import FrozenConfigDict
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.models import About, Batch, Model, Peer, Variables, flatten, places, refuse, resnet_fpn
 from recog.models.layers import PRECISIONS, Context, normal, wide
 from recog.models.resnet_fpn import STAGES, STRIDE, ResNetFPN

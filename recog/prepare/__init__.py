@@ -21,7 +21,7 @@ import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, splits
 
 from recog import images, seal
-from recog.config import ConfigError, nearest
+from recog.errors import ConfigError, nearest
 from recog.prepare import shards, survey, workers
 from recog.prepare.progress import Progress
 

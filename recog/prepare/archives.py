@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import labels, trees
 from recog.prepare.trees import Tree
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recog import images, pickles
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.prepare import labels, trees
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')

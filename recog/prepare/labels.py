@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from typing import NamedTuple
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 FORMS = ('tsv', 'csv', 'jsonl', 'icdar')
 FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_path', 'img_path', 'path', 'img', 'image_name')

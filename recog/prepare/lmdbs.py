@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 FILE = 'data.mdb'
 RANGE = 32  # samples that are read together

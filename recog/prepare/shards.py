@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 SHARD = 512 << 20  # bytes of records after which a new shard is begun
 SPARE = 64 << 20   # bytes that must stay free on the disk

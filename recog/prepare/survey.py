@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from recog import text as texts
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 SETS = {name: frozenset(texts.CHARSETS[name]) for name in ('36', '62', '94', '95')}
 MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}

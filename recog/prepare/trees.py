@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 from functools import cached_property
 from pathlib import Path
 
-from recog.config import ConfigError
+from recog.errors import ConfigError
 
 TAR = ('.tar', '.tar.gz', '.tgz')
 LARGEST_TAR = 1 << 30  # bytes; a tar has no index, so that the names in it are known only after reading it all

@@ -8,8 +8,8 @@ import jax
 from ml_collections import ConfigDict
 
 from recog import checkpoint, sharding
-from recog import config as configs
 from recog import workdir as workdirs
+from recog.errors import ConfigError
 from recog.report import charts, examples, page, record, sections
 from recog.report.gallery import Gallery
 
@@ -21,7 +21,7 @@ def run(arguments: argparse.Namespace) -> int:
     folder = workdirs.path(arguments.workdir)
     config = checkpoint.read_config(folder)
     if arguments.out and not arguments.out.lower().endswith('.html'):
-        raise configs.ConfigError(f'--out {arguments.out} must be a file that ends in .html')
+        raise ConfigError(f'--out {arguments.out} must be a file that ends in .html')
     mirror = workdirs.Mirror(folder)
     file = Path(arguments.out) if arguments.out else mirror.here / 'report.html'
     found = record.read(mirror.here, folder.name or str(folder), config, (arguments.set,) if arguments.set else ())
@@ -62,7 +62,7 @@ def _open(folder: Any, found: record.Record, asked: int | None, devices: list[ja
     for wanted in dict.fromkeys([measured, None]):
         try:
             return checkpoint.open(folder, wanted, _mesh(devices)), why
-        except configs.ConfigError as error:  # the page says so, and holds what can be had without
+        except ConfigError as error:  # the page says so, and holds what can be had without
             why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
     return None, why
 

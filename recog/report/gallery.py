@@ -9,7 +9,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import benchmarks, checkpoint, predict, sources
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.recognize import Reading
 from recog.report.record import Example
 

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import metrics
+from recog.errors import ConfigError, nearest
 
 RESULTS, LOG, PREDICTIONS = 'results.json', 'metrics.jsonl', 'predictions.tsv'
 
@@ -62,8 +62,8 @@ def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = ()) 
     known = dict.fromkeys([*figures, *(example.set for example in examples)])
     for wanted in sets:
         if known and wanted not in known:
-            raise configs.ConfigError(f'--set {wanted!r} is not in {folder / PREDICTIONS}{configs.nearest(wanted, known)}; '
-                                      f'there are: {", ".join(known)}')
+            raise ConfigError(f'--set {wanted!r} is not in {folder / PREDICTIONS}{nearest(wanted, known)}; '
+                              f'there are: {", ".join(known)}')
     if sets:
         figures = {name: values for name, values in figures.items() if name in sets}
         examples = [example for example in examples if example.set in sets]

@@ -4,7 +4,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog import config as configs
+from recog.errors import ConfigError
 
 # What the networks and their training step can do: dotted field -> its values. Sizes are free.
 Fields = dict[str, tuple[Any, ...]]
@@ -32,10 +32,10 @@ def check(config: ConfigDict) -> None:
     """Refuse a recipe that has no rival."""
     there = 'there is one for r34 and mv3 of crnn and rare and for r50 of srn, and what differs from them in sizes alone'
     if config.model.name not in RIVALS:
-        raise configs.ConfigError(f'--pytorch: config.model.name={config.model.name!r} has no rival; {there}')
+        raise ConfigError(f'--pytorch: config.model.name={config.model.name!r} has no rival; {there}')
     for field, values in (RIVALS[config.model.name] | ALL).items():
         section, name = field.split('.')
         if config[section][name] not in values:
-            raise configs.ConfigError(f'--pytorch: config.{field}={config[section][name]!r} has no rival; {there}')
+            raise ConfigError(f'--pytorch: config.{field}={config[section][name]!r} has no rival; {there}')
     if config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
-        raise configs.ConfigError(f'--pytorch: config.optimizer.decay_kind={config.optimizer.decay_kind!r} has no rival; {there}')
+        raise ConfigError(f'--pytorch: config.optimizer.decay_kind={config.optimizer.decay_kind!r} has no rival; {there}')

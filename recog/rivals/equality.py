@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import cost, models
 from recog.bench import programs
+from recog.errors import ConfigError
 
 ROWS = 4
 EQUAL = 1e-4  # relative to the largest value
@@ -37,7 +37,7 @@ def load(rival: torch.nn.Module, model: models.Model, variables: models.Variable
             continue
         peer = model.peers.get(published(name))
         if peer is None:
-            raise configs.ConfigError(f'--pytorch: the rival has {name}, which is none of the names of the checkpoint')
+            raise ConfigError(f'--pytorch: the rival has {name}, which is none of the names of the checkpoint')
         array, axes = np.asarray(leaves[peer.path]), models.TURNS[peer.turn]
         array = array if axes is None else array.transpose(np.argsort(axes))
         # Products of the published checkpoints lie the other way round than PyTorch's.
@@ -45,7 +45,7 @@ def load(rival: torch.nn.Module, model: models.Model, variables: models.Variable
     try:
         rival.load_state_dict(state, strict=False)
     except RuntimeError as error:  # sizes that differ
-        raise configs.ConfigError(f'--pytorch: the rival is another network: {" ".join(str(error).split())}') from None
+        raise ConfigError(f'--pytorch: the rival is another network: {" ".join(str(error).split())}') from None
 
 
 def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
@@ -54,7 +54,7 @@ def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
     ours = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
     theirs = sum(each.numel() for each in rival.parameters() if each.requires_grad)
     if ours != theirs:
-        raise configs.ConfigError(f'--pytorch: the rival has {theirs:,} trainable parameters instead of {ours:,}')
+        raise ConfigError(f'--pytorch: the rival has {theirs:,} trainable parameters instead of {ours:,}')
     variables = _lively(model)
     load(rival, model, variables)
     batch, longest = _smooth(config), config.text.max_length
@@ -67,10 +67,10 @@ def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
         off = _difference(rival(image).numpy(), logits)
         read = rival.read(image, longest)[0]
     if not off < EQUAL:
-        raise configs.ConfigError(f'--pytorch: logits of the rival differ by {off:.1e} of the largest, more than {EQUAL:.0e}')
+        raise ConfigError(f'--pytorch: logits of the rival differ by {off:.1e} of the largest, more than {EQUAL:.0e}')
     for row, (text, wanted) in enumerate(zip(read, tokens, strict=True)):
         if text != [token for token in wanted.tolist() if token >= 0]:
-            raise configs.ConfigError(f'--pytorch: the rival reads image {row} as {text}, not {wanted[wanted >= 0].tolist()}')
+            raise ConfigError(f'--pytorch: the rival reads image {row} as {text}, not {wanted[wanted >= 0].tolist()}')
     return off
 
 
@@ -89,7 +89,7 @@ def check_loss(rival: torch.nn.Module, given: tuple[torch.Tensor, ...], wanted: 
     with torch.no_grad():
         found = quiet.loss(*given).item()
     if not abs(found - wanted) <= EQUAL * abs(wanted):
-        raise configs.ConfigError(f'--pytorch: the loss of the rival in training is {found:.6g} instead of {wanted:.6g}')
+        raise ConfigError(f'--pytorch: the loss of the rival in training is {found:.6g} instead of {wanted:.6g}')
 
 
 def pixels(batch: dict[str, np.ndarray], config: ConfigDict, layout: Any = torch.contiguous_format) -> torch.Tensor:

@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from recog import config as configs
 from recog import cost, models, provenance, sharding, text
 from recog.bench import programs, recipe, records, timing
+from recog.errors import ConfigError
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 
@@ -52,12 +53,12 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
 def _torch(devices: list[jax.Device]) -> Any:
     """PyTorch, with as many threads as there are processors for us."""
     if len(devices) > 1 or devices[0].platform != 'cpu':
-        raise configs.ConfigError(f'--pytorch compares on one CPU, not on {len(devices)} x {devices[0].device_kind}; '
-                                  'set JAX_PLATFORMS=cpu')
+        raise ConfigError(f'--pytorch compares on one CPU, not on {len(devices)} x {devices[0].device_kind}; '
+                          'set JAX_PLATFORMS=cpu')
     try:
         import torch
     except ModuleNotFoundError:
-        raise configs.ConfigError('--pytorch needs PyTorch: pip install torch') from None
+        raise ConfigError('--pytorch needs PyTorch: pip install torch') from None
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     return torch
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recog import workdir
-from recog.config import ConfigError
+from recog.errors import ConfigError
 from recog.export.folder import is_exported
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',

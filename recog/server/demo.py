@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from recog.config import ConfigError, chosen
+from recog.errors import ConfigError, chosen
 
 # Minutes of training on two CPU cores, as the README's table has them.
 MINUTES = {'crnn': 6, 'rare': 10, 'srn': 12, 'can': 8, 'latex_ocr': 8}
