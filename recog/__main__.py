@@ -9,9 +9,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from recog import arguments as lines
-from recog import checks, start
-from recog import config as configs
+from recog import start
 from recog import workdir as workdirs
+from recog.config import checks, experiments, values
+from recog.config.recipe import base, from_json, override
 from recog.errors import ConfigError
 
 
@@ -42,7 +43,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _recipe(arguments: argparse.Namespace):
     if not arguments.config:
         raise ConfigError('--config FILE:VARIANT is needed, e.g. --config experiments/crnn.py:demo')
-    return configs.load(arguments.config, arguments.overrides)
+    return experiments.load(arguments.config, arguments.overrides)
 
 
 def _positive(arguments: argparse.Namespace, *names: str) -> None:
@@ -61,7 +62,7 @@ def _train(arguments: argparse.Namespace) -> int:
         config = _recipe(arguments)
     elif (workdir / 'config.json').is_file():
         text = (workdir / 'config.json').read_text(encoding='utf-8')
-        config = configs.override(configs.from_json(text), arguments.overrides)
+        config = override(from_json(text), arguments.overrides)
         checks.check(config)
     else:
         raise ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
@@ -163,7 +164,7 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.pytorch:
         return _rival(arguments)
     if arguments.set:
-        config = _recipe(arguments) if arguments.config else configs.override(configs.base(name=''), arguments.overrides)
+        config = _recipe(arguments) if arguments.config else override(base(name=''), arguments.overrides)
         from recog.bench import reading
 
         return reading.run(arguments.set, config, arguments.data, arguments.seconds)
@@ -246,7 +247,7 @@ def _config(arguments: argparse.Namespace) -> int:
     config = _recipe(arguments)
     _positive(arguments, 'batch')
     if not arguments.layers:
-        for field, value in configs.flat(config).items():
+        for field, value in values.flat(config).items():
             print(f'{field} = {value!r}')
     from recog import commands
 

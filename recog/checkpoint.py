@@ -14,9 +14,9 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import digest, models, sharding
 from recog import workdir as workdirs
+from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text import Vocab
 
@@ -81,7 +81,7 @@ class Checkpoints:
         args = self._ocp.args
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
         run = {**run, 'metrics': metrics, 'digests': {part: digest.digests(tree) for part, tree in state.items()}}
-        run['digest'] = configs.digest(run)
+        run['digest'] = values.digest(run)
         parts = args.Composite(**{part: args.StandardSave(tree) for part, tree in state.items()}, run=args.JsonSave(run))
         try:
             saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
@@ -127,7 +127,7 @@ class Checkpoints:
         """The JSON part of a step; `Damaged` where it is not what was saved."""
         record = self._read(step, 'run', self._ocp.args.JsonRestore())
         found = {name: value for name, value in record.items() if name != 'digest'}
-        if 'digest' not in record or configs.digest(found) != record['digest']:
+        if 'digest' not in record or values.digest(found) != record['digest']:
             raise Damaged(step, 'run: config, vocabulary, position or metrics are not what was saved')
         return record
 
@@ -214,20 +214,20 @@ def exists(workdir: Path) -> bool:
 
 def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int], sets: dict[str, int]) -> dict[str, Any]:
     """What a step says of its run: recipe, vocabulary, position, rows counted by what became of them, and sizes of sets."""
-    return {'position': position, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
+    return {'position': position, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
             'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets}
 
 
 def write_description(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:
     """config.json and vocab.json beside the checkpoints, for people and for the next start."""
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / 'config.json').write_text(configs.to_json(config) + '\n', encoding='utf-8')
+    (workdir / 'config.json').write_text(recipe.to_json(config) + '\n', encoding='utf-8')
     (workdir / 'vocab.json').write_text(vocab.to_json() + '\n', encoding='utf-8')
 
 
 def compare(workdir: Path, config: ConfigDict, vocab: Vocab) -> list[str]:
     """What differs from the workdir's config, a line each; another experiment is refused."""
-    old, new = configs.flat(read_config(workdir)), configs.flat(config)
+    old, new = values.flat(read_config(workdir)), values.flat(config)
     changes = [f'config.{name}: {old.get(name)!r} -> {new.get(name)!r}' for name in dict.fromkeys([*old, *new])
                if old.get(name) != new.get(name)]
     for change in changes:
@@ -245,7 +245,7 @@ def read_config(workdir: Path) -> ConfigDict:
     if not file.is_file():
         raise ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
                           if workdir.exists() else f'workdir {workdir} does not exist')
-    return configs.from_json(file.read_text(encoding='utf-8'))
+    return recipe.from_json(file.read_text(encoding='utf-8'))
 
 
 def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None) -> Opened:
@@ -276,7 +276,7 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
 
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding) -> Opened:
     record = checkpoints.run(step)
-    config, vocab = configs.from_json(record['config']), Vocab.from_json(record['vocab'])
+    config, vocab = recipe.from_json(record['config']), Vocab.from_json(record['vocab'])
     if vocab.hash != record['vocab_hash']:
         raise ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
     model = models.build(config, vocab)

@@ -17,7 +17,6 @@ from recog import (
     anatomy,
     benchmarks,
     checkpoint,
-    checks,
     cost,
     evaluate,
     metrics,
@@ -31,11 +30,12 @@ from recog import (
     sources,
     text,
 )
-from recog import config as configs
 from recog import overfit as handful
 from recog import train as training
 from recog import workdir as workdirs
 from recog.bench import programs, records
+from recog.config import values
+from recog.config.test_sets import is_test
 from recog.errors import ConfigError
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
@@ -176,7 +176,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
 
 def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str, Any]:
     """Where results come from."""
-    by_test = ' (a test set)' if any(map(checks.is_test, opened.config.eval.sets)) else ''
+    by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
@@ -184,7 +184,7 @@ def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),
-        'config': configs.digest(config.to_dict()), 'recipe': provenance.recipe(config),
+        'config': values.digest(config.to_dict()), 'recipe': provenance.recipe(config),
         'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'host': provenance.host(),
         'versions': f'recog {__version__}, jax {jax.__version__}', 'commit': provenance.commit(),
         'command': shlex.join(['recog', *sys.argv[1:]]),
@@ -226,7 +226,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     if not count and 'epochs' in config.train.length:
         print(f'length: {config.train.length}')
         return 0
-    steps = configs.steps(config.train.length, batch=config.train.batch, epoch=epoch)
+    steps = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
     images = steps * config.train.batch
     print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of {config.train.batch:,} '
           f'= {images:,} images')

@@ -10,7 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import augment, images
-from recog import config as configs
+from recog.config import values
 from recog.plan import Plan, Shape, fitting, shapes
 from recog.sources import Row, Source
 from recog.text import Unencodable, Vocab
@@ -31,7 +31,7 @@ class Batches:
         self.places = {rows: places(rows) for rows in plan.counts()}
         self.image, self.fixed = config.image, Shape(0, config.image.height, config.image.width, config.text.max_length)
         self.augments = augment.augments(config.image.augment)
-        self.seed = configs.seed(config, 'augment')
+        self.seed = values.seed(config, 'augment')
         self.packed = not self.augments and hasattr(source, 'arrays')
 
     def __len__(self) -> int:

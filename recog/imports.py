@@ -12,8 +12,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import checkpoint, cost, models, text, weights
-from recog import config as configs
 from recog import workdir as workdirs
+from recog.config import experiments, values
 from recog.errors import ConfigError
 
 RECIPES = Path('experiments')
@@ -78,7 +78,7 @@ def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Reco
 def published() -> list[str]:
     """The recipes whose reference has published weights: `PUBLISHED` in the files of experiments."""
     folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[1] / RECIPES
-    found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in configs.published(file)]
+    found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in experiments.published(file)]
     if not found:
         raise ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
     return found
@@ -86,7 +86,7 @@ def published() -> list[str]:
 
 @functools.cache
 def _built(recipe: str, overrides: tuple[str, ...]) -> Recognised:
-    config = configs.load(recipe, overrides)
+    config = experiments.load(recipe, overrides)
     vocab = text.from_config(config.text)
     return Recognised(recipe, config, vocab, models.build(config, vocab))
 
@@ -105,5 +105,5 @@ def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: 
     for kind, words in (('missing', 'starts afresh'), ('surplus', 'left out')):
         for name in problems[kind]:
             print(f'{words}: {name}')
-    start = found.model.init(jax.random.key(configs.seed(found.config, 'init'))) if problems['missing'] else {}
+    start = found.model.init(jax.random.key(values.seed(found.config, 'init'))) if problems['missing'] else {}
     return jax.tree.map(np.asarray, models.unflatten(models.flatten(start) | filled))

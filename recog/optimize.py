@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import optax
 from ml_collections import ConfigDict
 
-from recog import config as configs
+from recog.config import values
 from recog.errors import ConfigError, nearest
 from recog.sharding import SMALLEST
 
@@ -19,7 +19,7 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
     rule, rate = config.schedule, config.optimizer.rate
 
     def length(text: str) -> int:
-        return configs.steps(text, batch=config.train.batch, epoch=epoch, total=total)
+        return values.steps(text, batch=config.train.batch, epoch=epoch, total=total)
 
     warmup = length(rule.warmup)
     if warmup >= total and rule.name in ('cosine', 'one_cycle'):
@@ -71,7 +71,7 @@ def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
     A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter, which then changes by
     no decay either; its gradient still counts in the norm over all tensors.
     """
-    rules = [configs.parse_group(group) for group in groups]
+    rules = [values.parse_group(group) for group in groups]
 
     def init(params: Any) -> optax.EmptyState:
         paths = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]

@@ -7,9 +7,9 @@ from typing import Any
 import jax
 import numpy as np
 
-from recog import config as configs
 from recog import data, evaluate, optimize, sharding, sources
 from recog import train as training
+from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.plan import Plan
 from recog.text import Unencodable
@@ -20,7 +20,7 @@ LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the
 
 def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: Callable = print) -> bool:
     """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
-    config = configs.changed(config.copy_and_resolve_references(), {
+    config = recipe.changed(config.copy_and_resolve_references(), {
         'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0, 'train.length': '1000000 steps',
         'image.augment.probability': 0.0, 'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
     })
@@ -31,7 +31,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     tx = optimize.optimizer(config, rate)
     make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
                    out_shardings=sharding.replicated(few.mesh))
-    state = make(jax.random.key(configs.seed(config, 'init')), few.initial().variables)
+    state = make(jax.random.key(values.seed(config, 'init')), few.initial().variables)
     batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, sharding.batches(few.mesh))

@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import data, images, seal, sources, text
+from recog.config.recipe import from_json, to_json
 from recog.errors import ConfigError
 
 MANIFEST = 'packed.json'
@@ -173,7 +173,7 @@ def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
 
 def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[tuple]:
     """What `_chunk` gives for all rows, in order, a few chunks being under way at a time."""
-    arguments = (name, configs.to_json(config), str(root))
+    arguments = (name, to_json(config), str(root))
     with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _open, arguments) as pool:
         waiting: list[Any] = []
         for start in range(0, rows, CHUNK):
@@ -191,7 +191,7 @@ def _open(name: str, recipe: str, root: str) -> None:
     import cv2
 
     cv2.setNumThreads(1)
-    config = configs.from_json(recipe)
+    config = from_json(recipe)
     _OPENED.update(source=sources.open_set(name, config, root), vocab=text.from_config(config.text), config=config)
 
 

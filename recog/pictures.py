@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import augment, images
-from recog import config as configs
+from recog.config import recipe, values
 from recog.errors import ConfigError
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
@@ -65,7 +65,7 @@ def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, ever
     rule = config.image
     if every:
         plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
-        rule = configs.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
+        rule = recipe.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
     elif not augment.augments(rule.augment):
         raise ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
     files = predict.find(names)
@@ -76,7 +76,7 @@ def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, ever
     except images.Unreadable as error:
         raise ConfigError(f'image {error}') from None
     file.parent.mkdir(parents=True, exist_ok=True)
-    return augmentations(words, rule, configs.seed(config, 'augment'), file)
+    return augmentations(words, rule, values.seed(config, 'augment'), file)
 
 
 def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file: Path, together: int = 4) -> Path:

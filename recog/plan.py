@@ -10,7 +10,7 @@ from typing import NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.config import parse_bucket
+from recog.config.values import parse_bucket
 from recog.errors import ConfigError
 
 

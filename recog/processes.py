@@ -19,9 +19,9 @@ from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import epitaph, sharding
 from recog import workdir as workdirs
+from recog.config import values
 from recog.errors import ConfigError
 
 BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
@@ -42,7 +42,7 @@ def together(prepare: Callable[[], Any]) -> Any:
 
 def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
     """Refuse to start unless all processes have the same config, code and data."""
-    mine = {f'config.{name}': repr(value) for name, value in configs.flat(config).items()}
+    mine = {f'config.{name}': repr(value) for name, value in values.flat(config).items()}
     mine |= {f'set {name}': f'{length} examples' for name, length in sets.items()} | {'code of recog': code()}
     everyone = sharding.gather(mine)
     for process, theirs in enumerate(everyone):

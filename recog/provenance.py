@@ -6,7 +6,7 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from recog import config as configs
+from recog.config import values
 
 # What may differ between runs of one recipe: seeds, and where and by how many images at a time they were measured.
 FREE = ('seed', 'seeds', 'eval.report', 'eval.batch')
@@ -32,8 +32,8 @@ def host() -> str:
 
 def recipe(config: ConfigDict) -> str:
     """Twelve digits that are the same for runs that differ in their seeds only."""
-    return configs.digest({name: value for name, value in configs.flat(config).items()
-                           if not any(name == free or name.startswith(f'{free}.') for free in FREE)})
+    return values.digest({name: value for name, value in values.flat(config).items()
+                          if not any(name == free or name.startswith(f'{free}.') for free in FREE)})
 
 
 def _git(root: Path, *arguments: str) -> str:

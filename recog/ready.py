@@ -5,12 +5,13 @@ import os
 import jax
 from absl import logging
 
-from recog import config, sharding
+from recog import sharding
+from recog.config import values
 
 
 def devices(names: str = '') -> list[jax.Device]:
     """The devices with these numbers, or all, once compiled programs are kept for the next time."""
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
-        jax.config.update('jax_compilation_cache_dir', str(config.cache() / 'xla'))
+        jax.config.update('jax_compilation_cache_dir', str(values.cache() / 'xla'))
     return sharding.choose(names)

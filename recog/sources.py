@@ -7,9 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import images, ink, seal
-from recog.checks import BENCHMARKS
+from recog.config import values
+from recog.config.test_sets import BENCHMARKS
 from recog.errors import ConfigError, nearest
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
@@ -157,10 +157,10 @@ class JoinedPacked(Joined):
             return self.sources[0].arrays(rows)  # type: ignore[attr-defined]
         batch: dict[str, np.ndarray] = {}
         for source, places, mine in self._each(rows):
-            for key, values in source.arrays(mine).items():
+            for key, part in source.arrays(mine).items():
                 if key not in batch:
-                    batch[key] = np.empty((len(rows), *values.shape[1:]), values.dtype)
-                batch[key][places] = values
+                    batch[key] = np.empty((len(rows), *part.shape[1:]), part.dtype)
+                batch[key][places] = part
         return batch
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
@@ -188,12 +188,12 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         from recog.render import Words
 
         # Held-out words are the same for every seed, so that runs can be compared.
-        seed = configs.seed(config, 'data') if split == 'train' else 0
+        seed = values.seed(config, 'data') if split == 'train' else 0
         return Words(config.render, split or 'train', seed=seed)
     if path == 'formulas':
         from recog.formulas import Formulas
 
-        return Formulas(config.formulas, split or 'train', seed=configs.seed(config, 'data') if split == 'train' else 0)
+        return Formulas(config.formulas, split or 'train', seed=values.seed(config, 'data') if split == 'train' else 0)
     folder = Path(root) / path
     if (folder / 'packed.json').is_file() and not split:
         from recog.packed import Packed

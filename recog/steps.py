@@ -9,8 +9,8 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import models, optimize, sharding
+from recog.config import values
 
 
 class State(NamedTuple):
@@ -36,7 +36,7 @@ def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float
 def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
               mesh: Mesh | None = None) -> Callable:
     """The pure function (state, batch) -> state, metrics."""
-    accumulate, decay, seed = config.train.accumulate, config.train.ema, configs.seed(config, 'dropout')
+    accumulate, decay, seed = config.train.accumulate, config.train.ema, values.seed(config, 'dropout')
 
     def loss(params, stats, batch, key, step):
         (total, count), (stats, sums) = model.loss({'params': params, 'stats': stats}, batch, key=key, train=True, step=step)

@@ -21,9 +21,9 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import text
 from recog import workdir as workdirs
+from recog.config import experiments, recipe, values
 from recog.errors import ConfigError, nearest
 
 POLL = 0.2  # seconds between looks at the runs
@@ -94,7 +94,7 @@ def plan(arguments: argparse.Namespace) -> list[Run]:
 
 def variants(file: str, chosen: str) -> list[str]:
     """The variants that `--variants` names; `all` is all but the demo, which is said."""
-    known = list(configs.experiment(file).VARIANTS)
+    known = list(experiments.experiment_module(file).VARIANTS)
     if chosen == 'all':
         names = [name for name in known if name != DEMO]
         if DEMO in known:
@@ -279,7 +279,7 @@ def _check_arguments(arguments: argparse.Namespace) -> None:
 def _loaded(recipe: str, overrides: Sequence[str]) -> ConfigDict:
     """The checked recipe; a mistake in it names the variant."""
     try:
-        config = configs.load(recipe, overrides)
+        config = experiments.load(recipe, overrides)
         text.from_config(config.text)
     except ConfigError as error:
         raise ConfigError(f'{recipe}: {error}') from None
@@ -296,10 +296,10 @@ def _check_workdir(run: Run) -> None:
             raise ConfigError(f'{run.workdir} holds other things and no run of recog; choose another --workdir')
         return
     try:
-        recorded = configs.flat(configs.from_json(file.read_text(encoding='utf-8')))
+        recorded = values.flat(recipe.from_json(file.read_text(encoding='utf-8')))
     except ValueError as error:
         raise ConfigError(f'{file} is damaged ({error}); remove {run.workdir} to train {run.name} again') from None
-    wanted = configs.flat(configs.from_json(configs.to_json(run.config)))
+    wanted = values.flat(recipe.from_json(recipe.to_json(run.config)))
     for field in dict.fromkeys([*recorded, *wanted]):
         if recorded.get(field) != wanted.get(field) and not field.startswith(FREE):
             raise ConfigError(f'{run.workdir} holds another experiment: config.{field}: {recorded.get(field)!r} -> '

@@ -33,8 +33,8 @@ from recog import (
     sharding,
     sources,
 )
-from recog import config as configs
 from recog import workdir as workdirs
+from recog.config import values
 from recog.errors import ConfigError
 from recog.plan import Bucketed, Plan, shapes
 from recog.steps import State, make_state, make_step, parts
@@ -60,7 +60,7 @@ class Run(NamedTuple):
 
     def steps(self, length: str) -> int:
         """A length of the recipe in steps."""
-        return configs.steps(length, batch=self.plan.average, epoch=self.plan.epoch, total=self.total)
+        return values.steps(length, batch=self.plan.average, epoch=self.plan.epoch, total=self.total)
 
     def describe(self) -> str:
         """What will be done, in steps and in epochs."""
@@ -80,7 +80,7 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     mesh = sharding.make_mesh(config.mesh, devices)
     sharding.check_batch(mesh, config)
     opened = [sources.open_set(name, config, root) for name in config.data.train]
-    source, seed = sources.joined(opened), configs.seed(config, 'data')
+    source, seed = sources.joined(opened), values.seed(config, 'data')
     plan: Plan
     if config.image.fit == 'none' or config.data.buckets:
         plan = _bucketed(config, vocab, source, mesh, seed)
@@ -88,7 +88,7 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
         plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
     if config.data.resident:
         resident.check(config, source, mesh)
-    total = configs.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
+    total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
         raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [sources.open_set(name, config, root) for name in config.eval.sets]
@@ -134,7 +134,7 @@ class Trainer:
     def _begin(self) -> tuple[State, int, dict[str, int]]:
         """The newest checkpoint on this mesh, or a fresh state."""
         run, config = self.run, self.run.config
-        key = jax.random.key(configs.seed(config, 'init'))
+        key = jax.random.key(values.seed(config, 'init'))
         make = functools.partial(make_state, run.model, self.tx, config.train.ema)
         abstract = jax.eval_shape(make, key)
         self.layout = sharding.state(run.mesh, abstract)
@@ -204,7 +204,7 @@ class Trainer:
         """The same on the data that are on the devices: several steps, at most to `until`."""
         run = self.run
         store = resident.Store(run.source, run.mesh)
-        plain, seed = make_step(run.model, self.tx, self.rate, run.config, run.mesh), configs.seed(run.config, 'augment')
+        plain, seed = make_step(run.model, self.tx, self.rate, run.config, run.mesh), values.seed(run.config, 'augment')
 
         def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
             return plain(state, onboard.change(batch, seed, run.config.image))

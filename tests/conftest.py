@@ -70,9 +70,9 @@ def _no_litter():
 @pytest.fixture
 def narrow():
     """The demo recipe, narrow; call it with overrides such as 'train.batch=8'."""
-    from recog import config as configs
+    from recog.config import experiments
 
-    return lambda *overrides: configs.load(DEMO, [*NARROW, *(f'--config.{override}' for override in overrides)])
+    return lambda *overrides: experiments.load(DEMO, [*NARROW, *(f'--config.{override}' for override in overrides)])
 
 
 @pytest.fixture

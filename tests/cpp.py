@@ -25,8 +25,8 @@ from PIL import Image
 from test_export import MATHS, make_workdir
 
 from recog import __main__ as command
-from recog import config as configs
 from recog import images, models, sources
+from recog.config import experiments, recipe
 
 CLOSE = 0.001  # confidences
 THUMBNAILS = 60
@@ -69,7 +69,7 @@ def narrow(place):
 
 def drawn(maths):
     """Images of words or formulas, BGR."""
-    config = configs.load(f'{ROOT}/experiments/{MATHS[0] if maths else "crnn"}.py:demo')
+    config = experiments.load(f'{ROOT}/experiments/{MATHS[0] if maths else "crnn"}.py:demo')
     rows = sources.open_set(config.eval.report[0], config, '').rows(range(12))
     return [row.image if row.image.ndim == 3 and row.image.shape[2] == 3 else cv2.cvtColor(row.image, cv2.COLOR_GRAY2BGR)
             for row in rows]
@@ -167,7 +167,7 @@ def thumbnails(program, place):
     (place / 'model.onnx').touch()
     for _ in range(THUMBNAILS):
         height, width = (int(size) for size in random.integers(1, (300, 900)))
-        config = configs.base(name='')
+        config = recipe.base(name='')
         config.image.update(channels='grey', fit='thumbnail')
         config.image.height, config.image.width = (int(size) for size in random.integers(8, (80, 200)))
         rule = {**config.image.to_dict(), 'ink': ''}

@@ -7,12 +7,12 @@ from conftest import ROOT
 
 from recog import __main__ as command
 from recog import anatomy, models, text
-from recog import config as configs
 from recog.bench import programs
+from recog.config import experiments
 
 
 def table(recipe, count=1):
-    config = configs.load(str(ROOT / 'experiments' / recipe))
+    config = experiments.load(str(ROOT / 'experiments' / recipe))
     model = models.build(config, text.from_config(config.text))
     return model, {row.name: row for row in anatomy.layers(model, programs.random_batch(config, count))[0]}
 

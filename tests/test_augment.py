@@ -4,7 +4,9 @@ import pytest
 from conftest import DEMO
 
 from recog import __main__ as command
-from recog import augment, checks, config, ink, warp
+from recog import augment, ink, warp
+from recog.config import checks, recipe
+from recog.config.values import FIELDS
 
 GEOMETRY = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
 FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMETRY} | {
@@ -13,7 +15,7 @@ FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMET
 
 def rule(**fields):
     fields = {'probability': 1.0, **fields}
-    return config.changed(config.base(name='crnn').image.augment, fields)
+    return recipe.changed(recipe.base(name='crnn').image.augment, fields)
 
 
 def picture(height: int = 40, width: int = 120) -> np.ndarray:
@@ -27,10 +29,10 @@ def draws(image, allowed, count=30):
 
 
 def test_the_recipe_has_a_field_for_each_augmentation_and_all_are_off():
-    fields = config.FIELDS['image']['augment']
+    fields = FIELDS['image']['augment']
     assert set(fields) == {'probability', *augment.PLAIN}
     assert not any(fields[name] for name in augment.PLAIN)
-    checks.check(config.changed(config.base(name='crnn'), {f'image.augment.{name}': most for name, most in FULL.items()}))
+    checks.check(recipe.changed(recipe.base(name='crnn'), {f'image.augment.{name}': most for name, most in FULL.items()}))
 
 
 def test_no_augmentation_returns_the_image_itself_and_draws_nothing():

@@ -10,8 +10,8 @@ import pytest
 from conftest import QUICKLY
 from test_contract import NARROW, close, learn, random_variables
 
-from recog import config as configs
 from recog import models
+from recog.config import recipe
 from recog.models import can, convolutions, coverage, layers
 from recog.text import Vocab
 
@@ -22,7 +22,7 @@ SIZES = ((32, 48), (21, 33), (17, 16), (5, 47))
 @functools.cache
 def build(**own: Any) -> models.Model:
     fields, image = NARROW['can']
-    config = configs.base(name='can', **{**fields, 'masked': False, **own})
+    config = recipe.base(name='can', **{**fields, 'masked': False, **own})
     config.image.update(image)
     return models.build(config, VOCAB)
 

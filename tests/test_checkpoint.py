@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from recog import checkpoint, models, text
-from recog import config as configs
+from recog.config import recipe
 from recog.errors import ConfigError
 
 
@@ -19,7 +19,7 @@ def saved(narrow, tmp_path):
         vocab = text.from_config(config.text)
         checkpoint.write_description(workdir, config, vocab)
         shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
-        record = {'position': 0, 'config': configs.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
+        record = {'position': 0, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
                   'rows': {}}
         checkpoints = checkpoint.Checkpoints(workdir, keep)
         for step, accuracy in enumerate(accuracies, 1):

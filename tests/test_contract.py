@@ -11,8 +11,8 @@ import pytest
 from conftest import QUICKLY
 from jax import export
 
-from recog import config as configs
 from recog import images, models
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.text import Vocab
 
@@ -50,7 +50,7 @@ KEY = 5
 @functools.cache
 def narrow(name: str, vocab: Vocab = VOCAB, **training: Any) -> models.Model:
     own, image = NARROW[name]
-    config = configs.base(name=name, **own)
+    config = recipe.base(name=name, **own)
     config.image.update(image)
     config.train.update(training)
     return models.build(config, vocab)
@@ -59,7 +59,7 @@ def narrow(name: str, vocab: Vocab = VOCAB, **training: Any) -> models.Model:
 def make_batch(name: str, rows: int, seed: int = 0) -> dict[str, Any]:
     """Noise with short labels; the last row's image is the narrowest."""
     rng = np.random.default_rng(seed)
-    image = configs.base().image
+    image = recipe.base().image
     image.update(NARROW[name][1])
     width = image.width - image.width // 4 * (np.arange(rows) == rows - 1)
     length = rng.integers(1, 4, rows)
@@ -125,7 +125,7 @@ def test_every_algorithm_is_under_this_contract():
 
 def test_an_unknown_name_is_refused_with_the_nearest():
     with pytest.raises(ConfigError, match="config.model.name='crn' is not one of .*did you mean 'crnn'"):
-        models.build(configs.base(name='crn'), VOCAB)
+        models.build(recipe.base(name='crn'), VOCAB)
 
 
 @pytest.mark.parametrize('name', NARROW)

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from recog import config as configs
 from recog import digest, sharding
+from recog.config import values
 
 
 @pytest.fixture(autouse=True, params=['here', 'on devices'])
@@ -38,7 +38,7 @@ def test_places_count_not_only_values():
 
 @pytest.mark.parametrize('axes', [(), ('fsdp',), (None, 'fsdp'), ('data', 'fsdp')])
 def test_the_layout_does_not_matter(axes):
-    mesh = sharding.make_mesh(configs.ConfigDict({'data': 2, 'fsdp': 4}), jax.devices())
+    mesh = sharding.make_mesh(values.ConfigDict({'data': 2, 'fsdp': 4}), jax.devices())
     array = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
     assert one(jax.device_put(array, NamedSharding(mesh, PartitionSpec(*axes)))) == one(jnp.asarray(array)) == one(array)
 

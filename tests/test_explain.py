@@ -5,8 +5,8 @@ import numpy as np
 from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
-from recog import config as configs
 from recog import explain, recognize
+from recog.config import recipe
 from recog.text import Vocab
 
 WORD = 'ab'
@@ -21,7 +21,7 @@ def reading(**maps):
 
 def drawn(folder, **maps):
     file = folder / 'picture.png'
-    explain.draw(reading(**maps), Vocab('0123456789abc'), configs.base().image, file)
+    explain.draw(reading(**maps), Vocab('0123456789abc'), recipe.base().image, file)
     return cv2.imread(str(file))
 
 
@@ -40,8 +40,8 @@ def test_rectified_images_and_their_points_are_shown_beside_the_image(tmp_path):
 
 def test_a_text_of_nothing_and_one_with_dollars_are_drawn(tmp_path):
     explain.draw(reading()._replace(text='', details={**reading().details, 'tokens': np.full(3, -1)}), Vocab('$a'),
-                 configs.base().image, tmp_path / 'nothing.png')
-    explain.draw(reading(attention=np.ones((3, 1, 25)))._replace(text='$$'), Vocab('0123456789$^a'), configs.base().image,
+                 recipe.base().image, tmp_path / 'nothing.png')
+    explain.draw(reading(attention=np.ones((3, 1, 25)))._replace(text='$$'), Vocab('0123456789$^a'), recipe.base().image,
                  tmp_path / 'dollars.png')
     assert (tmp_path / 'nothing.png').stat().st_size and (tmp_path / 'dollars.png').stat().st_size
 

@@ -17,7 +17,7 @@ from test_onnx import weighted
 import recog
 from recog import __main__ as command
 from recog import checkpoint, models
-from recog import config as configs
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.export import parity
 from recog.text import Vocab
@@ -29,7 +29,7 @@ BEAMS = {'crnn': 3, 'can': 2, 'latex_ocr': 1, 'rare': 2, 'srn': 1}
 
 def make_workdir(folder, name, **training):
     """A workdir of a narrow model with random weights, and four images to read."""
-    config = configs.base(name=name, **NARROW[name][0])
+    config = recipe.base(name=name, **NARROW[name][0])
     config.image.update(NARROW[name][1])
     config.text.max_length = 12
     config.train.update(training)

@@ -4,12 +4,12 @@ import cv2
 import numpy as np
 import pytest
 
-from recog import config as configs
 from recog import foreign, sources
+from recog.config import recipe
 
 
 def rule(ink='light', symbol=30.0):
-    image = configs.base().image
+    image = recipe.base().image
     image.ink, image.symbol = ink, symbol
     return image
 

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import expressions, glyphs, latex, sources
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.formulas import Formulas
 from recog.grammar import FREQUENCY, Grammar, split_of
@@ -20,7 +20,7 @@ SCRIPTS = frozenset(('_', '^', '{', '}', r'\frac', r'\sqrt'))
 
 
 def rule(**changes) -> ConfigDict:
-    return ConfigDict({**configs.base(name='crnn').formulas.to_dict(), **changes})
+    return ConfigDict({**recipe.base(name='crnn').formulas.to_dict(), **changes})
 
 
 def drawn(count: int, symbols: int = 0, deep: int = 3, tokens=(1, 40), split: str = 'train') -> list[list[str]]:
@@ -99,9 +99,9 @@ def test_an_unknown_split_is_refused():
 @pytest.mark.parametrize('changes', [{'tokens': (3,)}, {'tokens': (0, 3)}, {'tokens': (5, 3)}, {'difficulty': 1.5}, {'size': 0.0},
                                      {'depth': -1}, {'symbols': -1}, {'count': 0}, {'width': 3}])
 def test_fields_that_cannot_be_are_refused(changes):
-    from recog import checks
+    from recog.config import checks
 
-    config = configs.changed(configs.base(name='crnn'), {f'formulas.{name}': value for name, value in changes.items()})
+    config = recipe.changed(recipe.base(name='crnn'), {f'formulas.{name}': value for name, value in changes.items()})
     with pytest.raises(ConfigError, match=f'config.formulas.{next(iter(changes))}='):
         checks.check(config)
 
@@ -220,7 +220,7 @@ def test_the_easiest_hand_writes_evenly_and_the_hardest_does_not():
 
 
 def test_the_set_opens_by_its_name():
-    config = configs.base(name='crnn')
+    config = recipe.base(name='crnn')
     train, test = (sources.open_set(name, config, '/nowhere') for name in ('formulas:train', 'formulas:test'))
     assert (len(train), len(test), train.name) == (100_000, 1_000, 'formulas:train')
     config.seed = 9

@@ -10,8 +10,8 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import Training, difference, golden, train
 
-from recog import config as configs
 from recog import models, optimize, text
+from recog.config import experiments
 from recog.models import can, coverage, densenet
 
 NAME = 'rec_d28_can'
@@ -29,7 +29,7 @@ class Ours(NamedTuple):
 
 
 def recipe(*overrides: str) -> Any:
-    return configs.load(f'{ROOT}/experiments/can.py:d28', [f'--config.{override}' for override in overrides])
+    return experiments.load(f'{ROOT}/experiments/can.py:d28', [f'--config.{override}' for override in overrides])
 
 
 def build(*overrides: str) -> models.Model:

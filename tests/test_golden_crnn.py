@@ -11,8 +11,8 @@ import pytest
 from conftest import EXACTLY, QUICKLY
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import config as configs
 from recog import models
+from recog.config import recipe
 from recog.models import crnn
 
 CRNN = {
@@ -31,7 +31,7 @@ class Ours(NamedTuple):
 
 
 def build(name: str) -> models.Model:
-    config = configs.base(name='crnn', lstm_layers=2, mobilenet_scale=0.5, **CRNN[name][0])
+    config = recipe.base(name='crnn', lstm_layers=2, mobilenet_scale=0.5, **CRNN[name][0])
     return models.build(config, range(36))
 
 

@@ -12,8 +12,8 @@ from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
 from recog import anatomy, images, models, optimize, text
-from recog import config as configs
 from recog.bench import programs
+from recog.config import experiments, values
 from recog.models import latex_ocr
 
 NAME = 'latex_ocr_resnet34_transformer'
@@ -30,8 +30,8 @@ class Ours(NamedTuple):
     training: Training
 
 
-def recipe() -> configs.ConfigDict:
-    return configs.load(str(ROOT / 'experiments' / 'latex_ocr.py'))
+def recipe() -> values.ConfigDict:
+    return experiments.load(str(ROOT / 'experiments' / 'latex_ocr.py'))
 
 
 def build() -> models.Model:

@@ -12,8 +12,8 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import config as configs
 from recog import models, optimize
+from recog.config import experiments
 from recog.models import attention, rectify
 from recog.models.layers import Context
 from recog.models.search import Codes, search
@@ -33,7 +33,7 @@ class Ours(NamedTuple):
 
 
 def recipe(name: str, *overrides: str) -> Any:
-    return configs.load(f'{ROOT}/experiments/rare.py:{RARE[name][0]}', [f'--config.{override}' for override in overrides])
+    return experiments.load(f'{ROOT}/experiments/rare.py:{RARE[name][0]}', [f'--config.{override}' for override in overrides])
 
 
 def build(name: str, *overrides: str) -> models.Model:

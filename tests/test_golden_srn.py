@@ -11,8 +11,8 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, difference, golden, turned_back
 
-from recog import config as configs
 from recog import models, optimize
+from recog.config import experiments, values
 from recog.models import places, srn
 
 NAME, LETTERS = 'rec_r50_fpn_srn', '0123456789abcdefghijklmnopqrstuvwxyz'
@@ -33,8 +33,8 @@ class Ours(NamedTuple):
     first: dict[str, np.ndarray]
 
 
-def recipe() -> configs.ConfigDict:
-    return configs.load(str(ROOT / 'experiments' / 'srn.py'))
+def recipe() -> values.ConfigDict:
+    return experiments.load(str(ROOT / 'experiments' / 'srn.py'))
 
 
 def build() -> models.Model:

@@ -12,7 +12,8 @@ import pytest
 from conftest import DEMO, ROOT
 from PIL import Image
 
-from recog import config, data, images, sources, text
+from recog import data, images, sources, text
+from recog.config import recipe
 from recog.plan import Plan
 from recog.text import Unencodable
 
@@ -85,7 +86,7 @@ WRONG = {
 
 
 def vocab(**fields) -> text.Vocab:
-    return text.from_config(config.changed(config.base(name='crnn').text, fields))
+    return text.from_config(recipe.changed(recipe.base(name='crnn').text, fields))
 
 
 @pytest.mark.parametrize('kind', RIGHT)
@@ -95,11 +96,11 @@ def test_an_unusual_image_is_read_rightly(kind, tmp_path):
     image = images.read(tmp_path / 'image')
     assert image.shape == (*shape, 3) and image.dtype == np.uint8
     assert np.abs(image[0, 0].astype(int) - colour).max() <= 4
-    rule = config.base(name='crnn').image
+    rule = recipe.base(name='crnn').image
     fitted, size = images.fit(image, rule)
     assert size == (32, width) and not fitted[:, width:].any()
     assert np.abs(fitted[:10, :width].astype(int) - colour).max() <= 12
-    full, size = images.fit(image, config.changed(rule, {'fit': 'stretch', 'channels': 'grey'}))
+    full, size = images.fit(image, recipe.changed(rule, {'fit': 'stretch', 'channels': 'grey'}))
     assert size == (32, 100) and full.shape == (32, 100, 1) and full.all()
 
 

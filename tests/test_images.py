@@ -11,7 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 from PIL import Image
 
-from recog import config, images
+from recog import images
+from recog.config import recipe
 from recog.images import Unreadable
 
 GOLDENS = np.load(Path(__file__).parent / 'goldens' / 'data.npz')
@@ -20,7 +21,7 @@ ORIENTATION = 0x0112
 
 
 def rule(**fields):
-    image = config.base(name='crnn').image
+    image = recipe.base(name='crnn').image
     image.update(fields)
     return image
 

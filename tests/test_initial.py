@@ -11,7 +11,7 @@ from golden import fill
 
 from recog import __main__ as command
 from recog import checkpoint, initial, models, text
-from recog import config as configs
+from recog.config import experiments
 from recog.errors import ConfigError
 
 ONE = ('--devices', '0')
@@ -42,7 +42,7 @@ def parameters(workdir):
 
 
 def given(start, *overrides, recipe=DEMO):
-    config = configs.load(recipe, [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)])
+    config = experiments.load(recipe, [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)])
     vocab = text.from_config(config.text)
     return initial.given(config, vocab, models.build(config, vocab))
 
@@ -101,7 +101,7 @@ def test_a_published_file_is_a_start_too(tmp_path):
     from pytorch import Tensor, zipped
 
     recipe = DEMO.replace(':demo', ':mv3')
-    config = configs.load(recipe, NARROW)
+    config = experiments.load(recipe, NARROW)
     vocab = text.from_config(config.text)
     model = models.build(config, vocab)
     shapes = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))

@@ -12,9 +12,10 @@ from golden import fill
 from pytorch import Tensor, zipped
 from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_variables
 
-from recog import config as configs
 from recog import images, models, optimize, sources, text
 from recog import train as training
+from recog.config import experiments
+from recog.config.recipe import base
 from recog.errors import ConfigError
 from recog.models import causal, latex_ocr, layers, resnet34
 from recog.models.search import search
@@ -144,7 +145,7 @@ def test_the_loss_counts_each_label_and_its_end_once_and_reads_nothing_behind():
 
 def test_a_grey_image_is_read_as_three_equal_channels():
     own, image = NARROW[NAME]
-    config = configs.base(name=NAME, **own)
+    config = base(name=NAME, **own)
     config.image.update(image | {'channels': 'bgr'})
     coloured, grey, batch = models.build(config, VOCAB), narrow(NAME), make_batch(NAME, 2)
     variables, heads = random_variables(grey), []
@@ -184,7 +185,7 @@ def pretrained(tmp_path, change=dict):
     """A model whose backbone starts from a file of PyTorch, and what that file holds."""
     own, image = NARROW[NAME]
     file = tmp_path / 'resnet34-0.pth'
-    config = configs.base(name=NAME, **own | {'pretrained': str(file)})
+    config = base(name=NAME, **own | {'pretrained': str(file)})
     config.image.update(image)
     model = models.build(config, VOCAB)
     state = change(torchvision(model))
@@ -215,7 +216,7 @@ def test_the_keys_are_torchvisions():
 
 
 def recipe(variant, *overrides):
-    return configs.load(f'{ROOT}/experiments/latex_ocr.py:{variant}', [f'--config.{override}' for override in overrides])
+    return experiments.load(f'{ROOT}/experiments/latex_ocr.py:{variant}', [f'--config.{override}' for override in overrides])
 
 
 def test_a_file_that_is_not_there_or_lacks_something_is_refused_when_training_starts(tmp_path):

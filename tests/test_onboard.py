@@ -7,13 +7,13 @@ import numpy as np
 import pytest
 
 from recog import augment, images, onboard
-from recog import config as configs
+from recog.config.recipe import base
 
 HEIGHT, WIDTH, ROOM = 32, 80, 120
 
 
 def recipe(**strengths):
-    config = configs.base(name='')
+    config = base(name='')
     config.image.update(height=HEIGHT, width=ROOM)
     config.image.augment.update(probability=0.7, **strengths)
     return config.image

@@ -12,9 +12,9 @@ import pytest
 from conftest import DEMO, ROOT
 
 from recog import __main__ as command
-from recog import config as configs
 from recog import data, packed, sources, text
 from recog import train as training
+from recog.config import experiments
 from recog.errors import ConfigError
 from recog.plan import Plan
 
@@ -39,7 +39,7 @@ def batches(config, root, *names):
 
 
 def recipe(*overrides):
-    return configs.load(DEMO, [*FLAGS[2:], *overrides])
+    return experiments.load(DEMO, [*FLAGS[2:], *overrides])
 
 
 def test_training_takes_the_same_batches_and_says_the_same_of_their_rows(root, capsys):

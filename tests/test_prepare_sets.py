@@ -15,9 +15,9 @@ import pytest
 import tensorflow_datasets as tfds
 import toyset
 
-from recog import config as configs
 from recog import prepare, seal, sources
 from recog import text as texts
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.prepare import progress, shards
 
@@ -127,7 +127,7 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     assert 'U+00F6 ö 58' in text and '1  image cannot be decoded' in text
     # Two dictionary files, of the training: one for characters, one for what stands between blanks.
     for name, separator, token in (('characters', '', 'W'), ('tokens', ' ', '39')):
-        rule = configs.changed(configs.base(name='').text, {'charset': str(folder / f'{name}.txt'), 'separator': separator})
+        rule = recipe.changed(recipe.base(name='').text, {'charset': str(folder / f'{name}.txt'), 'separator': separator})
         assert token in texts.from_config(rule).tokens
     sheet = cv2.imread(str(folder / 'report.png'))
     assert sheet.shape[1] == 1500 and sheet.shape[0] > 800

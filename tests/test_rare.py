@@ -11,8 +11,8 @@ import pytest
 from golden import GOLDENS
 from jax.extend import core
 
-from recog import config as configs
 from recog import models, text
+from recog.config.recipe import base
 from recog.errors import ConfigError
 from recog.models import rare
 from recog.models.search import Codes
@@ -26,7 +26,7 @@ LABELS = {'teaching': 'labels', 'shifted': True}
 
 
 def recipe(most: int = 23, **own: Any) -> Any:
-    config = configs.base(name='rare', **{**NARROW, **own})
+    config = base(name='rare', **{**NARROW, **own})
     config.image.width, config.text.max_length = 48, most
     return config
 

@@ -7,8 +7,8 @@ from conftest import ROOT
 from PIL import Image
 
 import recog
-from recog import config as configs
 from recog import data, images, predict, recognize
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.sources import Row
 from recog.text import Vocab
@@ -55,7 +55,7 @@ class Grey:
 
 @pytest.mark.parametrize('threads', [0, 1, 3])
 def test_readings_come_in_order_whatever_reads_ahead(threads):
-    config, engine = configs.base(), Counted()
+    config, engine = recipe.base(), Counted()
     config.data.threads, config.data.workers = threads, 0
     vocab = Vocab(tuple(str(number) for number in range(256)))
     found = list(recognize.read(engine, Grey(21), vocab, config, batch=4))
@@ -67,13 +67,13 @@ def test_readings_come_in_order_whatever_reads_ahead(threads):
 @pytest.mark.parametrize(('count', 'rows'), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 8)])
 def test_batches_have_few_sizes(count, rows):
     engine = Counted()
-    list(recognize.read(engine, Grey(count), Vocab(tuple(map(str, range(256)))), configs.base(), batch=8))
+    list(recognize.read(engine, Grey(count), Vocab(tuple(map(str, range(256)))), recipe.base(), batch=8))
     assert {shape[0] for shape in engine.shapes} == {rows}
 
 
 def test_reading_may_stop_early():
-    steps = data.Steps(Grey(40), np.arange, 2, configs.base(), 0)
-    for batch in data.ahead(steps, configs.base()):
+    steps = data.Steps(Grey(40), np.arange, 2, recipe.base(), 0)
+    for batch in data.ahead(steps, recipe.base()):
         assert batch['index'].tolist() == [0, 1]
         break
 

@@ -11,7 +11,7 @@ import matplotlib
 import numpy as np
 import pytest
 
-from recog.config import base
+from recog.config.recipe import base
 from recog.errors import ConfigError
 from recog.render import TOGETHER, Words, _projection
 from recog.words import Dice, Face, cases, fonts, kernings, split_of

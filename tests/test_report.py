@@ -17,7 +17,7 @@ from test_contract import NARROW as NARROW_MODELS
 
 from recog import __main__ as command
 from recog import checkpoint, evaluate, models, report, sharding
-from recog import config as configs
+from recog.config import experiments, recipe
 from recog.errors import ConfigError
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.record import Example
@@ -93,7 +93,7 @@ def trained(tmp_path_factory):
     words = root / 'data' / 'words'
     words.mkdir(parents=True)
     with (words / 'labels.tsv').open('w') as labels:
-        for number, row in enumerate(render.Words(configs.load(DEMO).render, 'test', seed=0).rows(range(20))):
+        for number, row in enumerate(render.Words(experiments.load(DEMO).render, 'test', seed=0).rows(range(20))):
             cv2.imwrite(str(words / f'{number}.png'), row.image)
             labels.write(f'{number}.png\t{HOSTILE if number == 0 else row.text}\n')
     folder = root / 'demo'
@@ -252,7 +252,7 @@ def test_one_set_of_several_can_be_asked_for(workdir, capsys):
 @pytest.mark.parametrize('name', models.names())
 def test_every_model_shows_its_maps(name, folder, tmp_path):
     own, image = NARROW_MODELS[name]
-    config = configs.base(name=name, **own)
+    config = recipe.base(name=name, **own)
     config.image.update(image)
     vocab = Vocab(tuple('012345'))
     model = models.build(config, vocab)
@@ -279,7 +279,7 @@ def test_results_hold_every_figure_lexicons_averages_and_depths():
                        'by_depth': {'0': plain, '1': plain | {'count': 0}}}}
     averages = [{'name': 'one', 'definition': 'of <all>', 'value': 0.5, 'high': 0.75, 'missing': []},
                 {'name': 'two', 'definition': '', 'value': None, 'high': None, 'missing': ['svt', 'cute80']}]
-    found = record.Record('run', configs.base(name='crnn'), {'averages': averages}, sets, ['svt'], [], [], '36')
+    found = record.Record('run', recipe.base(name='crnn'), {'averages': averages}, sets, ['svt'], [], [], '36')
     words = Page(sections.results(found).body).text
     assert all(each in words for each in ('75.00%', '30.06% to 95.44%', 'invented', '2.5000', 'IIIT5K-50', '100.00%', 'missing',
                                           '50.00% to 75.00%', 'of <all>', 'not given: svt, cute80', '75.00% of 4'))
@@ -304,7 +304,7 @@ def test_what_differs_is_marked():
 
 def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
     (tmp_path / 'metrics.jsonl').write_text('{"step": 1, "loss": 2.0}\n{"step": 2, "lo')
-    found = record.read(tmp_path, 'run', configs.base(name='crnn'))
+    found = record.read(tmp_path, 'run', recipe.base(name='crnn'))
     assert found.lines == [{'step': 1, 'loss': 2.0}] and found.examples == [] and found.sets == {}
 
 

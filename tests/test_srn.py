@@ -9,8 +9,8 @@ import pytest
 from conftest import ROOT
 from ml_collections import FrozenConfigDict
 
-from recog import config as configs
 from recog import models, optimize
+from recog.config import experiments
 from recog.errors import ConfigError
 from recog.models import places, srn
 
@@ -121,7 +121,7 @@ def test_max_length_cuts_and_maps_go_with_their_tokens():
 
 
 def recipe(*overrides, variant='demo'):
-    return configs.load(f'{ROOT}/experiments/srn.py:{variant}', [f'--config.{override}' for override in overrides])
+    return experiments.load(f'{ROOT}/experiments/srn.py:{variant}', [f'--config.{override}' for override in overrides])
 
 
 @pytest.mark.parametrize('override, message', [

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from conftest import DEMO, NARROW, ROOT, on
 
-from recog import config as configs
 from recog import slurm, sweep
+from recog.config import experiments, recipe
 from recog.errors import ConfigError
 
 EXPERIMENT = f'''
@@ -144,8 +144,8 @@ def test_a_variant_that_cannot_be_loaded_is_named_and_not_left_out(place):
 def test_a_workdir_of_another_experiment_is_named_before_anything_starts(place):
     other = place / 'runs' / 'harder-seed0'
     other.mkdir(parents=True)
-    config = configs.load(f'{place / "tiny.py"}:harder', ['--config.optimizer.rate=0.5'])
-    (other / 'config.json').write_text(configs.to_json(config))
+    config = experiments.load(f'{place / "tiny.py"}:harder', ['--config.optimizer.rate=0.5'])
+    (other / 'config.json').write_text(recipe.to_json(config))
     with pytest.raises(ConfigError, match=f'{other} holds another experiment: config.optimizer.rate: 0.5 -> '):
         run(place, variants='small,harder', dry_run=True)
     (other / 'config.json').write_text('{')
@@ -159,8 +159,8 @@ def test_a_workdir_of_another_experiment_is_named_before_anything_starts(place):
 def test_how_a_run_is_carried_out_may_change(place, capsys):
     begun = place / 'runs' / 'small-seed0'
     begun.mkdir(parents=True)
-    config = configs.load(f'{place / "tiny.py"}:small', ['--config.data.workers=2', '--config.log.every=7'])
-    (begun / 'config.json').write_text(configs.to_json(config))
+    config = experiments.load(f'{place / "tiny.py"}:small', ['--config.data.workers=2', '--config.log.every=7'])
+    (begun / 'config.json').write_text(recipe.to_json(config))
     assert run(place, variants='small', dry_run=True) == 0 and 'small-seed0' in capsys.readouterr().out
 
 

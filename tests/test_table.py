@@ -7,8 +7,8 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog import config as configs
 from recog.bench import table
+from recog.config import experiments
 from recog.errors import chosen
 
 
@@ -56,7 +56,7 @@ def test_every_reference_recipe_is_measured_in_float32_on_a_cpu_and_in_bfloat16_
     assert all(table.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3' and not each.rival for each in there)
     assert not any(table.FASTER in each.overrides for each in here)
     for each in (*here, *there):
-        configs.load(each.recipe, each.overrides)
+        experiments.load(each.recipe, each.overrides)
 
 
 def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys, monkeypatch, tmp_path):

@@ -5,7 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from recog import config, text
+from recog import text
+from recog.config import recipe
 from recog.errors import ConfigError
 from recog.text import Unencodable, Vocab
 
@@ -13,7 +14,7 @@ GOLDENS = json.loads((Path(__file__).parent / 'goldens' / 'data.json').read_text
 
 
 def vocab(**fields) -> Vocab:
-    rule = config.base(name='crnn').text
+    rule = recipe.base(name='crnn').text
     rule.update(fields)
     return text.from_config(rule)
 

@@ -7,8 +7,8 @@ from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
 from recog import checkpoint, data, evaluate, optimize, sharding, sources, text
-from recog import config as configs
 from recog import train as training
+from recog.config import experiments, values
 from recog.errors import ConfigError
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
@@ -41,7 +41,7 @@ def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(narrow, tm
 @pytest.fixture(scope='module')
 def alone(tmp_path_factory):
     """A run on one device."""
-    config = configs.load(DEMO, [*NARROW, *(f'--config.{override}' for override in PLAIN)])
+    config = experiments.load(DEMO, [*NARROW, *(f'--config.{override}' for override in PLAIN)])
     return trained(config, tmp_path_factory.mktemp('alone') / 'run')
 
 
@@ -126,7 +126,7 @@ def test_averaged_weights_are_what_evaluation_opens(narrow, tmp_path):
 def test_seeds_change_one_stream_alone(narrow):
     def first(config):
         run = prepared(config)
-        weights = jax.tree.leaves(run.model.init(jax.random.key(configs.seed(config, 'init'))))
+        weights = jax.tree.leaves(run.model.init(jax.random.key(values.seed(config, 'init'))))
         return [np.asarray(leaf).sum() for leaf in weights], run.plan.rows(0)[0].tolist()
 
     base, data_changed, init_changed = (first(narrow('data.order=shuffle', *seeds)) for seeds in

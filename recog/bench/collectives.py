@@ -14,8 +14,8 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from recog import config as configs
 from recog.bench import hlo, records
+from recog.config import experiments
 from recog.errors import ConfigError
 
 DEVICES = 8
@@ -147,7 +147,7 @@ def main(recipe: str, batch: str, *overrides: str) -> None:
     """Compile the training step for each mesh and print what it sends as one line of JSON."""
     from recog.bench import programs
 
-    config = configs.load(recipe, overrides)
+    config = experiments.load(recipe, overrides)
     rows = int(batch) or DEVICES * ROWS * config.train.accumulate
     found = {}
     for data, fsdp in MESHES:

@@ -10,9 +10,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import cost, data, images, models, optimize, sharding, text
 from recog import train as training
+from recog.config import values
 
 
 class Program(NamedTuple):
@@ -101,7 +101,7 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
     config = config.copy_and_resolve_references()
     config.train.batch = batch
     epoch = max(1, config.data.nominal // batch)
-    total = max(2, configs.steps(config.train.length, batch=batch, epoch=epoch))
+    total = max(2, values.steps(config.train.length, batch=batch, epoch=epoch))
     rate = optimize.schedule(config, total, epoch)
     tx = optimize.optimizer(config, rate)
     make = partial(training.make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given

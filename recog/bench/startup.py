@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from recog import config as configs
 from recog.bench import records
+from recog.config import experiments
 from recog.errors import ConfigError
 
 CACHES = ('cold', 'warm')
@@ -26,7 +26,7 @@ def recipes(given: Sequence[str]) -> list[str]:
     found = []
     for recipe in given:
         path, colon, _ = recipe.partition(':')
-        found += [recipe] if colon else [f'{path}:{name}' for name in configs.experiment(path).VARIANTS]
+        found += [recipe] if colon else [f'{path}:{name}' for name in experiments.experiment_module(path).VARIANTS]
     return found
 
 
@@ -34,7 +34,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
     every = recipes(arguments.startup)
     for recipe in every:
-        configs.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
+        experiments.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
     width = max(map(len, every))
     print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
     figures: dict[str, Any] = {}
@@ -63,7 +63,7 @@ def main(recipe: str, *overrides: str) -> None:
     begun = time.perf_counter()
     from recog.bench import programs
 
-    config = configs.load(recipe, overrides)
+    config = experiments.load(recipe, overrides)
     imported = time.perf_counter()
     try:
         lowered = programs.lowered_step(config, config.train.batch)

@@ -11,8 +11,8 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recog import config as configs
 from recog import markdown
+from recog.config import experiments
 from recog.errors import ConfigError, chosen
 
 EXPERIMENTS = ('crnn', 'rare', 'srn', 'can', 'latex_ocr')
@@ -48,7 +48,7 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
     for name in EXPERIMENTS:
         sizes = tuple(f'--config.{field}' for field in (ON_CPU if on_cpu else THERE).get(name, ()))
         fields = (*sizes, *(() if on_cpu else (FASTER,)), *overrides)
-        for variant in configs.published(f'experiments/{name}.py'):
+        for variant in experiments.published(f'experiments/{name}.py'):
             beams = (1, 8) if on_cpu else (READ,)
             yield Measurement(f'{name}-{variant}', f'experiments/{name}.py:{variant}', fields, (1, 32) if on_cpu else (READ,),
                               beams if name in SEARCHING else (), 16 if on_cpu else ROWS[name], on_cpu and name in RIVALLED)
@@ -90,7 +90,7 @@ def _drafted(each: Measurement, devices: list[Any], pool: ThreadPoolExecutor) ->
     plans += [('train', programs.training_step, each.trained, ())]
     found = {}
     for name, make, rows, more in plans:
-        config = configs.load(each.recipe, [*each.overrides, *more])
+        config = experiments.load(each.recipe, [*each.overrides, *more])
         mesh = sharding.make_mesh(config.mesh, devices)
         draft = make(models.build(config, text.from_config(config.text)), config, mesh, sharding.rounded(mesh, rows))
         found[f'{name}_{rows}'] = rows, draft, pool.submit(_compiled, draft.lower())
@@ -111,7 +111,7 @@ def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devi
     from recog import sharding
     from recog.bench import costliest, recipe, records
 
-    config = configs.load(each.recipe, each.overrides)
+    config = experiments.load(each.recipe, each.overrides)
     mesh = sharding.make_mesh(config.mesh, devices)
     figures = recipe.about(each.recipe, each.overrides, config, devices)
     for name, (rows, draft, future) in drafts.items():

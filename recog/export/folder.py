@@ -14,8 +14,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import recognize, workdir
+from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text import Vocab
 
@@ -29,7 +29,7 @@ class Folder:
     def __init__(self, path: Path, manifest: dict[str, Any], devices: str = ''):
         self.path, self.manifest, self.devices = path, manifest, devices
         self.form: str = manifest['format']
-        self.config: ConfigDict = configs.from_json(json.dumps(manifest['config']))
+        self.config: ConfigDict = recipe.from_json(json.dumps(manifest['config']))
         fields = manifest['vocabulary']
         self.vocab = Vocab(tuple(fields['tokens']), fields['case'], fields['unknown'], fields['separator'])
 
@@ -86,4 +86,4 @@ def described(file: Path) -> dict[str, Any]:
 
 def digest(manifest: dict[str, Any]) -> str:
     """Twelve digits that stand for all else that a manifest says."""
-    return configs.digest({name: value for name, value in manifest.items() if name != 'digest'})
+    return values.digest({name: value for name, value in manifest.items() if name != 'digest'})

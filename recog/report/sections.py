@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from recog import checkpoint, cost, metrics
-from recog import config as configs
 from recog.bench import records
-from recog.fields import FIELDS
+from recog.config import values
+from recog.config.fields import FIELDS
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
@@ -29,13 +29,13 @@ def run(record: Record, opened: checkpoint.Opened | None, why: str) -> Section:
     """What was run: what the results say of the evaluation, the model, the fields of the recipe."""
     short = {name: value for name, value in record.facts.items() if not isinstance(value, (dict, list))}
     facts = {'model': record.config.model.name, 'trained on': ', '.join(record.config.data.train), 'protocol': record.protocol,
-             'seed': record.config.seed, 'config': configs.digest(record.config.to_dict())} | short
+             'seed': record.config.seed, 'config': values.digest(record.config.to_dict())} | short
     if opened is not None:
         facts |= {'weights shown below': f'step {opened.step}',
                   'trainable parameters': f'{cost.parameters(opened.variables["params"]):,}',
                   'tokens': f'{len(opened.vocab)}, vocabulary {opened.vocab.hash}'}
         facts |= {'weights imported from': opened.imported} if opened.imported else {}
-    fields, plain = configs.flat(record.config), configs.flat(FIELDS)
+    fields, plain = values.flat(record.config), values.flat(FIELDS)
     own = {name: value for name, value in fields.items() if name not in plain or value != plain[name]}
     parts = [table(('', ''), ((name, element('bdi', value)) for name, value in facts.items()), texts=2)]
     if why:

@@ -12,9 +12,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import config as configs
 from recog import cost, models, provenance, sharding, text
 from recog.bench import programs, recipe, records, timing
+from recog.config import values
 from recog.errors import ConfigError
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
@@ -132,7 +132,7 @@ def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[
     """The parameters by their rates, as `config.optimizer.groups` multiplies them."""
     from recog.rivals import equality
 
-    rules = [configs.parse_group(group) for group in config.optimizer.groups]
+    rules = [values.parse_group(group) for group in config.optimizer.groups]
     found: dict[float, list[Any]] = {}
     for name, parameter in network.named_parameters():
         path = '/'.join(model.peers[equality.published(name)].path[1:])

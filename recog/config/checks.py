@@ -5,7 +5,8 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog.config import flat, parse_bucket, parse_group, parse_length
+from recog.config.test_sets import is_test
+from recog.config.values import flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError, nearest
 
 CHOICES = {
@@ -124,18 +125,3 @@ def _check_together(config: ConfigDict) -> None:
             if is_test(name):
                 raise ConfigError(f'config.eval.sets: {name!r} is a test set and may not choose checkpoints; '
                                   'name a validation set, or set config.eval.allow_test=True (the results will say so)')
-
-
-# The sets of the literature whose name means the test part unless another split is named.
-BENCHMARKS = ('iiit5k', 'svt', 'ic03', 'ic13', 'ic15', 'svtp', 'cute80')
-
-
-def is_test(name: str) -> bool:
-    """Whether a set NAME[/CONFIG][:SPLIT] is a benchmark's test part."""
-    path, _, split = name.lower().partition(':')
-    if split:
-        return 'test' in split
-    words = path.replace('_', '/').split('/')
-    if {'train', 'training', 'validation'} & set(words):
-        return False
-    return any(word.startswith('test') or word == 'evaluation' or word in BENCHMARKS for word in words)
