@@ -16,9 +16,10 @@ from xml.etree import ElementTree
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recog import images, ink, latex, prepare
+from recog import images, ink, prepare
 from recog.errors import ConfigError
 from recog.prepare import bitmaps, trees
+from recog.text import latex
 
 SPLITS = ('train', 'test_2014', 'test_2016', 'test_2019')
 OTHER = re.compile(r'symbol|struct|matri|isolated|junk')  # the competitions' other tasks

@@ -18,9 +18,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recog import images, latex, prepare
+from recog import images, prepare
 from recog.errors import ConfigError
 from recog.prepare import bitmaps, labels, trees
+from recog.text import latex
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
 # scikit-learn's train_test_split, twice: share and seed.

@@ -18,7 +18,7 @@ from recog import digest, models, sharding
 from recog import workdir as workdirs
 from recog.config import recipe, values
 from recog.errors import ConfigError
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 FOLDER = 'checkpoints'
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.

@@ -28,7 +28,6 @@ from recog import (
     recognize,
     sharding,
     sources,
-    text,
 )
 from recog import overfit as handful
 from recog import train as training
@@ -37,6 +36,7 @@ from recog.bench import programs, records
 from recog.config import values
 from recog.config.test_sets import is_test
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
@@ -54,7 +54,7 @@ def start(arguments: argparse.Namespace) -> list[jax.Device]:
 def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> int:
     """Train or resume, then measure and show what came of it."""
     stop = processes.Stop()  # a signal may come while everything is being set up
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     changes: list[str] = []
     if checkpoint.exists(workdir):
         changes = checkpoint.compare(workdir, config, vocab)
@@ -87,7 +87,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
 
 def overfit(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Say whether the recipe can learn a few examples by heart."""
-    vocab, devices = text.from_config(config.text), start(arguments)
+    vocab, devices = vocabulary.from_config(config.text), start(arguments)
     learns = handful.run(config, arguments.overfit,
                          lambda changed: training.prepare(changed, vocab, arguments.data, devices))
     return 0 if learns else 1
@@ -209,7 +209,7 @@ def _show_samples(workdir: Path, source: sources.Source, result: evaluate.Result
 
 def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Print the parameters of a recipe and what it costs."""
-    model = models.build(config, text.from_config(config.text))
+    model = models.build(config, vocabulary.from_config(config.text))
     if arguments.layers:
         print('\n'.join(anatomy.lines(model, programs.random_batch(config, max(arguments.batch, 1)))))
         return 0

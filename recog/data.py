@@ -13,7 +13,7 @@ from recog import augment, images
 from recog.config import values
 from recog.plan import Plan, Shape, fitting, shapes
 from recog.sources import Row, Source
-from recog.text import Unencodable, Vocab
+from recog.text.vocabulary import Unencodable, Vocab
 
 WINDOW = 16  # batches within which an evaluation sorts images by size
 SHRUNK = 'shrunk to'  # how the note of an image begins that is larger than any canvas

@@ -16,7 +16,7 @@ from recog import data, expressions, metrics, models, recognize, sharding, sourc
 from recog import results as written
 from recog.errors import ConfigError
 from recog.results import Prediction, Result
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 FEW = 10  # words from which on a result may be cause for concern
 

@@ -7,9 +7,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import expressions, latex
+from recog import expressions
 from recog.recognize import Reading
-from recog.text import Vocab
+from recog.text import latex
+from recog.text.vocabulary import Vocab
 
 HEAT = 'inferno'
 MARK = '#00b4d8'

@@ -10,8 +10,8 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from recog import latex
 from recog.metrics import canonical, edit_distance
+from recog.text import latex
 
 Tokens = Sequence[str]
 ORDERS = (1, 2, 3, 4)  # n-grams of BLEU-4

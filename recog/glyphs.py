@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recog import latex
+from recog.text import latex
 
 # What matplotlib always has, the plainest first; letters are italic, so a slant to the left sets them upright.
 FONTS = ('stixsans', 'dejavusans', 'cm', 'stix', 'dejavuserif')

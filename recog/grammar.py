@@ -8,8 +8,8 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
-from recog import latex
 from recog.errors import ConfigError
+from recog.text import latex
 from recog.words import SPLITS, Dice
 
 _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]

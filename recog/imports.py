@@ -11,10 +11,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, models, text, weights
+from recog import checkpoint, cost, models, weights
 from recog import workdir as workdirs
 from recog.config import experiments, values
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
@@ -26,7 +27,7 @@ class Recognised(NamedTuple):
 
     recipe: str
     config: ConfigDict
-    vocab: text.Vocab
+    vocab: vocabulary.Vocab
     model: models.Model
 
 
@@ -87,7 +88,7 @@ def published() -> list[str]:
 @functools.cache
 def _built(recipe: str, overrides: tuple[str, ...]) -> Recognised:
     config = experiments.load(recipe, overrides)
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     return Recognised(recipe, config, vocab, models.build(config, vocab))
 
 

@@ -12,7 +12,7 @@ from ml_collections import ConfigDict
 from recog import checkpoint, models, weights
 from recog import workdir as workdirs
 from recog.errors import ConfigError, nearest
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 
 class Initial(NamedTuple):

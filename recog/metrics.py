@@ -12,7 +12,7 @@ from math import sqrt
 from typing import NamedTuple
 
 from recog.errors import ConfigError, nearest
-from recog.text import CHARSETS
+from recog.text.vocabulary import CHARSETS
 
 PROTOCOLS = ('36', '62', '94', 'exact', 'latex')
 NFKD = '+nfkd'

@@ -12,7 +12,7 @@ from recog import train as training
 from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.plan import Plan
-from recog.text import Unencodable
+from recog.text.vocabulary import Unencodable
 
 SECONDS = 50.0  # of training, besides compiling
 LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the first loss that is left

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, images, seal, sources, text
+from recog import data, images, seal, sources
 from recog.config.recipe import from_json, to_json
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 MANIFEST = 'packed.json'
 RULE = ('height', 'width', 'channels', 'fit')  # of config.image: what decides the pixels
@@ -97,7 +98,7 @@ def rule(config: ConfigDict) -> dict[str, Any]:
     """What must be the same where a set is packed and where it is read."""
     fields = {f'config.image.{name}': config.image[name] for name in RULE}
     fields |= {f'config.text.{name}': config.text[name] for name in LABEL}
-    return {**fields, 'vocabulary': text.from_config(config.text).hash}
+    return {**fields, 'vocabulary': vocabulary.from_config(config.text).hash}
 
 
 def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -> dict[str, Any]:
@@ -192,7 +193,7 @@ def _open(name: str, recipe: str, root: str) -> None:
 
     cv2.setNumThreads(1)
     config = from_json(recipe)
-    _OPENED.update(source=sources.open_set(name, config, root), vocab=text.from_config(config.text), config=config)
+    _OPENED.update(source=sources.open_set(name, config, root), vocab=vocabulary.from_config(config.text), config=config)
 
 
 def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]:
@@ -203,7 +204,7 @@ def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tupl
     for place, row in enumerate(rows):
         try:
             encoding = vocab.encode(row.text, max_length=config.text.max_length)
-        except text.Unencodable as error:
+        except vocabulary.Unencodable as error:
             said.append((start + place, row.reason or error.reason))
             continue
         arrays['length'][place] = len(encoding.ids)

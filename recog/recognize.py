@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 
 from recog import data, sources
 from recog.errors import ConfigError
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 # What `decode` gives of each text and of each image.
 BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')

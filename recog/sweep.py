@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from recog import text
 from recog import workdir as workdirs
 from recog.config import experiments, recipe, values
 from recog.errors import ConfigError, nearest
+from recog.text import vocabulary
 
 POLL = 0.2  # seconds between looks at the runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
@@ -280,7 +280,7 @@ def _loaded(recipe: str, overrides: Sequence[str]) -> ConfigDict:
     """The checked recipe; a mistake in it names the variant."""
     try:
         config = experiments.load(recipe, overrides)
-        text.from_config(config.text)
+        vocabulary.from_config(config.text)
     except ConfigError as error:
         raise ConfigError(f'{recipe}: {error}') from None
     except (KeyError, AttributeError, TypeError) as error:  # a field that a variant sets and the recipe does not have

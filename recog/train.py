@@ -38,7 +38,7 @@ from recog.config import values
 from recog.errors import ConfigError
 from recog.plan import Bucketed, Plan, shapes
 from recog.steps import State, make_state, make_step, parts
-from recog.text import Unencodable, Vocab
+from recog.text.vocabulary import Unencodable, Vocab
 
 
 class NonFinite(RuntimeError):

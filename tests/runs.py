@@ -5,14 +5,15 @@ import json
 import jax
 import numpy as np
 
-from recog import checkpoint, models, optimize, sharding, text
+from recog import checkpoint, models, optimize, sharding
 from recog import train as training
+from recog.text import vocabulary
 
 
 def restored(workdir, step, part):
     """Part of a checkpoint on one device."""
     config = checkpoint.read_config(workdir)
-    model = models.build(config, text.from_config(config.text))
+    model = models.build(config, vocabulary.from_config(config.text))
     tx = optimize.optimizer(config, lambda step: 1.0)
     state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
     here = sharding.replicated(sharding.one_device())

@@ -6,14 +6,15 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog import anatomy, models, text
+from recog import anatomy, models
 from recog.bench import programs
 from recog.config import experiments
+from recog.text import vocabulary
 
 
 def table(recipe, count=1):
     config = experiments.load(str(ROOT / 'experiments' / recipe))
-    model = models.build(config, text.from_config(config.text))
+    model = models.build(config, vocabulary.from_config(config.text))
     return model, {row.name: row for row in anatomy.layers(model, programs.random_batch(config, count))[0]}
 
 

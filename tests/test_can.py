@@ -13,7 +13,7 @@ from test_contract import NARROW, close, learn, random_variables
 from recog import models
 from recog.config import recipe
 from recog.models import can, convolutions, coverage, layers
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 VOCAB = Vocab(('x', '{', '}', '^', '_', '2'), 'keep', 'drop', ' ')
 SIZES = ((32, 48), (21, 33), (17, 16), (5, 47))

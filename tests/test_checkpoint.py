@@ -6,9 +6,10 @@ import jax
 import numpy as np
 import pytest
 
-from recog import checkpoint, models, text
+from recog import checkpoint, models
 from recog.config import recipe
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 
 @pytest.fixture
@@ -16,7 +17,7 @@ def saved(narrow, tmp_path):
     """Save steps with these accuracies; the checkpoint holds variables that are the step's number everywhere."""
     def save(accuracies, keep=1, folder='run'):
         config, workdir = narrow(), tmp_path / folder
-        vocab = text.from_config(config.text)
+        vocab = vocabulary.from_config(config.text)
         checkpoint.write_description(workdir, config, vocab)
         shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
         record = {'position': 0, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
@@ -84,16 +85,16 @@ def test_a_folder_without_a_run_is_refused(tmp_path, saved):
 def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
     config = narrow(override)
     with pytest.raises(ConfigError, match=f'holds another experiment: config.{override.partition("=")[0]}'):
-        checkpoint.compare(saved([0.5]), config, text.from_config(config.text))
+        checkpoint.compare(saved([0.5]), config, vocabulary.from_config(config.text))
 
 
 def test_what_else_changed_since_the_last_start_is_named(narrow, saved):
     config = narrow('train.batch=8', 'optimizer.rate=0.5')
-    changes = checkpoint.compare(saved([0.5]), config, text.from_config(config.text))
+    changes = checkpoint.compare(saved([0.5]), config, vocabulary.from_config(config.text))
     assert sorted(changes) == ['config.optimizer.rate: 0.002 -> 0.5', 'config.train.batch: 16 -> 8']
 
 
 def test_a_dictionary_that_changed_is_refused(narrow, saved, tmp_path):
     config = narrow()
     with pytest.raises(ConfigError, match='its vocabulary differs'):
-        checkpoint.compare(saved([0.5]), config, text.Vocab(('a', 'b')))
+        checkpoint.compare(saved([0.5]), config, vocabulary.Vocab(('a', 'b')))

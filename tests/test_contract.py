@@ -14,7 +14,7 @@ from jax import export
 from recog import images, models
 from recog.config import recipe
 from recog.errors import ConfigError
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 # A small model of each algorithm: its own fields, and those of the image.
 NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {

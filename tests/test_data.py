@@ -7,9 +7,10 @@ import sys
 import numpy as np
 import pytest
 
-from recog import data, sources, text
+from recog import data, sources
 from recog.errors import ConfigError
 from recog.plan import Plan
+from recog.text import vocabulary
 
 LABELS = [('a.png', 'Hello'), ('b.png', "don't"), ('c.png', '???'), ('d.png', 'w' * 26), ('e.png', 'world')]
 
@@ -58,7 +59,7 @@ def batches(narrow, folder, *overrides, labels=LABELS, broken=(), places=None):
     source = sources.open_set('words:train', config, root)
     plan = Plan([len(source)], (), 8, config.data.order, 0)
     where = np.arange if places is None else places
-    return data.Batches(source, plan, where, text.from_config(config.text), config, 100), config
+    return data.Batches(source, plan, where, vocabulary.from_config(config.text), config, 100), config
 
 
 def test_labels_that_cannot_be_coded_become_rows_of_weight_zero_and_are_named(narrow, folder):

@@ -9,9 +9,10 @@ import pytest
 from conftest import ROOT
 from jax.extend.core import jaxprs_in_params
 
-from recog import images, models, optimize, text
+from recog import images, models, optimize
 from recog import train as training
 from recog.config import experiments, values
+from recog.text import vocabulary
 
 
 def recipes():
@@ -43,7 +44,7 @@ def operations(jaxpr):
 @pytest.mark.parametrize('recipe', recipes())
 def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowered_for_gpus_and_tpus(recipe, lowered):
     config = experiments.load(str(ROOT / 'experiments' / recipe))
-    model = models.build(config, text.from_config(config.text))
+    model = models.build(config, vocabulary.from_config(config.text))
     epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
     total = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
     rate = optimize.schedule(config, total, epoch)

@@ -7,7 +7,7 @@ from conftest import DEMO, NARROW, prepared
 from recog import __main__ as command
 from recog import explain, recognize
 from recog.config import recipe
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 WORD = 'ab'
 

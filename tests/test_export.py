@@ -20,7 +20,7 @@ from recog import checkpoint, models
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.export import parity
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 ONE = ('--devices', '0')
 MATHS = ('can', 'latex_ocr')

@@ -11,7 +11,8 @@ import pytest
 from ml_collections import ConfigDict
 from test_metrics import plain_distance
 
-from recog import evaluate, expressions, latex, metrics, results
+from recog import evaluate, expressions, metrics, results
+from recog.text import latex
 
 GOLDENS = Path(__file__).parent / 'goldens'
 

@@ -7,12 +7,13 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from recog import expressions, glyphs, latex, sources
+from recog import expressions, glyphs, sources
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.formulas import Formulas
 from recog.grammar import FREQUENCY, Grammar, split_of
 from recog.layout import BIG, Hand, layout
+from recog.text import latex
 from recog.words import SPLITS, Dice
 
 EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}

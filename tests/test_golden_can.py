@@ -10,9 +10,10 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import Training, difference, golden, train
 
-from recog import models, optimize, text
+from recog import models, optimize
 from recog.config import experiments
 from recog.models import can, coverage, densenet
+from recog.text import vocabulary
 
 NAME = 'rec_d28_can'
 SIZES = ((70, 150), (45, 101))  # odd, and different: the second is padded
@@ -34,7 +35,7 @@ def recipe(*overrides: str) -> Any:
 
 def build(*overrides: str) -> models.Model:
     config = recipe(*overrides)
-    return models.build(config, text.from_config(config.text))
+    return models.build(config, vocabulary.from_config(config.text))
 
 
 @pytest.fixture(scope='module')

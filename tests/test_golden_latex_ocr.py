@@ -11,10 +11,11 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import anatomy, images, models, optimize, text
+from recog import anatomy, images, models, optimize
 from recog.bench import programs
 from recog.config import experiments, values
 from recog.models import latex_ocr
+from recog.text import vocabulary
 
 NAME = 'latex_ocr_resnet34_transformer'
 # One value before a ReLU of stage 2, block 1, is within rounding of 0 and on the other side of it than in float64: all gradients
@@ -35,7 +36,7 @@ def recipe() -> values.ConfigDict:
 
 
 def build() -> models.Model:
-    return models.build(recipe(), text.from_config(recipe().text))
+    return models.build(recipe(), vocabulary.from_config(recipe().text))
 
 
 def data() -> tuple[Any, Any]:
@@ -134,7 +135,7 @@ def test_images_are_the_references_bit_for_bit(number):
 
 
 def test_labels_are_the_references():
-    words, vocab = data()[1], text.from_config(recipe().text)
+    words, vocab = data()[1], vocabulary.from_config(recipe().text)
     assert [*['<pad>', '<s>', '</s>'], *vocab.tokens] == words['latex_vocabulary']
     for label, want, clean in zip(words['latex'], words['latex_encoded'], words['latex_cleaned'], strict=True):
         ids = vocab.encode(label, max_length=222).ids

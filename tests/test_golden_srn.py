@@ -168,9 +168,9 @@ def test_decoding_and_its_confidence_equal_the_references_with_ends_skipped_or_s
 def test_labels_are_the_references():
     words = json.loads((GOLDENS / 'data.json').read_text())
     pairs = [(text, want) for text, want in zip(words['texts'], words['srn_encoded'], strict=True) if want is not None]
-    from recog import text as texts
+    from recog.text import vocabulary
 
-    vocab = texts.from_config(recipe().text)
+    vocab = vocabulary.from_config(recipe().text)
     ids = [vocab.encode(text, max_length=25).ids for text, _ in pairs]
     tokens = np.array([[*row, *[-1] * (25 - len(row))] for row in ids])
     got = srn.labels(jnp.asarray(tokens), jnp.asarray([len(row) for row in ids]), 25, END)

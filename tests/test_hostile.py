@@ -12,10 +12,11 @@ import pytest
 from conftest import DEMO, ROOT
 from PIL import Image
 
-from recog import data, images, sources, text
+from recog import data, images, sources
 from recog.config import recipe
 from recog.plan import Plan
-from recog.text import Unencodable
+from recog.text import vocabulary
+from recog.text.vocabulary import Unencodable
 
 GREY, BLUE, RED = (128, 128, 128), (230, 60, 10), (10, 20, 200)  # blue, green, red
 
@@ -85,8 +86,8 @@ WRONG = {
 }
 
 
-def vocab(**fields) -> text.Vocab:
-    return text.from_config(recipe.changed(recipe.base(name='crnn').text, fields))
+def vocab(**fields) -> vocabulary.Vocab:
+    return vocabulary.from_config(recipe.changed(recipe.base(name='crnn').text, fields))
 
 
 @pytest.mark.parametrize('kind', RIGHT)
@@ -205,7 +206,7 @@ def test_unusual_labels_and_images_leave_the_batch_and_are_named(narrow, tmp_pat
     made = narrow(*(f'image.augment.{name}=0.5' for name in ('stretch', 'rotation', 'curve', 'downscale', 'motion')),
                   'image.augment.probability=1.0')
     plan = Plan([len(source)], (), len(source), 'file', 0)
-    batch = data.Batches(source, plan, np.arange, text.from_config(made.text), made, 1)[0]
+    batch = data.Batches(source, plan, np.arange, vocabulary.from_config(made.text), made, 1)[0]
     usable = [folded not in ('empty', 'too long') for _, folded, _ in LABELS.values()] + [False] * len(WRONG)
     assert batch['weight'].tolist() == [float(each) for each in usable]
     notes = data.unpack_notes(batch['notes'])

@@ -10,9 +10,10 @@ from conftest import DEMO, NARROW
 from golden import fill
 
 from recog import __main__ as command
-from recog import checkpoint, initial, models, text
+from recog import checkpoint, initial, models
 from recog.config import experiments
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 ONE = ('--devices', '0')
 RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
@@ -43,7 +44,7 @@ def parameters(workdir):
 
 def given(start, *overrides, recipe=DEMO):
     config = experiments.load(recipe, [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)])
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     return initial.given(config, vocab, models.build(config, vocab))
 
 
@@ -102,7 +103,7 @@ def test_a_published_file_is_a_start_too(tmp_path):
 
     recipe = DEMO.replace(':demo', ':mv3')
     config = experiments.load(recipe, NARROW)
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
     shapes = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))
     state = {}

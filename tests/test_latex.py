@@ -5,7 +5,7 @@ from xml.etree import ElementTree
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from recog import latex
+from recog.text import latex
 
 NORMAL = [
     # braces

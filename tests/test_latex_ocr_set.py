@@ -10,8 +10,9 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import latex, prepare
+from recog import prepare
 from recog.prepare import labels
+from recog.text import latex
 
 
 @pytest.fixture(scope='module')

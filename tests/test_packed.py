@@ -12,11 +12,12 @@ import pytest
 from conftest import DEMO, ROOT
 
 from recog import __main__ as command
-from recog import data, packed, sources, text
+from recog import data, packed, sources
 from recog import train as training
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.plan import Plan
+from recog.text import vocabulary
 
 LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
 FLAGS = ['--config', DEMO, '--config.image.width=48']
@@ -35,7 +36,7 @@ def pack(root, name='packed', *flags):
 def batches(config, root, *names):
     opened = sources.joined([sources.open_set(name, config, root) for name in names])
     plan = Plan([len(source) for source in opened.sources], (), 4, 'shuffle', 0)
-    return data.Batches(opened, plan, np.arange, text.from_config(config.text), config, 100)
+    return data.Batches(opened, plan, np.arange, vocabulary.from_config(config.text), config, 100)
 
 
 def recipe(*overrides):
@@ -67,7 +68,7 @@ def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
     found = {}
     for name in ('words', 'packed'):
         config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},', '--config.train.batch=1')
-        run = training.prepare(config, text.from_config(config.text), root, jax.devices()[:1])
+        run = training.prepare(config, vocabulary.from_config(config.text), root, jax.devices()[:1])
         steps = data.Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
         found[name] = {int(steps[step]['index'][0]): steps[step] for step in range(run.plan.epoch)}
         assert sorted(found[name]) == list(range(len(LABELS)))

@@ -5,8 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from recog import data, plan, sources, text
+from recog import data, plan, sources
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 SHAPES = [plan.Shape(4, 16, 32, 5), plan.Shape(4, 32, 64, 5), plan.Shape(2, 64, 128, 5)]
 
@@ -111,7 +112,7 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
     source = Sized([(10, 20), (30, 60), (12, 30), (30, 30), (40, 70), (16, 32)])
     given = plan.shapes(config, 2, 1)
     made = plan.Bucketed(data.measure(source, 6), np.zeros(6, int), given, 'file', 0)
-    batches = data.Batches(source, made, np.arange, text.from_config(config.text), config, 10)
+    batches = data.Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 10)
     seen = {}
     for step in range(made.epoch):
         batch = batches[step]

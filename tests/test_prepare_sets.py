@@ -16,10 +16,10 @@ import tensorflow_datasets as tfds
 import toyset
 
 from recog import prepare, seal, sources
-from recog import text as texts
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.prepare import progress, shards
+from recog.text import vocabulary
 
 COUNT = 88  # records of the 90 tasks and the one that comes ready-made, less three rejected ones
 
@@ -128,7 +128,7 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     # Two dictionary files, of the training: one for characters, one for what stands between blanks.
     for name, separator, token in (('characters', '', 'W'), ('tokens', ' ', '39')):
         rule = recipe.changed(recipe.base(name='').text, {'charset': str(folder / f'{name}.txt'), 'separator': separator})
-        assert token in texts.from_config(rule).tokens
+        assert token in vocabulary.from_config(rule).tokens
     sheet = cv2.imread(str(folder / 'report.png'))
     assert sheet.shape[1] == 1500 and sheet.shape[0] > 800
 

@@ -11,8 +11,9 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, expressions, metrics, provenance, results, sharding, sources, text, verdicts
+from recog import benchmarks, evaluate, expressions, metrics, provenance, results, sharding, sources, verdicts
 from recog.benchmarks import Tally
+from recog.text import vocabulary
 
 NAMES = ('ic03/860', 'ic03/867', 'ic13/857', 'ic13/1015', 'ic15/1811', 'ic15/2077', 'iiit5k', 'svt', 'svtp', 'cute80')
 # Published accuracies of these sets, and the average that is printed beside them.
@@ -242,7 +243,7 @@ def reader(vocab, texts):
 
 
 def measured(config, name, root, texts):
-    vocab, source = text.from_config(config.text), sources.open_set(name, config, root)
+    vocab, source = vocabulary.from_config(config.text), sources.open_set(name, config, root)
     return evaluate.measure(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, sharding.one_device())
 
 

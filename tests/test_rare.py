@@ -11,11 +11,12 @@ import pytest
 from golden import GOLDENS
 from jax.extend import core
 
-from recog import models, text
+from recog import models
 from recog.config.recipe import base
 from recog.errors import ConfigError
 from recog.models import rare
 from recog.models.search import Codes
+from recog.text import vocabulary
 
 NARROW: dict[str, Any] = {
     'rectify': 'small', 'fiducials': 8, 'start': 'straight', 'border': 'border', 'backbone': 'small', 'mobilenet_scale': 0.5,
@@ -93,12 +94,12 @@ def test_the_references_loss_is_summed_over_all_steps_the_start_and_what_is_behi
 
 def test_labels_are_laid_out_as_the_references_encoder_does():
     cases = json.loads((GOLDENS / 'data.json').read_text())
-    vocab = text.Vocab(tuple(text.CHARSETS['36']))
+    vocab = vocabulary.Vocab(tuple(vocabulary.CHARSETS['36']))
     tried = 0
     for written, want in zip(cases['texts'], cases['att_encoded'], strict=True):
         try:
             ids = vocab.encode(written, max_length=23).ids
-        except text.Unencodable:
+        except vocabulary.Unencodable:
             assert want is None or len(want) > 25  # the reference cannot stack these
             continue
         batch = {'tokens': jnp.asarray([[*ids, *[-1] * (23 - len(ids))]]), 'length': jnp.asarray([len(ids)])}

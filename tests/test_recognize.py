@@ -11,7 +11,7 @@ from recog import data, images, predict, recognize
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.sources import Row
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 
 def pixels(seed=0, height=20, width=50):

@@ -21,7 +21,7 @@ from recog.config import experiments, recipe
 from recog.errors import ConfigError
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.record import Example
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 SECTIONS = ['run', 'curves', 'results', 'confusion', 'length', 'calibration', 'mistakes', 'features', 'attention', 'speed']
 HOSTILE = '<script>alert("1")</script>&$x_'

@@ -367,10 +367,11 @@ def test_the_demo_names_what_it_has(capsys, monkeypatch, tmp_path):
 
 def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     import recog
-    from recog import checkpoint, models, text
+    from recog import checkpoint, models
+    from recog.text import vocabulary
 
     config = narrow('data.threads=0')
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0))

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from recog import text
 from recog.config import recipe
 from recog.errors import ConfigError
-from recog.text import Unencodable, Vocab
+from recog.text import vocabulary
+from recog.text.vocabulary import Unencodable, Vocab
 
 GOLDENS = json.loads((Path(__file__).parent / 'goldens' / 'data.json').read_text(encoding='utf-8'))
 
@@ -16,7 +16,7 @@ GOLDENS = json.loads((Path(__file__).parent / 'goldens' / 'data.json').read_text
 def vocab(**fields) -> Vocab:
     rule = recipe.base(name='crnn').text
     rule.update(fields)
-    return text.from_config(rule)
+    return vocabulary.from_config(rule)
 
 
 def dictionary(folder: Path, content: bytes | str) -> str:

@@ -6,17 +6,18 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import checkpoint, data, evaluate, optimize, sharding, sources, text
+from recog import checkpoint, data, evaluate, optimize, sharding, sources
 from recog import train as training
 from recog.config import experiments, values
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
 PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle')
 
 
 def prepared(config, devices=1, root='.'):
-    return training.prepare(config, text.from_config(config.text), root, jax.devices()[:devices])
+    return training.prepare(config, vocabulary.from_config(config.text), root, jax.devices()[:devices])
 
 
 def trained(config, workdir, *, devices=1, stop=0, root='.'):

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import cost, data, images, models, optimize, sharding, text
+from recog import cost, data, images, models, optimize, sharding
 from recog import train as training
 from recog.config import values
+from recog.text import vocabulary
 
 
 class Program(NamedTuple):
@@ -120,14 +121,14 @@ def lowered_step(config: ConfigDict, batch: int) -> Any:
     config.train.batch = batch
     mesh = sharding.make_mesh(config.mesh, jax.devices())
     sharding.check_batch(mesh, config)
-    _, jitted, make, _ = _step(models.build(config, text.from_config(config.text)), config, mesh, batch)
+    _, jitted, make, _ = _step(models.build(config, vocabulary.from_config(config.text)), config, mesh, batch)
     return jitted.lower(jax.eval_shape(make, jax.random.key(0)), random_batch(config, batch))
 
 
 def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
     """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens as there may be."""
     random, rule = np.random.default_rng(0), config.image
-    vocab, most = text.from_config(config.text), config.text.max_length
+    vocab, most = vocabulary.from_config(config.text), config.text.max_length
     arrays = data.empty(batch, most)
     arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, images.channels(rule)), np.uint8)
     arrays['size'] = np.tile(np.array([rule.height, rule.width], np.int32), (batch, 1))

@@ -7,8 +7,9 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, sources, text
+from recog import data, sources
 from recog.plan import Plan
+from recog.text import vocabulary
 
 BATCH = 256
 
@@ -19,7 +20,7 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     with config.unlocked():
         config.data.threads = config.data.workers = 0
     plan = Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
-    batches = data.Batches(source, plan, np.arange, text.from_config(config.text), config, 1 << 30)
+    batches = data.Batches(source, plan, np.arange, vocabulary.from_config(config.text), config, 1 << 30)
     _forget(Path(root) / name.partition(':')[0])
     print(f'set                              {name}: {len(source):,} rows{", packed" if batches.packed else ""}')
     for kind in ('cold', 'warm'):

@@ -12,11 +12,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, cost, data, models, provenance, resident, sharding, sources, text
+from recog import __version__, cost, data, models, provenance, resident, sharding, sources
 from recog.bench import costliest, hlo, limits, programs, records, timing
 from recog.bench.programs import Draft, Program
 from recog.errors import ConfigError
 from recog.plan import Plan
+from recog.text import vocabulary
 
 CPU_TRAIN_BATCH = 16
 
@@ -24,7 +25,7 @@ CPU_TRAIN_BATCH = 16
 def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
     """Measure what was asked for, print a table, keep the figures."""
     mesh = sharding.make_mesh(config.mesh, devices)
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
     figures = about(arguments.config, arguments.overrides, config, devices)
     program: Program | None = None
@@ -53,7 +54,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
 
 def about(recipe: str, overrides: Sequence[str], config: ConfigDict, devices: list[jax.Device]) -> dict[str, Any]:
     """What is measured, where and when."""
-    model = models.build(config, text.from_config(config.text))
+    model = models.build(config, vocabulary.from_config(config.text))
     return {
         'config': recipe, 'overrides': list(overrides), 'device': f'{len(devices)} x {devices[0].device_kind}',
         'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
@@ -116,7 +117,7 @@ def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) ->
     figures |= {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
 
 
-def pipeline(config: ConfigDict, vocab: text.Vocab, root: str, seconds: float) -> dict[str, Any]:
+def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: float) -> dict[str, Any]:
     """Batches as training reads them, per worker: read or drawn, augmented, fitted, encoded."""
     try:
         opened = [sources.open_set(name, config, root) for name in config.data.train]

@@ -81,8 +81,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> int:
 
 def _drafted(each: Measurement, devices: list[Any], pool: ThreadPoolExecutor) -> dict[str, tuple[int, Any, Future]]:
     """Each program of a recipe, its batch, and its compilation, which goes on meanwhile."""
-    from recog import models, sharding, text
+    from recog import models, sharding
     from recog.bench import programs
+    from recog.text import vocabulary
 
     plans: list[tuple[str, Callable, int, tuple[str, ...]]] = [('infer', programs.inference, rows, ()) for rows in each.read]
     beam = (f'--config.eval.beam={BEAM}',)
@@ -92,7 +93,7 @@ def _drafted(each: Measurement, devices: list[Any], pool: ThreadPoolExecutor) ->
     for name, make, rows, more in plans:
         config = experiments.load(each.recipe, [*each.overrides, *more])
         mesh = sharding.make_mesh(config.mesh, devices)
-        draft = make(models.build(config, text.from_config(config.text)), config, mesh, sharding.rounded(mesh, rows))
+        draft = make(models.build(config, vocabulary.from_config(config.text)), config, mesh, sharding.rounded(mesh, rows))
         found[f'{name}_{rows}'] = rows, draft, pool.submit(_compiled, draft.lower())
     return found
 

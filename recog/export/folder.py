@@ -17,7 +17,7 @@ from ml_collections import ConfigDict
 from recog import recognize, workdir
 from recog.config import recipe, values
 from recog.errors import ConfigError
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 MANIFEST = 'manifest.json'
 FORMS = ('onnx', 'stablehlo')

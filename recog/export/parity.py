@@ -11,7 +11,7 @@ from recog import data, foreign, predict
 from recog.errors import ConfigError
 from recog.export.folder import Folder
 from recog.recognize import BY_IMAGE, BY_TEXT
-from recog.text import Vocab
+from recog.text.vocabulary import Vocab
 
 TOLERANCE = 1e-4  # of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits
 OF_MAPS = 1e-2  # which are looked at in pictures; where a noisy image is sampled, a rounding error becomes large

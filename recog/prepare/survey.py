@@ -16,10 +16,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import text as texts
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
-SETS = {name: frozenset(texts.CHARSETS[name]) for name in ('36', '62', '94', '95')}
+SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
 MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
 QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
 LISTED = 5     # problems of each kind that the report names

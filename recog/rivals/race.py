@@ -12,10 +12,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import cost, models, provenance, sharding, text
+from recog import cost, models, provenance, sharding
 from recog.bench import programs, recipe, records, timing
 from recog.config import values
 from recog.errors import ConfigError
+from recog.text import vocabulary
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 
@@ -25,7 +26,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     torch = _torch(devices)
     from recog.rivals import equality
 
-    vocab = text.from_config(config.text)
+    vocab = vocabulary.from_config(config.text)
     model, mesh = models.build(config, vocab), sharding.make_mesh(config.mesh, devices)
     rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, len(vocab))
     worst = equality.check(model, rival, config)

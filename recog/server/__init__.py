@@ -138,7 +138,7 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
                   file=sys.stderr, flush=True)
         return 0
     from recog import checkpoint, models
-    from recog.text import Vocab
+    from recog.text.vocabulary import Vocab
 
     if models.build(checkpoint.read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
         return wanted

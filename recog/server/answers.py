@@ -6,8 +6,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog import expressions, latex, predict
+from recog import expressions, predict
 from recog.server.intake import Wishes
+from recog.text import latex
 
 SIZE = 28  # of drawn formulas, in points
 

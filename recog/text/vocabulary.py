@@ -14,8 +14,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, NamedTuple
 
-from recog import latex
 from recog.errors import ConfigError, nearest
+from recog.text import latex
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

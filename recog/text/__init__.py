@@ -1,0 +1,1 @@
+"""Labels to ids and back: characters, and the tokens of LaTeX."""
