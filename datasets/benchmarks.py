@@ -13,8 +13,9 @@ from typing import Any, NamedTuple
 
 import tensorflow_datasets as tfds
 
-from recog import images, prepare
+from recog import prepare
 from recog.errors import ConfigError, nearest
+from recog.images.read import Unreadable, read_image
 from recog.prepare import archives, lmdbs
 from recog.prepare.archives import Archive, Picture
 
@@ -121,8 +122,8 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
             yield prepare.Example(word.id, word.text, picture.image, extra)
             continue
         try:
-            scene = images.read(picture.image, picture.name) if scene is None else scene
-        except images.Unreadable as error:
+            scene = read_image(picture.image, picture.name) if scene is None else scene
+        except Unreadable as error:
             yield prepare.Rejected(word.id, 'image cannot be decoded', error.reason)
             continue
         left, top = round(word.box[0]), round(word.box[1])

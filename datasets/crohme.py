@@ -16,8 +16,10 @@ from xml.etree import ElementTree
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recog import images, ink, prepare
+from recog import prepare
 from recog.errors import ConfigError
+from recog.images import ink
+from recog.images.read import Unreadable
 from recog.prepare import bitmaps, trees
 from recog.text import latex
 
@@ -200,7 +202,7 @@ def _published(task: Bitmap) -> Iterator[prepare.Example | prepare.Rejected]:
         return
     try:
         image = bitmaps.recorded(task.content, task.id)
-    except images.Unreadable as error:
+    except Unreadable as error:
         yield prepare.Rejected(task.id, 'image cannot be decoded', error.reason)
         return
     if not task.text:

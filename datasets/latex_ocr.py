@@ -18,8 +18,9 @@ from typing import Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recog import images, prepare
+from recog import prepare
 from recog.errors import ConfigError
+from recog.images.read import Unreadable
 from recog.prepare import bitmaps, labels, trees
 from recog.text import latex
 
@@ -81,7 +82,7 @@ class LatexOcr(prepare.Builder):
             return
         try:
             yield prepare.Example(task.id, task.text, bitmaps.recorded(task.content, task.id))
-        except images.Unreadable as error:
+        except Unreadable as error:
             yield prepare.Rejected(task.id, 'image cannot be decoded', error.reason)
 
     def _rows(self) -> list[labels.Label]:

@@ -16,8 +16,9 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import tensorflow_datasets as tfds
 
-from recog import images, prepare
+from recog import prepare
 from recog.errors import ConfigError
+from recog.images.read import Unreadable, read_image
 
 QUALITY = 95     # of the words' JPEGs, colours at full resolution: half the size of PNG, an error of one grey level
 SMALLEST = 2     # pixels of a side
@@ -80,8 +81,8 @@ class SynthText(prepare.Builder):
     def examples(self, task: Picture) -> Iterator[Made]:
         """The words of a picture."""
         try:
-            picture = images.read(task.content, task.id)
-        except images.Unreadable as error:
+            picture = read_image(task.content, task.id)
+        except Unreadable as error:
             yield prepare.Rejected(task.id, 'picture cannot be decoded', f'{error.reason}, {len(task.words)} words')
             return
         shape, _, alnum = self.config_name.partition('_')

@@ -9,8 +9,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import augment, images
 from recog.config import values
+from recog.images import augment
+from recog.images.fit import fit_batch, prediction_width, shrunk
 from recog.plan import Plan, Shape, fitting, shapes
 from recog.sources import Row, Source
 from recog.text.vocabulary import Unencodable, Vocab
@@ -55,9 +56,9 @@ class Batches:
                 batch['weight'][place] = 0
             picture = None if reason else self._augmented(row, int(epochs[place]), int(rows[place]))
             if picture is not None and too_large(picture, shape, self.image):  # augmentation made it so
-                picture = images.shrunk(picture, shape.height, shape.width)[0]
+                picture = shrunk(picture, shape.height, shape.width)[0]
             pictures.append(picture)
-        batch['image'], batch['size'] = images.fit_batch(pictures, self.image, shape.height, shape.width)
+        batch['image'], batch['size'] = fit_batch(pictures, self.image, shape.height, shape.width)
         return {**batch, 'notes': pack_notes(notes), 'rows': whole}
 
     def _copied(self, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
@@ -125,12 +126,12 @@ class Steps:
             if row.image is None:
                 notes.append((int(rows[place]), row.id, row.reason, row.text))
             elif too_large(row.image, shape, self.rule):
-                pictures[place], share = images.shrunk(row.image, shape.height, shape.width)
+                pictures[place], share = shrunk(row.image, shape.height, shape.width)
                 notes.append((int(rows[place]), row.id, f'{SHRUNK} {share:.2f} of its size', row.text))
         width = shape.width
         if self.rule.width_rule == 'widest':
-            width = images.prediction_width([picture for picture in pictures if picture is not None], self.rule)
-        batch['image'], batch['size'] = images.fit_batch(pictures, self.rule, shape.height, width)
+            width = prediction_width([picture for picture in pictures if picture is not None], self.rule)
+        batch['image'], batch['size'] = fit_batch(pictures, self.rule, shape.height, width)
         return {**batch, 'notes': pack_notes(notes), 'rows': np.array(shape.rows)}
 
 

@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recog import ink
 from recog.errors import ConfigError
 from recog.grammar import Grammar
+from recog.images import ink
 from recog.layout import Box, Hand, layout
 from recog.words import SPLITS, Dice
 

@@ -16,9 +16,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, images, seal, sources
+from recog import data, seal, sources
 from recog.config.recipe import from_json, to_json
 from recog.errors import ConfigError
+from recog.images.fit import channels, fit_batch
 from recog.text import vocabulary
 
 MANIFEST = 'packed.json'
@@ -127,7 +128,7 @@ def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -
 
 def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
-    pixels = rows * config.image.height * config.image.width * images.channels(config.image)
+    pixels = rows * config.image.height * config.image.width * channels(config.image)
     free = shutil.disk_usage(part.parent).free
     if free < pixels * 1.05:
         raise OSError(f'{part.parent}: no space left: {pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
@@ -137,7 +138,7 @@ def _write(source: sources.Source, name: str, config: ConfigDict, root: Path, pa
            bar: Any) -> dict[str, Any]:
     """All arrays of a packed set; returns the reasons by code, and how many rows have each."""
     rows, length, image = len(source), config.text.max_length, config.image
-    shapes = {'image': ((rows, image.height, image.width, images.channels(image)), np.uint8), 'size': ((rows, 2), np.int32),
+    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8), 'size': ((rows, 2), np.int32),
               'tokens': ((rows, length), np.int32), 'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
     arrays = {key: _reserved(part / f'{key}.npy', shape, dtype) for key, (shape, dtype) in shapes.items()}
     offsets, reasons = np.zeros(rows + 1, np.int64), ['', 'changed']
@@ -211,7 +212,7 @@ def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tupl
         arrays['tokens'][place, :len(encoding.ids)] = encoding.ids
         if row.reason or encoding.dropped:
             said.append((start + place, row.reason or 'changed'))
-    arrays['image'], arrays['size'] = images.fit_batch([row.image for row in rows], config.image)
+    arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
     pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
     done = {key: arrays[key] for key in ('image', 'size', 'tokens', 'length')}
     return start, done, said, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])

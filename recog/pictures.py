@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import augment, images
 from recog.config import recipe, values
 from recog.errors import ConfigError
+from recog.images import augment
+from recog.images.fit import fit_image
+from recog.images.read import Unreadable, read_image
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
 MOST_ROWS = 100  # of the picture of augmentations
@@ -72,8 +74,8 @@ def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, ever
     if len(files) > MOST_ROWS:
         raise ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
     try:
-        words = [images.read(each) for each in files]
-    except images.Unreadable as error:
+        words = [read_image(each) for each in files]
+    except Unreadable as error:
         raise ConfigError(f'image {error}') from None
     file.parent.mkdir(parents=True, exist_ok=True)
     return augmentations(words, rule, values.seed(config, 'augment'), file)
@@ -99,7 +101,7 @@ def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file
         for epoch in range(together):
             changed.append(augment.augment(word, augment.generator(seed, epoch, row), rule.augment))
         for column, picture in enumerate(changed):
-            pixels, (height, width) = images.fit(picture, rule)
+            pixels, (height, width) = fit_image(picture, rule)
             pixels = pixels[:height, :width, ::-1 if rule.channels == 'bgr' else 1]
             shown = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])
             place = gap + column * (across + gap), head + row * (down + gap)

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recog import expressions, foreign, images, recognize, sources, workdir
+from recog import expressions, foreign, recognize, sources, workdir
 from recog.errors import ConfigError, nearest
 from recog.export.folder import Folder, is_exported, open_folder
+from recog.images.read import Unreadable, read_image
 from recog.recognize import Reading
 
 if TYPE_CHECKING:
@@ -53,7 +54,7 @@ class Arrays:
             return sources.read_row(name, '', given)
         try:
             return sources.Row(name, '', _pixels(given))
-        except images.Unreadable as error:
+        except Unreadable as error:
             return sources.Row(name, '', None, error.reason)
 
 
@@ -62,15 +63,15 @@ def _pixels(given: Any) -> np.ndarray:
     if isinstance(given, np.ndarray):
         colours = given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3))
         if given.dtype != np.uint8 or not colours or not given.size:
-            raise images.Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
-                                    '[H, W, 1] can be read')
+            raise Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
+                             '[H, W, 1] can be read')
         return given
     from PIL import Image, ImageOps
 
     if not isinstance(given, Image.Image):
         raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(given).__name__}')
     if given.mode in ('I', 'F'):
-        raise images.Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
+        raise Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
     picture = ImageOps.exif_transpose(given)
     if picture.mode not in ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA'):
         picture = picture.convert('RGB')
@@ -78,7 +79,7 @@ def _pixels(given: Any) -> np.ndarray:
         return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
     file = io.BytesIO()
     picture.save(file, 'PNG', compress_level=0)  # palettes, depths and transparency as in a file
-    return images.read(file.getvalue())
+    return read_image(file.getvalue())
 
 
 class Recognizer:
@@ -127,7 +128,7 @@ class Recognizer:
         source, answers = Arrays(given), []
         for reading in self.read(source):
             if reading.text is None:
-                raise images.Unreadable(source.labels([reading.row])[0][0], reading.reason)
+                raise Unreadable(source.labels([reading.row])[0][0], reading.reason)
             answer = Answer(reading.text, reading.confidence)
             answer.others = reading.others
             answers.append(answer)

@@ -11,8 +11,10 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import images, onboard, sharding, sources
+from recog import sharding, sources
 from recog.errors import ConfigError
+from recog.images import augment_on_devices
+from recog.images.fit import channels
 
 AT_ONCE = 16  # steps of a call at most
 ROOM = 0.6  # the share of a device's memory that the data may take
@@ -24,7 +26,7 @@ def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
     if not isinstance(source, sources.JoinedPacked):
         raise ConfigError(f'config.data.resident: {source.name} is not packed; pack it first: recog pack SET --config '
                           'FILE:VARIANT')
-    unknown = onboard.unknown(config.image.augment)
+    unknown = augment_on_devices.unknown(config.image.augment)
     if unknown:
         raise ConfigError(f'config.data.resident: devices cannot augment by {", ".join(unknown)}; set '
                           + ' '.join(f'--config.image.augment.{name}=0' for name in unknown))
@@ -43,7 +45,7 @@ def size(source: sources.JoinedPacked, mesh: Mesh) -> int:
 def expected(config: ConfigDict, rows: int, mesh: Mesh) -> int:
     """The bytes that a device of the mesh would have to hold of so many rows of a recipe, once they are packed."""
     rule = config.image
-    row = rule.height * rule.width * images.channels(rule) + 4 * (2 + config.text.max_length + 2)  # size, tokens, length, weight
+    row = rule.height * rule.width * channels(rule) + 4 * (2 + config.text.max_length + 2)  # size, tokens, length, weight
     return row * (sharding.rounded(mesh, rows) // mesh.size)
 
 

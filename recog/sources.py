@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import images, ink, seal
+from recog import seal
 from recog.config import values
 from recog.config.test_sets import BENCHMARKS
 from recog.errors import ConfigError, nearest
+from recog.images import ink
+from recog.images.read import Unreadable, read_image
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
 
@@ -232,8 +234,8 @@ def labelled_folder(name: str, folder: Path) -> Files:
 def read_row(name: str, text: str, encoded: Any) -> Row:
     """The example with its image decoded, or the reason why not."""
     try:
-        return Row(name, text, images.read(encoded))
-    except images.Unreadable as error:
+        return Row(name, text, read_image(encoded))
+    except Unreadable as error:
         return Row(name, text, None, error.reason)
 
 

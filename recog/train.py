@@ -18,24 +18,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import (
-    checkpoint,
-    cost,
-    data,
-    evaluate,
-    initial,
-    log,
-    models,
-    onboard,
-    optimize,
-    processes,
-    resident,
-    sharding,
-    sources,
-)
+from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, resident, sharding, sources
 from recog import workdir as workdirs
 from recog.config import values
 from recog.errors import ConfigError
+from recog.images import augment_on_devices
 from recog.plan import Bucketed, Plan, shapes
 from recog.steps import State, make_state, make_step, parts
 from recog.text.vocabulary import Unencodable, Vocab
@@ -207,7 +194,7 @@ class Trainer:
         plain, seed = make_step(run.model, self.tx, self.rate, run.config, run.mesh), values.seed(run.config, 'augment')
 
         def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
-            return plain(state, onboard.change(batch, seed, run.config.image))
+            return plain(state, augment_on_devices.change(batch, seed, run.config.image))
 
         shapes = store.batch(run.config.train.batch)
         self.flops = cost.count(jax.jit(step).trace(self.state, shapes).jaxpr) / run.config.train.batch

@@ -25,8 +25,10 @@ from PIL import Image
 from test_export import MATHS, make_workdir
 
 from recog import __main__ as command
-from recog import images, models, sources
+from recog import models, sources
 from recog.config import experiments, recipe
+from recog.images.fit import fit_image
+from recog.images.read import ORIENTATION, read_image
 
 CLOSE = 0.001  # confidences
 THUMBNAILS = 60
@@ -104,7 +106,7 @@ def files(place, maths):
 def turned(orientation):
     """EXIF that says how to hold a picture."""
     exif = Image.Exif()
-    exif[images.ORIENTATION] = orientation
+    exif[ORIENTATION] = orientation
     return exif
 
 
@@ -176,7 +178,7 @@ def thumbnails(program, place):
         (place / 'manifest.json').write_text(json.dumps(manifest))
         cv2.imwrite(str(place / 'noise.png'), random.integers(0, 256, (height, width), np.uint8))
         status, _, said = read(program, '--fit', place / 'canvas.png', place, place / 'noise.png')
-        want = images.fit(images.read(place / 'noise.png'), config.image)[0][:, :, 0]
+        want = fit_image(read_image(place / 'noise.png'), config.image)[0][:, :, 0]
         if status or not np.array_equal(cv2.imread(str(place / 'canvas.png'), cv2.IMREAD_GRAYSCALE), want):
             found.append(f'{width} x {height} on {rule["width"]} x {rule["height"]} is not what Pillow makes of it {said}')
     print(f'{THUMBNAILS - len(found)} of {THUMBNAILS} thumbnails equal Pillow\'s to the bit')

@@ -4,9 +4,9 @@ import pytest
 from conftest import DEMO
 
 from recog import __main__ as command
-from recog import augment, ink, warp
 from recog.config import checks, recipe
 from recog.config.values import FIELDS
+from recog.images import augment, ink, warp
 
 GEOMETRY = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
 FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMETRY} | {

@@ -102,13 +102,14 @@ def test_prediction_equals_evaluation(workdir, capsys):
 
 
 def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_refuses_what_is_no_image(workdir):
-    from recog import checkpoint, images, predict
+    from recog import checkpoint, predict
+    from recog.images.read import Unreadable
 
     read = predict.Recognizer(checkpoint.open(workdir))
     file = workdir / 'samples' / '0.png'
     answers = read([str(file), file.read_bytes(), cv2.imread(str(file))])
     assert len(set(answers)) == 1 and len(answers) == 3
-    with pytest.raises(images.Unreadable, match='image 1: is not an image'):
+    with pytest.raises(Unreadable, match='image 1: is not an image'):
         read([str(file), b'no image'])
 
 

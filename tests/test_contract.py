@@ -11,9 +11,10 @@ import pytest
 from conftest import QUICKLY
 from jax import export
 
-from recog import images, models
+from recog import models
 from recog.config import recipe
 from recog.errors import ConfigError
+from recog.images.fit import channels
 from recog.text.vocabulary import Vocab
 
 # A small model of each algorithm: its own fields, and those of the image.
@@ -65,7 +66,7 @@ def make_batch(name: str, rows: int, seed: int = 0) -> dict[str, Any]:
     length = rng.integers(1, 4, rows)
     tokens = np.where(np.arange(5) < length[:, None], rng.integers(0, len(VOCAB), (rows, 5)), -1)
     return {
-        'image': rng.integers(0, 256, (rows, image.height, image.width, images.channels(image))).astype(np.uint8),
+        'image': rng.integers(0, 256, (rows, image.height, image.width, channels(image))).astype(np.uint8),
         'size': np.stack([np.full(rows, image.height), width], 1).astype(np.int32),
         'tokens': tokens.astype(np.int32),
         'length': length.astype(np.int32),

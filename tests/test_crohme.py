@@ -11,8 +11,9 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import ink, prepare
+from recog import prepare
 from recog.errors import ConfigError
+from recog.images import ink
 from recog.prepare import bitmaps
 
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'

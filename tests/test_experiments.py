@@ -9,9 +9,10 @@ import pytest
 from conftest import ROOT
 from jax.extend.core import jaxprs_in_params
 
-from recog import images, models, optimize
+from recog import models, optimize
 from recog import train as training
 from recog.config import experiments, values
+from recog.images.fit import channels
 from recog.text import vocabulary
 
 
@@ -52,7 +53,7 @@ def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowere
     state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
     rows, rule, length = config.train.batch, config.image, config.text.max_length
     batch = {
-        'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, images.channels(rule)), jnp.uint8),
+        'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, channels(rule)), jnp.uint8),
         'size': jax.ShapeDtypeStruct((rows, 2), jnp.int32), 'tokens': jax.ShapeDtypeStruct((rows, length), jnp.int32),
         'length': jax.ShapeDtypeStruct((rows,), jnp.int32), 'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
         'index': jax.ShapeDtypeStruct((rows,), jnp.int32),

@@ -11,9 +11,10 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import anatomy, images, models, optimize
+from recog import anatomy, models, optimize
 from recog.bench import programs
 from recog.config import experiments, values
+from recog.images.fit import fit_image, normalise
 from recog.models import latex_ocr
 from recog.text import vocabulary
 
@@ -128,8 +129,8 @@ def test_the_table_of_layers_is_the_published_one_and_its_totals_are_true():
 @pytest.mark.parametrize('number', range(5))
 def test_images_are_the_references_bit_for_bit(number):
     arrays, rule = data()[0], recipe().image
-    canvas, size = images.fit(arrays[f'picture{number}'], rule)
-    got = images.normalise(canvas[None], np.array([size]), rule)
+    canvas, size = fit_image(arrays[f'picture{number}'], rule)
+    got = normalise(canvas[None], np.array([size]), rule)
     assert size == (128, 512) and got.shape == (1, 128, 512, 1)
     np.testing.assert_array_equal(got[0, ..., 0], arrays[f'latex{number}'])
 

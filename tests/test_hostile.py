@@ -12,8 +12,10 @@ import pytest
 from conftest import DEMO, ROOT
 from PIL import Image
 
-from recog import data, images, sources
+from recog import data, sources
 from recog.config import recipe
+from recog.images.fit import fit_image
+from recog.images.read import ORIENTATION, PNG, Unreadable, read_image
 from recog.plan import Plan
 from recog.text import vocabulary
 from recog.text.vocabulary import Unencodable
@@ -40,7 +42,7 @@ def turned(height: int, width: int) -> bytes:
     upright = np.full((height, width, 3), BLUE, np.uint8)
     upright[height // 2:] = RED
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6
+    exif[ORIENTATION] = 6
     return encoded(Image.fromarray(np.rot90(upright)[:, :, ::-1].copy()), 'jpeg', quality=95, exif=exif)
 
 
@@ -51,7 +53,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 def png(width: int, height: int, content: bytes) -> bytes:
     """A whole PNG whose header may promise more than its pixels hold."""
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
-    return images.PNG + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(content)) + chunk(b'IEND', b'')
+    return PNG + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(content)) + chunk(b'IEND', b'')
 
 
 BLUE_FRAME, RED_FRAME = flat(BLUE, 20, 50), flat(RED, 20, 50)
@@ -94,19 +96,19 @@ def vocab(**fields) -> vocabulary.Vocab:
 def test_an_unusual_image_is_read_rightly(kind, tmp_path):
     content, shape, colour, width = RIGHT[kind]
     (tmp_path / 'image').write_bytes(content)
-    image = images.read(tmp_path / 'image')
+    image = read_image(tmp_path / 'image')
     assert image.shape == (*shape, 3) and image.dtype == np.uint8
     assert np.abs(image[0, 0].astype(int) - colour).max() <= 4
     rule = recipe.base(name='crnn').image
-    fitted, size = images.fit(image, rule)
+    fitted, size = fit_image(image, rule)
     assert size == (32, width) and not fitted[:, width:].any()
     assert np.abs(fitted[:10, :width].astype(int) - colour).max() <= 12
-    full, size = images.fit(image, recipe.changed(rule, {'fit': 'stretch', 'channels': 'grey'}))
+    full, size = fit_image(image, recipe.changed(rule, {'fit': 'stretch', 'channels': 'grey'}))
     assert size == (32, 100) and full.shape == (32, 100, 1) and full.all()
 
 
 def test_an_image_that_was_turned_is_red_below():
-    assert np.abs(images.read(turned(50, 30))[-1, 0].astype(int) - RED).max() <= 4
+    assert np.abs(read_image(turned(50, 30))[-1, 0].astype(int) - RED).max() <= 4
 
 
 @pytest.mark.parametrize('name', WRONG)
@@ -114,8 +116,8 @@ def test_a_bad_file_is_refused_with_its_name_and_the_reason(name, tmp_path):
     content, reason = WRONG[name]
     file = tmp_path / name
     file.write_bytes(content)
-    with pytest.raises(images.Unreadable) as caught:
-        images.read(file)
+    with pytest.raises(Unreadable) as caught:
+        read_image(file)
     assert str(caught.value).startswith(f'{file}: {reason}') and '\n' not in str(caught.value)
     row = sources.read_row('id', 'text', file)
     assert row.image is None and row.reason == caught.value.reason
@@ -123,8 +125,8 @@ def test_a_bad_file_is_refused_with_its_name_and_the_reason(name, tmp_path):
 
 def test_a_folder_named_as_an_image_is_refused(tmp_path):
     (tmp_path / 'x.png').mkdir()
-    with pytest.raises(images.Unreadable, match=r'x\.png: cannot be read \(Is a directory\)'):
-        images.read(tmp_path / 'x.png')
+    with pytest.raises(Unreadable, match=r'x\.png: cannot be read \(Is a directory\)'):
+        read_image(tmp_path / 'x.png')
 
 
 def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):

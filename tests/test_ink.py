@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from recog import ink
+from recog.images import ink
 
 
 def strokes(*lists):

@@ -12,11 +12,12 @@ from golden import fill
 from pytorch import Tensor, zipped
 from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_variables
 
-from recog import images, models, optimize, sources
+from recog import models, optimize, sources
 from recog import train as training
 from recog.config import experiments
 from recog.config.recipe import base
 from recog.errors import ConfigError
+from recog.images.fit import fit_batch, fit_image
 from recog.models import causal, latex_ocr, layers, resnet34
 from recog.models.search import search
 from recog.models.transformer import Noise
@@ -252,7 +253,7 @@ def test_without_the_row_lstm_the_encoder_is_the_convolutions_with_their_places(
 @pytest.mark.parametrize('ink', ['dark', 'light'])
 def test_a_thumbnail_keeps_its_ratio_is_never_enlarged_and_lies_in_the_middle_of_its_paper(shape, inside, ink):
     rule = recipe('r34', f'image.ink={ink}').image
-    canvas, size = images.fit(np.full((*shape, 3), 99, np.uint8), rule)
+    canvas, size = fit_image(np.full((*shape, 3), 99, np.uint8), rule)
     assert size == (128, 512) and canvas.shape == (128, 512, 1)
     paper = 0 if ink == 'light' else 255
     rows, columns = (np.flatnonzero((canvas[..., 0] != paper).any(axis)) for axis in (1, 0))
@@ -262,7 +263,7 @@ def test_a_thumbnail_keeps_its_ratio_is_never_enlarged_and_lies_in_the_middle_of
 
 def test_a_thumbnail_of_a_colour_is_grey_in_all_channels():
     rule = recipe('r34', 'image.channels=bgr').image
-    canvas, _ = images.fit(np.full((128, 512, 3), (0, 0, 255), np.uint8), rule)
+    canvas, _ = fit_image(np.full((128, 512, 3), (0, 0, 255), np.uint8), rule)
     assert canvas.shape == (128, 512, 3) and np.all(canvas == 76)
 
 
@@ -271,7 +272,7 @@ def test_a_few_formulas_are_learnt_by_heart():
                     'model.feed_forward=64', 'model.widths=8,16', 'text.max_length=6')
     source, vocab = sources.open_set('formulas:train', config, ''), vocabulary.from_config(config.text)
     rows = source.rows(range(6))
-    canvases, sizes = images.fit_batch([row.image for row in rows], config.image)
+    canvases, sizes = fit_batch([row.image for row in rows], config.image)
     ids = [vocab.encode(row.text).ids for row in rows]
     length = np.array([len(each) for each in ids])
     tokens = np.array([[*each, *[-1] * (6 - len(each))] for each in ids])

@@ -6,8 +6,9 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recog import augment, images, onboard
 from recog.config.recipe import base
+from recog.images import augment, augment_on_devices
+from recog.images.fit import fit_image
 
 HEIGHT, WIDTH, ROOM = 32, 80, 120
 
@@ -33,8 +34,8 @@ def on_canvas(image):
 
 def changed(word, name, strength, rule=None, key=0):
     """What the devices make of it."""
-    function = jax.jit(lambda: onboard.exactly(jax.random.key(key), jnp.asarray(on_canvas(word)), jnp.array(word.shape[:2]),
-                                               {name: jnp.float32(strength)}, {name: abs(strength)}, rule or recipe()))
+    function = jax.jit(lambda: augment_on_devices.exactly(jax.random.key(key), jnp.asarray(on_canvas(word)), jnp.array(word.shape[:2]),
+                                                          {name: jnp.float32(strength)}, {name: abs(strength)}, rule or recipe()))
     image, size = function()
     return np.asarray(image).astype(int), tuple(np.asarray(size))
 
@@ -45,7 +46,7 @@ def changed(word, name, strength, rule=None, key=0):
 ])
 def test_what_is_not_drawn_is_as_the_host_makes_it(word, name, strength, most):
     host = augment.change(word, np.random.default_rng(0), {name: strength})
-    expected, size = images.fit(host, recipe())
+    expected, size = fit_image(host, recipe())
     image, found = changed(word, name, strength)
     assert found[0] == size[0] and abs(found[1] - size[1]) <= 1  # the host's canvas has whole pixels
     off = np.abs(image - expected)[:, :min(found[1], size[1])].mean()  # and is resampled twice
@@ -86,7 +87,7 @@ def batch(word):
 
 def test_a_rows_image_is_a_function_of_seed_epoch_and_row_alone(batch):
     rule = recipe(rotation=8.0, noise=10.0, contrast=0.4)
-    run = jax.jit(lambda batch, seed: onboard.change(batch, seed, rule), static_argnums=1)
+    run = jax.jit(lambda batch, seed: augment_on_devices.change(batch, seed, rule), static_argnums=1)
     once, other = run(batch, 1), run(batch, 2)
     assert set(once) == set(batch) - {'epoch'}
     image = np.asarray(once['image'])
@@ -98,18 +99,18 @@ def test_a_rows_image_is_a_function_of_seed_epoch_and_row_alone(batch):
 
 def test_where_all_is_off_a_batch_stays_as_it_is(batch):
     for rule in (recipe(), recipe(rotation=0.0)):
-        same = onboard.change(batch, 0, rule)
+        same = augment_on_devices.change(batch, 0, rule)
         assert same['image'] is batch['image'] and same['size'] is batch['size']
     rule = recipe(rotation=8.0)
     rule.augment.probability = 1e-9
-    np.testing.assert_array_equal(jax.jit(lambda batch: onboard.change(batch, 0, rule))(batch)['image'], batch['image'])
+    np.testing.assert_array_equal(jax.jit(lambda batch: augment_on_devices.change(batch, 0, rule))(batch)['image'], batch['image'])
 
 
 def test_a_row_without_an_image_stays_empty(batch):
     empty = {**batch, 'image': jnp.zeros_like(batch['image']), 'size': jnp.zeros_like(batch['size'])}
-    after = jax.jit(lambda batch: onboard.change(batch, 0, recipe(rotation=8.0, noise=10.0, blur=1.0)))(empty)
+    after = jax.jit(lambda batch: augment_on_devices.change(batch, 0, recipe(rotation=8.0, noise=10.0, blur=1.0)))(empty)
     assert not after['image'].any() and not after['size'].any()
 
 
 def test_what_devices_cannot_do_is_known():
-    assert onboard.unknown(recipe(rotation=5.0, jpeg=50.0, downscale=0.5).augment) == ['downscale', 'jpeg']
+    assert augment_on_devices.unknown(recipe(rotation=5.0, jpeg=50.0, downscale=0.5).augment) == ['downscale', 'jpeg']

@@ -7,9 +7,10 @@ from conftest import ROOT
 from PIL import Image
 
 import recog
-from recog import data, images, predict, recognize
+from recog import data, predict, recognize
 from recog.config import recipe
 from recog.errors import ConfigError
+from recog.images.read import Unreadable
 from recog.sources import Row
 from recog.text.vocabulary import Vocab
 
@@ -114,8 +115,8 @@ def test_an_image_of_pillow_is_turned_upright():
 def test_what_is_no_image_is_named(given, words):
     (row,) = predict.Arrays([given]).rows([0])
     assert row.image is None and row.id == (given if isinstance(given, str) else 'image 0')
-    with pytest.raises(images.Unreadable, match=words):
-        raise images.Unreadable(row.id, row.reason)
+    with pytest.raises(Unreadable, match=words):
+        raise Unreadable(row.id, row.reason)
 
 
 def test_what_cannot_be_an_image_at_all_is_refused():

@@ -11,8 +11,9 @@ import tensorflow_datasets as tfds
 from conftest import ROOT
 from scipy.io import savemat
 
-from recog import images, prepare, sources
+from recog import prepare, sources
 from recog.errors import ConfigError
+from recog.images.read import read_image
 
 spec = importlib.util.spec_from_file_location('synthtext', ROOT / 'datasets' / 'synthtext.py')
 synthtext = sys.modules['synthtext'] = importlib.util.module_from_spec(spec)
@@ -153,7 +154,7 @@ def test_sizes_of_the_record_are_those_of_the_encoded_words(tmp_path):
     folder = make(write(tmp_path / 'release'), tmp_path, 'rectified')
     builder = tfds.builder_from_directory(str(folder))
     for record in builder.as_data_source('train', decoders={'image': tfds.decode.SkipDecoding()}):
-        assert images.read(record['image']).shape[:2] == tuple(record['size'])
+        assert read_image(record['image']).shape[:2] == tuple(record['size'])
 
 
 @pytest.mark.parametrize('form', ['folder', 'zip'])

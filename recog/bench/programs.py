@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import cost, data, images, models, optimize, sharding
+from recog import cost, data, models, optimize, sharding
 from recog import train as training
 from recog.config import values
+from recog.images.fit import channels
 from recog.text import vocabulary
 
 
@@ -130,7 +131,7 @@ def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
     random, rule = np.random.default_rng(0), config.image
     vocab, most = vocabulary.from_config(config.text), config.text.max_length
     arrays = data.empty(batch, most)
-    arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, images.channels(rule)), np.uint8)
+    arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, channels(rule)), np.uint8)
     arrays['size'] = np.tile(np.array([rule.height, rule.width], np.int32), (batch, 1))
     arrays['length'][:] = random.integers(1, (most if config.eval.protocol == 'latex' else min(9, most)) + 1, batch)
     ids = random.integers(0, len(vocab), arrays['tokens'].shape)

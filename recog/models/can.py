@@ -89,7 +89,7 @@ def build(config: Any, vocab: Any) -> Model:
 
     def see(variables: Variables, batch: Batch, mask: bool, train: bool = False, key: Any = None) -> Any:
         """The stages up to the decoder, the decoder's memory and first state, and the statistics."""
-        from recog.images import normalise
+        from recog.images.fit import normalise
 
         context = Context(train, batch['weight'] if train else None, group, dtype)
         state = {'params': variables['params'], 'batch_stats': variables['stats']}

@@ -52,7 +52,7 @@ def build(config: Any, vocab: Any) -> Model:
         return {'params': start['params'], 'stats': start['batch_stats']}
 
     def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        from recog.images import normalise
+        from recog.images.fit import normalise
 
         context = Context(train, batch['weight'] if train else None, group, dtype)
         state = {'params': variables['params'], 'batch_stats': variables['stats']}

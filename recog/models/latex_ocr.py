@@ -83,7 +83,7 @@ def build(config: Any, vocab: Any) -> Model:
 
     def see(variables: Variables, batch: Batch, classes: Any = None, train: bool = False, key: Any = None) -> Any:
         """The stages, those of the head where there are classes to read, and the statistics."""
-        from recog.images import normalise
+        from recog.images.fit import normalise
 
         context = Context(train, batch['weight'] if train else None, group, dtype)
         pixels = normalise(batch['image'], batch['size'], image)

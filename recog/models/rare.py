@@ -59,7 +59,7 @@ def build(config: Any, vocab: Any) -> Model:
 
     def see(variables: Variables, batch: Batch, train: bool = False) -> Any:
         """The stages up to the decoder, and the statistics."""
-        from recog.images import normalise
+        from recog.images.fit import normalise
 
         context = Context(train, batch['weight'] if train else None, group, dtype)
         state = {'params': variables['params'], 'batch_stats': variables['stats']}

@@ -160,7 +160,7 @@ def build(config: Any, vocab: Any) -> Model:
         return {'params': start['params'], 'stats': start['batch_stats']}
 
     def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        from recog.images import normalise
+        from recog.images.fit import normalise
 
         if batch['image'].shape[1:3] != size:
             raise ConfigError(f'images of {batch["image"].shape[1]} x {batch["image"].shape[2]}: this model has positions '

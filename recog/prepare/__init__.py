@@ -20,8 +20,9 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, splits
 
-from recog import images, seal
+from recog import seal
 from recog.errors import ConfigError, nearest
+from recog.images.read import Unreadable, read_image
 from recog.prepare import shards, survey, workers
 from recog.prepare.progress import Progress
 
@@ -234,8 +235,8 @@ class _Work:
             return Rejected(made.id, 'id or text is no UTF-8', ascii(made.text))
         if size is None:
             try:
-                size = images.read(made.image, made.id).shape[:2]
-            except images.Unreadable as error:
+                size = read_image(made.image, made.id).shape[:2]
+            except Unreadable as error:
                 return Rejected(made.id, 'image cannot be decoded', error.reason)
         record = {'image': made.image, 'text': made.text, 'id': made.id, 'size': np.array(size, np.int32), **made.extra}
         encoded = self.builder.info.features.encode_example(record)

@@ -7,13 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from recog import images, pickles
+from recog import pickles
 from recog.errors import ConfigError
+from recog.images.read import JPEG, PNG, read_image
 from recog.prepare import labels, trees
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 PICKLES = ('.pkl', '.pickle')
-AS_IS = (images.PNG, images.JPEG)
+AS_IS = (PNG, JPEG)
 
 
 def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
@@ -64,7 +65,7 @@ def recorded(content: bytes, name: str) -> bytes:
     """An image as records keep it: PNG and JPEG as they are, others without loss as PNG; `Unreadable` if it is none."""
     if content.startswith(AS_IS):
         return content
-    image = images.read(content, name)
+    image = read_image(content, name)
     return png(image[..., 0] if (image == image[..., :1]).all() else image)
 
 

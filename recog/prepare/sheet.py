@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from recog import images
+from recog.images.read import read_image
 
 if TYPE_CHECKING:
     from recog.prepare.survey import Shared, Survey
@@ -125,7 +125,7 @@ def _samples(records: Any) -> list[tuple[np.ndarray, str]]:
     from recog.prepare.survey import spread
 
     found = records.__getitems__(spread(len(records), COLUMNS * ROWS))
-    return [(images.read(record['image']), record['text'].decode()) for record in found]
+    return [(read_image(record['image']), record['text'].decode()) for record in found]
 
 
 def _cell(rows: Sequence[tuple[np.ndarray, str]]) -> tuple[float, float]:

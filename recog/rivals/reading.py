@@ -11,7 +11,8 @@ import numpy as np
 import torch
 from ml_collections import ConfigDict
 
-from recog import images, models
+from recog import models
+from recog.images.fit import normalise
 from recog.rivals import equality, race
 
 Given = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -36,5 +37,5 @@ def readers(config: ConfigDict, tokens: int, model: models.Model, variables: mod
 def _call(read: Callable, layout: Any, config: ConfigDict, given: Given) -> Callable:
     """A call that reads what is given."""
     image, size, longest = given
-    values = np.array(images.normalise(image, size, config.image))
+    values = np.array(normalise(image, size, config.image))
     return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout), int(longest))

@@ -12,7 +12,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from recog import images
+from recog.images.read import FORMATS, Unreadable, read_image
 
 YES, NO = ('1', 'true', 'yes', 'on'), ('', '0', 'false', 'no', 'off')
 BODIES, PICTURES = 16, 16  # so many bodies and images of the largest size may be in memory
@@ -167,7 +167,7 @@ def _flag(name: str, value: str) -> bool:
 def pixels(given: Given, most: int) -> int:
     """The pixels that the header of an image promises; 0 where it is none, which `decode` then says."""
     try:
-        with Image.open(io.BytesIO(given.data), formats=images.FORMATS) as opened:
+        with Image.open(io.BytesIO(given.data), formats=FORMATS) as opened:
             count = opened.width * opened.height
     except Image.DecompressionBombError:
         count = most + 1
@@ -181,8 +181,8 @@ def pixels(given: Given, most: int) -> int:
 def decode(given: Given) -> np.ndarray:
     """The image itself, uint8 [H, W, 3]."""
     try:
-        return images.read(given.data, 'image')
-    except images.Unreadable as error:
+        return read_image(given.data, 'image')
+    except Unreadable as error:
         if error.reason == 'is not an image':
-            raise Refused(415, f'this is no image that can be read ({", ".join(images.FORMATS)})') from None
+            raise Refused(415, f'this is no image that can be read ({", ".join(FORMATS)})') from None
         raise Refused(422, f'the image {error.reason}') from None

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import ConfigDict
 
-from recog import augment, warp
+from recog.images import augment, warp
 
 HOST = ('scale', 'stroke', 'downscale', 'jpeg')  # of a packed image there is no size, ink or file
 EDGES = 33  # points of the upper and of the lower edge that say how large a bent sheet is

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recog import ink, warp
+from recog.images import ink, warp
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict

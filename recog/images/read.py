@@ -1,20 +1,16 @@
-"""The only place that reads, resizes, pads and normalises images.
-
-The host's half (numpy, OpenCV) leaves uint8; `normalise` is the device's half, the only function here that needs jax.
-"""
+"""Images decoded: their sizes known before anything is, from files, bytes, arrays or Pillow."""
 
 from __future__ import annotations
 
 import io
-import math
-from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from ml_collections import ConfigDict
+    pass
+
 
 # Headers that promise more are refused before anything is decoded: a few bytes could otherwise fill the memory.
 MOST_PIXELS = 64_000_000
@@ -45,7 +41,7 @@ class Header(NamedTuple):
     decoder: str
 
 
-def read(source: str | Path | bytes, name: str = '') -> np.ndarray:
+def read_image(source: str | Path | bytes, name: str = '') -> np.ndarray:
     """A file or its bytes as uint8 BGR [H, W, 3], the first frame, upright; `Unreadable` says what is wrong with it.
 
     Unlike the reference, which drops the alpha channel, what is transparent lies on white.
@@ -56,7 +52,7 @@ def read(source: str | Path | bytes, name: str = '') -> np.ndarray:
     data = _bytes(Path(source), name) if isinstance(source, (str, Path)) else source
     if not data:
         raise Unreadable(name, 'is empty')
-    header = _header(data, name)
+    header = header(data, name)
     if header is None:
         return _pillow(data, name)
     _check_size(header.height, header.width, name)
@@ -78,7 +74,7 @@ def _bytes(path: Path, name: str) -> bytes:
         raise Unreadable(name, f'cannot be read ({error.strerror})') from None
 
 
-def _header(data: bytes, name: str) -> Header | None:
+def header(data: bytes, name: str) -> Header | None:
     """The header of a JPEG or PNG; None for all else."""
     if data.startswith(JPEG):
         return _jpeg_header(data)
@@ -186,104 +182,3 @@ def _eight_bits(pixels: np.ndarray) -> np.ndarray:
         opaque = levels[:, :, 3:] / 255
         levels = levels[:, :, :3] * opaque + 255 * (1 - opaque)
     return np.ascontiguousarray(np.rint(levels).astype(np.uint8))
-
-
-def fit(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
-    """[H, W, 3], [H, W, 1] or [H, W] as uint8 [height, width, C] for `config.image`, and the size of what is image."""
-    out = np.zeros((rule.height, rule.width, channels(rule)), np.uint8)
-    return out, _fit_into(image, rule.fit, rule.channels, _ground(rule), out)
-
-
-def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int | None = None,
-              width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images on canvases of height x width, or the rule's: uint8 [B, H, W, C] and sizes int32 [B, 2]; None leaves zeros."""
-    out = np.zeros((len(images), height or rule.height, width or rule.width, channels(rule)), np.uint8)
-    size = np.zeros((len(images), 2), np.int32)
-    form, order, ground = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
-    for row, image in enumerate(images):
-        if image is not None:
-            size[row] = _fit_into(image, form, order, ground, out[row])
-    return out, size
-
-
-def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
-    """The image made to fit height x width, its ratio kept, and the share of its size that is left."""
-    import cv2
-
-    share = min(height / image.shape[0], width / image.shape[1], 1.0)
-    size = max(1, int(image.shape[1] * share)), max(1, int(image.shape[0] * share))
-    return cv2.resize(image, size, interpolation=cv2.INTER_AREA), share
-
-
-def prediction_width(images: Sequence[np.ndarray], rule: ConfigDict) -> int:
-    """The width at which the reference predicts a batch: height x the widest ratio, at least the rule's own width."""
-    widest = max((image.shape[1] / image.shape[0] for image in images), default=0.0)
-    return max(rule.width, int(rule.height * widest))
-
-
-def channels(rule: ConfigDict) -> int:
-    """How many channels `config.image` asks for."""
-    return 1 if rule.channels == 'grey' else 3
-
-
-def _ground(rule: ConfigDict) -> int:
-    """The grey of the paper around a thumbnail."""
-    return 0 if rule.ink == 'light' else 255
-
-
-def _thumbnail(image: np.ndarray, ground: int, out: np.ndarray) -> None:
-    """The image in grey, made smaller if it has to be, in the middle of the canvas, as Pillow computes it."""
-    from PIL import Image
-
-    rgb = image[:, :, ::-1] if image.ndim == 3 and image.shape[2] == 3 else image.reshape(image.shape[:2])
-    picture = Image.fromarray(np.ascontiguousarray(rgb)).convert('L')
-    picture.thumbnail((out.shape[1], out.shape[0]), Image.Resampling.LANCZOS)
-    top, left = (out.shape[0] - picture.height) // 2, (out.shape[1] - picture.width) // 2
-    out[...] = ground
-    out[top:top + picture.height, left:left + picture.width] = np.asarray(picture)[:, :, None]
-
-
-def _fit_into(image: np.ndarray, form: str, order: str, ground: int, out: np.ndarray) -> tuple[int, int]:
-    import cv2
-
-    height, width = out.shape[:2]
-    if form == 'thumbnail':
-        _thumbnail(image, ground, out)
-        return height, width
-    if form == 'pad':
-        width = min(width, math.ceil(height * (image.shape[1] / image.shape[0])))
-    elif form == 'steps':
-        width = min(width, height * math.ceil(image.shape[1] / image.shape[0]))
-    elif form == 'none':
-        height, width = image.shape[:2]
-    place = out[:height, :width]
-    if order == 'bgr' and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
-        cv2.resize(image, (width, height), place, interpolation=cv2.INTER_LINEAR)
-        return height, width
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
-    if resized.ndim == 2:
-        resized = resized[:, :, None]
-    elif order == 'rgb':
-        resized = resized[:, :, ::-1]
-    elif order == 'grey':
-        resized = cv2.cvtColor(resized, cv2.COLOR_BGR2GRAY)[:, :, None]
-    place[...] = resized
-    return height, width
-
-
-def normalise(image: Any, size: Any, rule: ConfigDict) -> Any:
-    """uint8 [B, H, W, C] and size [B, 2] to float32 (x / scale - mean) / std, `padding` outside `size`; floats stay."""
-    import jax.numpy as jnp
-
-    if jnp.issubdtype(image.dtype, jnp.floating):
-        return jnp.asarray(image, jnp.float32)
-    # A table of the 256 values: XLA divides by a constant through its reciprocal, so arithmetic would differ in the
-    # last bit from numpy, from another backend and from another fusion. On CPU it is also the faster way.
-    levels = np.arange(256, dtype=np.float32)[:, None] / np.float32(rule.scale)
-    table = (levels - np.asarray(rule.mean, np.float32)) / np.asarray(rule.std, np.float32)
-    table = np.broadcast_to(table, (256, image.shape[3]))
-    places = image.astype(jnp.int32) * table.shape[1] + np.arange(table.shape[1], dtype=np.int32)
-    values = jnp.take(jnp.asarray(table.reshape(-1)), places, mode='clip')
-    rows = jnp.arange(image.shape[1])[:, None, None] < size[:, 0, None, None, None]
-    columns = jnp.arange(image.shape[2])[:, None] < size[:, 1, None, None, None]
-    return jnp.where(rows & columns, values, jnp.float32(rule.padding))

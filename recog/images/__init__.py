@@ -1,0 +1,1 @@
+"""Pixels: read, fitted to the size that a recipe asks for, and changed for training."""
