@@ -11,11 +11,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, models, weights
+from recog import checkpoint, cost, models
 from recog import workdir as workdirs
 from recog.config import experiments, values
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.weights.files import read_weights
 
 RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
@@ -35,7 +36,7 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
     """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
     if workdirs.is_occupied(workdir):
         raise ConfigError(f'--workdir {workdir} holds other things; choose another')
-    state = weights.read(file)
+    state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
     if _untrained(variables['stats']):

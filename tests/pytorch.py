@@ -13,9 +13,9 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 
-from recog import weights
+from recog.weights.files import MAGIC, PROTOCOL, STORAGES
 
-STORAGES = {np.dtype(name): storage for storage, name in weights.STORAGES.items() if name != 'bfloat16'}
+STORAGES = {np.dtype(name): storage for storage, name in STORAGES.items() if name != 'bfloat16'}
 STORAGES[np.dtype(ml_dtypes.bfloat16)] = 'BFloat16Storage'
 SYSTEM = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
 
@@ -40,7 +40,7 @@ class Parameter:
 def modules():
     """Modules that have what the pickles name."""
     torch, inner = types.ModuleType('torch'), types.ModuleType('torch._utils')
-    for name in weights.STORAGES:
+    for name in STORAGES:
         setattr(torch, name, type(name, (), {'__module__': 'torch'}))
     for name in ('_rebuild_tensor_v2', '_rebuild_parameter'):
         function = types.FunctionType((lambda *arguments: None).__code__, {}, name)
@@ -93,7 +93,7 @@ def zipped(path, state, changes=None, compression=zipfile.ZIP_STORED):
 def in_a_row(path, state, system=SYSTEM):
     """The format before PyTorch 1.6."""
     with path.open('wb') as file:
-        for value in (weights.MAGIC, weights.PROTOCOL, system):
+        for value in (MAGIC, PROTOCOL, system):
             pickle.dump(value, file, protocol=2)
         pickler = Pickler(file, True)
         pickler.dump(state)

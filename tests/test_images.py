@@ -12,7 +12,6 @@ from ml_collections import ConfigDict
 from PIL import Image
 
 from recog.config import recipe
-from recog.images import read
 from recog.images.fit import fit_batch, fit_image, normalise, prediction_width
 from recog.images.read import Unreadable, read_image
 

@@ -13,9 +13,10 @@ from golden import fill, golden
 from pytorch import Tensor, in_a_row, zipped
 
 from recog import __main__ as command
-from recog import checkpoint, imports, models, weights
+from recog import checkpoint, imports, models
 from recog.errors import ConfigError
 from recog.models import can_peers
+from recog.weights.files import read_weights
 
 MV3 = 'rec_mv3_none_bilstm_ctc'
 RECIPES = {
@@ -76,14 +77,14 @@ def test_paddles_weights_become_a_workdir_with_their_recipe_and_vocabulary(state
     lambda path, state: paddle(path / 'a.pdparams', state, 2), lambda path, state: tarred(path / 'a_train.tar', state),
     lambda path, state: tarred(path / 'a_train.tar', state, ('any.pdparams',))], ids=['protocol 2', 'tar of two', 'tar of one'])
 def test_paddles_weights_are_read_in_every_form_they_come_in(write, state, tmp_path):
-    got = weights.read(write(tmp_path, state))
+    got = read_weights(write(tmp_path, state))
     assert got.keys() == state.keys() and all(np.array_equal(got[key], state[key]) for key in state)
 
 
 def test_a_tar_that_does_not_say_which_weights_are_meant_is_refused(state, tmp_path):
     for names in (('a.pdparams', 'b.pdparams'), ()):
         with pytest.raises(ValueError, match=rf'it holds {len(names)} files \*.pdparams and 0 called best_accuracy.pdparams'):
-            weights.read(tarred(tmp_path / 'a.tar', {}, names))
+            read_weights(tarred(tmp_path / 'a.tar', {}, names))
 
 
 @pytest.mark.parametrize('name', RECIPES)
@@ -158,7 +159,7 @@ def test_the_authors_own_checkpoint_of_can_says_the_same_as_paddleocrs(tmp_path)
         theirs[f'module.{part}.{rest}'] = Tensor(np.ascontiguousarray(array.T if turned else array).ravel(),
                                                  array.T.shape if turned else array.shape)
     for name, write in (('zip.pth', zipped), ('row.pth', in_a_row)):
-        got = can_peers.adapt(weights.read(write(tmp_path / name, {'model': theirs, 'optimizer': {'state': 3}})))
+        got = can_peers.adapt(read_weights(write(tmp_path / name, {'model': theirs, 'optimizer': {'state': 3}})))
         assert got.keys() == paddles.keys()
         for key, want in paddles.items():
             biased = key.startswith('backbone.dense') and '.conv' in key and key.endswith('.bias')

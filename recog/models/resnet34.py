@@ -96,12 +96,12 @@ def peer_key(path: tuple[str, ...]) -> str:
 
 def pretrained(file: str, shapes: Any) -> dict[str, Any]:
     """torchvision's weights of a file resnet34-*.pth for the backbone in variables of these shapes, and nothing else."""
-    from recog import weights
+    from recog.weights.files import read_weights
 
     if not Path(file).is_file():
         raise ConfigError(f'config.model.pretrained={file!r} is no file: fetch {ADDRESS}, or train from scratch with '
                           "--config.model.pretrained=''")
-    state, found = weights.read(file), {}
+    state, found = read_weights(file), {}
     for path, leaf in flatten(shapes).items():
         if path[1] != 'backbone':
             continue

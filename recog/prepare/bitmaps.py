@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from recog import pickles
 from recog.errors import ConfigError
 from recog.images.read import JPEG, PNG, read_image
 from recog.prepare import labels, trees
+from recog.weights import pickles
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 PICKLES = ('.pkl', '.pickle')

@@ -14,8 +14,8 @@ from typing import IO, Any, NamedTuple
 
 import numpy as np
 
-from recog import pickles
 from recog.errors import ConfigError
+from recog.weights import pickles
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the row of pickles
 WHOLE = ('model', 'state_dict', 'model_state_dict')  # under which a checkpoint keeps the model's own
@@ -38,7 +38,7 @@ class Kind(NamedTuple):
     dtype: str
 
 
-def read(path: str | Path) -> dict[str, np.ndarray]:
+def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     """The arrays that PyTorch or Paddle saved, by their names; what is no part of a model, such as an optimizer, is left out."""
     try:
         with Path(path).open('rb') as file:
