@@ -10,7 +10,8 @@ from typing import Any, NamedTuple
 import jax
 from jax.extend import core
 
-from recog import cost, models
+from recog import models
+from recog.devices import cost
 
 DEPTH = 2  # of a layer's path: backbone/block_0_1
 OPERATIONS = ('conv', 'depthwise', 'max_pool', 'sample', 'lstm', 'batch_norm', 'sine_positions')  # that are no modules

@@ -14,9 +14,11 @@ import jax
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from recog import digest, models, sharding
+from recog import digest, models
 from recog import workdir as workdirs
 from recog.config import recipe, values
+from recog.devices import processes
+from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 
@@ -64,7 +66,7 @@ class Checkpoints:
             for file in folder.glob('*/metrics/metrics'):
                 if not _is_json(file):  # Orbax could not even be opened
                     _move_aside(file.parents[1], 'metrics are not what was saved')
-        sharding.gather(0)
+        processes.gather(0)
         policies = ocp.checkpoint_managers
         # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the newest if it ranks low.)
         kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
@@ -174,7 +176,7 @@ class Checkpoints:
         """Move a damaged step out of the way, so that it can be saved again."""
         if jax.process_index() == 0:
             _move_aside(self.folder / str(step))
-        sharding.gather(0)
+        processes.gather(0)
         self._manager.reload()
 
     def close(self) -> None:
@@ -263,7 +265,7 @@ def open(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None)
         if step is not None and step not in checkpoints.steps():
             raise ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
         others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
-        everywhere = sharding.replicated(mesh or sharding.one_device())
+        everywhere = replicated(mesh or one_device())
         opened = checkpoints.first_sound([best, *others] if step is None else [step],
                                          lambda step: _open_step(checkpoints, folder, step, everywhere))
     finally:

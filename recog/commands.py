@@ -17,24 +17,24 @@ from recog import (
     anatomy,
     benchmarks,
     checkpoint,
-    cost,
     evaluate,
     metrics,
     models,
     pictures,
     processes,
     provenance,
-    ready,
     recognize,
-    sharding,
     sources,
 )
 from recog import overfit as handful
 from recog import train as training
 from recog import workdir as workdirs
-from recog.bench import programs, records
+from recog.bench import programs
 from recog.config import values
 from recog.config.test_sets import is_test
+from recog.devices import cost, measured, setup
+from recog.devices.mesh import make_mesh
+from recog.devices.processes import join
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
@@ -47,8 +47,8 @@ def start(arguments: argparse.Namespace) -> list[jax.Device]:
     # Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of its time.
     gc.set_threshold(50_000, 20, 10)
     if hasattr(arguments, 'coordinator'):
-        sharding.start(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
-    return ready.devices(arguments.devices)
+        join(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
+    return setup.devices(arguments.devices)
 
 
 def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> int:
@@ -119,7 +119,7 @@ def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, a
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Measure a workdir on sets."""
-    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
+    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
     opened = checkpoint.open(arguments.workdir, arguments.step, mesh)
     config = opened.config.copy_and_resolve_references()
     config.unlock()
@@ -231,7 +231,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of {config.train.batch:,} '
           f'= {images:,} images')
     device = jax.devices()[0].device_kind
-    speed = records.recorded(config, device)
+    speed = measured.recorded(config, device)
     if speed is None:
         print(f'device-hours: not known for {device}; measure with: recog bench --config {arguments.config}')
     else:

@@ -12,8 +12,10 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, expressions, metrics, models, recognize, sharding, sources, verdicts
+from recog import data, expressions, metrics, models, recognize, sources, verdicts
 from recog import results as written
+from recog.devices import processes
+from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
 from recog.results import Prediction, Result
 from recog.text.vocabulary import Vocab
@@ -29,7 +31,7 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
     def decode(variables, batch, max_length):
         out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam, details=details)
         return recognize.chosen(out, batch, best, details)
-    return jax.jit(decode, out_shardings=sharding.replicated(mesh), compiler_options=sharding.compiler_options(mesh))
+    return jax.jit(decode, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
 
 
 class Compiled:
@@ -41,12 +43,12 @@ class Compiled:
 
     def places(self, rows: int) -> np.ndarray:
         """The rows of a batch that this process reads."""
-        return sharding.local_rows(self.mesh, rows)
+        return local_rows(self.mesh, rows)
 
     def answers(self, batches: Iterable[dict[str, np.ndarray]], longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
         """What stands in each batch, and the notes of all processes on it."""
-        for arrays, notes in data.to_devices(batches, sharding.batches(self.mesh)):
-            every = [note for part in sharding.gather(notes) for note in part]
+        for arrays, notes in data.to_devices(batches, batch_sharding(self.mesh)):
+            every = [note for part in processes.gather(notes) for note in part]
             wanted = {key: arrays[key] for key in recognize.FED}
             yield jax.device_get(self.decode(self.variables, wanted, np.int32(longest))), every
 

@@ -11,9 +11,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, models
+from recog import checkpoint, models
 from recog import workdir as workdirs
 from recog.config import experiments, values
+from recog.devices import cost
 from recog.errors import ConfigError
 from recog.text import vocabulary
 from recog.weights.files import read_weights

@@ -6,7 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from recog import sharding
+from recog.devices import processes
 
 
 class Log:
@@ -112,7 +112,7 @@ class Rejections:
     def total(self) -> dict[str, int]:
         """The counts of all processes since the run began; every process must ask."""
         total = Counter(self.before)
-        for counts in sharding.gather(dict(self.counts)):
+        for counts in processes.gather(dict(self.counts)):
             total.update(counts)
         return dict(total)
 

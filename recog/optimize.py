@@ -10,8 +10,8 @@ import optax
 from ml_collections import ConfigDict
 
 from recog.config import values
+from recog.devices.mesh import SMALLEST
 from recog.errors import ConfigError, nearest
-from recog.sharding import SMALLEST
 
 
 def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]:

@@ -7,9 +7,10 @@ from typing import Any
 import jax
 import numpy as np
 
-from recog import data, evaluate, optimize, sharding, sources
+from recog import data, evaluate, optimize, sources
 from recog import train as training
 from recog.config import recipe, values
+from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
 from recog.plan import Plan
 from recog.text.vocabulary import Unencodable
@@ -30,11 +31,11 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     rate = optimize.schedule(config, few.total, few.plan.epoch)
     tx = optimize.optimizer(config, rate)
     make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
-                   out_shardings=sharding.replicated(few.mesh))
+                   out_shardings=replicated(few.mesh))
     state = make(jax.random.key(values.seed(config, 'init')), few.initial().variables)
     batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
-    batch = jax.device_put(batch, sharding.batches(few.mesh))
+    batch = jax.device_put(batch, batch_sharding(few.mesh))
     step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
     decode = evaluate.decoder(few.model, few.mesh)
     losses, right = [], 0.0

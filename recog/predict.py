@@ -136,9 +136,10 @@ class Recognizer:
 
 
 def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int) -> recognize.Engine:
-    from recog import evaluate, sharding
+    from recog import evaluate
+    from recog.devices.mesh import one_device
 
-    mesh = mesh or sharding.one_device()
+    mesh = mesh or one_device()
     return evaluate.Compiled(evaluate.decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
 
 
@@ -157,9 +158,11 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     needs_workdir(folder)
     from ml_collections import ConfigDict
 
-    from recog import checkpoint, ready, sharding
+    from recog import checkpoint
+    from recog.devices import setup
+    from recog.devices.mesh import make_mesh
 
-    mesh = sharding.make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), ready.devices(devices))
+    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), setup.devices(devices))
     return Recognizer(checkpoint.open(folder, step, mesh), mesh, beam=beam or 1, **how)
 
 

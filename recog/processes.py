@@ -19,9 +19,11 @@ from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from recog import epitaph, sharding
+from recog import epitaph
 from recog import workdir as workdirs
 from recog.config import values
+from recog.devices import processes
+from recog.devices.mesh import batch_sharding, local_rows, replicated
 from recog.errors import ConfigError
 
 BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
@@ -34,7 +36,7 @@ def together(prepare: Callable[[], Any]) -> Any:
         answer = prepare()
     except ConfigError as error:
         problem = str(error)
-    for process, said in enumerate(sharding.gather(problem)):
+    for process, said in enumerate(processes.gather(problem)):
         if said:
             raise ConfigError(said if jax.process_count() == 1 else f'process {process}: {said}')
     return answer
@@ -44,7 +46,7 @@ def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
     """Refuse to start unless all processes have the same config, code and data."""
     mine = {f'config.{name}': repr(value) for name, value in values.flat(config).items()}
     mine |= {f'set {name}': f'{length} examples' for name, length in sets.items()} | {'code of recog': code()}
-    everyone = sharding.gather(mine)
+    everyone = processes.gather(mine)
     for process, theirs in enumerate(everyone):
         for name in dict.fromkeys([*everyone[0], *theirs]):
             if everyone[0].get(name) != theirs.get(name):
@@ -62,12 +64,12 @@ def code() -> str:
 
 def check_workdir(workdir: Path) -> None:
     """Refuse a workdir that not all processes see."""
-    token = workdir / f'.seen-by-all-{sharding.gather(time.time_ns())[0]}'
+    token = workdir / f'.seen-by-all-{processes.gather(time.time_ns())[0]}'
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
         token.touch()
-    sharding.gather(0)
-    seen = sharding.gather(token.exists())
+    processes.gather(0)
+    seen = processes.gather(token.exists())
     if jax.process_index() == 0:
         token.unlink()
     if not all(seen):
@@ -95,9 +97,9 @@ class Stop:
         if jax.process_count() == 1:
             asked = self._asked
             return lambda: asked
-        mine = np.full(len(sharding.local_rows(mesh, mesh.size)), self._asked, np.int32)
-        flags = jax.make_array_from_process_local_data(sharding.batches(mesh), mine, (mesh.size,))
-        answer = _largest(sharding.replicated(mesh))(flags)
+        mine = np.full(len(local_rows(mesh, mesh.size)), self._asked, np.int32)
+        flags = jax.make_array_from_process_local_data(batch_sharding(mesh), mine, (mesh.size,))
+        answer = _largest(replicated(mesh))(flags)
         return lambda: bool(answer)
 
     def close(self) -> None:
@@ -127,7 +129,7 @@ class Watch:
                 if self._folder.exists():
                     epath.Path(self._folder).rmtree()
                 self._folder.mkdir(parents=True)
-            sharding.gather(0)
+            processes.gather(0)
             self._say('here')
             line = [sys.executable, epitaph.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
             self._beside = subprocess.Popen(line, stdin=subprocess.PIPE)

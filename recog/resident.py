@@ -11,7 +11,8 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import sharding, sources
+from recog import sources
+from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated, rounded
 from recog.errors import ConfigError
 from recog.images import augment_on_devices
 from recog.images.fit import channels
@@ -39,14 +40,14 @@ def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
 def size(source: sources.JoinedPacked, mesh: Mesh) -> int:
     """The bytes that a device of the mesh has to hold."""
     row = sum(values.nbytes for name, values in source.arrays(np.zeros(1, np.int64)).items() if name in PARTS)
-    return row * (sharding.rounded(mesh, len(source)) // mesh.size)
+    return row * (rounded(mesh, len(source)) // mesh.size)
 
 
 def expected(config: ConfigDict, rows: int, mesh: Mesh) -> int:
     """The bytes that a device of the mesh would have to hold of so many rows of a recipe, once they are packed."""
     rule = config.image
     row = rule.height * rule.width * channels(rule) + 4 * (2 + config.text.max_length + 2)  # size, tokens, length, weight
-    return row * (sharding.rounded(mesh, rows) // mesh.size)
+    return row * (rounded(mesh, rows) // mesh.size)
 
 
 def memory(mesh: Mesh) -> int | None:
@@ -64,8 +65,8 @@ class Store:
     def __init__(self, source: sources.Joined, mesh: Mesh):
         assert isinstance(source, sources.JoinedPacked)  # `check` has seen to it
         self._source = source
-        self._here = sharding.local_rows(mesh, mesh.size)
-        rows, layout = sharding.rounded(mesh, len(source)), sharding.batches(mesh)
+        self._here = local_rows(mesh, mesh.size)
+        rows, layout = rounded(mesh, len(source)), batch_sharding(mesh)
         placed: dict[str, list[jax.Array]] = {name: [] for name in PARTS}
         for device, cuts in layout.addressable_devices_indices_map((rows,)).items():
             start, stop, _ = (cuts or (slice(None),))[0].indices(rows)
@@ -96,7 +97,7 @@ def taken(arrays: dict[str, jax.Array], places: jax.Array, mesh: Mesh) -> dict[s
     """The batch of these rows and epochs [2, B], over all devices."""
     rows, epochs = places
     batch = {name: array.at[rows].get(mode='clip') for name, array in arrays.items()}
-    return jax.lax.with_sharding_constraint({**batch, 'index': rows, 'epoch': epochs}, sharding.batches(mesh))
+    return jax.lax.with_sharding_constraint({**batch, 'index': rows, 'epoch': epochs}, batch_sharding(mesh))
 
 
 def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
@@ -104,8 +105,8 @@ def several(step: Callable, mesh: Mesh, layout: Any, looped: bool) -> Callable:
 
     It is one call if it is `looped`; on a CPU it should not be: there XLA makes convolutions in a loop forty times slower.
     """
-    compile = partial(jax.jit, donate_argnums=0, out_shardings=(layout, sharding.replicated(mesh)),
-                      compiler_options=sharding.compiler_options(mesh))
+    compile = partial(jax.jit, donate_argnums=0, out_shardings=(layout, replicated(mesh)),
+                      compiler_options=compiler_options(mesh))
     one_step = compile(lambda state, arrays, places: step(state, taken(arrays, places, mesh)))
 
     def one_by_one(state: Any, arrays: dict[str, jax.Array], places: np.ndarray, count: int) -> tuple[Any, dict[str, jax.Array]]:

@@ -9,8 +9,9 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import models, optimize, sharding
+from recog import models, optimize
 from recog.config import values
+from recog.devices.mesh import cut, micro_batch_sharding, unsharded
 
 
 class State(NamedTuple):
@@ -44,16 +45,16 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
 
     def whole(state, batch, key):
         # Cut parameters are gathered once, not wherever (and, in a loop, as often as) they are used.
-        params = state.params if mesh is None else sharding.gathered(mesh, state.params)
+        params = state.params if mesh is None else unsharded(mesh, state.params)
         gradient, others = jax.grad(loss, has_aux=True)(params, state.stats, batch, key, state.step)
-        return gradient if mesh is None else sharding.cut(mesh, gradient), others
+        return gradient if mesh is None else cut(mesh, gradient), others
 
     def in_parts(state, batch, key):
         """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""
         def cut(leaf):
             parts = leaf.reshape(accumulate, -1, *leaf.shape[1:])
             # Each micro-batch lies over all devices again.
-            layout = None if mesh is None else sharding.micro_batches(mesh)
+            layout = None if mesh is None else micro_batch_sharding(mesh)
             return parts if layout is None else jax.lax.with_sharding_constraint(parts, layout)
 
         def part(total, item):

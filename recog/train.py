@@ -18,9 +18,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, cost, data, evaluate, initial, log, models, optimize, processes, resident, sharding, sources
+from recog import checkpoint, data, evaluate, initial, log, models, optimize, processes, resident, sources
 from recog import workdir as workdirs
 from recog.config import values
+from recog.devices import cost
+from recog.devices.mesh import batch_sharding, check_batch, compiler_options, local_rows, make_mesh, replicated, state_layout
 from recog.errors import ConfigError
 from recog.images import augment_on_devices
 from recog.plan import Bucketed, Plan, shapes
@@ -64,8 +66,8 @@ class Run(NamedTuple):
 
 def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
     """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
-    mesh = sharding.make_mesh(config.mesh, devices)
-    sharding.check_batch(mesh, config)
+    mesh = make_mesh(config.mesh, devices)
+    check_batch(mesh, config)
     opened = [sources.open_set(name, config, root) for name in config.data.train]
     source, seed = sources.joined(opened), values.seed(config, 'data')
     plan: Plan
@@ -124,7 +126,7 @@ class Trainer:
         key = jax.random.key(values.seed(config, 'init'))
         make = functools.partial(make_state, run.model, self.tx, config.train.ema)
         abstract = jax.eval_shape(make, key)
-        self.layout = sharding.state(run.mesh, abstract)
+        self.layout = state_layout(run.mesh, abstract)
         target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
                               abstract, self.layout)
 
@@ -174,9 +176,9 @@ class Trainer:
     def _streamed(self) -> Callable:
         """What makes the next step, on a batch that is read meanwhile: how many steps, their metrics, rows of a step."""
         run, config = self.run, self.run.config
-        places = functools.partial(sharding.local_rows, run.mesh)
+        places = functools.partial(local_rows, run.mesh)
         source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
-        batches = data.to_devices(data.stream(source, config, self.start), sharding.batches(run.mesh))
+        batches = data.to_devices(data.stream(source, config, self.start), batch_sharding(run.mesh))
 
         def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
             began = time.perf_counter()
@@ -215,9 +217,9 @@ class Trainer:
         if shape in self._steps:
             return self._steps[shape]
         traced = jax.jit(make_step(run.model, self.tx, self.rate, run.config, run.mesh), donate_argnums=0,
-                         in_shardings=(self.layout, sharding.batches(run.mesh)),
-                         out_shardings=(self.layout, sharding.replicated(run.mesh)),
-                         compiler_options=sharding.compiler_options(run.mesh)).trace(self.state, batch)
+                         in_shardings=(self.layout, batch_sharding(run.mesh)),
+                         out_shardings=(self.layout, replicated(run.mesh)),
+                         compiler_options=compiler_options(run.mesh)).trace(self.state, batch)
         self.flops = cost.count(traced.jaxpr) / len(batch['weight'])  # of an image, at the shape seen last
         self._steps[shape] = traced.lower().compile()
         return self._steps[shape]

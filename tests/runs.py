@@ -5,8 +5,9 @@ import json
 import jax
 import numpy as np
 
-from recog import checkpoint, models, optimize, sharding
+from recog import checkpoint, models, optimize
 from recog import train as training
+from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
 
 
@@ -16,7 +17,7 @@ def restored(workdir, step, part):
     model = models.build(config, vocabulary.from_config(config.text))
     tx = optimize.optimizer(config, lambda step: 1.0)
     state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
-    here = sharding.replicated(sharding.one_device())
+    here = replicated(one_device())
     target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), training.parts(state)[part])
     saved = checkpoint.Checkpoints(workdir, writing=False)
     try:

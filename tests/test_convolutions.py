@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recog import cost
+from recog.devices import cost
 from recog.models import convolutions, resnet_fpn, winograd
 
 RNG = np.random.default_rng(0)

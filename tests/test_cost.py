@@ -3,7 +3,7 @@
 import jax
 import jax.numpy as jnp
 
-from recog import cost
+from recog.devices import cost
 
 
 def test_products_count_two_operations_a_multiply_add():

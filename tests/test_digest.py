@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from recog import digest, sharding
+from recog import digest
 from recog.config import values
+from recog.devices.mesh import make_mesh
 
 
 @pytest.fixture(autouse=True, params=['here', 'on devices'])
@@ -38,7 +39,7 @@ def test_places_count_not_only_values():
 
 @pytest.mark.parametrize('axes', [(), ('fsdp',), (None, 'fsdp'), ('data', 'fsdp')])
 def test_the_layout_does_not_matter(axes):
-    mesh = sharding.make_mesh(values.ConfigDict({'data': 2, 'fsdp': 4}), jax.devices())
+    mesh = make_mesh(values.ConfigDict({'data': 2, 'fsdp': 4}), jax.devices())
     array = np.random.default_rng(0).normal(size=(8, 16)).astype(np.float32)
     assert one(jax.device_put(array, NamedSharding(mesh, PartitionSpec(*axes)))) == one(jnp.asarray(array)) == one(array)
 

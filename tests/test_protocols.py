@@ -11,8 +11,9 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, expressions, metrics, provenance, results, sharding, sources, verdicts
+from recog import benchmarks, evaluate, expressions, metrics, provenance, results, sources, verdicts
 from recog.benchmarks import Tally
+from recog.devices.mesh import one_device
 from recog.text import vocabulary
 
 NAMES = ('ic03/860', 'ic03/867', 'ic13/857', 'ic13/1015', 'ic15/1811', 'ic15/2077', 'iiit5k', 'svt', 'svtp', 'cute80')
@@ -244,7 +245,7 @@ def reader(vocab, texts):
 
 def measured(config, name, root, texts):
     vocab, source = vocabulary.from_config(config.text), sources.open_set(name, config, root)
-    return evaluate.measure(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, sharding.one_device())
+    return evaluate.measure(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, one_device())
 
 
 def test_labels_that_cannot_be_coded_are_wrong_and_only_unreadable_images_are_left_out(narrow, folder):

@@ -5,7 +5,7 @@ import jax.numpy as jnp
 import pytest
 from jax import lax
 
-from recog import cost
+from recog.devices import cost
 from recog.models import recurrence
 
 STEPS, ROWS, WIDTH = 7, 4, 5

@@ -16,8 +16,9 @@ from conftest import DEMO, NARROW
 from test_contract import NARROW as NARROW_MODELS
 
 from recog import __main__ as command
-from recog import checkpoint, evaluate, models, report, sharding
+from recog import checkpoint, evaluate, models, report
 from recog.config import experiments, recipe
+from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.record import Example
@@ -263,7 +264,7 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     pictures = gallery.Gallery(config, folder('words', [('a.png', '012')]), {})
     album = charts.Album(tmp_path / 'pictures')
     shown = examples.Shown([], [], [], pictures.pictured(pictures.first(['absent', 'words'], 1)))
-    shown = examples.readings(opened, shown, 1, sharding.one_device())
+    shown = examples.readings(opened, shown, 1, one_device())
     explainer = examples.Explainer(opened, album)
     found = record.Record('run', config, {}, {}, [], [], [], '36')
     parts = [examples.features(shown, pictures, opened, album), examples.attention(found, shown, pictures, explainer)]

@@ -11,8 +11,9 @@ import pytest
 from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
-from recog import resident, sharding, sources
+from recog import resident, sources
 from recog.config import experiments, recipe
+from recog.devices.mesh import make_mesh, one_device, replicated
 from recog.errors import ConfigError
 
 FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=4 steps',
@@ -78,7 +79,7 @@ def test_images_are_changed_on_the_devices_alike_on_any_number_of_them(root):
 def test_each_device_holds_its_share_of_every_row(root):
     config = experiments.load(DEMO, ['--config.image.width=48'])
     source = sources.joined([sources.open_set(name, config, root) for name in ('packed', 'packed')])
-    mesh = sharding.make_mesh(recipe.base(name='').mesh, jax.devices()[:4])
+    mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:4])
     store = resident.Store(source, mesh)
     assert store.arrays['image'].shape == (56, 32, 48, 3) and store.arrays['image'].addressable_shards[0].data.shape[0] == 14
     assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
@@ -93,7 +94,7 @@ def test_each_device_holds_its_share_of_every_row(root):
 
 
 def test_steps_in_one_call_are_steps_one_by_one(root):
-    mesh = sharding.make_mesh(recipe.base(name='').mesh, jax.devices()[:2])
+    mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:2])
     config = experiments.load(DEMO, ['--config.image.width=48'])
     store = resident.Store(sources.joined([sources.open_set('packed', config, root)]), mesh)
     rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 2, 4)))
@@ -104,7 +105,7 @@ def test_steps_in_one_call_are_steps_one_by_one(root):
 
     found = []
     for looped in (True, False):
-        state, metrics = resident.several(step, mesh, sharding.replicated(mesh), looped)(jnp.zeros(()), store.arrays, rows, 3)
+        state, metrics = resident.several(step, mesh, replicated(mesh), looped)(jnp.zeros(()), store.arrays, rows, 3)
         found.append([float(state), *np.asarray(metrics['loss'])[:3].tolist()])
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0][0] > 0
 
@@ -124,4 +125,4 @@ def test_sets_that_are_too_large_are_refused_with_both_sizes(root, monkeypatch):
     config = experiments.load(DEMO, ['--config.image.width=48'])
     source = sources.joined([sources.open_set('packed', config, root)])
     with pytest.raises(ConfigError, match=r'packed takes 0.0 GB on each of 1 devices; 60% of the 0.0 GB'):
-        resident.check(config, source, sharding.one_device())
+        resident.check(config, source, one_device())

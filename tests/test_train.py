@@ -6,9 +6,10 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import checkpoint, data, evaluate, optimize, sharding, sources
+from recog import checkpoint, data, evaluate, optimize, sources
 from recog import train as training
 from recog.config import experiments, values
+from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
@@ -61,7 +62,7 @@ def test_one_device_trains_as_eight_do_and_resumes_where_they_stopped(alone, nar
 
 @pytest.mark.parametrize('devices', [1, 8])
 def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow, devices):
-    mesh = sharding.make_mesh(narrow('mesh.data=-1').mesh, jax.devices()[:devices])
+    mesh = make_mesh(narrow('mesh.data=-1').mesh, jax.devices()[:devices])
     states = []
     for overrides in (('train.accumulate=2',), ('train.norm_group=8',)):
         config = narrow(*overrides, 'optimizer.name=momentum')
@@ -74,7 +75,7 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
         batch['weight'][[0, 3, 9]] = 0
         step = jax.jit(training.make_step(run.model, tx, rate, config, mesh))
         with mesh:
-            states.append(step(state, jax.device_put(batch, sharding.batches(mesh))))
+            states.append(step(state, jax.device_put(batch, batch_sharding(mesh))))
     (parts, part_metrics), (whole, whole_metrics) = states
     for name in ('loss', 'grad_norm', 'rows'):
         np.testing.assert_allclose(part_metrics[name], whole_metrics[name], rtol=1e-4)
@@ -91,7 +92,7 @@ def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     workdir = trained(config, tmp_path / 'run', root=root)
     opened = checkpoint.open(workdir)
     source = sources.open_set('words:train', config, root)
-    mesh = sharding.one_device()
+    mesh = one_device()
     result = evaluate.measure(evaluate.decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
     assert [prediction.text for prediction in result.predictions] == words
     assert all(prediction.confidence > 0.5 for prediction in result.predictions)

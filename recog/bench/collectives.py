@@ -14,8 +14,9 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from recog.bench import hlo, records
+from recog.bench import hlo
 from recog.config import experiments
+from recog.devices import measured
 from recog.errors import ConfigError
 
 DEVICES = 8
@@ -139,7 +140,7 @@ def run(arguments: argparse.Namespace) -> int:
     figures = json.loads(done.stdout.splitlines()[-1])
     print(f'training step of {arguments.config}, batch {figures["batch"]}, on {DEVICES} simulated devices')
     print('\n'.join(lines(figures['meshes'])))
-    records.keep(figures, arguments.json)
+    measured.keep(figures, arguments.json)
     return 0
 
 

@@ -10,9 +10,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import cost, data, models, optimize, sharding
+from recog import data, models, optimize
 from recog import train as training
 from recog.config import values
+from recog.devices import cost
+from recog.devices.mesh import batch_sharding, check_batch, compiler_options, make_mesh, replicated, state_layout
 from recog.images.fit import channels
 from recog.text import vocabulary
 
@@ -44,8 +46,8 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     """From uint8 images to texts' tokens, by these variables or by random ones."""
     arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
-    places = sharding.replicated(mesh), *[sharding.batches(mesh)] * 2, sharding.replicated(mesh)
-    jitted = jax.jit(decode, in_shardings=places, compiler_options=sharding.compiler_options(mesh))
+    places = replicated(mesh), *[batch_sharding(mesh)] * 2, replicated(mesh)
+    jitted = jax.jit(decode, in_shardings=places, compiler_options=compiler_options(mesh))
     abstract = shapes, arrays['image'], arrays['size'], longest
 
     def calls(compiled: Any) -> tuple[Callable, Callable]:
@@ -68,7 +70,7 @@ def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int
     def calls(compiled: Any) -> tuple[Callable, None]:
         given = drawn(shapes) if variables is None else variables
         box = [jax.jit(make, out_shardings=layout)(jax.random.key(0), given)]
-        there = jax.device_put(arrays, sharding.batches(mesh))
+        there = jax.device_put(arrays, batch_sharding(mesh))
 
         def once() -> Any:
             box[0], metrics = compiled(box[0], there)
@@ -107,10 +109,10 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
     rate = optimize.schedule(config, total, epoch)
     tx = optimize.optimizer(config, rate)
     make = partial(training.make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given
-    layout = sharding.state(mesh, jax.eval_shape(make, jax.random.key(0)))
+    layout = state_layout(mesh, jax.eval_shape(make, jax.random.key(0)))
     step = training.make_step(model, tx, rate, config, mesh)
-    jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, sharding.batches(mesh)),
-                     out_shardings=(layout, sharding.replicated(mesh)), compiler_options=sharding.compiler_options(mesh))
+    jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, batch_sharding(mesh)),
+                     out_shardings=(layout, replicated(mesh)), compiler_options=compiler_options(mesh))
     return step, jitted, make, layout
 
 
@@ -120,8 +122,8 @@ def lowered_step(config: ConfigDict, batch: int) -> Any:
     # As many groups of rows as the recipe's batch has.
     config.train.norm_group = -(-config.train.norm_group * batch // config.train.batch)
     config.train.batch = batch
-    mesh = sharding.make_mesh(config.mesh, jax.devices())
-    sharding.check_batch(mesh, config)
+    mesh = make_mesh(config.mesh, jax.devices())
+    check_batch(mesh, config)
     _, jitted, make, _ = _step(models.build(config, vocabulary.from_config(config.text)), config, mesh, batch)
     return jitted.lower(jax.eval_shape(make, jax.random.key(0)), random_batch(config, batch))
 

@@ -12,9 +12,11 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, cost, data, models, provenance, resident, sharding, sources
-from recog.bench import costliest, hlo, limits, programs, records, timing
+from recog import __version__, data, models, provenance, resident, sources
+from recog.bench import costliest, hlo, limits, programs, timing
 from recog.bench.programs import Draft, Program
+from recog.devices import cost, measured
+from recog.devices.mesh import make_mesh, rounded
 from recog.errors import ConfigError
 from recog.plan import Plan
 from recog.text import vocabulary
@@ -24,7 +26,7 @@ CPU_TRAIN_BATCH = 16
 
 def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
     """Measure what was asked for, print a table, keep the figures."""
-    mesh = sharding.make_mesh(config.mesh, devices)
+    mesh = make_mesh(config.mesh, devices)
     vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
     figures = about(arguments.config, arguments.overrides, config, devices)
@@ -45,10 +47,10 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     _print({name: value for name, value in figures.items() if name != 'costliest'})
     if arguments.profile:
         print('\n'.join(costliest.lines(costs, Path(arguments.profile))))
-    kept = records.place(config, devices[0].device_kind)
+    kept = measured.place(config, devices[0].device_kind)
     kept.parent.mkdir(parents=True, exist_ok=True)
-    records.keep(figures, str(kept))
-    records.keep(figures, arguments.json)
+    measured.keep(figures, str(kept))
+    measured.keep(figures, arguments.json)
     return 0
 
 
@@ -68,7 +70,7 @@ def wanted(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list
     """What is measured: its name, what drafts it, and its batch."""
     found: list[tuple[str, Callable[..., Draft], int]] = []
     if not arguments.only or 'infer' in arguments.only:
-        found += [(f'infer_{batch}', programs.inference, sharding.rounded(mesh, batch))
+        found += [(f'infer_{batch}', programs.inference, rounded(mesh, batch))
                   for batch in sorted({1, max(arguments.batch, 1)})]
     if not arguments.only or 'train' in arguments.only:
         on_cpu = mesh.devices.flat[0].platform == 'cpu'

@@ -13,8 +13,8 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from recog.bench import records
 from recog.config import experiments
+from recog.devices import measured
 from recog.errors import ConfigError
 
 CACHES = ('cold', 'warm')
@@ -44,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
         seconds = [found and found[part] for found in figures[recipe].values() for part in PARTS]
         cells = ('failed' if each is None else f'{each:.2f}' for each in seconds)
         print(f'{recipe:{width}}' + ''.join(f' {cell:>12}' for cell in cells), flush=True)
-    records.keep(figures, arguments.json)
+    measured.keep(figures, arguments.json)
     return 0 if all(found for kinds in figures.values() for found in kinds.values()) else 1
 
 

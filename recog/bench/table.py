@@ -81,8 +81,9 @@ def run(folder: Path, arguments: argparse.Namespace) -> int:
 
 def _drafted(each: Measurement, devices: list[Any], pool: ThreadPoolExecutor) -> dict[str, tuple[int, Any, Future]]:
     """Each program of a recipe, its batch, and its compilation, which goes on meanwhile."""
-    from recog import models, sharding
+    from recog import models
     from recog.bench import programs
+    from recog.devices.mesh import make_mesh, rounded
     from recog.text import vocabulary
 
     plans: list[tuple[str, Callable, int, tuple[str, ...]]] = [('infer', programs.inference, rows, ()) for rows in each.read]
@@ -92,8 +93,8 @@ def _drafted(each: Measurement, devices: list[Any], pool: ThreadPoolExecutor) ->
     found = {}
     for name, make, rows, more in plans:
         config = experiments.load(each.recipe, [*each.overrides, *more])
-        mesh = sharding.make_mesh(config.mesh, devices)
-        draft = make(models.build(config, vocabulary.from_config(config.text)), config, mesh, sharding.rounded(mesh, rows))
+        mesh = make_mesh(config.mesh, devices)
+        draft = make(models.build(config, vocabulary.from_config(config.text)), config, mesh, rounded(mesh, rows))
         found[f'{name}_{rows}'] = rows, draft, pool.submit(_compiled, draft.lower())
     return found
 
@@ -109,11 +110,12 @@ def _compiled(lowered: Any) -> tuple[Any, Any]:
 def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devices: list[Any], arguments: argparse.Namespace,
              place: Path) -> None:
     """Measure a recipe's programs, and write their figures."""
-    from recog import sharding
-    from recog.bench import costliest, recipe, records
+    from recog.bench import costliest, recipe
+    from recog.devices import measured
+    from recog.devices.mesh import make_mesh
 
     config = experiments.load(each.recipe, each.overrides)
-    mesh = sharding.make_mesh(config.mesh, devices)
+    mesh = make_mesh(config.mesh, devices)
     figures = recipe.about(each.recipe, each.overrides, config, devices)
     for name, (rows, draft, future) in drafts.items():
         compiled, operations = future.result()
@@ -124,7 +126,7 @@ def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devi
             figures[name]['costliest'] = costliest.figures(costs)
         del program  # its arrays are given back before the next are made
     recipe.limit(figures, config.train.precision, devices)
-    records.keep(figures, str(place / f'{each.name}.json'))
+    measured.keep(figures, str(place / f'{each.name}.json'))
     if each.rival and importlib.util.find_spec('torch'):
         from recog.rivals import race
 

@@ -66,14 +66,16 @@ class StableHlo(Exported):
         import jax
         from jax import export
 
-        from recog import models, ready, sharding
+        from recog import models
+        from recog.devices import setup
+        from recog.devices.mesh import compiler_options, one_device
 
-        chosen = ready.devices(devices)
+        chosen = setup.devices(devices)
         if devices and len(chosen) > 1:
             raise ConfigError(f'--devices {devices}: {file.parent} runs on one device; name one of them')
         with np.load(weights) as arrays:
             tree = models.unflatten({tuple(name.split('/')): arrays[name] for name in arrays.files})
         variables = jax.device_put(tree, chosen[0])
-        options = sharding.compiler_options(sharding.one_device(chosen[0]))
+        options = compiler_options(one_device(chosen[0]))
         call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call, compiler_options=options)
         super().__init__(lambda *given: jax.device_get(call(variables, *given)), best, details)

@@ -41,10 +41,10 @@ def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
     """Compare both files of a folder with the model, on the sample images of a workdir and on random ones."""
     import jax
 
-    from recog import sharding
+    from recog.devices.mesh import compiler_options, one_device
 
     decode = jax.jit(partial(model.decode, beam=folder.manifest['beam'], details=True),
-                     compiler_options=sharding.compiler_options(sharding.one_device()))
+                     compiler_options=compiler_options(one_device()))
     files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain') for name in ('model', 'explain')}
     names = [*sorted(str(file) for file in samples.glob('*.png')), *random_images(folder.config.image)]
     worst, wrong = 0.0, Wrong(0.0, '')

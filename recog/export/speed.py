@@ -11,7 +11,8 @@ from typing import Any
 import numpy as np
 
 from recog import data, predict, rivals
-from recog.bench import records, timing
+from recog.bench import timing
+from recog.devices import measured
 from recog.errors import ConfigError
 from recog.export import convolutions
 from recog.export.folder import Folder, is_exported, open_folder
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     sizes = sorted({1, max(arguments.batch, 1)})
     print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path', flush=True)
     found = [figures for folders in sources.values() for figures in _measure(folders, sizes, arguments.seconds)]
-    records.keep(found, arguments.json)
+    measured.keep(found, arguments.json)
     return 0
 
 
@@ -88,14 +89,16 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
         return {}
     import jax
 
-    from recog import checkpoint, ready, sharding
+    from recog import checkpoint
+    from recog.devices import setup
+    from recog.devices.mesh import compiler_options, one_device
 
-    device = ready.devices(folder.devices)[0]
+    device = setup.devices(folder.devices)[0]
     try:
         opened = checkpoint.open(source, step)
     except ConfigError:
         return {}
-    variables, options = jax.device_put(opened.variables, device), sharding.compiler_options(sharding.one_device())
+    variables, options = jax.device_put(opened.variables, device), compiler_options(one_device())
     decode = jax.jit(lambda *given: opened.model.decode(*given, beam=beam), compiler_options=options)
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}

@@ -14,7 +14,8 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from recog import __version__, checkpoint, models, plan, provenance, ready, recognize, workdir
+from recog import __version__, checkpoint, models, plan, provenance, recognize, workdir
+from recog.devices import setup
 from recog.errors import ConfigError
 from recog.export import folder, parity
 
@@ -28,7 +29,7 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError(f'folder {arguments.folder} must be on this machine')
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f'folder {place} is there already and not empty; choose another')
-    ready.devices()
+    setup.devices()
     opened = _float32(checkpoint.open(arguments.workdir, arguments.step))
     if arguments.max_length:
         recognize.set_length(opened.config, opened.model.about.capacity, arguments.max_length)

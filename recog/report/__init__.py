@@ -7,8 +7,9 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import checkpoint, sharding
+from recog import checkpoint
 from recog import workdir as workdirs
+from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.report import charts, examples, page, record, sections
 from recog.report.gallery import Gallery
@@ -68,7 +69,7 @@ def _open(folder: Any, found: record.Record, asked: int | None, devices: list[ja
 
 
 def _mesh(devices: list[jax.Device]) -> Any:
-    return sharding.make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
+    return make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
 
 
 def _lead(found: record.Record) -> page.Html:

@@ -5,10 +5,11 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recog import checkpoint, cost, metrics
-from recog.bench import records
+from recog import checkpoint, metrics
 from recog.config import values
 from recog.config.fields import FIELDS
+from recog.devices import cost
+from recog.devices.measured import recorded
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
@@ -195,7 +196,7 @@ def speed(record: Record, album: charts.Album, device: str) -> Section:
                  table(('', 'median', 'least', 'most'), rows),
                  album.chart('curve-speed', 'Images a second while training.', charts.curves, {'images a second': rate},
                              'images a second')]
-    measured = records.recorded(record.config, device)
+    measured = recorded(record.config, device)
     if measured is not None:
         parts.append(paragraph(f'recog bench measured {measured:,.1f} images a second for a training step on {device}, here.'))
     return Section('speed', 'Speed', joined(parts) if parts else paragraph(NO_LOG))

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from ml_collections import ConfigDict
 
-from recog import cost, models
+from recog import models
 from recog.bench import programs
+from recog.devices import cost
 from recog.errors import ConfigError
 
 ROWS = 4

@@ -12,9 +12,11 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import cost, models, provenance, sharding
-from recog.bench import programs, recipe, records, timing
+from recog import models, provenance
+from recog.bench import programs, recipe, timing
 from recog.config import values
+from recog.devices import cost, measured
+from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
@@ -27,7 +29,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     from recog.rivals import equality
 
     vocab = vocabulary.from_config(config.text)
-    model, mesh = models.build(config, vocab), sharding.make_mesh(config.mesh, devices)
+    model, mesh = models.build(config, vocab), make_mesh(config.mesh, devices)
     rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, len(vocab))
     worst = equality.check(model, rival, config)
     variables = model.init(jax.random.key(0))
@@ -47,7 +49,7 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
         ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
         figures[name] = speed | {'ratio_of_times': ratio}
         print(f'{name:12}{speed[OURS]:12,.1f}{speed[PLAIN]:12,.1f}{speed[LAST]:26,.1f}    {ratio:.2f}', flush=True)
-    records.keep(figures, arguments.json)
+    measured.keep(figures, arguments.json)
     return 0
 
 

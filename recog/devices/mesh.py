@@ -1,7 +1,6 @@
-"""Devices: the mesh, how batches and state lie on it, and the start of several processes."""
+"""The mesh of devices, and how batches and states lie on it."""
 
 import functools
-import json
 from collections.abc import Sequence
 from typing import Any
 
@@ -23,15 +22,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
 SMALLEST = 2 ** 14  # elements; smaller tensors are not worth cutting
 
 
-def start(coordinator: str = '', processes: int = 0, process: int = -1, cluster: bool = False) -> None:
-    """Join the other processes of the run: as the flags say, or as the cluster's environment does."""
-    if cluster:
-        jax.distributed.initialize()
-    elif coordinator:
-        jax.distributed.initialize(coordinator, processes, process)
-
-
-def choose(names: str) -> list[jax.Device]:
+def choose_devices(names: str) -> list[jax.Device]:
     """The devices with these numbers ('0,1'), or all."""
     devices = jax.devices()
     if not names:
@@ -86,12 +77,12 @@ def _known_options(platform: str) -> dict[str, Any]:
     return options
 
 
-def batches(mesh: Mesh) -> NamedSharding:
+def batch_sharding(mesh: Mesh) -> NamedSharding:
     """How a batch lies: its rows over all devices."""
     return NamedSharding(mesh, ROWS)
 
 
-def micro_batches(mesh: Mesh) -> NamedSharding:
+def micro_batch_sharding(mesh: Mesh) -> NamedSharding:
     """How the micro-batches of a batch lie: each over all devices."""
     return NamedSharding(mesh, PartitionSpec(None, *ROWS))
 
@@ -101,7 +92,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
     return NamedSharding(mesh, PartitionSpec())
 
 
-def state(mesh: Mesh, tree: Any) -> Any:
+def state_layout(mesh: Mesh, tree: Any) -> Any:
     """How each tensor of a state lies: cut along its longest axis that fsdp divides, else the same everywhere."""
     parts = mesh.shape['fsdp']
 
@@ -115,32 +106,20 @@ def state(mesh: Mesh, tree: Any) -> Any:
     return jax.tree.map(layout, tree)
 
 
-def gathered(mesh: Mesh, tree: Any) -> Any:
+def unsharded(mesh: Mesh, tree: Any) -> Any:
     """Tensors of a state, whole on every device; inside of jit."""
     return jax.lax.with_sharding_constraint(tree, replicated(mesh)) if mesh.shape['fsdp'] > 1 else tree
 
 
 def cut(mesh: Mesh, tree: Any) -> Any:
     """Tensors laid as those of a state; inside of jit."""
-    return jax.lax.with_sharding_constraint(tree, state(mesh, tree)) if mesh.shape['fsdp'] > 1 else tree
-
-
-def gather(value: Any) -> list[Any]:
-    """What each process holds here, in order of the processes; `value` is anything JSON can hold."""
-    if jax.process_count() == 1:
-        return [value]
-    from jax.experimental import multihost_utils
-
-    text = np.frombuffer(json.dumps(value).encode(), np.uint8)
-    longest = int(multihost_utils.process_allgather(np.int64(len(text))).max())
-    padded = np.pad(text, (0, longest - len(text)), constant_values=ord(' '))
-    return [json.loads(bytes(row)) for row in multihost_utils.process_allgather(padded)]
+    return jax.lax.with_sharding_constraint(tree, state_layout(mesh, tree)) if mesh.shape['fsdp'] > 1 else tree
 
 
 def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
     """The rows of a batch that this process has to read: those of its own devices."""
     numbers = np.arange(rows)
-    cuts = batches(mesh).addressable_devices_indices_map((rows,))
+    cuts = batch_sharding(mesh).addressable_devices_indices_map((rows,))
     return np.unique(np.concatenate([numbers[cut] for cut in cuts.values()]))
 
 

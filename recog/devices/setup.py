@@ -5,8 +5,8 @@ import os
 import jax
 from absl import logging
 
-from recog import sharding
 from recog.config import values
+from recog.devices.mesh import choose_devices
 
 
 def devices(names: str = '') -> list[jax.Device]:
@@ -14,4 +14,4 @@ def devices(names: str = '') -> list[jax.Device]:
     logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         jax.config.update('jax_compilation_cache_dir', str(values.cache() / 'xla'))
-    return sharding.choose(names)
+    return choose_devices(names)
