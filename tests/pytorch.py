@@ -13,9 +13,10 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 
-from recog.weights.files import MAGIC, PROTOCOL, STORAGES
+from recog.weights import files
+from recog.weights.files import MAGIC, PROTOCOL
 
-STORAGES = {np.dtype(name): storage for storage, name in STORAGES.items() if name != 'bfloat16'}
+STORAGES = {np.dtype(name): storage for storage, name in files.STORAGES.items() if name != 'bfloat16'}
 STORAGES[np.dtype(ml_dtypes.bfloat16)] = 'BFloat16Storage'
 SYSTEM = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
 

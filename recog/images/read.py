@@ -52,7 +52,7 @@ def read_image(source: str | Path | bytes, name: str = '') -> np.ndarray:
     data = _bytes(Path(source), name) if isinstance(source, (str, Path)) else source
     if not data:
         raise Unreadable(name, 'is empty')
-    header = header(data, name)
+    header = _header(data, name)
     if header is None:
         return _pillow(data, name)
     _check_size(header.height, header.width, name)
@@ -74,7 +74,7 @@ def _bytes(path: Path, name: str) -> bytes:
         raise Unreadable(name, f'cannot be read ({error.strerror})') from None
 
 
-def header(data: bytes, name: str) -> Header | None:
+def _header(data: bytes, name: str) -> Header | None:
     """The header of a JPEG or PNG; None for all else."""
     if data.startswith(JPEG):
         return _jpeg_header(data)
