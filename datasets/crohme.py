@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from recog import prepare
 from recog.errors import ConfigError
 from recog.images import ink
+from recog.images.ink import joined
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, trees
 from recog.text import latex
@@ -170,7 +171,7 @@ def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.N
     if problem:
         yield prepare.Noted(task.id, problem, truth)
     picture = ink.draw(strokes)
-    points, lengths = ink.joined(strokes)
+    points, lengths = joined(strokes)
     extra = {'truth': truth, 'points': points, 'strokes': lengths}
     yield prepare.Example(task.id, text, bitmaps.png(picture), extra, (picture.shape[0], picture.shape[1]))
 
@@ -208,7 +209,7 @@ def _published(task: Bitmap) -> Iterator[prepare.Example | prepare.Rejected]:
     if not task.text:
         yield prepare.Rejected(task.id, 'there is no caption')
         return
-    points, lengths = ink.joined([])
+    points, lengths = joined([])
     extra: Mapping[str, Any] = {'truth': task.text, 'points': points, 'strokes': lengths}
     yield prepare.Example(task.id, task.text, image, extra)
 

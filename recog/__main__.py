@@ -214,27 +214,27 @@ def _augment(arguments: argparse.Namespace) -> int:
 def _pack(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'workers')
     config = _recipe(arguments)
-    from recog import packed
+    from recog.data import pack
 
     name = arguments.name or re.sub(r'\W+', '_', arguments.set) + '_packed'
     place = Path(arguments.data) / name
-    manifest = packed.pack(arguments.set, config, Path(arguments.data), place, arguments.workers or len(os.sched_getaffinity(0)))
+    manifest = pack.pack(arguments.set, config, Path(arguments.data), place, arguments.workers or len(os.sched_getaffinity(0)))
     print(f'{place}: {manifest["rows"]:,} rows: ' + ', '.join(f'{count:,} {what}' for what, count in manifest['counts'].items()))
     return 0
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from recog import seal
+    from recog.data import file_hashes
 
-    folders = seal.found(Path(arguments.data))
+    folders = file_hashes.found(Path(arguments.data))
     if not folders:
         raise ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
     bad = 0
     for folder in folders:
-        if not (folder / seal.SEAL).is_file():
-            print(f'{folder}: {f"recorded {seal.seal(folder)} files" if arguments.seal else "not recorded; see --seal"}')
+        if not (folder / file_hashes.SEAL).is_file():
+            print(f'{folder}: {f"recorded {file_hashes.seal(folder)} files" if arguments.seal else "not recorded; see --seal"}')
             continue
-        problems = seal.check_hashes(folder)
+        problems = file_hashes.check_hashes(folder)
         bad += bool(problems)
         print('\n'.join(f'{folder}: {problem}' for problem in problems) or f'{folder}: sound')
     return 1 if bad else 0

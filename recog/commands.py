@@ -24,7 +24,6 @@ from recog import (
     processes,
     provenance,
     recognize,
-    sources,
 )
 from recog import overfit as handful
 from recog import train as training
@@ -32,6 +31,8 @@ from recog import workdir as workdirs
 from recog.bench import programs
 from recog.config import values
 from recog.config.test_sets import is_test
+from recog.data.rows import Source
+from recog.data.sets import open_set
 from recog.devices import cost, measured, setup
 from recog.devices.mesh import make_mesh
 from recog.devices.processes import join
@@ -109,7 +110,7 @@ def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, a
     if jax.process_index() == 0:
         mirror = workdirs.Mirror(workdir)
         pictures.curves(mirror.here)
-        source = sources.open_set(results[0].name, config, arguments.data)
+        source = open_set(results[0].name, config, arguments.data)
         _show_samples(mirror.here, source, results[0])
         mirror.close()
         print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; try: recog predict {workdir} '
@@ -127,7 +128,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
         config.eval.report = tuple(arguments.set)
         for name in arguments.set:
             if name not in benchmarks.GROUPS:
-                sources.open_set(name, config, arguments.data)  # a set asked for by name must be there
+                open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
     config.eval.nfkd = arguments.nfkd or config.eval.nfkd
     metrics.identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
@@ -153,7 +154,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
         if name in instead and results:
             break
         try:
-            source = sources.open_set(name, config, arguments.data)
+            source = open_set(name, config, arguments.data)
         except ConfigError as error:
             missing.append(name)
             reasons.append(str(error))
@@ -191,7 +192,7 @@ def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str
     }
 
 
-def _show_samples(workdir: Path, source: sources.Source, result: evaluate.Result) -> None:
+def _show_samples(workdir: Path, source: Source, result: evaluate.Result) -> None:
     """samples.png, and the first few of its words as files with their labels."""
     count = min(SHOWN, len(result.predictions))
     rows = [row for row in source.rows(range(min(len(source), 2 * SHOWN))) if row.image is not None][:count]
@@ -217,7 +218,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
     print(f'\ntrainable parameters: {trainable:,} ({every:,} with statistics)')
     try:
-        count = sum(len(sources.open_set(name, config, arguments.data)) for name in config.data.train)
+        count = sum(len(open_set(name, config, arguments.data)) for name in config.data.train)
         print(f'images of an epoch: {count:,}')
     except ConfigError as error:
         count = config.data.nominal

@@ -12,8 +12,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import data, expressions, metrics, models, recognize, sources, verdicts
+from recog import expressions, metrics, models, recognize, verdicts
 from recog import results as written
+from recog.data.pipeline import to_devices
+from recog.data.rows import Source
+from recog.data.sets import DRAWN, open_set
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
@@ -47,13 +50,13 @@ class Compiled:
 
     def answers(self, batches: Iterable[dict[str, np.ndarray]], longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
         """What stands in each batch, and the notes of all processes on it."""
-        for arrays, notes in data.to_devices(batches, batch_sharding(self.mesh)):
+        for arrays, notes in to_devices(batches, batch_sharding(self.mesh)):
             every = [note for part in processes.gather(notes) for note in part]
             wanted = {key: arrays[key] for key in recognize.FED}
             yield jax.device_get(self.decode(self.variables, wanted, np.int32(longest))), every
 
 
-def measure(decode: Callable, variables: models.Variables, source: sources.Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
+def measure(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
             limit: int = 0, progress: bool = False, known: Collection[str] = ()) -> Result:
     """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named.
 
@@ -90,10 +93,10 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
     """The formulas that stand in the training sets, for `measure`; none where a set is not there or is drawn without end."""
     found: set[str] = set()
     for name in config.data.train:
-        if name.partition(':')[0] in sources.DRAWN:
+        if name.partition(':')[0] in DRAWN:
             return frozenset()
         try:
-            source = sources.open_set(name, config, root)
+            source = open_set(name, config, root)
         except ConfigError:  # evaluation does not need the training sets
             return frozenset()
         found.update(expressions.keys(text for _, text in source.labels(range(len(source)))))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import sources
+from recog.data.rows import Row, Source
 
 MARGIN = 13  # pixels around the ink, as in the bitmaps of CROHME
 SAME = 0.5  # share by which the height of symbols may differ before an image is rescaled
@@ -20,7 +20,7 @@ SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of th
 class Adapted:
     """A source whose images are adapted to the rule of a recipe."""
 
-    def __init__(self, source: sources.Source, rule: ConfigDict, invert: str):
+    def __init__(self, source: Source, rule: ConfigDict, invert: str):
         self.name, self._source, self._rule, self._invert = source.name, source, rule, invert
 
     def __len__(self) -> int:
@@ -29,7 +29,7 @@ class Adapted:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return self._source.labels(indices)
 
-    def rows(self, indices: Sequence[int]) -> list[sources.Row]:
+    def rows(self, indices: Sequence[int]) -> list[Row]:
         return [row if row.image is None else row._replace(image=adapted(row.image, self._rule, self._invert))
                 for row in self._source.rows(indices)]
 

@@ -7,12 +7,15 @@ from typing import Any
 import jax
 import numpy as np
 
-from recog import data, evaluate, optimize, sources
+from recog import evaluate, optimize
 from recog import train as training
 from recog.config import recipe, values
+from recog.data.batches import Batches
+from recog.data.joined import joined
+from recog.data.plan import Plan
+from recog.data.rows import Row
 from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
-from recog.plan import Plan
 from recog.text.vocabulary import Unencodable
 
 SECONDS = 50.0  # of training, besides compiling
@@ -27,13 +30,13 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     })
     whole = open_run(config)
     source = Few(whole, count)
-    few = whole._replace(source=sources.joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
+    few = whole._replace(source=joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
     rate = optimize.schedule(config, few.total, few.plan.epoch)
     tx = optimize.optimizer(config, rate)
     make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
                    out_shardings=replicated(few.mesh))
     state = make(jax.random.key(values.seed(config, 'init')), few.initial().variables)
-    batch = data.Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
+    batch = Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, batch_sharding(few.mesh))
     step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
@@ -84,7 +87,7 @@ class Few:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows(self, indices: Any) -> list[sources.Row]:
+    def rows(self, indices: Any) -> list[Row]:
         return self._source.rows([self._rows[index] for index in indices])
 
     def labels(self, indices: Any) -> list[tuple[str, str]]:

@@ -11,7 +11,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recog import expressions, foreign, recognize, sources, workdir
+from recog import expressions, foreign, recognize, workdir
+from recog.data.files import Files, read_row
+from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.images.read import Unreadable, read_image
@@ -46,16 +48,16 @@ class Arrays:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(str(self.given[i]) if isinstance(self.given[i], str | Path) else f'image {i}', '') for i in indices]
 
-    def rows(self, indices: Sequence[int]) -> list[sources.Row]:
+    def rows(self, indices: Sequence[int]) -> list[Row]:
         return [self._row(name, self.given[i]) for i, (name, _) in zip(indices, self.labels(indices), strict=True)]
 
-    def _row(self, name: str, given: Any) -> sources.Row:
+    def _row(self, name: str, given: Any) -> Row:
         if isinstance(given, str | Path | bytes):
-            return sources.read_row(name, '', given)
+            return read_row(name, '', given)
         try:
-            return sources.Row(name, '', _pixels(given))
+            return Row(name, '', _pixels(given))
         except Unreadable as error:
-            return sources.Row(name, '', None, error.reason)
+            return Row(name, '', None, error.reason)
 
 
 def _pixels(given: Any) -> np.ndarray:
@@ -111,7 +113,7 @@ class Recognizer:
         return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name, 'formula': protocol == 'latex',
                 'beam': self.beam, 'max_length': self.config.text.max_length, 'protocol': protocol}
 
-    def read(self, source: sources.Source) -> Iterator[Reading]:
+    def read(self, source: Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
         if self.invert and self.config.image.ink:
             source = foreign.Adapted(source, self.config.image, self.invert)
@@ -201,7 +203,7 @@ def run(arguments: argparse.Namespace) -> int:
         needs_workdir(workdir.path(arguments.workdir))
     names = [line.rstrip('\n') for name in arguments.images
              for line in (sys.stdin if name == '-' else [name]) if line.strip()]
-    source = sources.Files('images', find(names))
+    source = Files('images', find(names))
     batch = arguments.batch or 64
     if len(source) <= batch:  # nothing is compiled for images that all turn out to be broken
         broken = [row for row in source.rows(range(len(source))) if row.image is None]
@@ -215,7 +217,7 @@ def run(arguments: argparse.Namespace) -> int:
     return _print(recognizer, source, arguments)
 
 
-def _print(recognizer: Recognizer, source: sources.Files, arguments: argparse.Namespace) -> int:
+def _print(recognizer: Recognizer, source: Files, arguments: argparse.Namespace) -> int:
     """Read and print image by image, and draw where that is asked for."""
     from tqdm import tqdm
 

@@ -7,7 +7,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, sources
+from recog.data.batches import Steps
+from recog.data.pipeline import read_ahead, read_batches
+from recog.data.rows import Source
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 
@@ -61,7 +63,7 @@ def set_length(config: ConfigDict, capacity: int, length: int) -> None:
     config.text.max_length = length
 
 
-def read(engine: Engine, source: sources.Source, vocab: Vocab, config: ConfigDict, *, batch: int,
+def read(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict, *, batch: int,
          limit: int = 0) -> Iterator[Reading]:
     """Every example of the source once, in its order."""
     if config.image.width_rule == 'widest' and engine.processes > 1:
@@ -69,8 +71,8 @@ def read(engine: Engine, source: sources.Source, vocab: Vocab, config: ConfigDic
     count = min(len(source), limit or len(source))
     few = min(batch, 1 << max(count - 1, 0).bit_length())  # few images need no full batch
     rows = -(-few // engine.multiple) * engine.multiple
-    steps = data.Steps(source, engine.places, rows, config, limit, engine.multiple)
-    batches = data.stream(steps, config) if config.data.workers else data.ahead(steps, config)
+    steps = Steps(source, engine.places, rows, config, limit, engine.multiple)
+    batches = read_batches(steps, config) if config.data.workers else read_ahead(steps, config)
     early: dict[int, Reading] = {}  # images of any size come sorted by size
     after = 0
     for answers, notes in engine.answers(batches, config.text.max_length):

@@ -11,7 +11,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import sources
+from recog.data.joined import Joined, JoinedPacked
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated, rounded
 from recog.errors import ConfigError
 from recog.images import augment_on_devices
@@ -22,9 +22,9 @@ ROOM = 0.6  # the share of a device's memory that the data may take
 PARTS = ('image', 'size', 'tokens', 'length', 'weight')
 
 
-def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
+def check(config: ConfigDict, source: Joined, mesh: Mesh) -> None:
     """Refuse what cannot be on the devices: sets that are not packed, images that training changes, too many bytes."""
-    if not isinstance(source, sources.JoinedPacked):
+    if not isinstance(source, JoinedPacked):
         raise ConfigError(f'config.data.resident: {source.name} is not packed; pack it first: recog pack SET --config '
                           'FILE:VARIANT')
     unknown = augment_on_devices.unknown(config.image.augment)
@@ -37,7 +37,7 @@ def check(config: ConfigDict, source: sources.Joined, mesh: Mesh) -> None:
                           f'{ROOM:.0%} of the {there / 1e9:,.1f} GB of one are for data')
 
 
-def size(source: sources.JoinedPacked, mesh: Mesh) -> int:
+def size(source: JoinedPacked, mesh: Mesh) -> int:
     """The bytes that a device of the mesh has to hold."""
     row = sum(values.nbytes for name, values in source.arrays(np.zeros(1, np.int64)).items() if name in PARTS)
     return row * (rounded(mesh, len(source)) // mesh.size)
@@ -62,8 +62,8 @@ def memory(mesh: Mesh) -> int | None:
 class Store:
     """All rows of packed sets, each device holding its share."""
 
-    def __init__(self, source: sources.Joined, mesh: Mesh):
-        assert isinstance(source, sources.JoinedPacked)  # `check` has seen to it
+    def __init__(self, source: Joined, mesh: Mesh):
+        assert isinstance(source, JoinedPacked)  # `check` has seen to it
         self._source = source
         self._here = local_rows(mesh, mesh.size)
         rows, layout = rounded(mesh, len(source)), batch_sharding(mesh)

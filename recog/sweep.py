@@ -308,11 +308,11 @@ def _check_workdir(run: Run) -> None:
 
 def _check_sets(runs: Sequence[Run], root: str) -> None:
     """Refuse to start where a set that training reads is not there."""
-    from recog import sources
+    from recog.data.sets import open_set
 
     needed = {name: run.config for run in runs for name in (*run.config.data.train, *run.config.eval.sets)}
     for name, config in needed.items():
-        sources.open_set(name, config, root)
+        open_set(name, config, root)
 
 
 @contextlib.contextmanager

@@ -18,14 +18,19 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, data, evaluate, initial, log, models, optimize, processes, resident, sources
+from recog import checkpoint, evaluate, initial, log, models, optimize, processes, resident
 from recog import workdir as workdirs
 from recog.config import values
+from recog.data.batches import Batches, measure_sizes
+from recog.data.joined import Joined, joined
+from recog.data.pipeline import read_batches, to_devices
+from recog.data.plan import Bucketed, Plan, shapes
+from recog.data.rows import Source
+from recog.data.sets import open_set
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, check_batch, compiler_options, local_rows, make_mesh, replicated, state_layout
 from recog.errors import ConfigError
 from recog.images import augment_on_devices
-from recog.plan import Bucketed, Plan, shapes
 from recog.steps import State, make_state, make_step, parts
 from recog.text.vocabulary import Unencodable, Vocab
 
@@ -41,8 +46,8 @@ class Run(NamedTuple):
     vocab: Vocab
     model: models.Model
     mesh: Mesh
-    source: sources.Joined
-    validation: list[sources.Source]
+    source: Joined
+    validation: list[Source]
     plan: Plan
     total: int  # steps
     initial: Callable[[], initial.Initial]  # what a fresh start has instead of drawn values
@@ -68,8 +73,8 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
-    opened = [sources.open_set(name, config, root) for name in config.data.train]
-    source, seed = sources.joined(opened), values.seed(config, 'data')
+    opened = [open_set(name, config, root) for name in config.data.train]
+    source, seed = joined(opened), values.seed(config, 'data')
     plan: Plan
     if config.image.fit == 'none' or config.data.buckets:
         plan = _bucketed(config, vocab, source, mesh, seed)
@@ -80,13 +85,13 @@ def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[ja
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
         raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
-    validation = [sources.open_set(name, config, root) for name in config.eval.sets]
+    validation = [open_set(name, config, root) for name in config.eval.sets]
     model = models.build(config, vocab)
     return Run(config, vocab, model, mesh, source, validation, plan, total,
                functools.cache(functools.partial(initial.given, config, vocab, model)))
 
 
-def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Mesh, seed: int) -> Bucketed:
+def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed: int) -> Bucketed:
     """The plan over images of any size and labels of any length, which are looked up first where they decide."""
     if config.data.weights:
         raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
@@ -98,7 +103,7 @@ def _bucketed(config: ConfigDict, vocab: Vocab, source: sources.Joined, mesh: Me
             with contextlib.suppress(Unencodable):
                 lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
     fitted = config.image.fit != 'none'
-    sizes = np.tile(given[-1][1:3], (len(source), 1)) if fitted else data.measure(source, len(source))
+    sizes = np.tile(given[-1][1:3], (len(source), 1)) if fitted else measure_sizes(source, len(source))
     return Bucketed(sizes, lengths, given, config.data.order, seed)
 
 
@@ -177,8 +182,8 @@ class Trainer:
         """What makes the next step, on a batch that is read meanwhile: how many steps, their metrics, rows of a step."""
         run, config = self.run, self.run.config
         places = functools.partial(local_rows, run.mesh)
-        source = data.Batches(run.source, run.plan, places, run.vocab, config, run.total)
-        batches = data.to_devices(data.stream(source, config, self.start), batch_sharding(run.mesh))
+        source = Batches(run.source, run.plan, places, run.vocab, config, run.total)
+        batches = to_devices(read_batches(source, config, self.start), batch_sharding(run.mesh))
 
         def advance(position: int, until: int) -> tuple[int, dict[str, jax.Array], int]:
             began = time.perf_counter()

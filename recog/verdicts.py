@@ -5,7 +5,9 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from recog import markdown, metrics, sources
+from recog import markdown, metrics
+from recog.data.prepared import Prepared
+from recog.data.rows import Source
 
 COMPARED = ('36', '62', '94')
 SHOWN = 10  # examples of words whose verdict depends on the protocol
@@ -87,9 +89,9 @@ def as_json(found: Differences) -> dict[str, Any]:
             'examples': examples}
 
 
-def lexicons(source: sources.Source, rows: Sequence[int]) -> dict[str, list[list[str]]]:
+def lexicons(source: Source, rows: Sequence[int]) -> dict[str, list[list[str]]]:
     """The words of each row's lexicon, by the column's name such as IIIT5K-50; those that every row has."""
-    if not rows or not isinstance(source, sources.Prepared) or not source.extras(rows[:1], LEXICONS)[0]:
+    if not rows or not isinstance(source, Prepared) or not source.extras(rows[:1], LEXICONS)[0]:
         return {}
     path = source.name.partition(':')[0]
     extras = source.extras(rows, LEXICONS)

@@ -25,8 +25,9 @@ from PIL import Image
 from test_export import MATHS, make_workdir
 
 from recog import __main__ as command
-from recog import models, sources
+from recog import models
 from recog.config import experiments, recipe
+from recog.data.sets import open_set
 from recog.images.fit import fit_image
 from recog.images.read import ORIENTATION, read_image
 
@@ -72,7 +73,7 @@ def narrow(place):
 def drawn(maths):
     """Images of words or formulas, BGR."""
     config = experiments.load(f'{ROOT}/experiments/{MATHS[0] if maths else "crnn"}.py:demo')
-    rows = sources.open_set(config.eval.report[0], config, '').rows(range(12))
+    rows = open_set(config.eval.report[0], config, '').rows(range(12))
     return [row.image if row.image.ndim == 3 and row.image.shape[2] == 3 else cv2.cvtColor(row.image, cv2.COLOR_GRAY2BGR)
             for row in rows]
 

@@ -20,13 +20,13 @@ ONE = ('--devices', '0')
 @pytest.fixture(scope='module')
 def workdir(tmp_path_factory):
     """A narrow demo, trained for four steps through the command, measured on forty rendered words of a folder."""
-    from recog import render
     from recog.config import experiments
+    from recog.data.drawn.words import Words
 
     root = tmp_path_factory.mktemp('run')
     words = root / 'data' / 'words'
     words.mkdir(parents=True)
-    for number, row in enumerate(render.Words(experiments.load(DEMO).render, 'test', seed=0).rows(range(40))):
+    for number, row in enumerate(Words(experiments.load(DEMO).render, 'test', seed=0).rows(range(40))):
         cv2.imwrite(str(words / f'{number}.png'), row.image)
         with (words / 'labels.tsv').open('a') as labels:
             labels.write(f'{number}.png\t{row.text}\n')

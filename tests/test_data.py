@@ -7,9 +7,12 @@ import sys
 import numpy as np
 import pytest
 
-from recog import data, sources
+from recog.data.batches import Batches, Steps, unpack_notes
+from recog.data.joined import Joined
+from recog.data.pipeline import read_batches
+from recog.data.plan import Plan
+from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.plan import Plan
 from recog.text import vocabulary
 
 LABELS = [('a.png', 'Hello'), ('b.png', "don't"), ('c.png', '???'), ('d.png', 'w' * 26), ('e.png', 'world')]
@@ -56,10 +59,10 @@ def test_a_batch_larger_than_the_data_repeats_it():
 def batches(narrow, folder, *overrides, labels=LABELS, broken=(), places=None):
     config = narrow('train.batch=8', *overrides)
     root = folder('words/train', labels, broken)
-    source = sources.open_set('words:train', config, root)
+    source = open_set('words:train', config, root)
     plan = Plan([len(source)], (), 8, config.data.order, 0)
     where = np.arange if places is None else places
-    return data.Batches(source, plan, where, vocabulary.from_config(config.text), config, 100), config
+    return Batches(source, plan, where, vocabulary.from_config(config.text), config, 100), config
 
 
 def test_labels_that_cannot_be_coded_become_rows_of_weight_zero_and_are_named(narrow, folder):
@@ -68,21 +71,21 @@ def test_labels_that_cannot_be_coded_become_rows_of_weight_zero_and_are_named(na
     assert batch['weight'].tolist() == [1, 1, 0, 0, 0, 1, 1, 0]
     assert batch['index'].tolist() == [0, 1, 2, 3, 4, 0, 1, 2]
     assert not batch['image'][2].any() and batch['length'].tolist() == [5, 4, 0, 0, 0, 5, 4, 0]
-    notes = {(row, reason) for row, _, reason, _ in data.unpack_notes(batch['notes'])}
+    notes = {(row, reason) for row, _, reason, _ in unpack_notes(batch['notes'])}
     assert notes == {(1, 'changed'), (2, 'empty'), (3, 'too long'), (4, 'is not an image')}
 
 
 def test_two_processes_read_the_two_halves_of_the_same_batch(narrow, folder):
     whole, config = batches(narrow, folder)
-    halves = [data.Batches(whole.source, whole.plan, lambda rows, half=half: np.split(np.arange(rows), 2)[half], whole.vocab,
-                           config, 100) for half in range(2)]
+    halves = [Batches(whole.source, whole.plan, lambda rows, half=half: np.split(np.arange(rows), 2)[half], whole.vocab,
+                      config, 100) for half in range(2)]
     for key in ('image', 'tokens', 'index', 'weight'):
         np.testing.assert_array_equal(whole[5][key], np.concatenate([half[5][key] for half in halves]))
 
 
 def test_a_stream_begun_later_gives_the_same_batches_with_the_same_augmentation(narrow, folder):
     made, config = batches(narrow, folder, 'image.augment.rotation=20.0', 'image.augment.noise=10.0')
-    stream, later = data.stream(made, config), data.stream(made, config, 3)
+    stream, later = read_batches(made, config), read_batches(made, config, 3)
     kept = [next(stream) for _ in range(5)]
     for expected in kept[3:]:
         found = next(later)
@@ -94,10 +97,10 @@ def test_a_stream_begun_later_gives_the_same_batches_with_the_same_augmentation(
 
 def test_worker_processes_give_the_same_batches_as_threads(narrow, folder):
     made, config = batches(narrow, folder)
-    threads = data.stream(made, config)
+    threads = read_batches(made, config)
     config = config.copy_and_resolve_references()
     config.data.workers = 1
-    workers = data.stream(made, config)
+    workers = read_batches(made, config)
     for _ in range(4):
         expected, found = next(threads), next(workers)
         for key in expected:
@@ -108,11 +111,11 @@ def test_worker_processes_give_the_same_batches_as_threads(narrow, folder):
 def test_evaluation_visits_every_example_once_on_any_number_of_processes(narrow, folder, processes):
     root = folder('words', [(f'{number}.png', 'word') for number in range(11)], ('3.png',))
     config = narrow()
-    source = sources.open_set('words', config, root)
+    source = open_set('words', config, root)
     seen = collections.Counter()
     for process in range(processes):
         places = lambda rows, process=process: np.array_split(np.arange(rows), processes)[process]  # noqa: E731
-        steps = data.Steps(source, places, 4, config, 0)
+        steps = Steps(source, places, 4, config, 0)
         assert len(steps) == 3
         for step in range(3):
             batch = steps[step]
@@ -124,7 +127,7 @@ def test_evaluation_visits_every_example_once_on_any_number_of_processes(narrow,
 def test_a_limit_shortens_an_evaluation(narrow, folder):
     root = folder('words', [(f'{number}.png', 'word') for number in range(9)])
     config = narrow()
-    steps = data.Steps(sources.open_set('words', config, root), np.arange, 4, config, 5)
+    steps = Steps(open_set('words', config, root), np.arange, 4, config, 5)
     assert [index for step in range(len(steps)) for index in steps[step]['index']] == [0, 1, 2, 3, 4, -1, -1, -1]
 
 
@@ -132,7 +135,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
     config = narrow()
     root = folder('one', [('a.png', 'a'), ('b.png', 'b')])
     folder('two', [('c.png', 'c'), ('d.png', 'd'), ('e.png', 'e')])
-    joined = sources.Joined([sources.open_set(name, config, root) for name in ('one', 'two')])
+    joined = Joined([open_set(name, config, root) for name in ('one', 'two')])
     assert len(joined) == 5
     assert [word for _, word in joined.labels([4, 0, 2, 0])] == ['e', 'a', 'c', 'a']
     assert [row.text for row in joined.rows([1, 3])] == ['b', 'd']
@@ -141,7 +144,7 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
 def test_a_missing_set_is_refused_with_the_nearest_and_what_is_there(narrow, folder):
     root = folder('words/test', LABELS)
     with pytest.raises(ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
-        sources.open_set('word/test', narrow(), root)
+        open_set('word/test', narrow(), root)
 
 
 def test_a_broken_line_of_labels_is_refused_with_its_number(narrow, folder):
@@ -149,18 +152,18 @@ def test_a_broken_line_of_labels_is_refused_with_its_number(narrow, folder):
     with (root / 'words' / 'labels.tsv').open('a') as file:
         file.write('only-a-file.png\n')
     with pytest.raises(ConfigError, match='labels.tsv, line 6'):
-        sources.open_set('words', narrow(), root)
+        open_set('words', narrow(), root)
 
 
 def test_labels_may_hold_unusual_line_ends_and_must_be_utf8(narrow, folder):
     root = folder('words', [('a.png', 'one\u2028two'), ('b.png', 'three')])
-    assert sources.open_set('words', narrow(), root).labels([0, 1]) == [('a.png', 'one\u2028two'), ('b.png', 'three')]
+    assert open_set('words', narrow(), root).labels([0, 1]) == [('a.png', 'one\u2028two'), ('b.png', 'three')]
     file = root / 'words' / 'labels.tsv'
     file.write_bytes(b'\xef\xbb\xbf' + file.read_bytes())
-    assert sources.open_set('words', narrow(), root).labels([0])[0][0] == 'a.png'
+    assert open_set('words', narrow(), root).labels([0])[0][0] == 'a.png'
     file.write_bytes(b'a.png\tcaf\xe9\n')
     with pytest.raises(ConfigError, match='labels.tsv must be UTF-8; byte 9 is not'):
-        sources.open_set('words', narrow(), root)
+        open_set('words', narrow(), root)
 
 
 PREPARE = '''
@@ -186,7 +189,7 @@ assert 'tensorflow' not in sys.modules
 def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
     subprocess.run([sys.executable, '-c', PREPARE, str(tmp_path)], check=True, capture_output=True)
     config = narrow()
-    train, test, both = (sources.open_set(name, config, tmp_path) for name in ('words:train', 'words:test', 'words:train+test'))
+    train, test, both = (open_set(name, config, tmp_path) for name in ('words:train', 'words:test', 'words:train+test'))
     assert (len(train), len(test), len(both)) == (12, 5, 17)
     assert {label for _, label in train.labels(range(12))} == {f'word{i}' for i in range(12)}
     for row in train.rows([3, 1]):
@@ -194,9 +197,9 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
         assert row.id == f'source/{number}' and row.image.shape == (8, 20, 3) and (row.image == number).all()
     assert [row.text for row in train.rows([3, 1])] == [label for _, label in train.labels([3, 1])]
     with pytest.raises(ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
-        sources.open_set('words:tset', config, tmp_path)
+        open_set('words:tset', config, tmp_path)
     shard = next((tmp_path / 'words' / '1.0.0').glob('*-test.array_record*'))
     shard.write_bytes(b'')
     with pytest.raises(ConfigError, match='shard words-test.array_record.* is missing or empty'):
-        sources.open_set('words:test', config, tmp_path)
+        open_set('words:test', config, tmp_path)
     assert 'tensorflow' not in sys.modules

@@ -4,8 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recog import foreign, sources
+from recog import foreign
 from recog.config import recipe
+from recog.data.rows import Row
 
 
 def rule(ink='light', symbol=30.0):
@@ -75,7 +76,7 @@ def test_a_source_keeps_its_names_and_its_unreadable_rows():
             return [(str(i), '') for i in indices]
 
         def rows(self, indices):
-            return [sources.Row('0', '', bgr(255 - drawn())), sources.Row('1', '', None, 'is empty')]
+            return [Row('0', '', bgr(255 - drawn())), Row('1', '', None, 'is empty')]
 
     adapted = foreign.Adapted(Two(), rule(), 'auto')
     good, bad = adapted.rows([0, 1])

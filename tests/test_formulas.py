@@ -7,14 +7,16 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from recog import expressions, glyphs, sources
+from recog import expressions
 from recog.config import recipe
+from recog.data.drawn import symbols
+from recog.data.drawn.dice import SPLITS, Dice
+from recog.data.drawn.formulas import Formulas
+from recog.data.drawn.grammar import FREQUENCY, Grammar, split_of
+from recog.data.drawn.handwriting import BIG, Hand, layout
+from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.formulas import Formulas
-from recog.grammar import FREQUENCY, Grammar, split_of
-from recog.layout import BIG, Hand, layout
 from recog.text import latex
-from recog.words import SPLITS, Dice
 
 EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}
 SCRIPTS = frozenset(('_', '^', '{', '}', r'\frac', r'\sqrt'))
@@ -107,21 +109,21 @@ def test_fields_that_cannot_be_are_refused(changes):
         checks.check(config)
 
 
-@pytest.mark.parametrize('font', glyphs.FONTS)
+@pytest.mark.parametrize('font', symbols.FONTS)
 def test_every_symbol_has_a_line_in_every_font(font):
     for token in FREQUENCY:
         if token != r'\limits':
-            shape = glyphs.glyph(token, font)
+            shape = symbols.glyph(token, font)
             assert shape.points.shape[1] > 0 and np.isfinite(shape.points).all()
     # Small parts are what thinning might lose.
-    assert {glyphs.glyph(token, font).points.shape[1] > 2 for token in (r'\ldots', r'\cdots')} == {True}
-    assert glyphs.glyph(r'\div', font).top < glyphs.glyph('-', font).top - 0.1
+    assert {symbols.glyph(token, font).points.shape[1] > 2 for token in (r'\ldots', r'\cdots')} == {True}
+    assert symbols.glyph(r'\div', font).top < symbols.glyph('-', font).top - 0.1
 
 
 def test_thinned_ink_is_a_line():
     ink = np.zeros((20, 40), bool)
     ink[8:13, 5:35] = True
-    line = glyphs.thinned(ink)
+    line = symbols.thinned(ink)
     assert (line.sum(0) <= 1).all() and line.sum() >= 24 and np.flatnonzero(line.any(1)).tolist() == [10]
 
 
@@ -222,11 +224,11 @@ def test_the_easiest_hand_writes_evenly_and_the_hardest_does_not():
 
 def test_the_set_opens_by_its_name():
     config = recipe.base(name='crnn')
-    train, test = (sources.open_set(name, config, '/nowhere') for name in ('formulas:train', 'formulas:test'))
+    train, test = (open_set(name, config, '/nowhere') for name in ('formulas:train', 'formulas:test'))
     assert (len(train), len(test), train.name) == (100_000, 1_000, 'formulas:train')
     config.seed = 9
-    assert sources.open_set('formulas:test', config, '/nowhere').labels([0]) == test.labels([0])  # so that runs can be compared
-    assert sources.open_set('formulas:train', config, '/nowhere').labels(range(9)) != train.labels(range(9))
+    assert open_set('formulas:test', config, '/nowhere').labels([0]) == test.labels([0])  # so that runs can be compared
+    assert open_set('formulas:train', config, '/nowhere').labels(range(9)) != train.labels(range(9))
     assert set(BIG) <= set(FREQUENCY)
 
 

@@ -12,11 +12,12 @@ import pytest
 from conftest import DEMO, ROOT
 from PIL import Image
 
-from recog import data, sources
 from recog.config import recipe
+from recog.data.batches import Batches, unpack_notes
+from recog.data.files import Files, read_row
+from recog.data.plan import Plan
 from recog.images.fit import fit_image
 from recog.images.read import ORIENTATION, PNG, Unreadable, read_image
-from recog.plan import Plan
 from recog.text import vocabulary
 from recog.text.vocabulary import Unencodable
 
@@ -119,7 +120,7 @@ def test_a_bad_file_is_refused_with_its_name_and_the_reason(name, tmp_path):
     with pytest.raises(Unreadable) as caught:
         read_image(file)
     assert str(caught.value).startswith(f'{file}: {reason}') and '\n' not in str(caught.value)
-    row = sources.read_row('id', 'text', file)
+    row = read_row('id', 'text', file)
     assert row.image is None and row.reason == caught.value.reason
 
 
@@ -204,14 +205,14 @@ def test_unusual_labels_and_images_leave_the_batch_and_are_named(narrow, tmp_pat
         (tmp_path / name).write_bytes(content)
         names.append(str(tmp_path / name))
         labels.append('word')
-    source = sources.Files('hostile', names, labels)
+    source = Files('hostile', names, labels)
     made = narrow(*(f'image.augment.{name}=0.5' for name in ('stretch', 'rotation', 'curve', 'downscale', 'motion')),
                   'image.augment.probability=1.0')
     plan = Plan([len(source)], (), len(source), 'file', 0)
-    batch = data.Batches(source, plan, np.arange, vocabulary.from_config(made.text), made, 1)[0]
+    batch = Batches(source, plan, np.arange, vocabulary.from_config(made.text), made, 1)[0]
     usable = [folded not in ('empty', 'too long') for _, folded, _ in LABELS.values()] + [False] * len(WRONG)
     assert batch['weight'].tolist() == [float(each) for each in usable]
-    notes = data.unpack_notes(batch['notes'])
+    notes = unpack_notes(batch['notes'])
     left_out = {row: reason for row, _, reason, _ in notes if reason != 'changed'}
     assert sorted(left_out) == [row for row, each in enumerate(usable) if not each] and all(left_out.values())
 

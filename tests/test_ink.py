@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from recog.images import ink
+from recog.images.ink import joined
 
 
 def strokes(*lists):
@@ -28,14 +29,14 @@ def test_what_is_no_trace_is_refused(text):
 
 def test_a_record_gives_the_strokes_back():
     given = strokes([(0, 0), (1, 5)], [(7, 7)], [(1, 2), (3, 4), (5, 6)])
-    points, lengths = ink.joined(given)
+    points, lengths = joined(given)
     assert (points.dtype, points.shape, lengths.dtype, lengths.tolist()) == (np.float32, (6, 2), np.int32, [2, 1, 3])
     for back, stroke in zip(ink.parted(points, lengths), given, strict=True):
         np.testing.assert_array_equal(back, stroke)
 
 
 def test_a_record_without_ink_has_no_strokes():
-    points, lengths = ink.joined([])
+    points, lengths = joined([])
     assert points.shape == (0, 2) and ink.parted(points, lengths) == []
 
 
@@ -80,7 +81,7 @@ def test_the_height_scales_and_units_do_not_matter():
 def test_ink_in_fractions_is_drawn_alike_from_its_record():
     random = np.random.default_rng(0)
     given = [random.normal(size=(20, 2)) + 20 for _ in range(4)]
-    points, lengths = ink.joined(ink.whole(given))
+    points, lengths = joined(ink.whole(given))
     np.testing.assert_array_equal(ink.draw(given), ink.draw(ink.parted(points, lengths)))
 
 

@@ -12,10 +12,11 @@ from golden import fill
 from pytorch import Tensor, zipped
 from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_variables
 
-from recog import models, optimize, sources
+from recog import models, optimize
 from recog import train as training
 from recog.config import experiments
 from recog.config.recipe import base
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images.fit import fit_batch, fit_image
 from recog.models import causal, latex_ocr, layers, resnet34
@@ -270,7 +271,7 @@ def test_a_thumbnail_of_a_colour_is_grey_in_all_channels():
 def test_a_few_formulas_are_learnt_by_heart():
     config = recipe('demo', 'image.width=128', 'formulas.width=128', 'formulas.tokens=2,5', 'model.width=32', 'model.layers=1',
                     'model.feed_forward=64', 'model.widths=8,16', 'text.max_length=6')
-    source, vocab = sources.open_set('formulas:train', config, ''), vocabulary.from_config(config.text)
+    source, vocab = open_set('formulas:train', config, ''), vocabulary.from_config(config.text)
     rows = source.rows(range(6))
     canvases, sizes = fit_batch([row.image for row in rows], config.image)
     ids = [vocab.encode(row.text).ids for row in rows]

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from conftest import ROOT
 
-from recog import prepare, sources
+from recog import prepare
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 
 spec = importlib.util.spec_from_file_location('mjsynth', ROOT / 'datasets' / 'mjsynth.py')
@@ -84,7 +85,7 @@ def test_every_form_gives_the_annotated_images_with_their_splits(source, tmp_pat
     folder = make(source, tmp_path)
     assert folder == tmp_path / 'data' / 'mjsynth' / '1.0.0'
     for split, names in (('train', SPLITS['train']), ('validation', SPLITS['val'][:1]), ('test', SPLITS['test'][:1])):
-        opened = sources.open_set(f'mjsynth:{split}', narrow(), tmp_path / 'data')
+        opened = open_set(f'mjsynth:{split}', narrow(), tmp_path / 'data')
         labels = dict(opened.labels(range(len(opened))))
         assert labels == {name: name.split('_')[1] for name in names}
         row = opened.rows([0])[0]

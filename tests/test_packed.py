@@ -12,11 +12,13 @@ import pytest
 from conftest import DEMO, ROOT
 
 from recog import __main__ as command
-from recog import data, packed, sources
 from recog import train as training
 from recog.config import experiments
+from recog.data.batches import Batches, unpack_notes
+from recog.data.joined import joined
+from recog.data.plan import Plan
+from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.plan import Plan
 from recog.text import vocabulary
 
 LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
@@ -34,9 +36,9 @@ def pack(root, name='packed', *flags):
 
 
 def batches(config, root, *names):
-    opened = sources.joined([sources.open_set(name, config, root) for name in names])
+    opened = joined([open_set(name, config, root) for name in names])
     plan = Plan([len(source) for source in opened.sources], (), 4, 'shuffle', 0)
-    return data.Batches(opened, plan, np.arange, vocabulary.from_config(config.text), config, 100)
+    return Batches(opened, plan, np.arange, vocabulary.from_config(config.text), config, 100)
 
 
 def recipe(*overrides):
@@ -60,7 +62,7 @@ def test_training_takes_the_same_batches_and_says_the_same_of_their_rows(root, c
                 if key not in ('notes', 'rows'):
                     np.testing.assert_array_equal(got[key][used], want[key][used])
             np.testing.assert_array_equal(got['weight'], want['weight'])
-            assert sorted(data.unpack_notes(got['notes'])) == sorted(data.unpack_notes(want['notes']))
+            assert sorted(unpack_notes(got['notes'])) == sorted(unpack_notes(want['notes']))
 
 
 def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
@@ -69,7 +71,7 @@ def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
     for name in ('words', 'packed'):
         config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},', '--config.train.batch=1')
         run = training.prepare(config, vocabulary.from_config(config.text), root, jax.devices()[:1])
-        steps = data.Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
+        steps = Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
         found[name] = {int(steps[step]['index'][0]): steps[step] for step in range(run.plan.epoch)}
         assert sorted(found[name]) == list(range(len(LABELS)))
     for row, batch in found['words'].items():
@@ -83,7 +85,7 @@ def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
 
 def test_rows_and_labels_are_those_of_the_set_as_fitted(root):
     pack(root)
-    source = sources.open_set('packed', recipe(), root)
+    source = open_set('packed', recipe(), root)
     assert source.labels([0, 3]) == [('a.png', 'Hello'), ('d.png', 'x' * 40)]
     whole, unused, broken = source.rows([0, 2, 4])
     assert whole.text == 'Hello' and whole.image.shape[0] == 32
@@ -92,7 +94,7 @@ def test_rows_and_labels_are_those_of_the_set_as_fitted(root):
 
 def test_rows_that_follow_one_another_are_those_that_are_read_by_number(root):
     pack(root)
-    source = sources.open_set('packed', recipe(), root)
+    source = open_set('packed', recipe(), root)
     whole, mixed = source.arrays(np.arange(len(source))), source.arrays(np.arange(len(source))[::-1])
     for part, values in whole.items():
         np.testing.assert_array_equal(values, mixed[part][::-1])
@@ -110,12 +112,12 @@ def test_augmentation_still_changes_packed_images(root):
 def test_a_recipe_that_would_fit_or_encode_otherwise_is_refused(root, override):
     pack(root)
     with pytest.raises(ConfigError, match="set 'packed' was packed with .*; pack it again: recog pack words"):
-        sources.open_set('packed', recipe(f'--config.{override}'), root)
+        open_set('packed', recipe(f'--config.{override}'), root)
 
 
 def test_one_and_two_workers_write_the_same_bytes(root, monkeypatch):
     pack(root, 'one')
-    monkeypatch.setattr(packed, 'CHUNK', 2)
+    monkeypatch.setattr('recog.data.pack.CHUNK', 2)
     pack(root, 'two', '--workers', '2')
     for file in (root / 'one').glob('*.npy'):
         assert file.read_bytes() == (root / 'two' / file.name).read_bytes()
@@ -147,7 +149,7 @@ def test_a_file_of_another_size_is_named(root):
     with (root / 'packed' / 'image.npy').open('ab') as file:
         file.write(b'x')
     with pytest.raises(ConfigError, match='file image.npy has .* bytes instead of'):
-        sources.open_set('packed', recipe(), root)
+        open_set('packed', recipe(), root)
     assert command.main(['check', str(root)]) == 1
 
 

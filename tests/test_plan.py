@@ -5,7 +5,9 @@ import collections
 import numpy as np
 import pytest
 
-from recog import data, plan, sources
+from recog.data import plan
+from recog.data.batches import Batches, Steps, measure_sizes, unpack_notes
+from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
@@ -100,8 +102,8 @@ class Sized:
         return len(self.given)
 
     def rows(self, indices):
-        return [sources.Row(str(i), 'word', np.full((*self.given[i], 3), i + 1, np.uint8)) if self.given[i] else
-                sources.Row(str(i), 'word', None, 'broken') for i in indices]
+        return [Row(str(i), 'word', np.full((*self.given[i], 3), i + 1, np.uint8)) if self.given[i] else
+                Row(str(i), 'word', None, 'broken') for i in indices]
 
     def labels(self, indices):
         return [(str(i), 'word') for i in indices]
@@ -111,8 +113,8 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
     config = recipe(narrow)
     source = Sized([(10, 20), (30, 60), (12, 30), (30, 30), (40, 70), (16, 32)])
     given = plan.shapes(config, 2, 1)
-    made = plan.Bucketed(data.measure(source, 6), np.zeros(6, int), given, 'file', 0)
-    batches = data.Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 10)
+    made = plan.Bucketed(measure_sizes(source, 6), np.zeros(6, int), given, 'file', 0)
+    batches = Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 10)
     seen = {}
     for step in range(made.epoch):
         batch = batches[step]
@@ -128,11 +130,11 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
 def test_evaluation_sorts_by_size_shrinks_what_is_too_large_and_visits_all(narrow):
     config = recipe(narrow)
     source = Sized([(30, 60), (10, 20), (64, 64), None, (12, 12)])
-    steps = data.Steps(source, np.arange, 2, config, 0)
+    steps = Steps(source, np.arange, 2, config, 0)
     seen, notes = {}, []
     for step in range(len(steps)):
         batch = steps[step]
-        notes += data.unpack_notes(batch['notes'])
+        notes += unpack_notes(batch['notes'])
         seen |= {int(index): (tuple(size), batch['image'].shape[1:3], int(weight)) for index, size, weight in
                  zip(batch['index'], batch['size'].tolist(), batch['weight'], strict=True) if index >= 0}
     assert seen == {0: ((30, 60), (32, 64), 1), 1: ((10, 20), (16, 32), 1), 2: ((32, 32), (32, 64), 1),

@@ -15,8 +15,10 @@ import pytest
 import tensorflow_datasets as tfds
 import toyset
 
-from recog import prepare, seal, sources
+from recog import prepare
 from recog.config import recipe
+from recog.data import file_hashes
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.prepare import progress, shards
 from recog.text import vocabulary
@@ -60,7 +62,7 @@ def workers_end(tmp_path):
 def test_records_are_kept_as_given_and_open_everywhere(toy, tmp_path, narrow):
     folder = make(toy, tmp_path).prepare(progress=False)
     assert folder == tmp_path / 'data' / 'toy' / '1.0.0'
-    source = sources.open_set('toy:train+test', narrow(), tmp_path / 'data')
+    source = open_set('toy:train+test', narrow(), tmp_path / 'data')
     assert len(source) == COUNT
     row = source.rows([10])[0]  # the order is the builder's: 0 1 3 4 6 7 12 13 15 16 18
     assert (row.id, row.text) == ('18', 'Wört 18')
@@ -69,7 +71,7 @@ def test_records_are_kept_as_given_and_open_everywhere(toy, tmp_path, narrow):
     record = builder.as_data_source('test', decoders={'image': tfds.decode.SkipDecoding()})[1]
     assert record['image'] == toy.picture(5) and record['number'] == 5 and record['size'].tolist() == [12, 17]
     assert len(builder.as_data_source('train[:50%]')) == round(builder.info.splits['train'].num_examples / 2)
-    assert not seal.check_hashes(folder)
+    assert not file_hashes.check_hashes(folder)
 
 
 def test_the_builder_prepares_and_reads_as_tfds_has_it(toy, tmp_path):
@@ -204,9 +206,9 @@ def test_what_a_kill_leaves_does_not_open_and_is_cleared_by_the_next_start(toy, 
     assert workers_end(tmp_path)
     assert left(tmp_path)
     with pytest.raises(ConfigError, match='is not there'):
-        sources.open_set('toy:train', narrow(), tmp_path / 'data')
+        open_set('toy:train', narrow(), tmp_path / 'data')
     folder = make(toy, tmp_path).prepare(progress=False)
-    assert [each.name for each in folder.parent.iterdir()] == ['1.0.0'] and not seal.check_hashes(folder)
+    assert [each.name for each in folder.parent.iterdir()] == ['1.0.0'] and not file_hashes.check_hashes(folder)
 
 
 def test_a_set_that_was_killed_just_before_it_was_put_in_place_does_not_open(toy, tmp_path, narrow):
@@ -215,7 +217,7 @@ def test_a_set_that_was_killed_just_before_it_was_put_in_place_does_not_open(toy
     place.mkdir(parents=True)
     folder.rename(place / 'set')
     with pytest.raises(ConfigError, match='is not there .*; there are: rendered, formulas$'):
-        sources.open_set('toy:train', narrow(), tmp_path / 'data')
+        open_set('toy:train', narrow(), tmp_path / 'data')
     assert make(toy, tmp_path).prepare(progress=False) == folder and not place.exists()
 
 
@@ -226,7 +228,7 @@ def test_a_set_is_put_back_if_the_kill_came_while_it_was_replaced(toy, tmp_path)
     folder.rename(place / 'old')
     with pytest.raises(ConfigError, match='file 50'):
         make(toy, tmp_path, accident='user').prepare(progress=False)
-    assert not seal.check_hashes(folder)
+    assert not file_hashes.check_hashes(folder)
 
 
 def test_a_set_that_another_process_prepares_is_left_to_it(toy, tmp_path):

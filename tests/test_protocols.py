@@ -11,8 +11,9 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, expressions, metrics, provenance, results, sources, verdicts
+from recog import benchmarks, evaluate, expressions, metrics, provenance, results, verdicts
 from recog.benchmarks import Tally
+from recog.data.sets import open_set
 from recog.devices.mesh import one_device
 from recog.text import vocabulary
 
@@ -244,7 +245,7 @@ def reader(vocab, texts):
 
 
 def measured(config, name, root, texts):
-    vocab, source = vocabulary.from_config(config.text), sources.open_set(name, config, root)
+    vocab, source = vocabulary.from_config(config.text), open_set(name, config, root)
     return evaluate.measure(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, one_device())
 
 
@@ -274,7 +275,7 @@ def test_prepared_lexicons_constrain_what_is_read(narrow, tmp_path):
     assert found.figures['right'] == 0 and list(found.lexicons) == ['IIIT5K-50', 'IIIT5K-1k']
     assert [figures['right'] for figures in found.lexicons.values()] == [1, 1]
     assert results.table([found], []).splitlines()[3].startswith('| IIIT5K-50 | 2 | 1 | 50.00% |')
-    source = sources.open_set('iiit5k:test', narrow(), tmp_path / 'data')
+    source = open_set('iiit5k:test', narrow(), tmp_path / 'data')
     assert source.extras([1, 0], ('lexicon_1k', 'id', 'absent')) == [
         {'lexicon_1k': 'W0\nW1\nW2\nW3\nX', 'id': 'test/1_1.png'},
         {'lexicon_1k': 'W0\nW1\nW2\nW3\nPRIVATE', 'id': 'test/0_1.png'}]

@@ -7,11 +7,13 @@ from conftest import ROOT
 from PIL import Image
 
 import recog
-from recog import data, predict, recognize
+from recog import predict, recognize
 from recog.config import recipe
+from recog.data.batches import Steps, unpack_notes
+from recog.data.pipeline import read_ahead
+from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
-from recog.sources import Row
 from recog.text.vocabulary import Vocab
 
 
@@ -35,7 +37,7 @@ class Counted:
             self.shapes.append(batch['image'].shape[:3])
             mean = np.rint(batch['image'].mean((1, 2, 3))).astype(np.int32)
             out = {'tokens': mean[:, None, None], 'confidence': np.ones((len(mean), 1))}
-            yield recognize.chosen(out, batch), data.unpack_notes(batch['notes'])
+            yield recognize.chosen(out, batch), unpack_notes(batch['notes'])
 
 
 class Grey:
@@ -73,8 +75,8 @@ def test_batches_have_few_sizes(count, rows):
 
 
 def test_reading_may_stop_early():
-    steps = data.Steps(Grey(40), np.arange, 2, recipe.base(), 0)
-    for batch in data.ahead(steps, recipe.base()):
+    steps = Steps(Grey(40), np.arange, 2, recipe.base(), 0)
+    for batch in read_ahead(steps, recipe.base()):
         assert batch['index'].tolist() == [0, 1]
         break
 

@@ -12,9 +12,11 @@ import numpy as np
 import pytest
 
 from recog.config.recipe import base
+from recog.data.drawn.dice import Dice, split_of
+from recog.data.drawn.fonts import Face, fonts, kernings
+from recog.data.drawn.lexicon import cases
+from recog.data.drawn.words import TOGETHER, Words, _projection
 from recog.errors import ConfigError
-from recog.render import TOGETHER, Words, _projection
-from recog.words import Dice, Face, cases, fonts, kernings, split_of
 
 TTF = Path(matplotlib.get_data_path(), 'fonts', 'ttf')
 

@@ -21,6 +21,7 @@ from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
+from recog.report.page import joined
 from recog.report.record import Example
 from recog.text.vocabulary import Vocab
 
@@ -88,13 +89,13 @@ def made(workdir, capsys, **given):
 @pytest.fixture(scope='module')
 def trained(tmp_path_factory):
     """A narrow demo of four steps, measured on twenty rendered words of a folder, one of them with a hostile label."""
-    from recog import render
+    from recog.data.drawn.words import Words
 
     root = tmp_path_factory.mktemp('report')
     words = root / 'data' / 'words'
     words.mkdir(parents=True)
     with (words / 'labels.tsv').open('w') as labels:
-        for number, row in enumerate(render.Words(experiments.load(DEMO).render, 'test', seed=0).rows(range(20))):
+        for number, row in enumerate(Words(experiments.load(DEMO).render, 'test', seed=0).rows(range(20))):
             cv2.imwrite(str(words / f'{number}.png'), row.image)
             labels.write(f'{number}.png\t{HOSTILE if number == 0 else row.text}\n')
     folder = root / 'demo'
@@ -160,7 +161,7 @@ def test_the_calibration_error_is_the_weighted_gap():
 
 def test_what_comes_from_data_is_escaped():
     assert '<script' not in page.table((HOSTILE,), [(HOSTILE,)]) and '&lt;script' in page.paragraph(HOSTILE)
-    assert '<b>' not in page.element('p', '<b>', title='"<b>') and page.joined([page.Html('<b>'), '<i>']) == '<b>\n&lt;i&gt;'
+    assert '<b>' not in page.element('p', '<b>', title='"<b>') and joined([page.Html('<b>'), '<i>']) == '<b>\n&lt;i&gt;'
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):

@@ -11,8 +11,10 @@ import pytest
 from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
-from recog import resident, sources
+from recog import resident
 from recog.config import experiments, recipe
+from recog.data.joined import joined
+from recog.data.sets import open_set
 from recog.devices.mesh import make_mesh, one_device, replicated
 from recog.errors import ConfigError
 
@@ -78,7 +80,7 @@ def test_images_are_changed_on_the_devices_alike_on_any_number_of_them(root):
 
 def test_each_device_holds_its_share_of_every_row(root):
     config = experiments.load(DEMO, ['--config.image.width=48'])
-    source = sources.joined([sources.open_set(name, config, root) for name in ('packed', 'packed')])
+    source = joined([open_set(name, config, root) for name in ('packed', 'packed')])
     mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:4])
     store = resident.Store(source, mesh)
     assert store.arrays['image'].shape == (56, 32, 48, 3) and store.arrays['image'].addressable_shards[0].data.shape[0] == 14
@@ -96,7 +98,7 @@ def test_each_device_holds_its_share_of_every_row(root):
 def test_steps_in_one_call_are_steps_one_by_one(root):
     mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:2])
     config = experiments.load(DEMO, ['--config.image.width=48'])
-    store = resident.Store(sources.joined([sources.open_set('packed', config, root)]), mesh)
+    store = resident.Store(joined([open_set('packed', config, root)]), mesh)
     rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 2, 4)))
 
     def step(state, batch):
@@ -123,6 +125,6 @@ def test_what_cannot_be_on_the_devices_is_refused(root, flags, said, capsys):
 def test_sets_that_are_too_large_are_refused_with_both_sizes(root, monkeypatch):
     monkeypatch.setattr(resident, 'memory', lambda mesh: 100_000)
     config = experiments.load(DEMO, ['--config.image.width=48'])
-    source = sources.joined([sources.open_set('packed', config, root)])
+    source = joined([open_set('packed', config, root)])
     with pytest.raises(ConfigError, match=r'packed takes 0.0 GB on each of 1 devices; 60% of the 0.0 GB'):
         resident.check(config, source, one_device())

@@ -3,7 +3,7 @@
 import pytest
 
 from recog import __main__ as command
-from recog import sources
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 
 LABELS = [('a.png', 'one'), ('b.png', 'two')]
@@ -46,13 +46,13 @@ def test_a_flipped_bit_is_found_on_request(sealed, capsys):
 def test_a_missing_cut_or_empty_file_is_found_when_the_set_is_opened(sealed, narrow, spoil, said):
     spoil(sealed / 'words' / 'a.png')
     with pytest.raises(ConfigError, match=said):
-        sources.open_set('words', narrow(), sealed)
+        open_set('words', narrow(), sealed)
 
 
 def test_a_damaged_record_is_found(sealed, narrow):
     (sealed / 'words' / 'files.json').write_text('{')
     with pytest.raises(ConfigError, match='files.json is damaged'):
-        sources.open_set('words', narrow(), sealed)
+        open_set('words', narrow(), sealed)
 
 
 def test_a_folder_without_any_set_is_refused(tmp_path, capsys):

@@ -11,7 +11,8 @@ import tensorflow_datasets as tfds
 from conftest import ROOT
 from scipy.io import savemat
 
-from recog import prepare, sources
+from recog import prepare
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images.read import read_image
 
@@ -88,7 +89,7 @@ def make(source, tmp_path, config=None, workers=1, **options):
 
 
 def rows(tmp_path, narrow, name='synthtext:train'):
-    source = sources.open_set(name, narrow(), tmp_path / 'data')
+    source = open_set(name, narrow(), tmp_path / 'data')
     return {row.id: row for row in source.rows(range(len(source)))}
 
 

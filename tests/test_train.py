@@ -6,9 +6,11 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import checkpoint, data, evaluate, optimize, sources
+from recog import checkpoint, evaluate, optimize
 from recog import train as training
 from recog.config import experiments, values
+from recog.data.batches import Batches
+from recog.data.sets import open_set
 from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.text import vocabulary
@@ -70,7 +72,7 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
         rate = optimize.schedule(config, run.total, run.plan.epoch)
         tx = optimize.optimizer(config, rate)
         state = jax.jit(lambda key, run=run, tx=tx: training.make_state(run.model, tx, 0.0, key))(jax.random.key(1))
-        batch = data.Batches(run.source, run.plan, np.arange, run.vocab, config, 4)[0]
+        batch = Batches(run.source, run.plan, np.arange, run.vocab, config, 4)[0]
         del batch['notes'], batch['rows']
         batch['weight'][[0, 3, 9]] = 0
         step = jax.jit(training.make_step(run.model, tx, rate, config, mesh))
@@ -91,7 +93,7 @@ def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
                     'log.every=120', 'optimizer.decay=0.0')
     workdir = trained(config, tmp_path / 'run', root=root)
     opened = checkpoint.open(workdir)
-    source = sources.open_set('words:train', config, root)
+    source = open_set('words:train', config, root)
     mesh = one_device()
     result = evaluate.measure(evaluate.decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
     assert [prediction.text for prediction in result.predictions] == words

@@ -10,9 +10,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, models, optimize
+from recog import models, optimize
 from recog import train as training
 from recog.config import values
+from recog.data.batches import empty_batch
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, check_batch, compiler_options, make_mesh, replicated, state_layout
 from recog.images.fit import channels
@@ -132,7 +133,7 @@ def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
     """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens as there may be."""
     random, rule = np.random.default_rng(0), config.image
     vocab, most = vocabulary.from_config(config.text), config.text.max_length
-    arrays = data.empty(batch, most)
+    arrays = empty_batch(batch, most)
     arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, channels(rule)), np.uint8)
     arrays['size'] = np.tile(np.array([rule.height, rule.width], np.int32), (batch, 1))
     arrays['length'][:] = random.integers(1, (most if config.eval.protocol == 'latex' else min(9, most)) + 1, batch)

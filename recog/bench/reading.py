@@ -7,8 +7,11 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import data, sources
-from recog.plan import Plan
+from recog.data.batches import Batches
+from recog.data.joined import joined
+from recog.data.pipeline import read_batches
+from recog.data.plan import Plan
+from recog.data.sets import open_set
 from recog.text import vocabulary
 
 BATCH = 256
@@ -16,11 +19,11 @@ BATCH = 256
 
 def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     """Measure and print."""
-    source = sources.joined([sources.open_set(name, config, root)])
+    source = joined([open_set(name, config, root)])
     with config.unlocked():
         config.data.threads = config.data.workers = 0
     plan = Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
-    batches = data.Batches(source, plan, np.arange, vocabulary.from_config(config.text), config, 1 << 30)
+    batches = Batches(source, plan, np.arange, vocabulary.from_config(config.text), config, 1 << 30)
     _forget(Path(root) / name.partition(':')[0])
     print(f'set                              {name}: {len(source):,} rows{", packed" if batches.packed else ""}')
     for kind in ('cold', 'warm'):
@@ -32,9 +35,9 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     return 0
 
 
-def _read(batches: data.Batches, config: ConfigDict, seconds: float, most: int) -> tuple[float, float, int]:
+def _read(batches: Batches, config: ConfigDict, seconds: float, most: int) -> tuple[float, float, int]:
     """Seconds, CPU seconds and images of reading for so long, or `most` batches."""
-    stream, read = data.stream(batches, config), 0
+    stream, read = read_batches(batches, config), 0
     begun, spent = time.perf_counter(), time.process_time()
     while time.perf_counter() - begun < seconds and not (most and read == most):
         next(stream)

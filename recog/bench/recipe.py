@@ -12,13 +12,17 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, data, models, provenance, resident, sources
+from recog import __version__, models, provenance, resident
 from recog.bench import costliest, hlo, limits, programs, timing
 from recog.bench.programs import Draft, Program
+from recog.data.batches import Batches
+from recog.data.joined import joined
+from recog.data.pipeline import read_batches
+from recog.data.plan import Plan
+from recog.data.sets import open_set
 from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh, rounded
 from recog.errors import ConfigError
-from recog.plan import Plan
 from recog.text import vocabulary
 
 CPU_TRAIN_BATCH = 16
@@ -122,12 +126,12 @@ def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) ->
 def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: float) -> dict[str, Any]:
     """Batches as training reads them, per worker: read or drawn, augmented, fitted, encoded."""
     try:
-        opened = [sources.open_set(name, config, root) for name in config.data.train]
+        opened = [open_set(name, config, root) for name in config.data.train]
     except ConfigError as error:
         return {'not_run': str(error)}
     plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
-    batches = data.Batches(sources.joined(opened), plan, np.arange, vocab, config, 1 << 20)
-    stream = data.stream(batches, config)
+    batches = Batches(joined(opened), plan, np.arange, vocab, config, 1 << 20)
+    stream = read_batches(batches, config)
     next(stream)
     spent, begun, count = time.process_time(), time.perf_counter(), 0
     while time.perf_counter() - begun < seconds:
@@ -147,7 +151,7 @@ def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
     if config.image.fit == 'none':
         return {'not_run': "images of any size (config.image.fit='none') are not packed"}
     try:
-        rows = sum(len(sources.open_set(name, config, root)) for name in config.data.train)
+        rows = sum(len(open_set(name, config, root)) for name in config.data.train)
     except ConfigError:
         rows = config.data.nominal
     there = resident.memory(mesh)

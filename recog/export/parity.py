@@ -7,7 +7,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import data, foreign, predict
+from recog import foreign, predict
+from recog.data.batches import Steps
+from recog.data.pipeline import read_ahead
 from recog.errors import ConfigError
 from recog.export.folder import Folder
 from recog.recognize import BY_IMAGE, BY_TEXT
@@ -72,7 +74,7 @@ def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.n
     source: Any = predict.Arrays(images)
     source = foreign.Adapted(source, rule, 'auto') if rule.ink else source
     for longest in (most, max(1, most // 3)):
-        for batch in data.ahead(data.Steps(source, np.arange, BATCH, folder.config, 0), folder.config):
+        for batch in read_ahead(Steps(source, np.arange, BATCH, folder.config, 0), folder.config):
             yield batch, (batch['image'], batch['size'], np.asarray(longest, np.int32))
 
 

@@ -10,8 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from recog import data, predict, rivals
+from recog import predict, rivals
 from recog.bench import timing
+from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
 from recog.export import convolutions
@@ -117,7 +118,7 @@ def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     source = predict.Arrays([images[number % len(images)] for number in range(rows)])
     config = folder.config.copy_and_resolve_references()
     config.data.buckets, config.data.pixels = (), 0
-    batch = data.Steps(source, np.arange, rows, config, 0)[0]
+    batch = Steps(source, np.arange, rows, config, 0)[0]
     return batch['image'], batch['size'], np.asarray(config.text.max_length, np.int32)
 
 

@@ -14,7 +14,8 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from recog import __version__, checkpoint, models, plan, provenance, recognize, workdir
+from recog import __version__, checkpoint, models, provenance, recognize, workdir
+from recog.data import plan
 from recog.devices import setup
 from recog.errors import ConfigError
 from recog.export import folder, parity

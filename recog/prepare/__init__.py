@@ -20,7 +20,7 @@ import numpy as np
 import tensorflow_datasets as tfds
 from tensorflow_datasets.core import example_serializer, splits
 
-from recog import seal
+from recog.data import file_hashes
 from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, read_image
 from recog.prepare import shards, survey, workers
@@ -190,7 +190,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         name = '/'.join(part for part in (self.name, self.builder_config_name) if part)
         for line in gathered.report(f'{name} {self.version}', self.expected, records):
             print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)
-        seal.seal(place)
+        file_hashes.seal(place)
 
 
 class _Result(NamedTuple):

@@ -8,7 +8,9 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import benchmarks, checkpoint, predict, sources
+from recog import benchmarks, checkpoint, predict
+from recog.data.rows import Source
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.recognize import Reading
 from recog.report.record import Example
@@ -32,7 +34,7 @@ class Gallery:
     def __init__(self, config: ConfigDict, root: str | Path, sets: Mapping[str, Mapping[str, Any]]):
         self.absent: dict[str, str] = {}
         self._config, self._root, self._sets = config, root, sets
-        self._sources: dict[str, sources.Source | None] = {}
+        self._sources: dict[str, Source | None] = {}
 
     def pictured(self, examples: Sequence[Example]) -> list[Pictured]:
         """The examples whose images are there."""
@@ -52,10 +54,10 @@ class Gallery:
                 return [Example(name, place, label, truth, '', 0.0, False, (), ()) for place, (label, truth) in enumerate(labels)]
         return []
 
-    def _source(self, name: str) -> sources.Source | None:
+    def _source(self, name: str) -> Source | None:
         if name not in self._sources:
             try:
-                self._sources[name] = sources.open_set(name, self._config, self._root)
+                self._sources[name] = open_set(name, self._config, self._root)
             except ConfigError as error:  # the page says so, and is made without these images
                 self._sources[name] = None
                 self.absent[name] = str(error)

@@ -151,6 +151,6 @@ def canvases(recognizer: Any) -> list[tuple[int, int]]:
     rule = recognizer.config.image
     if recognizer.about['form'] == 'onnx' or rule.fit != 'none':
         return [(rule.height, rule.width)]
-    from recog import plan
+    from recog.data import plan
 
     return [(shape.height, shape.width) for shape in plan.shapes(recognizer.config, 1, 1)]

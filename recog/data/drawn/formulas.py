@@ -11,16 +11,16 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
+from recog.data.drawn.dice import SPLITS, Dice
+from recog.data.drawn.grammar import Grammar
+from recog.data.drawn.handwriting import Box, Hand, layout
 from recog.errors import ConfigError
-from recog.grammar import Grammar
 from recog.images import ink
-from recog.layout import Box, Hand, layout
-from recog.words import SPLITS, Dice
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from recog.sources import Row
+    from recog.data.rows import Row
 
 SMALLEST = 0.7  # of the size asked for; what would have to be smaller still to fit is not drawn
 MEASURED = 200_000  # sizes asked for at once from which on the canvas is the answer: each takes a fifth of a millisecond
@@ -78,7 +78,7 @@ class Formulas:
 
     def rows(self, indices: Sequence[int]) -> 'list[Row]':
         """The formulas drawn: grey images [H, W]."""
-        from recog.sources import Row
+        from recog.data.rows import Row
 
         written = [self._written(index) for index in indices]
         return [Row(each.id, each.text, draw(each, edges(self.paper.size))) for each in written]

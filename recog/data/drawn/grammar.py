@@ -8,9 +8,9 @@ from bisect import bisect
 from collections.abc import Iterable, Sequence
 from itertools import accumulate
 
+from recog.data.drawn.dice import SPLITS, Dice
 from recog.errors import ConfigError
 from recog.text import latex
-from recog.words import SPLITS, Dice
 
 _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 

@@ -13,13 +13,15 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from recog.data.drawn.dice import Dice
+from recog.data.drawn.fonts import alphabet, fonts, layered
+from recog.data.drawn.lexicon import PLAIN, Lexicon
 from recog.errors import ConfigError
-from recog.words import PLAIN, Dice, Lexicon, alphabet, fonts, layered
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-    from recog.sources import Row
+    from recog.data.rows import Row
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 TOGETHER = 64  # words drawn in one go: what they take fits into the processor's cache
@@ -48,7 +50,7 @@ class Words:
 
     def rows(self, indices: Sequence[int]) -> 'list[Row]':
         """The words drawn: BGR images [H, W, 3]."""
-        from recog.sources import Row
+        from recog.data.rows import Row
 
         rows: list[Row] = []
         for start in range(0, len(indices), TOGETHER):

@@ -1,19 +1,16 @@
-"""The pipelines that read, fit, augment and encode the rows of a plan, and what brings them to the devices."""
+"""Batches of a plan: rows read, fitted, augmented and encoded."""
 
 import json
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import values
+from recog.data.plan import Plan, Shape, fitting, shapes
+from recog.data.rows import Row, Source
 from recog.images import augment
 from recog.images.fit import fit_batch, prediction_width, shrunk
-from recog.plan import Plan, Shape, fitting, shapes
-from recog.sources import Row, Source
 from recog.text.vocabulary import Unencodable, Vocab
 
 WINDOW = 16  # batches within which an evaluation sorts images by size
@@ -44,7 +41,7 @@ class Batches:
         rows, epochs, whole = rows[places], epochs[places], np.array(len(rows))
         if self.packed:
             return {**self._copied(rows, shape.length), 'rows': whole}
-        batch = empty(len(rows), shape.length)
+        batch = empty_batch(len(rows), shape.length)
         batch['index'][:] = rows
         pictures: list[np.ndarray | None] = []
         notes: list[tuple] = []
@@ -102,7 +99,7 @@ class Steps:
         fixed = Shape(batch, config.image.height, config.image.width, 1)
         if config.image.fit == 'none':
             self.given = shapes(config, batch, multiple)
-            sizes = measure(source, count)
+            sizes = measure_sizes(source, count)
             owner = fitting(sizes, np.zeros(count, np.int64), self.given)
         else:
             self.given, owner = [fixed], np.zeros(count, np.int64)
@@ -116,7 +113,7 @@ class Steps:
         shape, every = self._batches[int(step)]
         rows = every[self._places[shape.rows]]
         real = np.flatnonzero(rows >= 0)
-        batch = empty(len(rows), 1)
+        batch = empty_batch(len(rows), 1)
         batch['weight'][:], batch['index'][:] = 0, -1
         pictures: list[np.ndarray | None] = [None] * len(rows)
         notes = []
@@ -153,7 +150,7 @@ def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     return f'larger than {shape.height} x {shape.width}'
 
 
-def measure(source: Source, count: int) -> np.ndarray:
+def measure_sizes(source: Source, count: int) -> np.ndarray:
     """Heights and widths of the first `count` images, 1 where one cannot be read.  -> int64 [N, 2]"""
     if hasattr(source, 'sizes'):
         return np.asarray(source.sizes(range(count)), np.int64)
@@ -166,69 +163,10 @@ def measure(source: Source, count: int) -> np.ndarray:
     return found
 
 
-def empty(rows: int, max_length: int) -> dict[str, np.ndarray]:
+def empty_batch(rows: int, max_length: int) -> dict[str, np.ndarray]:
     """The arrays of a batch besides its images: every row real, every label empty."""
     return {'tokens': np.full((rows, max_length), -1, np.int32), 'length': np.zeros(rows, np.int32),
             'weight': np.ones(rows, np.float32), 'index': np.zeros(rows, np.int32)}
-
-
-def stream(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
-    """Batches from number `start` on, read ahead in threads or processes by Grain, in order."""
-    import cv2
-    import grain
-    from absl import flags
-
-    cv2.setNumThreads(1)  # Grain's threads share the cores already
-    data = config.data
-    dataset: Any = grain.MapDataset.source(batches)[start:]
-    # Threads are enough where decoding and drawing leave the interpreter; processes cost a copy of each batch. What is packed
-    # only has to be copied: more than one thread would be slower.
-    threads = min(data.threads, 1) if getattr(batches, 'packed', False) else data.threads
-    ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
-    dataset = dataset.to_iter_dataset(ahead)
-    if data.workers:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=data.workers))
-    return iter(dataset)
-
-
-def ahead(batches: Any, config: ConfigDict) -> Iterator[dict[str, np.ndarray]]:
-    """Every batch in order, read ahead in threads: what reading needs of `stream`, without Grain, which would import JAX."""
-    import cv2
-
-    if len(batches) <= 1 or not config.data.threads:
-        yield from (batches[step] for step in range(len(batches)))
-        return
-    cv2.setNumThreads(1)
-    pool = ThreadPoolExecutor(config.data.threads)
-    waiting: deque[Future] = deque()
-    try:
-        for step in range(len(batches)):
-            waiting.append(pool.submit(batches.__getitem__, step))
-            if len(waiting) > config.data.prefetch:
-                yield waiting.popleft().result()
-        while waiting:
-            yield waiting.popleft().result()
-    finally:  # whoever reads may stop early
-        pool.shutdown(cancel_futures=True)
-
-
-def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, depth: int = 2) -> Iterator[tuple]:
-    """(batch on the devices, notes) with transfers running ahead; each process hands over its own of a batch's `rows`."""
-    import jax
-
-    def put(batch):
-        notes, rows = unpack_notes(batch.pop('notes')), int(batch.pop('rows'))
-        return {key: jax.make_array_from_process_local_data(sharding, value, (rows, *value.shape[1:]))
-                for key, value in batch.items()}, notes
-
-    queue: deque = deque()
-    for batch in batches:
-        queue.append(put(dict(batch)))
-        if len(queue) >= depth:
-            yield queue.popleft()
-    yield from queue
 
 
 def pack_notes(notes: list[tuple]) -> np.ndarray:

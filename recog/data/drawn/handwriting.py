@@ -9,9 +9,9 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from recog.glyphs import FONTS, FONTS_OF, Glyph, glyph
-from recog.grammar import FUNCTIONS, RELATIONS, SIGNS
-from recog.words import Dice
+from recog.data.drawn.dice import Dice
+from recog.data.drawn.grammar import FUNCTIONS, RELATIONS, SIGNS
+from recog.data.drawn.symbols import FONTS, FONTS_OF, Glyph, glyph
 
 AXIS = -0.25  # of fractions and signs
 STEP = 0.02   # between the points of a straight line

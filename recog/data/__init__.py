@@ -1,0 +1,1 @@
+"""From the name of a set to the batches of a run."""

@@ -1,0 +1,78 @@
+"""Sets that TFDS prepared as ArrayRecord."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from recog.data import file_hashes
+from recog.data.files import read_row
+from recog.data.rows import Row
+from recog.errors import ConfigError, nearest
+from recog.images import ink
+
+
+class Prepared:
+    """A data set that TFDS prepared as ArrayRecord, with features `image` (encoded), `text` and, optionally, `id`."""
+
+    def __init__(self, name: str, folder: Path, split: str):
+        import tensorflow_datasets as tfds
+        from array_record.python.array_record_data_source import ArrayRecordDataSource
+
+        file_hashes.check_sizes(folder)
+        builder = tfds.builder_from_directory(str(folder))
+        features = builder.info.features
+        if 'image' not in features or 'text' not in features:
+            raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
+        parts = split.split('+') if split else list(builder.info.splits)
+        for part in parts:
+            if part.partition('[')[0] not in builder.info.splits:
+                raise ConfigError(f'{folder}: split {part!r} does not exist'
+                                  f'{nearest(part, builder.info.splits)}; there are: '
+                                  f'{", ".join(builder.info.splits)}')
+            for file in builder.info.splits[part.partition('[')[0]].filepaths:
+                if not Path(file).is_file() or not Path(file).stat().st_size:
+                    raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
+        self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
+        self._has_ink = {'points', 'strokes'} <= set(features)
+        # TFDS names the shards; its own parsing of a record would take ten times as long.
+        self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
+
+    def __len__(self) -> int:
+        return len(self._records)
+
+    def _read(self, indices: Sequence[int]) -> list[tuple[str, str, Any]]:
+        """Id, text and all values of records."""
+        from tensorflow_datasets.proto import tf_example_pb2
+
+        read = []
+        for i, record in zip(indices, self._records.__getitems__([int(i) for i in indices]), strict=True):
+            if not record:  # what a shard that was cut at a block's boundary gives
+                raise OSError(f'{self.name}: record {i} cannot be read; the set is damaged: recog check names the file')
+            values = tf_example_pb2.Example.FromString(record).features.feature
+            name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
+            read.append((name, _value(values['text']), values))
+        return read
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return [(name, text) for name, text, _ in self._read(indices)]
+
+    def extras(self, indices: Sequence[int], names: Sequence[str]) -> list[dict[str, str]]:
+        """Further texts of the examples at these places, such as lexicons: of these features those that are there."""
+        return [{name: _value(values[name]) for name in names if name in values} for _, _, values in self._read(indices)]
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        return [self._row(*record) for record in self._read(indices)]
+
+    def _row(self, name: str, text: str, values: Any) -> Row:
+        row = read_row(name, text, values['image'].bytes_list.value[0])
+        if not self._has_ink:
+            return row
+        points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
+        return row._replace(strokes=ink.parted(points, np.array(values['strokes'].int64_list.value)))
+
+
+def _value(feature: Any) -> str:
+    """A text or number of a record as text."""
+    return feature.bytes_list.value[0].decode() if feature.bytes_list.value else str(feature.int64_list.value[0])

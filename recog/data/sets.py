@@ -1,0 +1,51 @@
+"""Sets by their names: NAME[/CONFIG][:SPLIT]."""
+
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from recog.config import values
+from recog.config.test_sets import BENCHMARKS
+from recog.data.files import labelled_folder
+from recog.data.prepared import Prepared
+from recog.data.rows import Source
+from recog.errors import ConfigError, nearest
+
+DRAWN = ('rendered', 'formulas')  # the sets that need no data
+
+
+def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
+    """The source called NAME[/CONFIG][:SPLIT]: drawn words or formulas, or what is prepared below the root."""
+    path, _, split = name.partition(':')
+    if path == 'rendered':
+        from recog.data.drawn.words import Words
+
+        # Held-out words are the same for every seed, so that runs can be compared.
+        seed = values.seed(config, 'data') if split == 'train' else 0
+        return Words(config.render, split or 'train', seed=seed)
+    if path == 'formulas':
+        from recog.data.drawn.formulas import Formulas
+
+        return Formulas(config.formulas, split or 'train', seed=values.seed(config, 'data') if split == 'train' else 0)
+    folder = Path(root) / path
+    if (folder / 'packed.json').is_file() and not split:
+        from recog.data.packed import Packed
+
+        return Packed(name, folder, config)
+    if (folder / split / 'labels.tsv').is_file():
+        return labelled_folder(name, folder / split)
+    versions = sorted(folder.glob('*/dataset_info.json')) or sorted(folder.glob('dataset_info.json'))
+    if versions:
+        return Prepared(name, versions[-1].parent, split)
+    raise ConfigError(_missing(name, path, Path(root)))
+
+
+def _missing(name: str, path: str, root: Path) -> str:
+    marks = {'*/packed.json': 0, '*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
+    found = sorted({str(file.parents[up].relative_to(root)) for mark, up in marks.items() for file in root.glob(mark)})
+    known = path.partition('/')[0]
+    builder = Path('datasets') / ('benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py')
+    how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \
+        f'it must be a folder {root / path} with labels.tsv, or one prepared by TFDS (VERSION/dataset_info.json)'
+    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *DRAWN])}; {how}; '
+            f'there are: {", ".join([*DRAWN, *found])}')
