@@ -16,6 +16,7 @@ from recog import workdir as workdirs
 from recog.config import experiments, values
 from recog.devices import cost
 from recog.errors import ConfigError
+from recog.models.peers import listed, matched
 from recog.text import vocabulary
 from recog.weights.files import read_weights
 
@@ -96,9 +97,9 @@ def _built(recipe: str, overrides: tuple[str, ...]) -> Recognised:
 
 def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: bool) -> models.Variables:
     """The variables of the file, all or nothing; `partial` lets what it lacks start afresh, and says so."""
-    filled, problems = models.matched(found.model, state)
+    filled, problems = matched(found.model, state)
     lenient = ('missing', 'surplus') if partial else ()
-    wrong = '; '.join(models.listed(kind, names, SHOWN) for kind, names in problems.items() if names and kind not in lenient)
+    wrong = '; '.join(listed(kind, names, SHOWN) for kind, names in problems.items() if names and kind not in lenient)
     if wrong:
         hint = '' if partial or any(names for kind, names in problems.items() if kind not in ('missing', 'surplus')) else \
             ' (--partial lets what is missing start afresh and leaves out what is surplus)'

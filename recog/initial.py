@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from recog import checkpoint, models
 from recog import workdir as workdirs
 from recog.errors import ConfigError, nearest
+from recog.models.peers import listed, matched
 from recog.text.vocabulary import Vocab
 from recog.weights.files import read_weights
 
@@ -59,8 +60,8 @@ def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], V
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
     if not Path(name).is_file():
         raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')
-    filled, problems = models.matched(model, read_weights(name))
-    wrong = '; '.join(models.listed(kind, names) for kind, names in problems.items()
+    filled, problems = matched(model, read_weights(name))
+    wrong = '; '.join(listed(kind, names) for kind, names in problems.items()
                       if names and kind not in ('missing', 'surplus', 'misshapen'))
     if wrong:
         raise ConfigError(f'config.init={name!r}: {wrong}')

@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from recog.devices import cost
-from recog.models import convolutions, resnet_fpn, winograd
+from recog.models.backbones import resnet_fpn
+from recog.models.parts import convolutions, winograd
 
 RNG = np.random.default_rng(0)
 

@@ -12,7 +12,10 @@ from golden import Training, difference, golden, train
 
 from recog import models, optimize
 from recog.config import experiments
-from recog.models import can, coverage, densenet
+from recog.models import can
+from recog.models.backbones import densenet
+from recog.models.parts import coverage_attention
+from recog.models.peers import from_peer
 from recog.text import vocabulary
 
 NAME = 'rec_d28_can'
@@ -42,7 +45,7 @@ def build(*overrides: str) -> models.Model:
 def ours() -> Ours:
     want, _, state = golden(NAME)
     model = build()
-    variables = jax.tree.map(jnp.asarray, models.from_peer(model, state))
+    variables = jax.tree.map(jnp.asarray, from_peer(model, state))
     label = want['label'][:, :-1]  # we add the end ourselves
     length = (label > 0).sum(1)
     batch = {
@@ -74,11 +77,11 @@ def test_greedy_words_of_36_steps_equal_the_references(ours):
 
     @jax.jit
     def greedy(features, counts):
-        memory, start = coverage.remember(parameters, features, cells, counts)
+        memory, start = coverage_attention.remember(parameters, features, cells, counts)
 
         def step(carry, _):
             hidden, seen, classes = carry
-            logits, hidden, weights = coverage.advance(parameters, memory, hidden, seen, classes)
+            logits, hidden, weights = coverage_attention.advance(parameters, memory, hidden, seen, classes)
             return (hidden, seen + weights, logits.argmax(-1)), logits[:, 0]
 
         first = start[:, None], jnp.zeros((2, 1, *cells.shape[1:])), jnp.full((2, 1), can.START)

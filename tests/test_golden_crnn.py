@@ -13,7 +13,8 @@ from golden import GOLDENS, Training, difference, golden, train
 
 from recog import models
 from recog.config import recipe
-from recog.models import crnn
+from recog.models.decoding.ctc import best_path, finish
+from recog.models.peers import from_peer
 
 CRNN = {
     'rec_r34_vd_none_bilstm_ctc': ({'backbone': 'resnet34_vd', 'lstm_hidden': 256}, 24_481_029),
@@ -39,7 +40,7 @@ def build(name: str) -> models.Model:
 def ours(request) -> Ours:
     want, _, state = golden(request.param)
     model = build(request.param)
-    variables = jax.tree.map(jnp.asarray, models.from_peer(model, state))
+    variables = jax.tree.map(jnp.asarray, from_peer(model, state))
     rows = len(want['image'])
     batch = {
         'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)),
@@ -110,7 +111,7 @@ def test_a_checkpoint_may_hold_either_name_of_an_lstm_tensor():
     first = {key: value for key, value in state.items() if '.cell_' not in key}
     second = {key: value for key, value in state.items() if '.cell_' in key or 'lstm' not in key}
     assert len(first) == len(second) < len(state)
-    same = jax.tree.map(np.array_equal, models.from_peer(model, first), models.from_peer(model, second))
+    same = jax.tree.map(np.array_equal, from_peer(model, first), from_peer(model, second))
     assert all(jax.tree.leaves(same))
 
 
@@ -121,7 +122,7 @@ def test_missing_surplus_misshapen_and_contradictory_keys_are_named_in_one_error
     state['head.fc.weight'] = np.zeros((37, 192))
     state['neck.encoder.lstm.0.cell_fw.bias_ih'] = np.zeros(384)
     with pytest.raises(ValueError) as error:
-        models.from_peer(model, state)
+        from_peer(model, state)
     message = str(error.value)
     assert 'missing head.fc.bias;' in message and 'surplus head.other;' in message
     assert 'misshapen head.fc.weight (37, 192);' in message
@@ -132,7 +133,7 @@ def test_greedy_decoding_and_its_confidence_equal_the_references():
     with np.load(GOLDENS / 'data.npz') as arrays:
         scores = arrays['ctc_scores']
     decoded = json.loads((GOLDENS / 'data.json').read_text())['ctc_decoded']
-    result = crnn.finish(crnn.best_path(jnp.log(scores)), jnp.log(scores), 25, False)
+    result = finish(best_path(jnp.log(scores)), jnp.log(scores), 25, False)
     letters = '0123456789abcdefghijklmnopqrstuvwxyz'
     texts = [''.join(letters[token] for token in row[0] if token >= 0) for row in np.asarray(result['tokens'])]
     assert texts == [text for text, _ in decoded]

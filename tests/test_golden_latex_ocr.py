@@ -16,6 +16,7 @@ from recog.bench import programs
 from recog.config import experiments, values
 from recog.images.fit import fit_image, normalise
 from recog.models import latex_ocr
+from recog.models.peers import from_peer
 from recog.text import vocabulary
 
 NAME = 'latex_ocr_resnet34_transformer'
@@ -49,7 +50,7 @@ def data() -> tuple[Any, Any]:
 def ours() -> Ours:
     want, _, state = golden(NAME)
     model = build()
-    variables = jax.tree.map(jnp.asarray, models.from_peer(model, state))
+    variables = jax.tree.map(jnp.asarray, from_peer(model, state))
     tokens = want['label'][:, 1:-1] - latex_ocr.OFFSET
     batch = {'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)), 'size': jnp.tile(jnp.array([[64, 192]]), (2, 1)),
              'tokens': jnp.asarray(np.maximum(tokens, -1)), 'length': jnp.asarray((tokens >= 0).sum(1)), 'weight': jnp.ones(2)}

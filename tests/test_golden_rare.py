@@ -14,9 +14,10 @@ from golden import GOLDENS, Training, difference, golden, train
 
 from recog import models, optimize
 from recog.config import experiments
-from recog.models import attention, rectify
-from recog.models.layers import Context
-from recog.models.search import Codes, search
+from recog.models.decoding.search import Codes, search
+from recog.models.parts import gru_attention, rectification
+from recog.models.parts.layers import Context
+from recog.models.peers import from_peer
 
 RARE = {'rec_r34_vd_tps_bilstm_att': ('r34', 26_983_268), 'rec_mv3_tps_bilstm_att': ('mv3', 1_679_418)}
 MOBILENET = 'rec_mv3_tps_bilstm_att'
@@ -46,7 +47,7 @@ def bare(state: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def variables(model: models.Model, state: dict[str, np.ndarray]) -> models.Variables:
-    return jax.tree.map(jnp.asarray, models.from_peer(model, state))
+    return jax.tree.map(jnp.asarray, from_peer(model, state))
 
 
 def first(image: Any) -> Any:
@@ -66,7 +67,7 @@ def ours(request) -> Ours:
     rectified = rectify_alone(request.param, whole, image)
     both = jnp.concatenate([want['eval.rectified'].transpose(0, 2, 3, 1), rectified['rectified']])
     later, _ = jax.jit(alone.apply, compiler_options=QUICKLY)(rest, {'image': both, 'size': jnp.full((2 * rows, 2), 100)})
-    forced, _ = jax.jit(attention.unroll)(rest['params']['head'], later['neck'][:rows], jnp.asarray(want['label'], jnp.int32))
+    forced, _ = jax.jit(gru_attention.unroll)(rest['params']['head'], later['neck'][:rows], jnp.asarray(want['label'], jnp.int32))
     tx = optimize.optimizer(recipe(request.param), optax.constant_schedule(5e-4))
     return Ours(want, rectified, later, forced, train(model, whole, batch, tx))
 
@@ -74,7 +75,7 @@ def ours(request) -> Ours:
 def rectify_alone(name: str, whole: models.Variables, image: Any) -> dict[str, Any]:
     """The stages of the rectifier of a recipe."""
     rule = recipe(name).model
-    module = rectify.Rectifier(rectify.SIZES[rule.rectify], rule.fiducials, rule.start, rule.border, (32, 100))
+    module = rectification.Rectifier(rectification.SIZES[rule.rectify], rule.fiducials, rule.start, rule.border, (32, 100))
     state = {'params': whole['params']['transform'], 'batch_stats': whole['stats']['transform']}
     apply = functools.partial(module.apply, context=Context(False, None, 0, jnp.float32))
     return jax.jit(apply, compiler_options=QUICKLY)(state, image)
@@ -88,7 +89,7 @@ def test_fiducials_and_grid_equal_the_references(ours):
 
 def test_the_image_sampled_at_the_references_grid_is_the_references_rectified_image(ours):
     image, grid = jnp.asarray(ours.want['image'].transpose(0, 2, 3, 1)), jnp.asarray(ours.want['eval.grid'])
-    assert difference(first(rectify.sample(image, grid)), ours.want['eval.rectified']) < 1e-6
+    assert difference(first(rectification.sample(image, grid)), ours.want['eval.rectified']) < 1e-6
     # Noise amplifies what the grid is off by.
     assert difference(first(ours.rectified['rectified']), ours.want['eval.rectified']) < 1e-3
 
@@ -114,7 +115,7 @@ def test_training_logits_and_first_loss_equal_the_references(ours):
 def test_gradients_equal_the_references(ours):
     keys, norms = ours.want['train.grad_keys'], ours.want['train.grad_norms']
     there = np.isfinite(norms)
-    assert set(keys[~there]) == set(rectify.ZEROS)
+    assert set(keys[~there]) == set(rectification.ZEROS)
     got = np.array([np.linalg.norm(ours.training.gradients[str(key)]) for key in keys[there]])
     assert there.sum() > 150
     assert np.abs(got - norms[there]).max() < 1e-1 * norms[there].max()
@@ -141,7 +142,7 @@ def test_three_steps_with_the_recipes_multipliers_lower_the_loss_as_the_referenc
 @pytest.mark.parametrize('name', RARE)
 def test_the_parameter_count_is_the_published_one_with_the_layer_that_stays_zero(name):
     shapes = jax.eval_shape(build(name).init, jax.random.key(0))
-    zeros = sum(int(np.prod(row['shape'])) for row in golden(name)[1] if row['key'] in rectify.ZEROS)
+    zeros = sum(int(np.prod(row['shape'])) for row in golden(name)[1] if row['key'] in rectification.ZEROS)
     assert zeros == 246  # 40 x 6 and 6: what the reference counts and we leave out
     assert sum(leaf.size for leaf in jax.tree.leaves(shapes['params'])) + zeros == RARE[name][1]
 
@@ -152,14 +153,14 @@ def test_the_peers_are_all_keys_of_the_references_checkpoint(name):
     assert set(model.peers) == {row['key'] for row in rows}
     assert {row['key'] for row in rows if row['trainable']} == {
         key for key, peer in model.peers.items() if peer.path[:1] == ('params',)
-    } | set(rectify.ZEROS)
+    } | set(rectification.ZEROS)
 
 
 def test_a_checkpoint_whose_zeros_are_not_zero_is_refused():
     state, model = golden(MOBILENET)[2], build(MOBILENET)
-    state[rectify.ZEROS[1]] = np.array([0, 0, 0, 1e-3, 0, 0])
+    state[rectification.ZEROS[1]] = np.array([0, 0, 0, 1e-3, 0, 0])
     with pytest.raises(ValueError, match=r'^checkpoint: not zero, as the model has it, transform.grid_generator.fc.bias$'):
-        models.from_peer(model, state)
+        from_peer(model, state)
 
 
 @pytest.mark.parametrize('stop', [False, True])

@@ -13,7 +13,9 @@ from golden import GOLDENS, difference, golden, turned_back
 
 from recog import models, optimize
 from recog.config import experiments, values
-from recog.models import places, srn
+from recog.models import srn
+from recog.models.decoding import parallel
+from recog.models.peers import from_peer
 
 NAME, LETTERS = 'rec_r50_fpn_srn', '0123456789abcdefghijklmnopqrstuvwxyz'
 END = 37
@@ -46,7 +48,7 @@ def ours() -> Ours:
     want, _, state = golden(NAME)
     model, rule = build(), recipe()
     tx = optimize.optimizer(rule, optimize.schedule(rule, 100, 10))
-    variables = jax.tree.map(jnp.asarray, models.from_peer(model, state))
+    variables = jax.tree.map(jnp.asarray, from_peer(model, state))
     letters = want['label'] < END
     batch = {
         'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)),
@@ -138,7 +140,7 @@ def test_the_peers_are_all_keys_of_the_references_checkpoint():
 def test_what_never_learns_is_loaded_all_the_same():
     _, _, state = golden(NAME)
     model = build()
-    variables = models.flatten(models.from_peer(model, state))
+    variables = models.flatten(from_peer(model, state))
     tables = [name for name in model.about.no_gradient if name.endswith('positions/table')]
     assert len(tables) == 3
     for name in tables:
@@ -151,8 +153,8 @@ def test_decoding_and_its_confidence_equal_the_references_with_ends_skipped_or_s
     with np.load(GOLDENS / 'data.npz') as arrays:
         scores = arrays['srn_scores']
     decoded = json.loads((GOLDENS / 'data.json').read_text())['srn_decoded']
-    chances = places.log_probabilities(jnp.log(scores), skip_ends)
-    result = places.finish(places.best_texts(chances, 1), chances, 25, skip_ends, jnp.zeros((4, 25, 1, 1)))
+    chances = parallel.log_probabilities(jnp.log(scores), skip_ends)
+    result = parallel.finish(parallel.best_texts(chances, 1), chances, 25, skip_ends, jnp.zeros((4, 25, 1, 1)))
     texts = [''.join(LETTERS[token] for token in row[0] if token >= 0) for row in np.asarray(result['tokens'])]
     classes = scores.argmax(-1).tolist()
     if skip_ends:

@@ -15,7 +15,8 @@ from pytorch import Tensor, in_a_row, zipped
 from recog import __main__ as command
 from recog import checkpoint, imports, models
 from recog.errors import ConfigError
-from recog.models import can_peers
+from recog.models import can
+from recog.models.peers import from_peer
 from recog.weights.files import read_weights
 
 MV3 = 'rec_mv3_none_bilstm_ctc'
@@ -66,7 +67,7 @@ def test_paddles_weights_become_a_workdir_with_their_recipe_and_vocabulary(state
     assert (status, err) == (0, '') and 'crnn.py:mv3, 1,451,787 trainable parameters' in out
     opened = checkpoint.open(tmp_path / 'run')
     assert len(opened.vocab) == 36 and opened.imported.startswith('best_accuracy.pdparams (sha256 ')
-    want = models.flatten(models.from_peer(opened.model, state))
+    want = models.flatten(from_peer(opened.model, state))
     got = models.flatten(jax.device_get(opened.variables))
     assert got.keys() == want.keys() and all(np.array_equal(got[path], want[path]) for path in want)
     with pytest.raises(ConfigError, match='holds imported weights, which cannot be trained on; begin with them .*--config.init='):
@@ -141,7 +142,7 @@ def test_part_of_a_model_is_taken_if_that_is_asked_for_and_the_rest_starts_afres
                          '--config', f'{ROOT}/experiments/crnn.py:mv3')
     assert status == 0 and 'starts afresh: head.fc.bias\n' in out and 'left out: fc.weight\n' in out
     opened = checkpoint.open(tmp_path / 'run')
-    want, got = models.flatten(models.from_peer(opened.model, state)), models.flatten(jax.device_get(opened.variables))
+    want, got = models.flatten(from_peer(opened.model, state)), models.flatten(jax.device_get(opened.variables))
     same = {path: np.array_equal(want[path], got[path]) for path in want}
     assert all(same[path] == (path[1] == 'backbone') for path in same)
 
@@ -151,15 +152,15 @@ def test_the_authors_own_checkpoint_of_can_says_the_same_as_paddleocrs(tmp_path)
                if not row['key'].startswith('backbone.dense') or '.3.' in row['key']}
     theirs = {}
     for key, array in paddles.items():
-        part = next(ours for ours, name in can_peers.PARTS.items() if key.startswith(f'{name}.'))
-        rest = key.removeprefix(f'{can_peers.PARTS[part]}.').replace('_mean', 'running_mean').replace('_variance', 'running_var')
+        part = next(ours for ours, name in can.PARTS.items() if key.startswith(f'{name}.'))
+        rest = key.removeprefix(f'{can.PARTS[part]}.').replace('_mean', 'running_mean').replace('_variance', 'running_var')
         if part == 'encoder' and rest.startswith('dense') and rest.endswith('.bias') and '.conv' in rest:
             continue
         turned = array.ndim == 2 and 'gru' not in rest and 'embedding.weight' not in rest
         theirs[f'module.{part}.{rest}'] = Tensor(np.ascontiguousarray(array.T if turned else array).ravel(),
                                                  array.T.shape if turned else array.shape)
     for name, write in (('zip.pth', zipped), ('row.pth', in_a_row)):
-        got = can_peers.adapt(read_weights(write(tmp_path / name, {'model': theirs, 'optimizer': {'state': 3}})))
+        got = can.adapt(read_weights(write(tmp_path / name, {'model': theirs, 'optimizer': {'state': 3}})))
         assert got.keys() == paddles.keys()
         for key, want in paddles.items():
             biased = key.startswith('backbone.dense') and '.conv' in key and key.endswith('.bias')

@@ -13,6 +13,7 @@ from recog import __main__ as command
 from recog import checkpoint, initial, models
 from recog.config import experiments
 from recog.errors import ConfigError
+from recog.models.peers import from_peer
 from recog.text import vocabulary
 
 ONE = ('--devices', '0')
@@ -113,5 +114,5 @@ def test_a_published_file_is_a_start_too(tmp_path):
         state[key] = fill('/'.join(peer.path), shape if axes is None or len(axes) != len(shape) else shape[np.argsort(axes)])
     file = zipped(tmp_path / 'weights.pth', {key: Tensor(array) for key, array in state.items()})
     found = models.flatten(given(file, recipe=recipe).variables)
-    want = models.flatten(models.from_peer(model, state))
+    want = models.flatten(from_peer(model, state))
     assert found.keys() == want.keys() and all(np.array_equal(found[path], want[path]) for path in want)

@@ -19,9 +19,11 @@ from recog.config.recipe import base
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images.fit import fit_batch, fit_image
-from recog.models import causal, latex_ocr, layers, resnet34
-from recog.models.search import search
-from recog.models.transformer import Noise
+from recog.models import latex_ocr
+from recog.models.backbones import resnet34
+from recog.models.decoding.search import search
+from recog.models.parts import layers, transformer_decoder
+from recog.models.parts.transformer import Noise
 from recog.text import vocabulary
 
 NAME = 'latex_ocr'
@@ -67,7 +69,7 @@ def test_decoding_with_kept_keys_and_values_says_what_reading_the_whole_text_say
 
 
 def test_queries_brought_to_the_memory_find_what_they_find_by_its_keys_and_values():
-    attention = causal.Attention(12, 3, Noise(0.2))
+    attention = transformer_decoder.Attention(12, 3, Noise(0.2))
     x, memory = (np.random.default_rng(tokens).normal(size=(2, tokens, 12)).astype(np.float32) for tokens in (4, 7))
     shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), x, memory, False, method='browse'))
     variables = jax.tree.map(lambda leaf: np.random.default_rng(leaf.size).normal(size=leaf.shape).astype(np.float32), shapes)

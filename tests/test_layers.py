@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 from jax.test_util import check_grads
 
-from recog.models import backbones, convolutions, crnn, layers, recurrence
+from recog.models.backbones import text_lines
+from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam
+from recog.models.parts import convolutions, layers, recurrence
 
 RNG = np.random.default_rng(0)
 
@@ -32,8 +34,8 @@ def texts(log_probabilities: np.ndarray) -> dict[tuple[int, ...], float]:
 @functools.partial(jax.jit, static_argnames='beam')
 def read(frames: jax.Array, beam: int, most: int) -> dict[str, jax.Array]:
     """What decoding makes of log-probabilities; without beams the best path."""
-    paths = crnn.prefix_beam(frames, beam) if beam else crnn.best_path(frames)
-    return crnn.finish(paths, frames, most, True)
+    paths = prefix_beam(frames, beam) if beam else best_path(frames)
+    return finish(paths, frames, most, True)
 
 
 def padded(rows: list[tuple[int, ...]], width: int) -> tuple[np.ndarray, np.ndarray]:
@@ -50,7 +52,7 @@ def test_ctc_equals_the_sum_over_all_alignments():
     with jax.enable_x64(True):
         logits = RNG.normal(size=(len(LABELS), 5, 4)) * 2
         tokens, length = padded(LABELS, 6)
-        losses, possible = jax.jit(layers.ctc_loss)(logits, tokens, length)
+        losses, possible = jax.jit(ctc_loss)(logits, tokens, length)
         assert losses.dtype == np.float64 and possible.all()
         for loss, row, label in zip(losses, np.asarray(jax.nn.log_softmax(logits)), LABELS, strict=True):
             assert loss == pytest.approx(-texts(row)[label], rel=1e-12)
@@ -61,7 +63,7 @@ def test_a_label_that_needs_more_frames_than_there_are_has_loss_and_gradient_0()
     logits = RNG.normal(size=(4, 3, 4)).astype(np.float32)
 
     def total(logits):
-        losses, possible = layers.ctc_loss(logits, tokens, length)
+        losses, possible = ctc_loss(logits, tokens, length)
         return losses.sum(), (losses, possible)
 
     gradient, (losses, possible) = jax.device_get(jax.jit(jax.grad(total, has_aux=True))(logits))
@@ -206,10 +208,10 @@ def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
     assert {'conv', 'depthwise', 'batch_norm', 'lstm'} <= inner
 
 
-@pytest.mark.parametrize('name', backbones.BACKBONES)
+@pytest.mark.parametrize('name', text_lines.BACKBONES)
 @pytest.mark.parametrize('width', [32, 100, 160])
 def test_every_backbone_makes_a_frame_of_four_columns(name, width):
-    network, context = backbones.backbone(name, 0.5), layers.Context(False, None, 0, jnp.float32)
+    network, context = text_lines.backbone(name, 0.5), layers.Context(False, None, 0, jnp.float32)
     image = jax.ShapeDtypeStruct((2, 32, width, 3), jnp.float32)
     maps = jax.eval_shape(lambda image: network.init_with_output(jax.random.key(0), image, context)[0], image)
     assert maps.shape[:3] == (2, 1, width // 4)

@@ -18,7 +18,8 @@ from recog.export.graph import Unconvertible
 from recog.export.named import equations
 from recog.export.primitives import OPERATIONS
 from recog.export.tracer import to_onnx
-from recog.models import causal, convolutions, coverage, densenet, layers, rectify, recurrence
+from recog.models.backbones import densenet
+from recog.models.parts import convolutions, coverage_attention, layers, rectification, recurrence, transformer_decoder
 
 ROW, MAP = ('b, 5', 'float32'), ('b, 5, 7, 3', 'float32')
 INTS, FLAGS, SCALAR = ('b, 5', 'int32'), ('b, 5', 'bool'), ('', 'int32')
@@ -273,9 +274,9 @@ def test_an_lstm_whose_weights_are_given_is_a_loop():
     assert 'Scan' in same(recurrence.lstm, *given)
 
 
-@pytest.mark.parametrize('border', rectify.BORDERS)
+@pytest.mark.parametrize('border', rectification.BORDERS)
 def test_sampling_is_one_node_beyond_the_border_too(border):
-    names = same(lambda x, grid: rectify.sample(x, grid, border=border), MAP, ('b, 4, 6, 2', 'float32'))
+    names = same(lambda x, grid: rectification.sample(x, grid, border=border), MAP, ('b, 4, 6, 2', 'float32'))
     assert 'GridSample' in names and 'GatherND' not in names
 
 
@@ -290,8 +291,8 @@ def test_the_attention_with_coverage_is_a_conv_and_a_softmax(beams):
     coverage_kernel, energy = random('9, 4', 'float32', 1, 0), random('4, 1', 'float32', 1, 1)
 
     def look(keys, cells, query, seen):
-        memory = coverage.Memory(jnp.zeros((keys.shape[0], 5, 6, 2)), keys, cells, jnp.zeros(()), coverage_kernel)
-        return coverage.look(memory, energy, query, seen)
+        memory = coverage_attention.Memory(jnp.zeros((keys.shape[0], 5, 6, 2)), keys, cells, jnp.zeros(()), coverage_kernel)
+        return coverage_attention.look(memory, energy, query, seen)
 
     names = same(look, ('b, 5, 6, 4', 'float32'), ('b, 5, 6', 'bool'), (f'b, {beams}, 4', 'float32'),
                  (f'b, {beams}, 5, 6', 'float32'), tolerance=1e-5)
@@ -333,7 +334,7 @@ def recalling(x, steps, start=0, turned=False, keep=False):
         number, keys, values, found = carry
         token = x[:, number].reshape(-1, 2, 1, 3)
         place = number - start if start else number
-        found, keys, values = causal.recalled(token, token.swapaxes(2, 3), token * 2, keys, values, place, scale=0.5)
+        found, keys, values = transformer_decoder.recalled(token, token.swapaxes(2, 3), token * 2, keys, values, place, scale=0.5)
         if turned:
             keys, values = (leaf.at[jnp.arange(x.shape[0])[::-1]].get(mode='clip') for leaf in (keys, values))
         return number + 1, keys, values, found + token
@@ -373,7 +374,7 @@ def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Va
         if name in ('scale', 'variance'):
             return 1 + 0.3 * abs(values)
         if path[-2].key == 'points':  # a thin-plate spline through points anywhere makes much of a rounding error
-            return np.float32(rectify.targets(aval.size // 2).ravel() if name == 'bias' else 0.02 * values)
+            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias' else 0.02 * values)
         return np.float32(gain * values * (0.2 if aval.ndim < 2 else np.prod(aval.shape[:-1]) ** -0.5))
 
     return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, jax.random.key(0)))

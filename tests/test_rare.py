@@ -15,7 +15,7 @@ from recog import models
 from recog.config.recipe import base
 from recog.errors import ConfigError
 from recog.models import rare
-from recog.models.search import Codes
+from recog.models.decoding.search import Codes
 from recog.text import vocabulary
 
 NARROW: dict[str, Any] = {

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy.interpolate import RBFInterpolator
 
-from recog.models import rectify
-from recog.models.layers import Context
+from recog.models.parts import rectification
+from recog.models.parts.layers import Context
 
 RNG = np.random.default_rng(0)
 
@@ -30,19 +30,19 @@ def looped(image, grid, border):
     return out
 
 
-@pytest.mark.parametrize('border', rectify.BORDERS)
+@pytest.mark.parametrize('border', rectification.BORDERS)
 def test_sampling_equals_a_plain_loop_inside_and_outside(border):
     image, grid = RNG.normal(size=(2, 5, 7, 3)), RNG.uniform(-1.7, 1.7, (2, 6, 9, 2))
-    got = rectify.sample(jnp.asarray(image, jnp.float32), jnp.asarray(grid, jnp.float32), border=border)
+    got = rectification.sample(jnp.asarray(image, jnp.float32), jnp.asarray(grid, jnp.float32), border=border)
     want = [looped(*pair, border) for pair in zip(image, grid, strict=True)]
     np.testing.assert_allclose(got, want, atol=1e-5)
 
 
-@pytest.mark.parametrize('border', rectify.BORDERS)
+@pytest.mark.parametrize('border', rectification.BORDERS)
 def test_sampling_at_the_pixels_themselves_gives_them_back_exactly(border):
     image = jnp.asarray(RNG.normal(size=(1, 5, 9, 2)), jnp.float32)  # 8 and 4 steps: their places are exact
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 5)), -1)[None]
-    np.testing.assert_array_equal(rectify.sample(image, jnp.asarray(grid, jnp.float32), border=border), image)
+    np.testing.assert_array_equal(rectification.sample(image, jnp.asarray(grid, jnp.float32), border=border), image)
 
 
 @pytest.mark.parametrize(('border', 'outside', 'half'), [('zeros', 0.0, 0.5), ('border', 1.0, 1.0)])
@@ -50,24 +50,24 @@ def test_half_a_pixel_outside_and_far_outside_follow_the_rule(border, outside, h
     image = jnp.ones((1, 3, 3, 1))  # a pixel is 1 wide
     x = jnp.array([-1.5, 1.5, -3.0, 40.0, 1e9, -1e9, jnp.inf])
     grid = jnp.stack([x, jnp.zeros(7)], -1)[None, None]
-    got = rectify.sample(image, grid, border=border)[0, 0, :, 0]
+    got = rectification.sample(image, grid, border=border)[0, 0, :, 0]
     np.testing.assert_allclose(got, [half, half, *[outside] * 5])
 
 
 def test_a_place_that_is_no_number_gives_no_number_and_harms_no_other():
     grid = jnp.zeros((1, 1, 2, 2)).at[0, 0, 0, 0].set(jnp.nan)
-    got = rectify.sample(jnp.ones((1, 3, 3, 1)), grid)[0, 0, :, 0]
+    got = rectification.sample(jnp.ones((1, 3, 3, 1)), grid)[0, 0, :, 0]
     assert np.isnan(got[0]) and got[1] == 1
 
 
-@pytest.mark.parametrize('border', rectify.BORDERS)
+@pytest.mark.parametrize('border', rectification.BORDERS)
 def test_gradients_of_sampling_equal_difference_quotients(border):
     with jax.enable_x64(True):
         image, grid = jnp.asarray(RNG.normal(size=(2, 5, 7, 2))), jnp.asarray(RNG.uniform(-1.4, 1.4, (2, 4, 5, 2)))
         weights = jnp.asarray(RNG.normal(size=(2, 4, 5, 2)))
 
         def total(image, grid):
-            return jnp.sum(rectify.sample(image, grid, border=border) * weights)
+            return jnp.sum(rectification.sample(image, grid, border=border) * weights)
 
         gradients = jax.grad(total, argnums=(0, 1))(image, grid)
         for number, gradient in enumerate(gradients):
@@ -83,40 +83,40 @@ def test_gradients_of_sampling_equal_difference_quotients(border):
 def test_outside_zeros_and_far_from_a_border_no_place_gets_a_gradient():
     image = jnp.asarray(RNG.normal(size=(1, 4, 4, 1)), jnp.float32)
     grid = jnp.array([[[[2.5, 0.1], [0.1, -9.0]]]])
-    for border in rectify.BORDERS:
-        gradient = jax.grad(lambda grid, border=border: rectify.sample(image, grid, border=border).sum())(grid)[0, 0]
+    for border in rectification.BORDERS:
+        gradient = jax.grad(lambda grid, border=border: rectification.sample(image, grid, border=border).sum())(grid)[0, 0]
         assert gradient[0, 0] == 0 and gradient[1, 1] == 0
     assert gradient[0, 1] != 0  # along the border
 
 
 @pytest.mark.parametrize('count', [4, 10, 16, 20])
 def test_points_at_rest_bend_nothing(count):
-    points = jnp.asarray(rectify.targets(count), jnp.float32)[None]
-    grid = rectify.bend(points, height=6, width=10)[0]
+    points = jnp.asarray(rectification.targets(count), jnp.float32)[None]
+    grid = rectification.bend(points, height=6, width=10)[0]
     x, y = np.meshgrid((2 * np.arange(10) - 9) / 10, (2 * np.arange(6) - 5) / 6)
     np.testing.assert_allclose(grid, np.stack([x, y], -1), atol=1e-5)
 
 
 def test_a_shear_of_the_points_is_a_shear_of_the_grid():
-    points = rectify.targets(20) @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1])
-    rest = np.asarray(rectify.bend(jnp.asarray(rectify.targets(20), jnp.float32)[None], height=8, width=25)[0])
-    grid = rectify.bend(jnp.asarray(points, jnp.float32)[None], height=8, width=25)[0]
+    points = rectification.targets(20) @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1])
+    rest = np.asarray(rectification.bend(jnp.asarray(rectification.targets(20), jnp.float32)[None], height=8, width=25)[0])
+    grid = rectification.bend(jnp.asarray(points, jnp.float32)[None], height=8, width=25)[0]
     np.testing.assert_allclose(grid, rest @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1]), atol=2e-5)
 
 
 @pytest.mark.parametrize('count', [4, 10, 20])
 def test_moved_points_bend_the_grid_as_another_thin_plate_spline_does(count):
-    points = rectify.targets(count)
+    points = rectification.targets(count)
     moved = points + RNG.normal(size=(count, 2)) / 10
     x, y = np.meshgrid((2 * np.arange(40) - 39) / 40, (2 * np.arange(20) - 19) / 20)
     want = RBFInterpolator(points, moved, kernel='thin_plate_spline', degree=1)(np.stack([x, y], -1).reshape(-1, 2))
-    grid = rectify.bend(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
+    grid = rectification.bend(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
     np.testing.assert_allclose(grid, want.reshape(20, 40, 2), atol=5e-5)
 
 
 def test_bending_takes_as_many_equations_whatever_the_number_of_points():
     def equations(count):
-        return str(jax.make_jaxpr(lambda points: rectify.bend(points, height=8, width=20))(jnp.zeros((2, count, 2)))).count('\n')
+        return str(jax.make_jaxpr(lambda points: rectification.bend(points, height=8, width=20))(jnp.zeros((2, count, 2)))).count('\n')
 
     assert equations(10) == equations(20)
 
@@ -124,7 +124,7 @@ def test_bending_takes_as_many_equations_whatever_the_number_of_points():
 @pytest.mark.parametrize(('start', 'corners'), [('slanted', [[-1, 0], [1, -1], [-1, 1], [1, 0]]),
                                                 ('straight', [[-1, -1], [1, -1], [-1, 1], [1, 1]])])
 def test_fiducial_points_start_where_the_recipe_says_whatever_the_image(start, corners):
-    module = rectify.Rectifier(rectify.SIZES['small'], 20, start, 'zeros', (32, 100))
+    module = rectification.Rectifier(rectification.SIZES['small'], 20, start, 'zeros', (32, 100))
     image = jnp.asarray(RNG.normal(size=(2, 32, 100, 3)), jnp.float32)
     context = Context(False, None, 0, jnp.float32)
     outputs = module.apply(module.init(jax.random.key(0), image, context), image, context)
@@ -134,7 +134,7 @@ def test_fiducial_points_start_where_the_recipe_says_whatever_the_image(start, c
 
 
 def test_a_straight_start_gives_the_image_back_but_for_its_pixels_edges():
-    module = rectify.Rectifier(rectify.SIZES['small'], 20, 'straight', 'zeros', (32, 100))
+    module = rectification.Rectifier(rectification.SIZES['small'], 20, 'straight', 'zeros', (32, 100))
     x, y = np.meshgrid(np.linspace(0, 1, 100), np.linspace(0, 1, 32))
     image = jnp.asarray(np.stack([x, y], -1)[None], jnp.float32)
     context = Context(False, None, 0, jnp.float32)
@@ -143,7 +143,7 @@ def test_a_straight_start_gives_the_image_back_but_for_its_pixels_edges():
 
 
 def test_the_rectified_image_has_the_recipes_size_whatever_the_images():
-    module = rectify.Rectifier(rectify.SIZES['small'], 8, 'straight', 'border', (32, 48))
+    module = rectification.Rectifier(rectification.SIZES['small'], 8, 'straight', 'border', (32, 48))
     context = Context(False, None, 0, jnp.bfloat16)
     state = module.init(jax.random.key(0), jnp.zeros((1, 32, 48, 3)), context)
     for width in (24, 48, 132):

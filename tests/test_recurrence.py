@@ -6,7 +6,7 @@ import pytest
 from jax import lax
 
 from recog.devices import cost
-from recog.models import recurrence
+from recog.models.parts import recurrence
 
 STEPS, ROWS, WIDTH = 7, 4, 5
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recog.models.search import Codes, search
+from recog.models.decoding.search import Codes, search
 
 # Two letters: start, a, b, end.
 SMALL = Codes(start=0, end=3, offset=1, size=2)

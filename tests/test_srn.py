@@ -12,7 +12,8 @@ from ml_collections import FrozenConfigDict
 from recog import models, optimize
 from recog.config import experiments
 from recog.errors import ConfigError
-from recog.models import places, srn
+from recog.models import srn
+from recog.models.decoding import parallel
 
 LETTERS, LENGTH, WIDTH = 4, 3, 8
 NARROW = {
@@ -33,7 +34,7 @@ def filled(module, *inputs):
 
 def random_chances(rows=5, length=LENGTH, sharp=2.0):
     random = np.random.default_rng(1)
-    return places.log_probabilities(jnp.asarray(random.normal(size=(rows, length, LETTERS + 2)) * sharp, jnp.float32), False)
+    return parallel.log_probabilities(jnp.asarray(random.normal(size=(rows, length, LETTERS + 2)) * sharp, jnp.float32), False)
 
 
 @pytest.mark.parametrize('changes', [
@@ -84,8 +85,8 @@ def test_the_first_token_embeds_as_zero_and_has_an_output_all_the_same():
 
 def test_the_likeliest_texts_are_those_of_trying_all():
     chances, number = random_chances(), 12
-    texts = np.asarray(places.best_texts(chances, number))
-    result = places.finish(texts, chances, LENGTH, False, jnp.zeros((5, LENGTH, 1, 1)))
+    texts = np.asarray(parallel.best_texts(chances, number))
+    result = parallel.finish(texts, chances, LENGTH, False, jnp.zeros((5, LENGTH, 1, 1)))
     every = [(*letters, *[LETTERS + 1] * (LENGTH - count))
              for count in range(LENGTH + 1) for letters in itertools.product(range(LETTERS), repeat=count)]
     for row in range(5):
@@ -97,7 +98,7 @@ def test_the_likeliest_texts_are_those_of_trying_all():
 
 def test_where_only_ends_stand_behind_an_end_the_likeliest_text_is_that_of_the_likeliest_classes():
     chances = random_chances(rows=40)
-    one, several = (np.asarray(places.best_texts(chances, beam))[:, 0] for beam in (1, 3))
+    one, several = (np.asarray(parallel.best_texts(chances, beam))[:, 0] for beam in (1, 3))
     ended = one == LETTERS + 1
     plain = (ended[:, 1:] >= ended[:, :-1]).all(1)
     assert 10 < plain.sum() < 40 and ended[plain].any()
@@ -111,7 +112,7 @@ def test_max_length_cuts_and_maps_go_with_their_tokens():
     chances = jnp.log(jnp.full((1, 5, LETTERS + 2), 0.5))
     maps = jnp.arange(5.0)[None, :, None, None] + jnp.ones((1, 5, 2, 3))
     stopped, skipped, cut = (
-        places.finish(classes, chances, most, skip, maps) for most, skip in ((5, False), (5, True), (2, True)))
+        parallel.finish(classes, chances, most, skip, maps) for most, skip in ((5, False), (5, True), (2, True)))
     assert stopped['tokens'].tolist() == [[[2, -1, -1, -1, -1]]] and skipped['tokens'].tolist() == [[[2, 0, 3, -1, -1]]]
     assert cut['tokens'].tolist() == [[[2, 0, -1, -1, -1]]] and cut['length'].tolist() == [[2]]
     assert skipped['attention'][0, 0, :, 0, 0].tolist() == [1, 3, 5, 0, 0]

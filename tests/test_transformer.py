@@ -3,7 +3,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recog.models.transformer import Dropout, Encoder, FeedForward, Noise, attention_weights, layer_norm, weighted
+from recog.models.parts.transformer import Dropout, Encoder, FeedForward, Noise, attention_weights, layer_norm, weighted
 
 BATCH, LENGTH, WIDTH, HEADS = 2, 5, 8, 2
 

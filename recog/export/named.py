@@ -13,8 +13,8 @@ from onnx import helper
 
 from recog.export.graph import Graph, Value, is_static
 from recog.export.loops import Convert
-from recog.models.coverage import NOWHERE
-from recog.models.layers import EPSILON
+from recog.models.parts.coverage_attention import NOWHERE
+from recog.models.parts.layers import EPSILON
 
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
 KERNEL = (3, 2, 0, 1)  # of [height, width, C, D] to [D, C, height, width]

@@ -5,20 +5,24 @@ Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mat
 is the end and class 1 the start.
 """
 
+from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
+import numpy as np
 import optax
 from ml_collections import FrozenConfigDict
 
-from recog.models import About, Batch, Model, Variables, can_peers, coverage, flatten, refuse
-from recog.models.densenet import STRIDE, DenseNet, inside, masked
-from recog.models.layers import PRECISIONS, BatchNorm, Context, Conv
-from recog.models.search import Codes, search
-from recog.models.transformer import Dense
+from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models.backbones import densenet
+from recog.models.backbones.densenet import STRIDE, DenseNet, inside, masked
+from recog.models.decoding.search import Codes, search
+from recog.models.parts import coverage_attention
+from recog.models.parts.layers import PRECISIONS, BatchNorm, Context, Conv
+from recog.models.parts.transformer import Dense
 
 END, START, OFFSET = 0, 1, 2
 REDUCTION = 16  # of the channel attention
@@ -98,7 +102,7 @@ def build(config: Any, vocab: Any) -> Model:
                                       rngs={} if key is None else {'dropout': key})
         cells = inside(batch['size'], stages['backbone'], STRIDE)[..., 0]
         counts = stages['counts'] if settings.counting else None
-        return stages, coverage.remember(variables['params']['head'], stages['backbone'], cells, counts), after['batch_stats']
+        return stages, coverage_attention.remember(variables['params']['head'], stages['backbone'], cells, counts), after['batch_stats']
 
     def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
         keys = jax.random.split(key) if train and key is not None else None
@@ -109,7 +113,7 @@ def build(config: Any, vocab: Any) -> Model:
         given = jnp.pad(wanted, ((0, 0), (1, 0)), constant_values=START)[:, :-1]
         noise = None if keys is None or not settings.word_dropout else (keys[1], settings.word_dropout)
         count = _steps(batch, settings.masked, group).max()
-        head, weights = coverage.unroll(variables['params']['head'], memory, start, given, count, noise)
+        head, weights = coverage_attention.unroll(variables['params']['head'], memory, start, given, count, noise)
         return {**stages, 'head': head, 'attention': weights}, stats
 
     def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
@@ -139,8 +143,8 @@ def build(config: Any, vocab: Any) -> Model:
             result |= {name: stages[name][..., OFFSET:] for name in ('counts', 'counting') if name in stages}
         return result
 
-    return Model(init, apply, loss, decode, can_peers.peers(settings, init), _about(settings, init),
-                 adapt=can_peers.adapt)
+    return Model(init, apply, loss, decode, peers(settings, init), _about(settings, init),
+                 adapt=adapt)
 
 
 def _about(settings: Any, init: Any) -> About:
@@ -153,7 +157,7 @@ def _about(settings: Any, init: Any) -> About:
 
 def _network(settings: Any, classes: int) -> CAN:
     backbone = DenseNet(settings.growth, settings.layers, settings.stem, settings.dropout)
-    head = coverage.Decoder(settings.hidden, settings.attention, settings.coverage, classes, bool(settings.counting))
+    head = coverage_attention.Decoder(settings.hidden, settings.attention, settings.coverage, classes, bool(settings.counting))
     return CAN(backbone, tuple(settings.counting), settings.counting_width, classes, head)
 
 
@@ -198,7 +202,7 @@ def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
     return length + 1
 
 
-def _step(parameters: Any, memory: coverage.Memory, beam: int, state: Any, classes: jax.Array) -> Any:
+def _step(parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array) -> Any:
     """The step that `search` takes: log-probabilities [R, K], the state and what was seen before, and the attention."""
     def split(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(memory.cells.shape[0], beam, *leaf.shape[1:])
@@ -207,6 +211,56 @@ def _step(parameters: Any, memory: coverage.Memory, beam: int, state: Any, class
         return leaf.reshape(-1, *leaf.shape[2:])
 
     hidden, seen = map(split, state)
-    logits, hidden, weights = coverage.advance(parameters, memory, hidden, seen, split(classes))
+    logits, hidden, weights = coverage_attention.advance(parameters, memory, hidden, seen, split(classes))
     frame = jax.nn.log_softmax(logits).at[..., START].set(-jnp.inf)
     return joined(frame), (joined(hidden), joined(seen + weights)), joined(weights)
+
+
+COUNTING = {'conv': 'trans_layer.0', 'norm': 'trans_layer.1', 'squeeze': 'channel_att.fc.0', 'excite': 'channel_att.fc.2',
+            'classes': 'pred_layer.0'}
+LEAVES = {'kernel': 'weight', 'bias': 'bias', 'scale': 'weight', 'mean': '_mean', 'variance': '_variance'}
+
+
+def peers(settings: Any, init: Any) -> dict[str, Peer]:
+    """The reference's keys for every parameter and statistic."""
+    found, counters = {}, {f'counting{scale}': number for number, scale in enumerate(settings.counting, 1)}
+    for path in flatten(jax.eval_shape(init, jax.random.key(0))):
+        part, turn = path[1], 'conv' if path[-1] == 'kernel' and path[-2] not in ('squeeze', 'excite') else 'same'
+        if part == 'backbone':
+            key = 'backbone.' + densenet.peer_key(path[2:])
+        elif part == 'head':
+            name, turn = coverage_attention.peer(path[2])
+            key = f'head.decoder.{name}'
+        else:
+            key = f'head.counting_decoder{counters[part]}.{COUNTING[path[2]]}.{LEAVES[path[3]]}'
+        found[key] = Peer(path, turn)
+    return found
+
+
+# The authors' parts and PaddleOCR's, and the endings that differ.
+PARTS = {'encoder': 'backbone', 'counting_decoder1': 'head.counting_decoder1', 'counting_decoder2': 'head.counting_decoder2',
+         'decoder': 'head.decoder'}
+ENDINGS = {'running_mean': '_mean', 'running_var': '_variance'}
+
+
+def adapt(state: Mapping[str, Any]) -> dict[str, Any]:
+    """A checkpoint of the authors by PaddleOCR's names and in its layout; others as they are.
+
+    The authors' dense blocks have no biases, which a norm behind them would take away: zeros stand in.
+    """
+    if 'encoder.conv1.weight' not in state:
+        return dict(state)
+    found: dict[str, Any] = {}
+    for name, array in state.items():
+        part, _, rest = name.partition('.')
+        if part not in PARTS:
+            found[name] = array
+            continue
+        stem, _, ending = rest.rpartition('.')
+        key = f'{PARTS[part]}.{stem}.{ENDINGS[ending] if ending in ENDINGS else ending}'
+        # PyTorch's matrices are what goes out x what comes in; an embedding is none.
+        matrix = ending == 'weight' and np.ndim(array) == 2 and stem != 'embedding'
+        found[key] = np.transpose(array) if matrix else array
+        if part == 'encoder' and stem.startswith('dense') and stem.endswith(('conv1', 'conv2')):
+            found.setdefault(f'{PARTS[part]}.{stem}.bias', np.zeros(np.shape(array)[0], np.float32))
+    return found

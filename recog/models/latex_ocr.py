@@ -14,13 +14,14 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse, resnet34
-from recog.models.causal import Decoder
-from recog.models.layers import PRECISIONS, Context, Conv, uniform
-from recog.models.recurrence import BiLSTM
-from recog.models.resnet34 import STRIDE, ResNet34
-from recog.models.search import Codes, search
-from recog.models.transformer import Noise
+from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models.backbones import resnet34
+from recog.models.backbones.resnet34 import STRIDE, ResNet34
+from recog.models.decoding.search import Codes, search
+from recog.models.parts.layers import PRECISIONS, Context, Conv, uniform
+from recog.models.parts.recurrence import BiLSTM
+from recog.models.parts.transformer import Noise
+from recog.models.parts.transformer_decoder import Decoder
 
 START, END, OFFSET = 1, 2, 3
 TEMPERATURE = 10_000.0

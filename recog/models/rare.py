@@ -13,10 +13,12 @@ import jax.numpy as jnp
 import optax
 from ml_collections import FrozenConfigDict
 
-from recog.models import ZERO, About, Batch, Model, Peer, Variables, attention, backbones, flatten, rectify, refuse
-from recog.models.layers import PRECISIONS, Context
-from recog.models.recurrence import encoder, encoder_peers
-from recog.models.search import Codes, search
+from recog.models import ZERO, About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models.backbones import text_lines
+from recog.models.decoding.search import Codes, search
+from recog.models.parts import gru_attention, rectification
+from recog.models.parts.layers import PRECISIONS, Context
+from recog.models.parts.recurrence import encoder, encoder_peers
 
 HEIGHT = 32
 STRIDE = (HEIGHT, 4)
@@ -70,7 +72,7 @@ def build(config: Any, vocab: Any) -> Model:
     def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
         outputs, stats = see(variables, batch, train)
         given, own = _read(batch, codes, settings, key if train else None, step)
-        head, weights = attention.unroll(variables['params']['head'], outputs['neck'], given, own)
+        head, weights = gru_attention.unroll(variables['params']['head'], outputs['neck'], given, own)
         return {**outputs, 'head': head, 'attention': weights}, stats
 
     def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
@@ -101,10 +103,10 @@ def build(config: Any, vocab: Any) -> Model:
 def _network(settings: Any, shape: tuple[int, int], classes: int) -> RARE:
     transform = None
     if settings.rectify != NONE:
-        size = rectify.SIZES[settings.rectify]
-        transform = rectify.Rectifier(size, settings.fiducials, settings.start, settings.border, shape)
-    backbone = backbones.backbone(settings.backbone, settings.mobilenet_scale)
-    decoder = attention.Decoder(settings.attention, classes)
+        size = rectification.SIZES[settings.rectify]
+        transform = rectification.Rectifier(size, settings.fiducials, settings.start, settings.border, shape)
+    backbone = text_lines.backbone(settings.backbone, settings.mobilenet_scale)
+    decoder = gru_attention.Decoder(settings.attention, classes)
     return RARE(transform, backbone, settings.lstm_layers, settings.lstm_hidden, decoder)
 
 
@@ -114,11 +116,11 @@ def _check(config: Any) -> None:
     # Letters that a label can have: the start and the end take two of the reference's steps.
     most = settings.capacity - (0 if settings.shifted else 2)
     refuse(config, {
-        'model.backbone': (settings.backbone in backbones.BACKBONES, f'one of {", ".join(backbones.BACKBONES)}'),
-        'model.rectify': (settings.rectify in (*rectify.SIZES, NONE), f'one of {", ".join((*rectify.SIZES, NONE))}'),
+        'model.backbone': (settings.backbone in text_lines.BACKBONES, f'one of {", ".join(text_lines.BACKBONES)}'),
+        'model.rectify': (settings.rectify in (*rectification.SIZES, NONE), f'one of {", ".join((*rectification.SIZES, NONE))}'),
         'model.fiducials': (settings.fiducials >= 4 and settings.fiducials % 2 == 0, 'even and at least 4'),
-        'model.start': (settings.start in rectify.STARTS, f'one of {", ".join(rectify.STARTS)}'),
-        'model.border': (settings.border in rectify.BORDERS, f'one of {", ".join(rectify.BORDERS)}'),
+        'model.start': (settings.start in rectification.STARTS, f'one of {", ".join(rectification.STARTS)}'),
+        'model.border': (settings.border in rectification.BORDERS, f'one of {", ".join(rectification.BORDERS)}'),
         'model.lstm_layers': (settings.lstm_layers >= 0, 'at least 0'),
         'model.lstm_hidden': (settings.lstm_hidden >= 1, 'at least 1'),
         'model.attention': (settings.attention >= 1, 'at least 1'),
@@ -174,13 +176,13 @@ def _read(batch: Batch, codes: Codes, settings: Any, key: Any, step: Any) -> tup
 
 def _stepping(parameters: Any, features: jax.Array, beam: int, codes: Codes, settings: Any) -> tuple[Any, jax.Array]:
     """The step that `search` takes, and the state before the first."""
-    memory, rows = attention.remember(parameters, features), features.shape[0]
+    memory, rows = gru_attention.remember(parameters, features), features.shape[0]
 
     def step(hidden: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         hidden = hidden.reshape(rows, beam, -1)
-        read = attention.embed(parameters, classes.reshape(rows, beam))
-        hidden, weights = attention.advance(parameters, memory, hidden, read)
-        frame = jax.nn.log_softmax(attention.classify(parameters, hidden, features.dtype))
+        read = gru_attention.embed(parameters, classes.reshape(rows, beam))
+        hidden, weights = gru_attention.advance(parameters, memory, hidden, read)
+        frame = jax.nn.log_softmax(gru_attention.classify(parameters, hidden, features.dtype))
         if settings.shifted:  # else the start is the first thing to say, and left out of the text
             frame = frame.at[..., codes.start].set(-jnp.inf)
         flat = [leaf.reshape(-1, leaf.shape[-1]) for leaf in (frame, hidden, weights)]
@@ -191,14 +193,14 @@ def _stepping(parameters: Any, features: jax.Array, beam: int, codes: Codes, set
 
 def _peers(settings: Any, init: Any) -> dict[str, Peer]:
     """The reference's keys for every parameter and statistic; none for a backbone that it lacks."""
-    if settings.backbone not in backbones.PEERS:
+    if settings.backbone not in text_lines.PEERS:
         return {}
     peers = {}
     for path in flatten(jax.eval_shape(init, jax.random.key(0))):
         turn = 'conv' if path[-1] == 'kernel' else 'same'
         if path[1] == 'transform':
-            peers[rectify.peer_key(path[2:])] = Peer(path, 'same' if path[2] in ('hidden', 'points') else turn)
+            peers[rectification.peer_key(path[2:])] = Peer(path, 'same' if path[2] in ('hidden', 'points') else turn)
         elif path[1] == 'backbone':
-            peers['backbone.' + backbones.peer_key(settings.backbone, path[2:])] = Peer(path, turn)
-    zeros = {} if settings.rectify == NONE else dict.fromkeys(rectify.ZEROS, ZERO)
-    return peers | zeros | encoder_peers(settings.lstm_layers) | attention.peers()
+            peers['backbone.' + text_lines.peer_key(settings.backbone, path[2:])] = Peer(path, turn)
+    zeros = {} if settings.rectify == NONE else dict.fromkeys(rectification.ZEROS, ZERO)
+    return peers | zeros | encoder_peers(settings.lstm_layers) | gru_attention.peers()

@@ -17,10 +17,12 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from recog.errors import ConfigError
-from recog.models import About, Batch, Model, Peer, Variables, flatten, places, refuse, resnet_fpn
-from recog.models.layers import PRECISIONS, Context, normal, wide
-from recog.models.resnet_fpn import STAGES, STRIDE, ResNetFPN
-from recog.models.transformer import RULES, Dense, Encoder, Noise
+from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models.backbones import resnet_fpn
+from recog.models.backbones.resnet_fpn import STAGES, STRIDE, ResNetFPN
+from recog.models.decoding import parallel
+from recog.models.parts.layers import PRECISIONS, Context, normal, wide
+from recog.models.parts.transformer import RULES, Dense, Encoder, Noise
 
 BRANCHES = {'both': ('forward', 'backward'), 'forward': ('forward',), 'backward': ('backward',)}
 FUSIONS, POSITIONS = ('gate', 'add'), ('fixed', 'learned')
@@ -192,9 +194,9 @@ def build(config: Any, vocab: Any) -> Model:
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
         outputs, _ = apply(variables, {'image': image, 'size': size})
-        chances = places.log_probabilities(outputs['head'], settings.skip_ends)
-        texts = places.best_texts(chances, beam)
-        result = places.finish(texts, chances, max_length, settings.skip_ends, outputs['attention'])
+        chances = parallel.log_probabilities(outputs['head'], settings.skip_ends)
+        texts = parallel.best_texts(chances, beam)
+        result = parallel.finish(texts, chances, max_length, settings.skip_ends, outputs['attention'])
         return result if details else {key: result[key] for key in ('tokens', 'length', 'score', 'confidence')}
 
     leaves = list(flatten(jax.eval_shape(init, jax.random.key(0))))

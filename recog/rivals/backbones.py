@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from recog.models.backbones import MOBILENET, Row, scaled
+from recog.models.backbones.text_lines import MOBILENET, Row, scaled
 
 Pair = tuple[int, int]
 UNDERLINED = ('_conv', '_batch_norm')  # as ResNet's parts are called

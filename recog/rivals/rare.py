@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from recog.models import rectify
+from recog.models.parts import rectification
 from recog.rivals.backbones import Features, conv_norm
 from recog.rivals.texts import texts
 
@@ -15,7 +15,7 @@ from recog.rivals.texts import texts
 class Localisation(nn.Module):
     """Images to fiducial points [B, F, 2]."""
 
-    def __init__(self, channels: int, size: rectify.Size, count: int):
+    def __init__(self, channels: int, size: rectification.Size, count: int):
         super().__init__()
         self.count = count
         for number, outputs in enumerate(size.features):
@@ -39,8 +39,8 @@ class Rectifier(nn.Module):
         rule, image = config.model, config.image
         self.border, self.shape = rule.border, (image.height, image.width)
         channels = 1 if image.channels == 'grey' else 3
-        self.loc_net = Localisation(channels, rectify.SIZES[rule.rectify], rule.fiducials)
-        factors = rectify.spline(rule.fiducials, *self.shape)
+        self.loc_net = Localisation(channels, rectification.SIZES[rule.rectify], rule.fiducials)
+        factors = rectification.spline(rule.fiducials, *self.shape)
         self.register_buffer('terms', torch.tensor(factors.terms), persistent=False)
         self.register_buffer('inverse', torch.tensor(factors.inverse), persistent=False)
 

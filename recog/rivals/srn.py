@@ -5,7 +5,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from recog.models.resnet_fpn import GROWTH, STRIDE, STRIDES
+from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 from recog.rivals.backbones import conv_norm
 from recog.rivals.texts import texts
 

@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.random import threefry2x32_p
 
-from recog.models.layers import EPSILON, normal, wide
+from recog.models.parts.layers import EPSILON, normal, wide
 
 RULES = ('upscale', 'downscale')
 

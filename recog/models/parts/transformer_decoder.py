@@ -15,8 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.layers import Linear, normal, uniform, wide
-from recog.models.transformer import Dropout, LayerNorm, Noise
+from recog.models.parts.layers import Linear, normal, uniform, wide
+from recog.models.parts.transformer import Dropout, LayerNorm, Noise
 
 KEYS = 1  # of queries, keys and values, the second
 POSITIONS = 0.02  # deviation of the positions before they have learnt

@@ -13,9 +13,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from recog.models.backbones import WORDS
-from recog.models.convolutions import max_pool
-from recog.models.layers import Context, ConvNorm, uniform
+from recog.models.backbones.text_lines import WORDS
+from recog.models.parts.convolutions import max_pool
+from recog.models.parts.layers import Context, ConvNorm, uniform
 
 
 class Size(NamedTuple):

@@ -11,9 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.convolutions import Pair, max_pool
-from recog.models.layers import BatchNorm, Context, Conv
-from recog.models.transformer import Dropout, Noise
+from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.layers import BatchNorm, Context, Conv
+from recog.models.parts.transformer import Dropout, Noise
 
 STRIDE = 16
 BLOCKS = 3

@@ -12,8 +12,8 @@ import jax
 import jax.numpy as jnp
 
 from recog.models import Peer
-from recog.models.layers import product, uniform, wide
-from recog.models.recurrence import gru, scan
+from recog.models.parts.layers import product, uniform, wide
+from recog.models.parts.recurrence import gru, scan
 
 Parameters = Mapping[str, jax.Array]
 

@@ -11,8 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.convolutions import native_conv
-from recog.models.layers import BatchNorm, Context, Conv, ConvNorm, normal
+from recog.models.parts.convolutions import native_conv
+from recog.models.parts.layers import BatchNorm, Context, Conv, ConvNorm, normal
 
 STRIDE, STAGES = 8, 4
 GROWTH = 4  # a block's output channels to those inside it

@@ -12,16 +12,16 @@ from typing import Any, NamedTuple
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-import optax
 from jax import lax
 
-from recog.models.convolutions import Pair, conv, depthwise
+from recog.models.parts.convolutions import Pair, conv, depthwise
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
 PARTS = 8  # at most, of the pixels, that a CPU adds to each other at a time
 MANY_ROWS = 8  # from which on that is worth its while
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+
 
 class Context(NamedTuple):
     """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype, and, where
@@ -176,19 +176,6 @@ wide.defvjp(_wide_forward, _wide_backward)
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Product of [..., D] and [D, E] in the dtype of `x`, float32 in the end."""
     return wide('...d,de->...e', x, kernel.astype(x.dtype))
-
-
-def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """CTC loss [B] of logits [B, T, 1 + V] for tokens [B, L], and whether each label fits into the frames [B].
-
-    The blank is class 0. A label that does not fit has loss and gradient 0, where optax gives 1e5 and a gradient.
-    """
-    valid = jnp.arange(tokens.shape[1]) < length[:, None]
-    labels = jnp.where(valid, tokens + 1, 0)
-    repeats = ((labels[:, 1:] == labels[:, :-1]) & valid[:, 1:]).sum(1)
-    possible = length + repeats <= logits.shape[1]
-    losses = optax.ctc_loss(logits, jnp.zeros(logits.shape[:2], logits.dtype), labels, (~valid).astype(logits.dtype))
-    return jnp.where(possible, losses, 0), possible
 
 
 def uniform(bound: float) -> Callable[..., jax.Array]:

@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from recog.models import Peer
-from recog.models.layers import product, uniform, wide
+from recog.models.parts.layers import product, uniform, wide
 
 LARGE_BATCH = 64  # rows from which on a CPU runs two loops faster than one for both directions
 

@@ -12,8 +12,8 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from recog.models.convolutions import Pair, max_pool
-from recog.models.layers import Context, Conv, ConvNorm
+from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.layers import Context, Conv, ConvNorm
 
 
 class ResNetBlock(nn.Module):

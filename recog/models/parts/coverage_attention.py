@@ -16,9 +16,9 @@ import jax.numpy as jnp
 from jax import lax
 from jax.dtypes import float0
 
-from recog.models.layers import normal, product, uniform, wide
-from recog.models.recurrence import gru, grus
-from recog.models.transformer import dropped
+from recog.models.parts.layers import normal, product, uniform, wide
+from recog.models.parts.recurrence import gru, grus
+from recog.models.parts.transformer import dropped
 
 Parameters = Mapping[str, jax.Array]
 TEMPERATURE = 10_000.0

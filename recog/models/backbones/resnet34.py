@@ -13,8 +13,8 @@ import numpy as np
 
 from recog.errors import ConfigError
 from recog.models import TURNS, flatten, unflatten
-from recog.models.convolutions import Pair, max_pool
-from recog.models.layers import BatchNorm, Context, Conv, normal
+from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.layers import BatchNorm, Context, Conv, normal
 
 STRIDE = 8
 ADDRESS = 'https://download.pytorch.org/models/resnet34-b627a593.pth'

@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models import winograd
+from recog.models.parts import winograd
 
 Pair = tuple[int, int]
 SAME = ((1, 1), (1, 1))  # the padding that keeps the size under a kernel of 3 x 3
