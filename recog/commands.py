@@ -12,19 +12,7 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import (
-    __version__,
-    anatomy,
-    benchmarks,
-    checkpoint,
-    evaluate,
-    metrics,
-    models,
-    pictures,
-    processes,
-    provenance,
-    recognize,
-)
+from recog import __version__, anatomy, benchmarks, checkpoint, evaluate, models, pictures, processes, provenance, recognize
 from recog import overfit as handful
 from recog import train as training
 from recog import workdir as workdirs
@@ -37,6 +25,7 @@ from recog.devices import cost, measured, setup
 from recog.devices.mesh import make_mesh
 from recog.devices.processes import join
 from recog.errors import ConfigError
+from recog.metrics import words
 from recog.text import vocabulary
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
@@ -131,7 +120,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
                 open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
     config.eval.nfkd = arguments.nfkd or config.eval.nfkd
-    metrics.identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
+    words.identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
@@ -181,7 +170,7 @@ def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
-        'protocol': metrics.identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'protocol': words.identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),

@@ -12,7 +12,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import expressions, metrics, models, recognize, verdicts
+from recog import models, recognize, verdicts
 from recog import results as written
 from recog.data.pipeline import to_devices
 from recog.data.rows import Source
@@ -20,6 +20,8 @@ from recog.data.sets import DRAWN, open_set
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
+from recog.metrics import formulas
+from recog.metrics.words import identifier, judge, summary
 from recog.results import Prediction, Result
 from recog.text.vocabulary import Vocab
 
@@ -69,7 +71,7 @@ def measure(decode: Callable, variables: models.Variables, source: Source, vocab
                          total=min(len(source), limit or len(source)), unit='image', leave=False,
                          disable=None if progress else True))
     labels = source.labels([reading.row for reading in readings])
-    protocol = metrics.identifier(config.eval.protocol, config.eval.nfkd)
+    protocol = identifier(config.eval.protocol, config.eval.nfkd)
     predictions, unreadable, shrunk = [], [], []
     for reading, (name, truth) in zip(readings, labels, strict=True):
         if reading.text is None:
@@ -77,14 +79,14 @@ def measure(decode: Callable, variables: models.Variables, source: Source, vocab
             continue
         if reading.reason:
             shrunk.append((name, reading.reason))
-        verdict = metrics.judge(truth, reading.text, protocol)
+        verdict = judge(truth, reading.text, protocol)
         predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
     truths, texts = [p.truth for p in predictions], [p.text for p in predictions]
-    figures = metrics.summary(truths, texts, protocol)
+    figures = summary(truths, texts, protocol)
     if protocol == 'latex':
-        figures |= expressions.summary(truths, texts, known)
+        figures |= formulas.summary(truths, texts, known)
     given = verdicts.lexicons(source, [reading.row for reading in readings if reading.text is not None])
-    lexicons = {name: metrics.summary(truths, verdicts.constrained(texts, words, protocol), protocol)
+    lexicons = {name: summary(truths, verdicts.constrained(texts, words, protocol), protocol)
                 for name, words in given.items()}
     return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk, lexicons)
 
@@ -99,7 +101,7 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
             source = open_set(name, config, root)
         except ConfigError:  # evaluation does not need the training sets
             return frozenset()
-        found.update(expressions.keys(text for _, text in source.labels(range(len(source)))))
+        found.update(formulas.keys(text for _, text in source.labels(range(len(source)))))
     return frozenset(found)
 
 

@@ -11,12 +11,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recog import expressions, foreign, recognize, workdir
+from recog import foreign, recognize, workdir
 from recog.data.files import Files, read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
 from recog.export.folder import Folder, is_exported, open_folder
 from recog.images.read import Unreadable, read_image
+from recog.metrics import formulas
 from recog.recognize import Reading
 
 if TYPE_CHECKING:
@@ -246,7 +247,7 @@ def facts(formula: bool, text: str, confidence: float, score: float | None = Non
     found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
     if score is not None:
         found['score'] = round(score, 4)
-    return found | ({'well_formed': expressions.well_formed(expressions.tokens(text))} if formula else {})
+    return found | ({'well_formed': formulas.well_formed(formulas.tokens(text))} if formula else {})
 
 
 def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:

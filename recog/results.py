@@ -5,7 +5,10 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from recog import benchmarks, expressions, markdown, metrics, verdicts
+from recog import benchmarks, markdown, verdicts
+from recog.metrics import formulas
+from recog.metrics.words import NFKD, canonical, judge
+from recog.metrics.words import interval as words_interval
 
 # The columns that formulas have besides, by their figure.
 OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised', 'structure': 'structure',
@@ -52,7 +55,7 @@ def findings(results: list[Result], missing: list[str], about: dict[str, Any]) -
     if protocol == 'latex':
         return Findings(results, missing, about, [], None)
     plain, as_ascii = ({result.name: _tally(result, each) for result in results}
-                       for each in ('', protocol.removesuffix(metrics.NFKD) + metrics.NFKD))
+                       for each in ('', protocol.removesuffix(NFKD) + NFKD))
     words = (verdicts.Word(each.set, each.id, each.truth, each.text) for result in results for each in result.predictions)
     return Findings(results, missing, about, benchmarks.averages(plain, as_ascii), verdicts.differences(words, protocol))
 
@@ -61,13 +64,13 @@ def _tally(result: Result, protocol: str) -> benchmarks.Tally:
     """What was counted of a set, or is under another protocol."""
     figures = result.figures
     right = int(figures['right']) if not protocol or not result.predictions else sum(
-        each.truth == each.text or metrics.judge(each.truth, each.text, protocol).right for each in result.predictions)
+        each.truth == each.text or judge(each.truth, each.text, protocol).right for each in result.predictions)
     return benchmarks.Tally(right, int(figures['count']), int(figures['unreadable']))
 
 
 def interval(figures: Mapping[str, float]) -> tuple[float, float]:
     """The 95 % interval of an accuracy."""
-    return metrics.interval(int(figures['right']), int(figures['count']))
+    return words_interval(int(figures['right']), int(figures['count']))
 
 
 def table(results: list[Result], missing: list[str]) -> str:
@@ -120,7 +123,7 @@ def sections(found: Findings) -> str:
 def _notes(found: Findings) -> Iterable[str]:
     protocol = found.about['protocol']
     for result in found.results:
-        empty = sum(not metrics.canonical(each.truth, protocol) for each in result.predictions)
+        empty = sum(not canonical(each.truth, protocol) for each in result.predictions)
         if empty:
             yield f'{empty} of the labels of {result.name} hold nothing that is compared; reading nothing is right there.'
 
@@ -128,7 +131,7 @@ def _notes(found: Findings) -> Iterable[str]:
 def sizes(result: Result) -> dict[str, dict[str, dict[str, float]]]:
     """by_length and by_depth of a set of formulas."""
     truths, texts = [each.truth for each in result.predictions], [each.text for each in result.predictions]
-    return {'by_length': expressions.by_length(truths, texts), 'by_depth': expressions.by_depth(truths, texts)}
+    return {'by_length': formulas.by_length(truths, texts), 'by_depth': formulas.by_depth(truths, texts)}
 
 
 def document(found: Findings) -> dict[str, Any]:

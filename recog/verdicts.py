@@ -5,9 +5,10 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from recog import markdown, metrics
+from recog import markdown
 from recog.data.prepared import Prepared
 from recog.data.rows import Source
+from recog.metrics.words import NFKD, canonical, edit_distance
 
 COMPARED = ('36', '62', '94')
 SHOWN = 10  # examples of words whose verdict depends on the protocol
@@ -46,9 +47,9 @@ def differences(words: Iterable[Word], protocol: str) -> Differences:
 
     The examples are as mixed as can be: all patterns of verdicts take turns.
     """
-    plain = protocol.removesuffix(metrics.NFKD)
+    plain = protocol.removesuffix(NFKD)
     plain = plain if plain in COMPARED else COMPARED[-1]
-    protocols = (*COMPARED, plain + metrics.NFKD)
+    protocols = (*COMPARED, plain + NFKD)
     pairs = [(0, 1), (0, 2), (1, 2), (protocols.index(plain), 3)]
     counts, total = [0] * len(pairs), 0
     patterns: defaultdict[tuple[bool, ...], list[Example]] = defaultdict(list)
@@ -56,8 +57,8 @@ def differences(words: Iterable[Word], protocol: str) -> Differences:
         total += 1
         if word.truth == word.text:  # right under all
             continue
-        labels = [str(metrics.canonical(word.truth, each)) for each in protocols]
-        right = tuple(label == metrics.canonical(word.text, each) for label, each in zip(labels, protocols, strict=True))
+        labels = [str(canonical(word.truth, each)) for each in protocols]
+        right = tuple(label == canonical(word.text, each) for label, each in zip(labels, protocols, strict=True))
         if len(set(right)) == 1:
             continue
         counts = [count + (right[a] != right[b]) for count, (a, b) in zip(counts, pairs, strict=True)]
@@ -101,9 +102,9 @@ def lexicons(source: Source, rows: Sequence[int]) -> dict[str, list[list[str]]]:
 
 def constrained(texts: Iterable[str], given: Iterable[Sequence[str]], protocol: str) -> list[str]:
     """For each text the word of its lexicon that is nearest in edit distance, as the protocol compares; the first of several."""
-    compared = lru_cache(1 << 18)(lambda word: metrics.canonical(word, protocol))
+    compared = lru_cache(1 << 18)(lambda word: canonical(word, protocol))
 
     def nearest(text: str, words: Sequence[str]) -> str:
         wanted = compared(text)
-        return min(words, key=lambda word: metrics.edit_distance(wanted, compared(word)))
+        return min(words, key=lambda word: edit_distance(wanted, compared(word)))
     return [nearest(text, words) for text, words in zip(texts, given, strict=True)]

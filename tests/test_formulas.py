@@ -7,7 +7,6 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from recog import expressions
 from recog.config import recipe
 from recog.data.drawn import symbols
 from recog.data.drawn.dice import SPLITS, Dice
@@ -16,6 +15,7 @@ from recog.data.drawn.grammar import FREQUENCY, Grammar, split_of
 from recog.data.drawn.handwriting import BIG, Hand, layout
 from recog.data.sets import open_set
 from recog.errors import ConfigError
+from recog.metrics import formulas
 from recog.text import latex
 
 EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}
@@ -52,7 +52,7 @@ def test_every_formula_is_in_the_normal_form():
 
 
 def test_every_formula_can_be_drawn_by_mathtext():
-    assert all(expressions.well_formed(tokens) for tokens in drawn(100))
+    assert all(formulas.well_formed(tokens) for tokens in drawn(100))
 
 
 def test_the_grammar_writes_every_symbol_of_crohme():

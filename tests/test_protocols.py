@@ -11,10 +11,12 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, expressions, metrics, provenance, results, verdicts
+from recog import benchmarks, evaluate, provenance, results, verdicts
 from recog.benchmarks import Tally
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
+from recog.metrics import formulas
+from recog.metrics.words import interval, judge, summary
 from recog.text import vocabulary
 
 NAMES = ('ic03/860', 'ic03/867', 'ic13/857', 'ic13/1015', 'ic15/1811', 'ic15/2077', 'iiit5k', 'svt', 'svtp', 'cute80')
@@ -130,12 +132,12 @@ def test_a_group_of_sets_is_asked_for_by_its_name():
 
 def result(name, pairs, protocol='36', unreadable=0, **more):
     """A result as `evaluate.measure` makes it of (label, text)."""
-    read = [results.Prediction(str(number), name, truth, text, 0.5, *metrics.judge(truth, text, protocol))
+    read = [results.Prediction(str(number), name, truth, text, 0.5, *judge(truth, text, protocol))
             for number, (truth, text) in enumerate(pairs)]
     truths, texts = zip(*pairs, strict=True) if pairs else ((), ())
-    figures = metrics.summary(truths, texts, protocol)
+    figures = summary(truths, texts, protocol)
     if protocol == 'latex':
-        figures |= expressions.summary(truths, texts)
+        figures |= formulas.summary(truths, texts)
     left_out = [(f'x{number}', 'is empty') for number in range(unreadable)]
     return results.Result(name, {**figures, 'unreadable': unreadable}, read, left_out, [], **more)
 
@@ -146,7 +148,7 @@ ABOUT = {'model': 'crnn', 'step': 7, 'protocol': '36', 'beam': 1, 'seed': 3, 'co
 
 def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_from(tmp_path):
     pairs = [('Café', 'cafe'), ('co-op', 'coop'), ('word', 'worm')] + [('same', 'same')] * 284
-    given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': metrics.summary(*zip(*pairs, strict=True), '36')}),
+    given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': summary(*zip(*pairs, strict=True), '36')}),
              result('other', pairs[:3])]
     said = evaluate.write(tmp_path, given, ['svt:test'], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text(encoding='utf-8'))
@@ -155,7 +157,7 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
     assert {name: document[name] for name in ABOUT} == ABOUT and document['missing'] == ['svt:test']
     cute = document['sets']['cute80:test']
     assert (cute['count'], cute['right'], cute['unreadable']) == (287, 285, 1)  # é is none of the 36: caf is not cafe
-    assert cute['interval'] == pytest.approx(metrics.interval(285, 287))
+    assert cute['interval'] == pytest.approx(interval(285, 287))
     assert cute['unreadable_images'] == [['x0', 'is empty']] and cute['lexicons']['CUTE80-50']['right'] == 285
     assert 'CUTE80 incomplete' not in markdown and '| MindOCR | not printed: IIIT5K missing, SVT missing' in markdown
     assert {each['value'] for each in document['averages']} == {None} and len(document['averages']) == 15
@@ -198,7 +200,7 @@ def test_the_words_that_another_protocol_judges_otherwise_are_counted_and_shown(
     found = verdicts.differences(words, '36')
     assert found.protocols == ('36', '62', '94', '36+nfkd') and found.words == 6
     for (one, other), count in found.counts.items():
-        assert count == sum(metrics.judge(*pair, one).right != metrics.judge(*pair, other).right for pair in pairs)
+        assert count == sum(judge(*pair, one).right != judge(*pair, other).right for pair in pairs)
     assert found.counts == {('36', '62'): 2, ('36', '94'): 3, ('62', '94'): 1, ('36', '36+nfkd'): 1}
     shown = {each.word.truth: each for each in found.examples}
     assert set(shown) == {'Word', "don't", 'Ä1', "Don't"}

@@ -10,7 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
-from recog.metrics import canonical, edit_distance
+from recog.metrics.words import canonical, edit_distance
 from recog.text import latex
 
 Tokens = Sequence[str]

@@ -1,0 +1,1 @@
+"""Truth against text: words and formulas judged."""
