@@ -10,10 +10,10 @@ from pathlib import Path
 
 from recog import arguments as lines
 from recog import start
-from recog import workdir as workdirs
 from recog.config import checks, experiments, values
 from recog.config.recipe import base, from_json, override
 from recog.errors import ConfigError
+from recog.workdir.folder import workdir_path
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -57,7 +57,7 @@ def _train(arguments: argparse.Namespace) -> int:
     _positive(arguments, 'overfit')
     if bool(arguments.workdir) == bool(arguments.overfit):
         raise ConfigError('either --workdir FOLDER or --overfit N is needed')
-    workdir = workdirs.path(arguments.workdir)
+    workdir = workdir_path(arguments.workdir)
     if arguments.config:
         config = _recipe(arguments)
     elif (workdir / 'config.json').is_file():
@@ -90,10 +90,10 @@ def _compare(arguments: argparse.Namespace) -> int:
             raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
     from recog import compare
 
-    said = compare.report([workdirs.path(folder) for folder in arguments.workdir])
+    said = compare.report([workdir_path(folder) for folder in arguments.workdir])
     print(said)
     if arguments.out:
-        folder = workdirs.path(arguments.out)
+        folder = workdir_path(arguments.out)
         folder.mkdir(parents=True, exist_ok=True)
         (folder / 'comparison.md').write_text(said + '\n', encoding='utf-8')
     return 0
@@ -109,11 +109,12 @@ def _predict(arguments: argparse.Namespace) -> int:
 def _import(arguments: argparse.Namespace) -> int:
     if not Path(arguments.file).is_file():
         raise ConfigError(f'{arguments.file} is no file')
-    from recog import commands, imports
+    from recog import commands
+    from recog.workdir import imported
 
     commands.start(argparse.Namespace(devices=''))
-    workdir = workdirs.path(arguments.workdir)
-    return imports.run(arguments.file, arguments.config or '', arguments.overrides, workdir, arguments.partial)
+    workdir = workdir_path(arguments.workdir)
+    return imported.run(arguments.file, arguments.config or '', arguments.overrides, workdir, arguments.partial)
 
 
 def _serve(arguments: argparse.Namespace) -> int:
@@ -140,7 +141,7 @@ def _export(arguments: argparse.Namespace) -> int:
 def _needs_workdir(arguments: argparse.Namespace) -> None:
     from recog import predict
 
-    predict.needs_workdir(workdirs.path(arguments.workdir))
+    predict.needs_workdir(workdir_path(arguments.workdir))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -12,10 +12,9 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, benchmarks, checkpoint, evaluate, models, pictures, processes, provenance, recognize
+from recog import __version__, anatomy, benchmarks, evaluate, models, pictures, processes, recognize
 from recog import overfit as handful
 from recog import train as training
-from recog import workdir as workdirs
 from recog.bench import programs
 from recog.config import values
 from recog.config.test_sets import is_test
@@ -27,6 +26,11 @@ from recog.devices.processes import join
 from recog.errors import ConfigError
 from recog.metrics import words
 from recog.text import vocabulary
+from recog.workdir import description, provenance
+from recog.workdir.checkpoints import SaveFailed
+from recog.workdir.description import is_workdir
+from recog.workdir.folder import Mirror, is_occupied, is_remote, workdir_path
+from recog.workdir.opened import Opened, open_workdir
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 STOPPED = 'stopped'  # a file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again
@@ -46,20 +50,20 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     stop = processes.Stop()  # a signal may come while everything is being set up
     vocab = vocabulary.from_config(config.text)
     changes: list[str] = []
-    if checkpoint.exists(workdir):
-        changes = checkpoint.compare(workdir, config, vocab)
-    elif workdirs.is_occupied(workdir):
+    if is_workdir(workdir):
+        changes = description.compare(workdir, config, vocab)
+    elif is_occupied(workdir):
         raise ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
     devices = start(arguments)
     run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))
-    if not checkpoint.exists(workdir):
+    if not is_workdir(workdir):
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
     processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
     if jax.process_index() == 0:
         for change in changes:
             print(f'changed since the last start: {change}')
-        checkpoint.write_description(workdir, config, vocab)
+        description.write(workdir, config, vocab)
         (workdir / STOPPED).unlink(missing_ok=True)
     watch = processes.Watch(workdir, arguments.patience)
     try:
@@ -67,7 +71,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
-        if isinstance(error, checkpoint.SaveFailed):
+        if isinstance(error, SaveFailed):
             print(f'recog train: {error}', file=sys.stderr, flush=True)
             os._exit(1)  # Orbax's threads would go on complaining
         raise
@@ -94,23 +98,23 @@ def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, a
         return 1
     stop.close()  # all is saved; from here on a signal just ends the command
     config = run.config
-    opened = checkpoint.open(workdir, mesh=run.mesh)
+    opened = open_workdir(workdir, mesh=run.mesh)
     results = _measure(opened, config, run.mesh, arguments, workdir)
     if jax.process_index() == 0:
-        mirror = workdirs.Mirror(workdir)
+        mirror = Mirror(workdir)
         pictures.curves(mirror.here)
         source = open_set(results[0].name, config, arguments.data)
         _show_samples(mirror.here, source, results[0])
         mirror.close()
         print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; try: recog predict {workdir} '
-              + ('IMAGES' if workdirs.is_remote(workdir) else str(workdir / 'samples')))
+              + ('IMAGES' if is_remote(workdir) else str(workdir / 'samples')))
     return 0
 
 
 def evaluate_command(arguments: argparse.Namespace) -> int:
     """Measure a workdir on sets."""
     mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments))
-    opened = checkpoint.open(arguments.workdir, arguments.step, mesh)
+    opened = open_workdir(arguments.workdir, arguments.step, mesh)
     config = opened.config.copy_and_resolve_references()
     config.unlock()
     if arguments.set:
@@ -126,11 +130,11 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     config.image.width_rule = arguments.width_rule or config.image.width_rule
     if arguments.max_length:
         recognize.set_length(config, opened.model.about.capacity, arguments.max_length)
-    _measure(opened, config, mesh, arguments, workdirs.path(arguments.out or arguments.workdir))
+    _measure(opened, config, mesh, arguments, workdir_path(arguments.out or arguments.workdir))
     return 0
 
 
-def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments: argparse.Namespace,
+def _measure(opened: Opened, config: ConfigDict, mesh: Any, arguments: argparse.Namespace,
              folder: Path) -> list[evaluate.Result]:
     """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
     results: list[evaluate.Result] = []
@@ -153,7 +157,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     if not results:
         raise ConfigError(reasons[0])
     if jax.process_index() == 0:
-        mirror = workdirs.Mirror(folder)
+        mirror = Mirror(folder)
         print(evaluate.write(mirror.here, results, missing, _about(opened, config, mesh)))
         mirror.close()
         for result in results:
@@ -164,7 +168,7 @@ def _measure(opened: checkpoint.Opened, config: ConfigDict, mesh: Any, arguments
     return results
 
 
-def _about(opened: checkpoint.Opened, config: ConfigDict, mesh: Any) -> dict[str, Any]:
+def _about(opened: Opened, config: ConfigDict, mesh: Any) -> dict[str, Any]:
     """Where results come from."""
     by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}

@@ -33,9 +33,9 @@ def place(name: str) -> Any:
     """The folder of this name; only one in a bucket needs more than the standard library."""
     if '://' not in name:
         return Path(name)
-    from recog import workdir
+    from recog.workdir.folder import workdir_path
 
-    return workdir.path(name)
+    return workdir_path(name)
 
 
 if __name__ == '__main__':

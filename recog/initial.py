@@ -9,12 +9,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import checkpoint, models
-from recog import workdir as workdirs
+from recog import models
 from recog.errors import ConfigError, nearest
 from recog.models.peers import listed, matched
 from recog.text.vocabulary import Vocab
 from recog.weights.files import read_weights
+from recog.workdir.folder import workdir_path
+from recog.workdir.opened import open_workdir
 
 
 class Initial(NamedTuple):
@@ -54,9 +55,9 @@ def given(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
 
 def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], Vocab | None]:
     """The arrays of a workdir or file by our paths, and the vocabulary that they were trained with, where it is known."""
-    place = workdirs.path(name)
+    place = workdir_path(name)
     if (place / 'config.json').is_file():
-        opened = checkpoint.open(name)
+        opened = open_workdir(name)
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
     if not Path(name).is_file():
         raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')

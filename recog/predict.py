@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from recog import foreign, recognize, workdir
+from recog import foreign, recognize
 from recog.data.files import Files, read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
@@ -19,11 +19,12 @@ from recog.export.folder import Folder, is_exported, open_folder
 from recog.images.read import Unreadable, read_image
 from recog.metrics import formulas
 from recog.recognize import Reading
+from recog.workdir.folder import workdir_path
 
 if TYPE_CHECKING:
     from jax.sharding import Mesh
 
-    from recog.checkpoint import Opened
+    from recog.workdir.opened import Opened
 
 INVERT = ('yes', 'no', 'auto')
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
@@ -153,7 +154,7 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
         raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
     how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length, 'details': explain,
                            'best': best, 'invert': invert}
-    folder = workdir.path(path)
+    folder = workdir_path(path)
     if is_exported(folder):
         exported = open_folder(folder, devices)
         exported.check(beam=beam, step=step, width_rule=width_rule)
@@ -161,12 +162,12 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     needs_workdir(folder)
     from ml_collections import ConfigDict
 
-    from recog import checkpoint
     from recog.devices import setup
     from recog.devices.mesh import make_mesh
+    from recog.workdir.opened import open_workdir
 
     mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), setup.devices(devices))
-    return Recognizer(checkpoint.open(folder, step, mesh), mesh, beam=beam or 1, **how)
+    return Recognizer(open_workdir(folder, step, mesh), mesh, beam=beam or 1, **how)
 
 
 def needs_workdir(folder: Any) -> None:
@@ -201,7 +202,7 @@ def find(names: Iterable[str]) -> list[str]:
 def run(arguments: argparse.Namespace) -> int:
     """Read images; what cannot be read is named, the rest goes on, and the status tells."""
     if not is_exported(arguments.workdir):
-        needs_workdir(workdir.path(arguments.workdir))
+        needs_workdir(workdir_path(arguments.workdir))
     names = [line.rstrip('\n') for name in arguments.images
              for line in (sys.stdin if name == '-' else [name]) if line.strip()]
     source = Files('images', find(names))

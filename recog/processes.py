@@ -20,11 +20,11 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import epitaph
-from recog import workdir as workdirs
 from recog.config import values
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, local_rows, replicated
 from recog.errors import ConfigError
+from recog.workdir.folder import is_remote
 
 BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
 
@@ -122,7 +122,7 @@ class Watch:
     def __init__(self, workdir: Path, patience: float):
         self._index, self._count, self._patience = jax.process_index(), jax.process_count(), patience
         self._folder, self._over = workdir / '.processes', threading.Event()
-        self._beat = REMOTE_BEAT if workdirs.is_remote(workdir) else BEAT
+        self._beat = REMOTE_BEAT if is_remote(workdir) else BEAT
         self._heard: dict[int, tuple[str, float]] = {}
         if self._count > 1:
             if self._index == 0:
@@ -152,7 +152,7 @@ class Watch:
     def _say(self, word: str) -> None:
         self._last = word
         file = self._folder / str(self._index)
-        if workdirs.is_remote(file):
+        if is_remote(file):
             file.write_text(word)  # an object of a bucket is replaced at once
             return
         file.with_suffix('.new').write_text(word)

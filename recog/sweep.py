@@ -21,10 +21,10 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
-from recog import workdir as workdirs
 from recog.config import experiments, recipe, values
 from recog.errors import ConfigError, nearest
 from recog.text import vocabulary
+from recog.workdir.folder import is_occupied
 
 POLL = 0.2  # seconds between looks at the runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
@@ -292,7 +292,7 @@ def _check_workdir(run: Run) -> None:
     """Refuse a workdir that holds something else."""
     file = run.workdir / 'config.json'
     if not file.is_file():
-        if workdirs.is_occupied(run.workdir):
+        if is_occupied(run.workdir):
             raise ConfigError(f'{run.workdir} holds other things and no run of recog; choose another --workdir')
         return
     try:

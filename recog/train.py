@@ -18,8 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import checkpoint, evaluate, initial, log, models, optimize, processes, resident
-from recog import workdir as workdirs
+from recog import evaluate, initial, log, models, optimize, processes, resident
 from recog.config import values
 from recog.data.batches import Batches, measure_sizes
 from recog.data.joined import Joined, joined
@@ -33,6 +32,10 @@ from recog.errors import ConfigError
 from recog.images import augment_on_devices
 from recog.steps import State, make_state, make_step, parts
 from recog.text.vocabulary import Unencodable, Vocab
+from recog.workdir import description
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.folder import Mirror
+from recog.workdir.opened import evaluated
 
 
 class NonFinite(RuntimeError):
@@ -116,9 +119,9 @@ class Trainer:
         self.tx = optimize.optimizer(config, self.rate)
         self.decode = evaluate.decoder(run.model, run.mesh, config.eval.beam)
         self.first = jax.process_index() == 0
-        self.checkpoints = checkpoint.Checkpoints(workdir, config.checkpoint.keep)
+        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.start, counts = self._begin()
-        self.mirror = workdirs.Mirror(workdir)
+        self.mirror = Mirror(workdir)
         self.log = log.Log(self.mirror.here, self.start, run.total, first=self.first, tensorboard=config.log.tensorboard)
         self.rejections = log.Rejections(self.mirror.here, jax.process_index(), counts)
         self.clock = log.Clock()
@@ -273,7 +276,7 @@ class Trainer:
 
     def _evaluate(self, position: int) -> dict[str, float]:
         config, run = self.run.config, self.run
-        variables = checkpoint.evaluated(parts(self.state)['variables'])
+        variables = evaluated(parts(self.state)['variables'])
         metrics: dict[str, float] = {}
         for source in run.validation:
             result = evaluate.measure(self.decode, variables, source, run.vocab, config, run.mesh, config.eval.limit)
@@ -287,7 +290,7 @@ class Trainer:
     def _save(self, position: int, metrics: dict[str, float]) -> None:
         run = self.run
         sets = {source.name: len(source) for source in run.source.sources}
-        record = checkpoint.record(run.config, run.vocab, position, self.rejections.total(), sets)
+        record = description.record(run.config, run.vocab, position, self.rejections.total(), sets)
         self.mirror.send()  # before the checkpoint: a run that resumes there finds the lines up to it
         self.checkpoints.save(position, parts(self.state), record, metrics)
 

@@ -81,9 +81,9 @@ def ended(process, status=0):
 
 def killed_and_resumed(folder):
     """A run in the bucket, killed after its first checkpoint, equals the local one; evaluate and predict open it."""
-    from recog import workdir as workdirs
+    from recog.workdir.folder import workdir_path
 
-    data, remote = folder / 'data', workdirs.path(f'{BUCKET}/runs/one')
+    data, remote = folder / 'data', workdir_path(f'{BUCKET}/runs/one')
     words(data / 'words')
     ended(train(folder / 'whole', data))
     process = train(remote, data)

@@ -5,21 +5,23 @@ import json
 import jax
 import numpy as np
 
-from recog import checkpoint, models, optimize
+from recog import models, optimize
 from recog import train as training
 from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.description import read_config
 
 
 def restored(workdir, step, part):
     """Part of a checkpoint on one device."""
-    config = checkpoint.read_config(workdir)
+    config = read_config(workdir)
     model = models.build(config, vocabulary.from_config(config.text))
     tx = optimize.optimizer(config, lambda step: 1.0)
     state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
     here = replicated(one_device())
     target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), training.parts(state)[part])
-    saved = checkpoint.Checkpoints(workdir, writing=False)
+    saved = Checkpoints(workdir, writing=False)
     try:
         return saved.restore(step, part, target)
     finally:
@@ -47,7 +49,7 @@ def differences(one, other, step):
 
 def record(workdir, step):
     """What a checkpoint says of the run, besides digests and times."""
-    saved = checkpoint.Checkpoints(workdir, writing=False)
+    saved = Checkpoints(workdir, writing=False)
     found = saved.run(step)
     saved.close()
     return {name: found[name] for name in ('position', 'rows', 'metrics', 'vocab_hash', 'digests')}

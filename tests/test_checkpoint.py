@@ -6,10 +6,13 @@ import jax
 import numpy as np
 import pytest
 
-from recog import checkpoint, models
+from recog import models
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.workdir import description
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.opened import open_workdir
 
 
 @pytest.fixture
@@ -18,11 +21,11 @@ def saved(narrow, tmp_path):
     def save(accuracies, keep=1, folder='run'):
         config, workdir = narrow(), tmp_path / folder
         vocab = vocabulary.from_config(config.text)
-        checkpoint.write_description(workdir, config, vocab)
+        description.write(workdir, config, vocab)
         shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
         record = {'position': 0, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
                   'rows': {}}
-        checkpoints = checkpoint.Checkpoints(workdir, keep)
+        checkpoints = Checkpoints(workdir, keep)
         for step, accuracy in enumerate(accuracies, 1):
             variables = jax.tree.map(lambda leaf, step=step: np.full(leaf.shape, step, leaf.dtype), shapes)
             checkpoints.save(step, {'variables': variables, 'optimizer': {'step': np.int32(step)}}, record,
@@ -33,7 +36,7 @@ def saved(narrow, tmp_path):
 
 
 def steps(workdir):
-    checkpoints = checkpoint.Checkpoints(workdir, writing=False)
+    checkpoints = Checkpoints(workdir, writing=False)
     found = checkpoints.steps()
     checkpoints.close()
     return found
@@ -46,38 +49,38 @@ def test_the_best_and_the_two_newest_are_kept(saved):
 
 def test_an_accuracy_that_is_no_number_never_wins(saved):
     workdir = saved([0.5, math.nan, 0.4])
-    assert steps(workdir) == [1, 2, 3] and checkpoint.open(workdir).step == 1
+    assert steps(workdir) == [1, 2, 3] and open_workdir(workdir).step == 1
 
 
 def test_the_best_step_opens_unless_another_is_asked_for(saved):
     workdir = saved([0.1, 0.9, 0.3])
     for step, asked in ((2, None), (3, 3)):
-        opened = checkpoint.open(workdir, asked)
+        opened = open_workdir(workdir, asked)
         assert opened.step == step
         assert all((np.asarray(leaf) == step).all() for leaf in jax.tree.leaves(opened.variables))
     with pytest.raises(ConfigError, match='--step 7: .* holds steps 2, 3'):
-        checkpoint.open(workdir, 7)
+        open_workdir(workdir, 7)
 
 
 def test_without_any_metric_the_newest_opens(saved):
-    assert checkpoint.open(saved([None, None])).step == 2
+    assert open_workdir(saved([None, None])).step == 2
 
 
 def test_leftovers_of_a_killed_save_are_cleared(saved):
     workdir = saved([0.5])
     leftover = workdir / 'checkpoints' / '2.orbax-checkpoint-tmp'
     leftover.mkdir()
-    checkpoint.Checkpoints(workdir).close()
+    Checkpoints(workdir).close()
     assert not leftover.exists() and steps(workdir) == [1]
 
 
 def test_a_folder_without_a_run_is_refused(tmp_path, saved):
     with pytest.raises(ConfigError, match='does not exist'):
-        checkpoint.open(tmp_path / 'nothing')
+        open_workdir(tmp_path / 'nothing')
     with pytest.raises(ConfigError, match='no config.json'):
-        checkpoint.open(tmp_path)
+        open_workdir(tmp_path)
     with pytest.raises(ConfigError, match='holds no checkpoint yet'):
-        checkpoint.open(saved([]))
+        open_workdir(saved([]))
 
 
 @pytest.mark.parametrize('override', ['model.lstm_hidden=9', 'text.max_length=9', 'image.width=64', 'optimizer.name=momentum',
@@ -85,16 +88,16 @@ def test_a_folder_without_a_run_is_refused(tmp_path, saved):
 def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
     config = narrow(override)
     with pytest.raises(ConfigError, match=f'holds another experiment: config.{override.partition("=")[0]}'):
-        checkpoint.compare(saved([0.5]), config, vocabulary.from_config(config.text))
+        description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
 
 
 def test_what_else_changed_since_the_last_start_is_named(narrow, saved):
     config = narrow('train.batch=8', 'optimizer.rate=0.5')
-    changes = checkpoint.compare(saved([0.5]), config, vocabulary.from_config(config.text))
+    changes = description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
     assert sorted(changes) == ['config.optimizer.rate: 0.002 -> 0.5', 'config.train.batch: 16 -> 8']
 
 
 def test_a_dictionary_that_changed_is_refused(narrow, saved, tmp_path):
     config = narrow()
     with pytest.raises(ConfigError, match='its vocabulary differs'):
-        checkpoint.compare(saved([0.5]), config, vocabulary.Vocab(('a', 'b')))
+        description.compare(saved([0.5]), config, vocabulary.Vocab(('a', 'b')))

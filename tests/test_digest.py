@@ -6,19 +6,19 @@ import numpy as np
 import pytest
 from jax.sharding import NamedSharding, PartitionSpec
 
-from recog import digest
 from recog.config import values
 from recog.devices.mesh import make_mesh
+from recog.workdir import array_digests
 
 
 @pytest.fixture(autouse=True, params=['here', 'on devices'])
 def _where(request, monkeypatch):
     """Small arrays are summed by NumPy, large ones on the devices: both ways of all."""
-    monkeypatch.setattr(digest, 'SMALL', 2 ** 14 if request.param == 'here' else -1)
+    monkeypatch.setattr(array_digests, 'SMALL', 2 ** 14 if request.param == 'here' else -1)
 
 
 def one(array):
-    return digest.digests({'a': array})['a']
+    return array_digests.digests({'a': array})['a']
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int32', 'uint8'])
@@ -46,7 +46,7 @@ def test_the_layout_does_not_matter(axes):
 
 def test_leaves_are_named_by_their_path():
     tree = {'params': {'head': {'kernel': jnp.ones(2)}}, 'step': jnp.int32(3)}
-    assert list(digest.digests(tree)) == ['params/head/kernel', 'step']
+    assert list(array_digests.digests(tree)) == ['params/head/kernel', 'step']
 
 
 @pytest.mark.parametrize('dtype', ['float32', 'bfloat16', 'int32', 'uint8'])

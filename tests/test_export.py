@@ -16,11 +16,13 @@ from test_onnx import weighted
 
 import recog
 from recog import __main__ as command
-from recog import checkpoint, models
+from recog import models
 from recog.config import recipe
 from recog.errors import ConfigError
 from recog.export import parity
 from recog.text.vocabulary import Vocab
+from recog.workdir import description
+from recog.workdir.checkpoints import Checkpoints
 
 ONE = ('--devices', '0')
 MATHS = ('can', 'latex_ocr')
@@ -39,10 +41,10 @@ def make_workdir(folder, name, **training):
         config.eval.protocol, config.image.ink, config.text.separator = 'latex', 'light', ' '
     if name == 'can':
         config.data.buckets = ('16x32',)
-    checkpoint.write_description(folder, config, vocab)
+    description.write(folder, config, vocab)
     variables = weighted(models.build(config, vocab), *((1.5, 4) if name == 'rare' else (2.5, 1)))
-    saved = checkpoint.Checkpoints(folder)
-    saved.save(7, {'variables': variables}, checkpoint.record(config, vocab, 0, {}, {}), {})
+    saved = Checkpoints(folder)
+    saved.save(7, {'variables': variables}, description.record(config, vocab, 0, {}, {}), {})
     saved.close()
     (folder / 'samples').mkdir()
     for number, (height, width) in enumerate([(16, 30), (32, 44), (20, 48), (31, 17)]):

@@ -16,8 +16,10 @@ import pytest
 from conftest import ROOT, on
 from runs import differences, leaves
 
-from recog import checkpoint, processes
+from recog import processes
 from recog.errors import ConfigError
+from recog.workdir.checkpoints import Checkpoints, Damaged, SaveFailed
+from recog.workdir.opened import open_workdir
 
 
 @pytest.fixture(scope='module')
@@ -59,7 +61,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_from_there(whole, tmp_path)
         assert process.returncode == 0 and 'stopped by a signal after step' in said, said
         assert f'starting at step {stopped}' in said
         stopped = int(said.partition('stopped by a signal after step ')[2].partition(',')[0])
-        saved = checkpoint.Checkpoints(tmp_path / 'run', writing=False)
+        saved = Checkpoints(tmp_path / 'run', writing=False)
         assert saved.latest() == stopped < kill.STEPS
         saved.close()
     kill.finish(tmp_path / 'run')
@@ -78,13 +80,13 @@ def test_a_full_disk_is_one_line_and_the_last_sound_checkpoint_stays(copied):
     assert done.returncode == 1
     last = done.stderr.strip().splitlines()[-1]
     assert last.startswith('recog train:') and 'File too large' in last and f'last checkpoint: step {kill.STEPS}' in last
-    assert checkpoint.open(copied).step <= kill.STEPS
+    assert open_workdir(copied).step <= kill.STEPS
 
 
 def test_a_checkpoint_larger_than_the_disk_is_not_begun(copied):
-    saved = checkpoint.Checkpoints(copied)
+    saved = Checkpoints(copied)
     huge = types.SimpleNamespace(nbytes=1 << 62)
-    with pytest.raises(checkpoint.SaveFailed, match=f'No space left on device .* needed.; last checkpoint: step {kill.STEPS}'):
+    with pytest.raises(SaveFailed, match=f'No space left on device .* needed.; last checkpoint: step {kill.STEPS}'):
         saved.save(99, {'variables': huge}, {}, {})
     saved.close()
     assert 99 not in saved.steps()
@@ -102,7 +104,7 @@ def array_files(step):
 
 
 def test_flipped_bits_in_arrays_are_found_or_harmless(copied, capsys):
-    saved = checkpoint.Checkpoints(copied, writing=False)
+    saved = Checkpoints(copied, writing=False)
     newest = saved.best()
     saved.close()
     want = [np.asarray(leaf) for leaf in leaves(copied, newest)]
@@ -114,7 +116,7 @@ def test_flipped_bits_in_arrays_are_found_or_harmless(copied, capsys):
         try:
             same = all(map(np.array_equal, leaves(copied, newest), want))
             assert same
-        except checkpoint.Damaged as error:
+        except Damaged as error:
             assert f'checkpoint {newest} is damaged: variables' in str(error)
             found += 1
         file.write_bytes(sound)
@@ -145,12 +147,12 @@ def edit(step, old, new):
 
 @pytest.mark.parametrize('kind', SPOILT)
 def test_a_damaged_step_is_named_and_the_newest_sound_one_used(copied, capsys, kind):
-    saved = checkpoint.Checkpoints(copied, writing=False)
+    saved = Checkpoints(copied, writing=False)
     best = saved.best()
     other = max(step for step in saved.steps() if step != best)
     saved.close()
     SPOILT[kind](copied / 'checkpoints' / str(best))
-    opened = checkpoint.open(copied)
+    opened = open_workdir(copied)
     assert opened.step == other
     assert f'checkpoint {best} is damaged' in capsys.readouterr().err
 
@@ -165,7 +167,7 @@ def test_training_sets_a_damaged_step_aside_and_goes_on_from_the_sound_one(copie
     said = process.communicate()[0]
     assert process.returncode == 0 and f'checkpoint {kill.STEPS} is damaged' in said, said
     assert len(list((copied / 'damaged').iterdir())) == 1
-    saved = checkpoint.Checkpoints(copied, writing=False)
+    saved = Checkpoints(copied, writing=False)
     assert saved.latest() == kill.STEPS and saved.run(kill.STEPS)['position'] == kill.STEPS
     saved.close()
 
@@ -174,7 +176,7 @@ def test_a_run_without_any_sound_checkpoint_is_refused(copied):
     for step in (copied / 'checkpoints').iterdir():
         os.truncate(array_files(step / 'variables')[0], 0)
     with pytest.raises(ConfigError, match='holds no sound checkpoint'):
-        checkpoint.open(copied)
+        open_workdir(copied)
 
 
 def pair(workdir, *extra, overrides=((), ())):
@@ -209,7 +211,7 @@ def test_a_signal_to_one_process_stops_both_at_the_same_saved_step(tmp_path):
     said = [process.communicate(timeout=120)[0] for process in started]
     assert [process.returncode for process in started] == [0, 0], said
     logged = json.loads((tmp_path / 'run' / 'metrics.jsonl').read_text().splitlines()[-1])
-    saved = checkpoint.Checkpoints(tmp_path / 'run', writing=False)
+    saved = Checkpoints(tmp_path / 'run', writing=False)
     assert f'stopped by a signal after step {saved.latest()}' in said[0] and saved.latest() >= logged['step']
     saved.close()
 

@@ -13,11 +13,14 @@ from golden import fill, golden
 from pytorch import Tensor, in_a_row, zipped
 
 from recog import __main__ as command
-from recog import checkpoint, imports, models
+from recog import models
 from recog.errors import ConfigError
 from recog.models import can
 from recog.models.peers import from_peer
 from recog.weights.files import read_weights
+from recog.workdir import imported
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.opened import open_workdir
 
 MV3 = 'rec_mv3_none_bilstm_ctc'
 RECIPES = {
@@ -65,13 +68,13 @@ def state():
 def test_paddles_weights_become_a_workdir_with_their_recipe_and_vocabulary(state, tmp_path, capsys):
     status, out, err = run(capsys, 'import', paddle(tmp_path / 'best_accuracy.pdparams', state), '--workdir', tmp_path / 'run')
     assert (status, err) == (0, '') and 'crnn.py:mv3, 1,451,787 trainable parameters' in out
-    opened = checkpoint.open(tmp_path / 'run')
+    opened = open_workdir(tmp_path / 'run')
     assert len(opened.vocab) == 36 and opened.imported.startswith('best_accuracy.pdparams (sha256 ')
     want = models.flatten(from_peer(opened.model, state))
     got = models.flatten(jax.device_get(opened.variables))
     assert got.keys() == want.keys() and all(np.array_equal(got[path], want[path]) for path in want)
     with pytest.raises(ConfigError, match='holds imported weights, which cannot be trained on; begin with them .*--config.init='):
-        checkpoint.Checkpoints(tmp_path / 'run').restore(0, 'optimizer', {})
+        Checkpoints(tmp_path / 'run').restore(0, 'optimizer', {})
 
 
 @pytest.mark.parametrize('write', [
@@ -91,7 +94,7 @@ def test_a_tar_that_does_not_say_which_weights_are_meant_is_refused(state, tmp_p
 @pytest.mark.parametrize('name', RECIPES)
 def test_the_recipe_is_told_by_the_names(name, monkeypatch):
     monkeypatch.chdir(ROOT)
-    assert imports.recognise(shapes(name), 'a.pdparams', []).recipe == f'experiments/{RECIPES[name]}'
+    assert imported.recognise(shapes(name), 'a.pdparams', []).recipe == f'experiments/{RECIPES[name]}'
 
 
 def test_weights_before_any_training_are_named(state, tmp_path, capsys):
@@ -141,7 +144,7 @@ def test_part_of_a_model_is_taken_if_that_is_asked_for_and_the_rest_starts_afres
     status, out, _ = run(capsys, 'import', paddle(tmp_path / 'a.pdparams', front), '--workdir', tmp_path / 'run', '--partial',
                          '--config', f'{ROOT}/experiments/crnn.py:mv3')
     assert status == 0 and 'starts afresh: head.fc.bias\n' in out and 'left out: fc.weight\n' in out
-    opened = checkpoint.open(tmp_path / 'run')
+    opened = open_workdir(tmp_path / 'run')
     want, got = models.flatten(from_peer(opened.model, state)), models.flatten(jax.device_get(opened.variables))
     same = {path: np.array_equal(want[path], got[path]) for path in want}
     assert all(same[path] == (path[1] == 'backbone') for path in same)
@@ -169,7 +172,7 @@ def test_the_authors_own_checkpoint_of_can_says_the_same_as_paddleocrs(tmp_path)
 
 def test_latex_ocrs_own_checkpoint_holds_things_that_no_model_needs(monkeypatch):
     monkeypatch.chdir(ROOT)
-    found = imports.recognise(shapes('latex_ocr_resnet34_transformer') | {'encoder.pe.pe': np.zeros((1, 384, 16, 64))}, 'a', [])
+    found = imported.recognise(shapes('latex_ocr_resnet34_transformer') | {'encoder.pe.pe': np.zeros((1, 384, 16, 64))}, 'a', [])
     assert found.model.adapt({'encoder.pe.pe': 1, 'decoder.x': 2}) == {'decoder.x': 2}
 
 

@@ -10,11 +10,12 @@ from conftest import DEMO, NARROW
 from golden import fill
 
 from recog import __main__ as command
-from recog import checkpoint, initial, models
+from recog import initial, models
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.models.peers import from_peer
 from recog.text import vocabulary
+from recog.workdir.opened import open_workdir
 
 ONE = ('--devices', '0')
 RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
@@ -40,7 +41,7 @@ def first(tmp_path_factory):
 
 
 def parameters(workdir):
-    return models.flatten(jax.device_get(checkpoint.open(workdir).variables['params']))
+    return models.flatten(jax.device_get(open_workdir(workdir).variables['params']))
 
 
 def given(start, *overrides, recipe=DEMO):

@@ -11,13 +11,14 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, provenance, results, verdicts
+from recog import benchmarks, evaluate, results, verdicts
 from recog.benchmarks import Tally
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
 from recog.metrics import formulas
 from recog.metrics.words import interval, judge, summary
 from recog.text import vocabulary
+from recog.workdir import provenance
 
 NAMES = ('ic03/860', 'ic03/867', 'ic13/857', 'ic13/1015', 'ic15/1811', 'ic15/2077', 'iiit5k', 'svt', 'svtp', 'cute80')
 # Published accuracies of these sets, and the average that is printed beside them.

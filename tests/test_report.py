@@ -16,7 +16,7 @@ from conftest import DEMO, NARROW
 from test_contract import NARROW as NARROW_MODELS
 
 from recog import __main__ as command
-from recog import checkpoint, evaluate, models, report
+from recog import evaluate, models, report
 from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
@@ -24,6 +24,7 @@ from recog.report import charts, examples, gallery, maps, page, record, sections
 from recog.report.page import joined
 from recog.report.record import Example
 from recog.text.vocabulary import Vocab
+from recog.workdir.opened import Opened
 
 SECTIONS = ['run', 'curves', 'results', 'confusion', 'length', 'calibration', 'mistakes', 'features', 'attention', 'speed']
 HOSTILE = '<script>alert("1")</script>&$x_'
@@ -261,7 +262,7 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     random, shapes = np.random.default_rng(0), jax.eval_shape(model.init, jax.random.key(0))
     variables = jax.tree.map(lambda leaf: random.random(leaf.shape, np.float32) / 4, shapes)
     given = {'workdir': tmp_path, 'config': config, 'vocab': vocab, 'model': model, 'variables': variables}
-    opened = checkpoint.Opened(**dict.fromkeys(checkpoint.Opened._fields, '') | given)
+    opened = Opened(**dict.fromkeys(Opened._fields, '') | given)
     pictures = gallery.Gallery(config, folder('words', [('a.png', '012')]), {})
     album = charts.Album(tmp_path / 'pictures')
     shown = examples.Shown([], [], [], pictures.pictured(pictures.first(['absent', 'words'], 1)))

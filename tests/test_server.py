@@ -367,8 +367,10 @@ def test_the_demo_names_what_it_has(capsys, monkeypatch, tmp_path):
 
 def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     import recog
-    from recog import checkpoint, models
+    from recog import models
     from recog.text import vocabulary
+    from recog.workdir import description
+    from recog.workdir.checkpoints import Checkpoints
 
     config = narrow('data.threads=0')
     vocab = vocabulary.from_config(config.text)
@@ -376,9 +378,9 @@ def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     random = np.random.default_rng(0)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     variables = jax.tree.map(lambda leaf: random.uniform(0.1, 0.5, leaf.shape).astype(leaf.dtype), shapes)
-    checkpoint.write_description(tmp_path, config, vocab)
-    checkpoints = checkpoint.Checkpoints(tmp_path)
-    checkpoints.save(0, {'variables': variables}, checkpoint.record(config, vocab, 0, {}, {}), {})
+    description.write(tmp_path, config, vocab)
+    checkpoints = Checkpoints(tmp_path)
+    checkpoints.save(0, {'variables': variables}, description.record(config, vocab, 0, {}, {}), {})
     checkpoints.close()
     recognizer = recog.load(tmp_path, batch=2, devices='0')
     explaining = recog.load(tmp_path, batch=1, devices='0', explain=True)

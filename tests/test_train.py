@@ -6,7 +6,7 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import checkpoint, evaluate, optimize
+from recog import evaluate, optimize
 from recog import train as training
 from recog.config import experiments, values
 from recog.data.batches import Batches
@@ -14,6 +14,10 @@ from recog.data.sets import open_set
 from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.workdir import description
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.description import is_workdir
+from recog.workdir.opened import open_workdir
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
 PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle')
@@ -26,8 +30,8 @@ def prepared(config, devices=1, root='.'):
 def trained(config, workdir, *, devices=1, stop=0, root='.'):
     """Train on a workdir, stopping after `stop` steps where given."""
     run = prepared(config, devices, root)
-    if not checkpoint.exists(workdir):
-        checkpoint.write_description(workdir, config, run.vocab)
+    if not is_workdir(workdir):
+        description.write(workdir, config, run.vocab)
     training.train(run._replace(total=stop) if stop else run, workdir)
     return workdir
 
@@ -92,7 +96,7 @@ def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
                     'eval.every=0 steps', 'checkpoint.every=0 steps', 'optimizer.rate=0.005', 'model.lstm_hidden=32',
                     'log.every=120', 'optimizer.decay=0.0')
     workdir = trained(config, tmp_path / 'run', root=root)
-    opened = checkpoint.open(workdir)
+    opened = open_workdir(workdir)
     source = open_set('words:train', config, root)
     mesh = one_device()
     result = evaluate.measure(evaluate.decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
@@ -112,7 +116,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
 
     with pytest.raises(training.NonFinite, match=r'step 3: loss nan.*rows 32, 33.*train-0.*last good checkpoint: step 2'):
         training.train(broken, tmp_path / 'run')
-    saved = checkpoint.Checkpoints(tmp_path / 'run', writing=False)
+    saved = Checkpoints(tmp_path / 'run', writing=False)
     assert saved.latest() == 2
     saved.close()
 
@@ -120,7 +124,7 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
 def test_averaged_weights_are_what_evaluation_opens(narrow, tmp_path):
     workdir = trained(narrow(*CONSTANT, 'train.ema=0.5', 'eval.every=4 steps'), tmp_path / 'run')
     variables = restored(workdir, 4, 'variables')
-    opened = checkpoint.open(workdir).variables['params']
+    opened = open_workdir(workdir).variables['params']
     trees = opened, variables['ema'], variables['params']
     pairs = [[np.asarray(leaf) for leaf in leaves] for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
     assert all((found == averaged).all() for found, averaged, _ in pairs)
@@ -148,7 +152,7 @@ def test_dropped_labels_are_counted_listed_and_survive_a_resume(narrow, folder, 
     rows = (workdir / 'rejected.tsv').read_text().splitlines()
     assert {tuple(row.split('\t')[:3]) for row in rows[1:]} == {
         ('0', 'is not an image', 'a.png'), ('1', 'empty', 'b.png'), ('2', 'changed', 'c.png'), ('3', 'too long', 'd.png')}
-    saved = checkpoint.Checkpoints(workdir, writing=False)
+    saved = Checkpoints(workdir, writing=False)
     assert saved.run(4)['rows'] == {'read': 16, 'is not an image': 4, 'empty': 4, 'changed': 4, 'too long': 4}
     saved.close()
 

@@ -9,29 +9,29 @@ from conftest import ROOT
 from fsspec.implementations.memory import MemoryFileSystem
 
 from recog import __main__ as command
-from recog import workdir as workdirs
 from recog.errors import ConfigError
+from recog.workdir.folder import LIBRARIES, Mirror, workdir_path
 
 
 @pytest.fixture
 def bucket(monkeypatch):
     """A folder in a bucket, empty at first."""
     fsspec.register_implementation('s3', MemoryFileSystem, clobber=True)
-    monkeypatch.setitem(workdirs.LIBRARIES, 's3', 'fsspec')
+    monkeypatch.setitem(LIBRARIES, 's3', 'fsspec')
     MemoryFileSystem.store.clear()
     MemoryFileSystem.pseudo_dirs[:] = ['']
-    return workdirs.path('s3://bucket/runs/one')
+    return workdir_path('s3://bucket/runs/one')
 
 
 def test_a_local_workdir_is_its_own_mirror(tmp_path):
-    mirror = workdirs.Mirror(tmp_path)
+    mirror = Mirror(tmp_path)
     (mirror.here / 'metrics.jsonl').write_text('{}\n')
     mirror.close()
     assert mirror.here == tmp_path and (tmp_path / 'metrics.jsonl').read_text() == '{}\n'
 
 
 def test_files_written_here_are_in_the_bucket_after_sending_and_the_copy_is_cleared_up(bucket):
-    mirror = workdirs.Mirror(bucket)
+    mirror = Mirror(bucket)
     (mirror.here / 'metrics.jsonl').write_text('{"step": 1}\n')
     (mirror.here / 'samples').mkdir()
     (mirror.here / 'samples' / '0.png').write_bytes(b'picture')
@@ -45,10 +45,10 @@ def test_files_written_here_are_in_the_bucket_after_sending_and_the_copy_is_clea
 
 
 def test_a_run_that_resumes_finds_what_it_wrote_before(bucket):
-    first = workdirs.Mirror(bucket)
+    first = Mirror(bucket)
     (first.here / 'metrics.jsonl').write_text('{"step": 1}\n')
     first.close()
-    second = workdirs.Mirror(bucket)
+    second = Mirror(bucket)
     assert (second.here / 'metrics.jsonl').read_text() == '{"step": 1}\n'
     (bucket / 'metrics.jsonl').write_text('of another process')
     second.close()  # only what changed here is sent
@@ -57,10 +57,10 @@ def test_a_run_that_resumes_finds_what_it_wrote_before(bucket):
 
 def test_a_kind_of_bucket_that_is_not_known_or_not_installed_is_refused_in_one_line(monkeypatch):
     with pytest.raises(ConfigError, match='workdir ftp://a/b: ftp:// must be one of gs://, s3://, az://'):
-        workdirs.path('ftp://a/b')
-    monkeypatch.setitem(workdirs.LIBRARIES, 'gs', 'no_such_library')
+        workdir_path('ftp://a/b')
+    monkeypatch.setitem(LIBRARIES, 'gs', 'no_such_library')
     with pytest.raises(ConfigError, match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
-        workdirs.path('gs://a/b')
+        workdir_path('gs://a/b')
 
 
 def test_a_bucket_without_a_run_is_said_to_hold_none(bucket, capsys):

@@ -14,10 +14,11 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog import recognize, workdir
+from recog import recognize
 from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
+from recog.workdir.folder import is_remote
 
 MANIFEST = 'manifest.json'
 FORMS = ('onnx', 'stablehlo')
@@ -56,7 +57,7 @@ class Folder:
 
 def is_exported(path: Any) -> bool:
     """Whether the folder is an export."""
-    return not workdir.is_remote(path) and (Path(path) / MANIFEST).is_file()
+    return not is_remote(path) and (Path(path) / MANIFEST).is_file()
 
 
 def open_folder(path: str | Path, devices: str = '') -> Folder:

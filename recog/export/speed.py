@@ -90,13 +90,13 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
         return {}
     import jax
 
-    from recog import checkpoint
     from recog.devices import setup
     from recog.devices.mesh import compiler_options, one_device
+    from recog.workdir.opened import open_workdir
 
     device = setup.devices(folder.devices)[0]
     try:
-        opened = checkpoint.open(source, step)
+        opened = open_workdir(source, step)
     except ConfigError:
         return {}
     variables, options = jax.device_put(opened.variables, device), compiler_options(one_device())

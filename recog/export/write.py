@@ -14,11 +14,14 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from recog import __version__, checkpoint, models, provenance, recognize, workdir
+from recog import __version__, models, recognize
 from recog.data import plan
 from recog.devices import setup
 from recog.errors import ConfigError
 from recog.export import folder, parity
+from recog.workdir import provenance
+from recog.workdir.folder import is_remote
+from recog.workdir.opened import Opened, open_workdir
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
@@ -26,12 +29,12 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder, or nothing."""
     place = Path(arguments.folder)
-    if workdir.is_remote(arguments.folder):
+    if is_remote(arguments.folder):
         raise ConfigError(f'folder {arguments.folder} must be on this machine')
     if place.exists() and (not place.is_dir() or any(place.iterdir())):
         raise ConfigError(f'folder {place} is there already and not empty; choose another')
     setup.devices()
-    opened = _float32(checkpoint.open(arguments.workdir, arguments.step))
+    opened = _float32(open_workdir(arguments.workdir, arguments.step))
     if arguments.max_length:
         recognize.set_length(opened.config, opened.model.about.capacity, arguments.max_length)
     beam = arguments.beam or 1
@@ -44,7 +47,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def write(opened: checkpoint.Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
+def write(opened: Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
     """Write the folder under another name, compare, and only then call it by its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
@@ -64,18 +67,18 @@ def write(opened: checkpoint.Opened, place: Path, form: str, beam: int, source: 
     return found
 
 
-def _float32(opened: checkpoint.Opened) -> checkpoint.Opened:
+def _float32(opened: Opened) -> Opened:
     """The model with float32 arithmetic, which is what runs everywhere."""
     config = opened.config.copy_and_resolve_references()
     config.train.precision = 'float32'
     return opened._replace(config=config, model=models.build(config, opened.vocab))
 
 
-def _manifest(opened: checkpoint.Opened, form: str, beam: int, source: str) -> dict[str, Any]:
+def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, Any]:
     """All that is known before the files are written."""
     config = opened.config
     rule, vocab = config.image, opened.vocab
-    where = source if workdir.is_remote(source) else str(Path(source).resolve())
+    where = source if is_remote(source) else str(Path(source).resolve())
     image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol', 'width_rule')}
     sizes = [[shape.height, shape.width] for shape in plan.shapes(config, 1, 1)] if rule.fit == 'none' else []
     return {
@@ -100,12 +103,12 @@ def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]
     return {'image': (f'b, {height}, {width}, {channels}', 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': ('', 'int32')}
 
 
-def _functions(opened: checkpoint.Opened, beam: int) -> dict[str, Callable]:
+def _functions(opened: Opened, beam: int) -> dict[str, Callable]:
     """What each file computes."""
     return {name: partial(opened.model.decode, beam=beam, details=name == 'explain') for name in ('model', 'explain')}
 
 
-def _onnx(opened: checkpoint.Opened, draft: Path, beam: int) -> dict[str, Any]:
+def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
     """Both files, the weights of the second being those in the first; the border of the first and versions."""
     try:
         import onnx
@@ -136,7 +139,7 @@ def _tensor(value: Any) -> dict[str, Any]:
             'type': helper.tensor_dtype_to_np_dtype(kind.elem_type).name}
 
 
-def _stablehlo(opened: checkpoint.Opened, draft: Path, beam: int) -> dict[str, Any]:
+def _stablehlo(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
     """Both files for all platforms, and their weights beside them; the border of the first and versions."""
     scope = export.SymbolicScope()
     given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (), np.dtype(kind))

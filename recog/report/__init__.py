@@ -7,23 +7,24 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import checkpoint
-from recog import workdir as workdirs
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.report import charts, examples, page, record, sections
 from recog.report.gallery import Gallery
+from recog.workdir.description import read_config
+from recog.workdir.folder import Mirror, workdir_path
+from recog.workdir.opened import Opened, open_workdir
 
 
 def run(arguments: argparse.Namespace) -> int:
     """Write the page of a workdir (`--out`, else report.html there) and say where it is."""
     from recog import commands
 
-    folder = workdirs.path(arguments.workdir)
-    config = checkpoint.read_config(folder)
+    folder = workdir_path(arguments.workdir)
+    config = read_config(folder)
     if arguments.out and not arguments.out.lower().endswith('.html'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .html')
-    mirror = workdirs.Mirror(folder)
+    mirror = Mirror(folder)
     file = Path(arguments.out) if arguments.out else mirror.here / 'report.html'
     found = record.read(mirror.here, folder.name or str(folder), config, (arguments.set,) if arguments.set else ())
     devices = commands.start(arguments)
@@ -34,7 +35,7 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def write(file: Path, found: record.Record, opened: checkpoint.Opened | None, why: str, root: str | Path,
+def write(file: Path, found: record.Record, opened: Opened | None, why: str, root: str | Path,
           devices: list[jax.Device]) -> None:
     """The page, and its pictures in the folder of the same name; without a model (and `why`) what needs none."""
     file.parent.mkdir(parents=True, exist_ok=True)
@@ -53,16 +54,16 @@ def write(file: Path, found: record.Record, opened: checkpoint.Opened | None, wh
 
 
 def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
-          ) -> tuple[checkpoint.Opened | None, str]:
+          ) -> tuple[Opened | None, str]:
     """The model of the step that was asked for, else measured, or what there is instead; and what is to be said of that."""
     measured, why = found.facts['step'] if 'step' in found.facts else None, ''
     if asked is not None:
         other = measured is not None and measured != asked
         said = f'The results are those of step {measured}; step {asked} has read the images below.' if other else ''
-        return checkpoint.open(folder, asked, _mesh(devices)), said
+        return open_workdir(folder, asked, _mesh(devices)), said
     for wanted in dict.fromkeys([measured, None]):
         try:
-            return checkpoint.open(folder, wanted, _mesh(devices)), why
+            return open_workdir(folder, wanted, _mesh(devices)), why
         except ConfigError as error:  # the page says so, and holds what can be had without
             why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
     return None, why

@@ -6,13 +6,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import checkpoint, explain
+from recog import explain
 from recog.recognize import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
 from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted
 from recog.report.record import Example, Record
 from recog.report.sections import NO_RESULTS, listed
+from recog.workdir.opened import Opened
 
 MISTAKES, EXPLAINED, RIGHT, SAMPLES = 12, 3, 4, 3
 LARGEST = 600  # pixels of an image on the page, either way
@@ -47,7 +48,7 @@ def _spread(examples: Sequence[Example], most: int) -> list[Example]:
     return [examples[number * len(examples) // count] for number in range(count)]
 
 
-def readings(opened: checkpoint.Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
+def readings(opened: Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
     """The same with readings of all that is explained; every image is read once."""
     wanted = [*shown.confident[:EXPLAINED], *shown.worst[:EXPLAINED], *shown.right, *shown.samples]
     once = list({each.example: each for each in wanted}.values())
@@ -58,7 +59,7 @@ def readings(opened: checkpoint.Opened, shown: Shown, beam: int, mesh: Any) -> S
 class Explainer:
     """Draws how an image was read, each one once."""
 
-    def __init__(self, opened: checkpoint.Opened, album: charts.Album):
+    def __init__(self, opened: Opened, album: charts.Album):
         self._opened, self._album = opened, album
         self._files: dict[Example, Path] = {}
 
@@ -133,7 +134,7 @@ def _smaller(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def features(shown: Shown, found: Gallery, opened: checkpoint.Opened | None, album: charts.Album) -> Section:
+def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.Album) -> Section:
     """For a few images the maps of every stage that has some."""
     title = 'Feature maps'
     if opened is None or not shown.samples:

@@ -8,12 +8,13 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import benchmarks, checkpoint, predict
+from recog import benchmarks, predict
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.recognize import Reading
 from recog.report.record import Example
+from recog.workdir.opened import Opened
 
 BATCH = 16
 # What `apply` gives that has the form of feature maps and is none.
@@ -79,7 +80,7 @@ class Gallery:
         return None
 
 
-def read(opened: checkpoint.Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> list[Pictured]:
+def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> list[Pictured]:
     """The same with a reading each, which holds the maps."""
     if not pictured:
         return []
@@ -88,7 +89,7 @@ def read(opened: checkpoint.Opened, pictured: Sequence[Pictured], beam: int, mes
     return [each._replace(reading=reading) for each, reading in zip(pictured, readings, strict=True)]
 
 
-def features(opened: checkpoint.Opened, reading: Reading) -> dict[str, np.ndarray]:
+def features(opened: Opened, reading: Reading) -> dict[str, np.ndarray]:
     """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides, where the model does that."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)

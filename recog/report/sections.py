@@ -5,7 +5,6 @@ import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from recog import checkpoint
 from recog.config import values
 from recog.config.fields import FIELDS
 from recog.devices import cost
@@ -15,6 +14,7 @@ from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
 from recog.results import OF_FORMULAS
+from recog.workdir.opened import Opened
 
 CONFUSIONS = 15
 # The figures of a set by the words for them; all others have their own name.
@@ -27,7 +27,7 @@ NO_RESULTS = 'The run has not been evaluated: recog evaluate does that.'
 NO_LOG = 'The workdir has no metrics.jsonl: the run was not trained here, or has not begun.'
 
 
-def run(record: Record, opened: checkpoint.Opened | None, why: str) -> Section:
+def run(record: Record, opened: Opened | None, why: str) -> Section:
     """What was run: what the results say of the evaluation, the model, the fields of the recipe."""
     short = {name: value for name, value in record.facts.items() if not isinstance(value, (dict, list))}
     facts = {'model': record.config.model.name, 'trained on': ', '.join(record.config.data.train), 'protocol': record.protocol,
@@ -142,7 +142,7 @@ def confusion(record: Record, album: charts.Album) -> Section:
     matrix = tallies.matrix(found, record.protocol == 'latex')
     total = sum(found.values())
     wrong = total - sum(times for (truth, read), times in found.items() if truth == read)
-    words = paragraph(f'Truth and text aligned with the fewest edits under protocol {record.protocol}: of {total:,} places '
+    said = paragraph(f'Truth and text aligned with the fewest edits under protocol {record.protocol}: of {total:,} places '
                       f'{wrong:,} are wrong ({wrong / total:.2%}). “{tallies.NOTHING}” stands for what was left out (column) or '
                       'made up (row).' + (f' “{tallies.OTHER}” is all that is rarer.' if tallies.OTHER in matrix.names else ''))
     chart = album.chart('confusion', 'Rows are the truth, columns what was read; what is right is grey, by its share of the row.',
@@ -150,7 +150,7 @@ def confusion(record: Record, album: charts.Album) -> Section:
     rows = [(quoted(charts.shown(truth)), quoted(charts.shown(read)), f'{times:,}',
              '' if truth == tallies.NOTHING else f'{share:.2%}') for truth, read, times, share in often]
     listed = table(('truth', 'read as', 'times', 'of this truth'), rows, texts=2)
-    return Section('confusion', title, joined([words, chart, element('h3', 'Most frequent confusions'), listed]))
+    return Section('confusion', title, joined([said, chart, element('h3', 'Most frequent confusions'), listed]))
 
 
 def lengths(record: Record, album: charts.Album) -> Section:
@@ -173,23 +173,23 @@ def calibration(record: Record, album: charts.Album) -> Section:
     error = tallies.calibration_error(bins)
     mean = sum(example.confidence for example in record.examples) / count
     right = sum(example.right for example in record.examples) / count
-    words = paragraph(f'Expected calibration error {error:.4f} over {len(bins)} bins of {count:,} examples; mean confidence '
+    said = paragraph(f'Expected calibration error {error:.4f} over {len(bins)} bins of {count:,} examples; mean confidence '
                       f'{mean:.4f}, accuracy {right:.4f}.')
     chart = album.chart('calibration', 'Accuracy of the examples of each bin over their mean confidence; on the dashed line both '
                         'agree. Below, how many examples there are.', charts.reliability, bins)
     rows = [(each.label, f'{each.total:,}', f'{each.confidence:.4f}', f'{each.right / each.total:.2%}') for each in bins
             if each.total]
     heads = ('confidence', 'examples', 'mean confidence', 'accuracy')
-    return Section('calibration', 'Confidence against accuracy', joined([words, chart, folded('Figures', table(heads, rows))]))
+    return Section('calibration', 'Confidence against accuracy', joined([said, chart, folded('Figures', table(heads, rows))]))
 
 
 def speed(record: Record, album: charts.Album, device: str) -> Section:
     """How fast it was trained."""
     rows = []
-    for name, (words, form, unit) in SPEEDS.items():
+    for name, (label, form, unit) in SPEEDS.items():
         values = [value / unit for _, value in _series(record, name)][1:] or [value / unit for _, value in _series(record, name)]
         if values:
-            rows.append([words, form.format(statistics.median(values)), form.format(min(values)), form.format(max(values))])
+            rows.append([label, form.format(statistics.median(values)), form.format(min(values)), form.format(max(values))])
     parts: list[Html] = []
     if rows:
         rate = _series(record, 'images_per_second')

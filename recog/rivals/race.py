@@ -12,13 +12,14 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import models, provenance
+from recog import models
 from recog.bench import programs, recipe, timing
 from recog.config import values
 from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.workdir import provenance
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 

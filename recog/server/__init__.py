@@ -12,9 +12,9 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog import workdir
 from recog.errors import ConfigError
 from recog.export.folder import is_exported
+from recog.workdir.folder import workdir_path
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
           'python_multipart': 'python-multipart'}
@@ -131,16 +131,17 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
     """The beam of a model; beside others, one that has no beam search just does without."""
     if wanted < 2 or not others:
         return wanted
-    place = workdir.path(folder)
+    place = workdir_path(folder)
     if not (place / 'config.json').is_file():
         if is_exported(place):
             print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does not count for it',
                   file=sys.stderr, flush=True)
         return 0
-    from recog import checkpoint, models
+    from recog import models
     from recog.text.vocabulary import Vocab
+    from recog.workdir.description import read_config
 
-    if models.build(checkpoint.read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
+    if models.build(read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
         return wanted
     print(f'recog serve: {name}: this model has no beam search, so it gives one text', file=sys.stderr, flush=True)
     return 0

@@ -12,7 +12,7 @@ LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
 KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing
 
 
-def path(name: Any) -> Any:
+def workdir_path(name: Any) -> Any:
     """The folder of this name: a local path, or one of etils.epath for a bucket."""
     kind, remote, _ = str(name).partition('://')
     if not remote:

@@ -11,14 +11,16 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import checkpoint, models
-from recog import workdir as workdirs
+from recog import models
 from recog.config import experiments, values
 from recog.devices import cost
 from recog.errors import ConfigError
 from recog.models.peers import listed, matched
 from recog.text import vocabulary
 from recog.weights.files import read_weights
+from recog.workdir import description
+from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.folder import is_occupied
 
 RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
@@ -36,19 +38,19 @@ class Recognised(NamedTuple):
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
     """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
-    if workdirs.is_occupied(workdir):
+    if is_occupied(workdir):
         raise ConfigError(f'--workdir {workdir} holds other things; choose another')
     state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
     if _untrained(variables['stats']):
         print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, as before training', file=sys.stderr)
-    checkpoint.write_description(workdir, found.config, found.vocab)
+    description.write(workdir, found.config, found.vocab)
     params = variables['params']
     kept = {**variables, 'ema': params} if found.config.train.ema else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    record = {**checkpoint.record(found.config, found.vocab, 0, {}, {}), 'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
-    checkpoints = checkpoint.Checkpoints(workdir)
+    record = {**description.record(found.config, found.vocab, 0, {}, {}), 'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
+    checkpoints = Checkpoints(workdir)
     try:
         checkpoints.save(0, {'variables': kept}, record, {})
     finally:

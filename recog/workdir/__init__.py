@@ -1,0 +1,1 @@
+"""All that a run leaves behind, written and read."""

@@ -1,0 +1,80 @@
+"""A trained model, opened from its workdir."""
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import jax
+from jax.sharding import Mesh, NamedSharding
+from ml_collections import ConfigDict
+
+from recog import models
+from recog.config import recipe
+from recog.devices.mesh import one_device, replicated
+from recog.errors import ConfigError
+from recog.text.vocabulary import Vocab
+from recog.workdir.checkpoints import FOLDER, Checkpoints
+from recog.workdir.description import read_config
+from recog.workdir.folder import workdir_path
+
+
+class Opened(NamedTuple):
+    """A trained model, from nothing but its workdir."""
+
+    workdir: Path
+    step: int
+    config: ConfigDict
+    vocab: Vocab
+    model: models.Model
+    variables: models.Variables
+    metrics: dict[str, float]
+    imported: str  # the file that the weights came from, '' where they were trained
+
+
+def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None) -> Opened:
+    """A trained model from its workdir: the best step by the metric, else the newest, or the one asked for.
+
+    The weights are the averaged ones where they are kept, the same on every device of the mesh (default: one device).
+    Instead of a damaged step the newest sound one is used, and that is said aloud.
+    """
+    folder = workdir_path(workdir)
+    read_config(folder)
+    checkpoints = Checkpoints(folder, writing=False) if (folder / FOLDER).is_dir() else None
+    if checkpoints is None or not checkpoints.steps():
+        raise ConfigError(f'{folder} holds no checkpoint yet')
+    try:
+        if step is not None and step not in checkpoints.steps():
+            raise ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
+        others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
+        everywhere = replicated(mesh or one_device())
+        opened = checkpoints.first_sound([best, *others] if step is None else [step],
+                                         lambda step: _open_step(checkpoints, folder, step, everywhere))
+    finally:
+        checkpoints.close()
+    if opened is None:
+        raise ConfigError(f'{folder} holds no sound checkpoint'
+                          + (f' of step {step}; others can be opened without --step' if step is not None else ''))
+    return opened
+
+
+def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding) -> Opened:
+    record = checkpoints.run(step)
+    config, vocab = recipe.from_json(record['config']), Vocab.from_json(record['vocab'])
+    if vocab.hash != record['vocab_hash']:
+        raise ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
+    model = models.build(config, vocab)
+    layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
+                          abstract_variables(config, model))
+    variables = checkpoints.restore(step, 'variables', layout)
+    imported = record['imported'] if 'imported' in record else ''
+    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported)
+
+
+def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:
+    """Shapes of what the part `variables` of a checkpoint holds."""
+    variables = dict(jax.eval_shape(model.init, jax.random.key(0)))
+    return {**variables, 'ema': variables['params']} if config.train.ema else variables
+
+
+def evaluated(variables: dict[str, Any]) -> models.Variables:
+    """The variables that evaluation and prediction use: averaged weights where there are any."""
+    return {'params': variables['ema' if 'ema' in variables else 'params'], 'stats': variables['stats']}
