@@ -14,8 +14,8 @@ import scipy.io
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import prepare
 from recog.errors import ConfigError
+from recog.prepare import script
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +31,7 @@ def run(benchmarks, tmp_path, capsys):
     """Call the command with the source; returns its status and what it printed."""
     def call(source, *arguments):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = prepare.main(benchmarks.Benchmarks, [*fixed, *arguments])
+        status = script.main(benchmarks.Benchmarks, [*fixed, *arguments])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call

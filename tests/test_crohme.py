@@ -11,10 +11,10 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import prepare
 from recog.errors import ConfigError
 from recog.images import ink
-from recog.prepare import bitmaps
+from recog.prepare import bitmaps, examples
+from recog.prepare.script import main
 
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
 
@@ -42,7 +42,7 @@ def run(script, tmp_path, capsys):
     """Call the command; returns its status and what it printed."""
     def call(*arguments, source=tmp_path / 'source'):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = prepare.main(script.Crohme, [*fixed, *map(str, arguments)])
+        status = main(script.Crohme, [*fixed, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call
@@ -113,8 +113,8 @@ def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
 ])
 def test_mathml_stands_in_where_the_truth_is_of_no_use(script, truth, math, text, note):
     made = list(script._drawn(script.Ink('a', inkml(truth, math=math).encode())))
-    assert [(each.id, each.reason) for each in made if isinstance(each, prepare.Noted)] == ([('a', note)] if note else [])
-    assert [each.text for each in made if isinstance(each, prepare.Example)] == [text]
+    assert [(each.id, each.reason) for each in made if isinstance(each, examples.Noted)] == ([('a', note)] if note else [])
+    assert [each.text for each in made if isinstance(each, examples.Example)] == [text]
 
 
 @pytest.mark.parametrize('path, split', [

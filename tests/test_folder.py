@@ -10,7 +10,7 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import prepare
+from recog.prepare.script import main
 
 
 @pytest.fixture(scope='module')
@@ -26,7 +26,7 @@ def run(script, tmp_path, capsys):
     """Call the command; returns its status and what it printed."""
     def call(*arguments, name='mine', source=tmp_path / 'source'):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1', *(['--name', name] if name else [])]
-        status = prepare.main(script.Folder, [*fixed, *map(str, arguments)])
+        status = main(script.Folder, [*fixed, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call

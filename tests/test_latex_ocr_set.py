@@ -10,8 +10,8 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import prepare
 from recog.prepare import labels
+from recog.prepare.script import main
 from recog.text import latex
 
 
@@ -28,7 +28,7 @@ def run(script, tmp_path, capsys):
     """Call the command; returns its status and what it printed."""
     def call(*arguments, source=tmp_path / 'source'):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = prepare.main(script.LatexOcr, [*fixed, *map(str, arguments)])
+        status = main(script.LatexOcr, [*fixed, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call

@@ -12,9 +12,9 @@ import pytest
 import tensorflow_datasets as tfds
 from conftest import ROOT
 
-from recog import prepare
 from recog.errors import ConfigError
 from recog.prepare import lmdbs
+from recog.prepare.script import main
 
 
 @pytest.fixture(scope='module')
@@ -30,7 +30,7 @@ def run(script, tmp_path, capsys):
     """Call the command with the source; returns its status and what it printed."""
     def call(source, *arguments):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--name', 'mine', '--workers', '1']
-        status = prepare.main(script.LmdbFolder, [*fixed, *arguments])
+        status = main(script.LmdbFolder, [*fixed, *arguments])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call

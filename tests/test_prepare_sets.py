@@ -15,12 +15,11 @@ import pytest
 import tensorflow_datasets as tfds
 import toyset
 
-from recog import prepare
 from recog.config import recipe
 from recog.data import file_hashes
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.prepare import progress, shards
+from recog.prepare import examples, progress, script, shards
 from recog.text import vocabulary
 
 COUNT = 88  # records of the 90 tasks and the one that comes ready-made, less three rejected ones
@@ -172,7 +171,7 @@ def test_what_is_there_is_left_alone_unless_overwritten(toy, tmp_path, capsys):
 ])
 def test_user_errors_are_one_line_and_status_2(toy, tmp_path, capsys, arguments, said):
     arguments = ['--source', str(tmp_path / 'source'), '--data', str(tmp_path / 'data'), *arguments]
-    assert prepare.main(toy.Toy, arguments) == (2 if said else 0)
+    assert script.main(toy.Toy, arguments) == (2 if said else 0)
     error = capsys.readouterr().err
     assert said is None or error.count('\n') == 1 and said in error
 
@@ -180,7 +179,7 @@ def test_user_errors_are_one_line_and_status_2(toy, tmp_path, capsys, arguments,
 def test_a_source_that_gives_no_record_is_an_error_that_says_why(toy, tmp_path):
     class Empty(toy.Toy):
         def tasks(self):
-            yield 'train', prepare.Rejected('a', 'is bad')
+            yield 'train', examples.Rejected('a', 'is bad')
 
     with pytest.raises(ConfigError, match='gives no record: rejected 1: is bad 1'):
         Empty(source=tmp_path / 'source', data_dir=tmp_path / 'data').prepare(progress=False)
@@ -265,7 +264,7 @@ def test_a_file_that_cannot_grow_is_one_line_and_nothing_is_left(toy, tmp_path):
 
 def test_a_set_that_cannot_fit_is_refused_before_it_is_begun(toy, tmp_path, capsys):
     arguments = ['--source', str(tmp_path / 'source'), '--data', str(tmp_path / 'data'), '--accident', 'huge']
-    assert prepare.main(toy.Toy, arguments) == 1
+    assert script.main(toy.Toy, arguments) == 1
     error = capsys.readouterr().err
     assert error.count('\n') == 1 and 'about 1152921504.67 GB are needed: ' in error and 'nothing was kept' in error
     assert not left(tmp_path)

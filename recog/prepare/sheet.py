@@ -11,7 +11,8 @@ import numpy as np
 from recog.images.read import read_image
 
 if TYPE_CHECKING:
-    from recog.prepare.survey import Shared, Survey
+    from recog.prepare.survey import Survey
+    from recog.prepare.tally import Shared
 
 COLOURS = ('#1f4e79', '#c96a12', '#2a7f4f', '#7a3b8f', '#6b6b6b')
 CLASSES = {'36': '#1f4e79', '62': '#6fa0cc', '94': '#c96a12', 'outside 94': '#b3261e'}
@@ -78,7 +79,7 @@ def _characters(figure: Any, top: float, survey: 'Survey') -> None:
     """How often each character occurs, coloured by the smallest usual set that holds it."""
     from matplotlib.patches import Patch
 
-    from recog.prepare.survey import SETS, ranked
+    from recog.prepare.tally import SETS, ranked
 
     total: Counter[str] = Counter()
     for tally in survey.tallies.values():
@@ -101,7 +102,7 @@ def _characters(figure: Any, top: float, survey: 'Survey') -> None:
 
 
 def _columns(survey: 'Survey', shared: Sequence['Shared']) -> dict[str, list[str]]:
-    from recog.prepare.survey import SETS, ranked
+    from recog.prepare.tally import SETS, ranked
 
     problems = [f'{count:>11,}  {kind}: {reason}' for kind, counts in survey.problems.items() for reason, count in ranked(counts)]
     outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}' for split, tally in survey.tallies.items()
@@ -122,7 +123,7 @@ def _words(figure: Any, top: float, height: float, columns: Mapping[str, Sequenc
 
 
 def _samples(records: Any) -> list[tuple[np.ndarray, str]]:
-    from recog.prepare.survey import spread
+    from recog.prepare.tally import spread
 
     found = records.__getitems__(spread(len(records), COLUMNS * ROWS))
     return [(read_image(record['image']), record['text'].decode()) for record in found]

@@ -4,77 +4,20 @@ Counters and 64-bit hashes are kept of the records, not their texts. Labels of t
 given, and folded (NFKC, lower case, white space removed).
 """
 
-import hashlib
 import json
-import unicodedata
-from array import array
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import permutations
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 
 from recog.errors import ConfigError
-from recog.text import vocabulary
+from recog.prepare.tally import MEASURES, MOST_TOKENS, QUANTILES, SETS, Shared, Tally, folded, hashed, named, ranked, spread
 
-SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
-MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
-QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
 LISTED = 5     # problems of each kind that the report names
-MOST_TOKENS = 10_000  # different ones between blanks; where there are more they are words, and no vocabulary
 SAMPLE = 1000  # labels of each split among which the report looks for examples of shared ones
-
-
-class Tally:
-    """What is counted of the records of a split; two can be added."""
-
-    def __init__(self) -> None:
-        self.count = 0
-        self.counters: dict[str, Counter] = {name: Counter() for name in (*MEASURES, 'character', 'token', 'outside')}
-        self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
-
-    def add(self, name: str, text: str, size: Sequence[int]) -> None:
-        """Count a record."""
-        self.count += 1
-        counters = self.counters
-        counters['height'][int(size[0])] += 1
-        counters['width'][int(size[1])] += 1
-        counters['length'][len(text)] += 1
-        counters['tokens'][len(text.split())] += 1
-        counters['character'].update(text)
-        if len(counters['token']) <= MOST_TOKENS:
-            counters['token'].update(text.split())
-        for charset, members in SETS.items():
-            if not members.issuperset(text.lower() if charset == '36' else text):
-                counters['outside'][charset] += 1
-        for kind, value in (('id', name), ('label', text), ('folded', folded(text))):
-            self.hashes[kind].append(_hash(value))
-
-    def merge(self, other: 'Tally') -> None:
-        """Add what another one counted."""
-        self.count += other.count
-        for name, counter in other.counters.items():
-            self.counters[name].update(counter)
-        for name, values in other.hashes.items():
-            self.hashes[name].extend(values)
-
-    def quantiles(self, measure: str) -> dict[str, int]:
-        """The least, middle and greatest of a measure, and where the outer hundredths begin."""
-        values, counts = (np.array(each) for each in zip(*sorted(self.counters[measure].items()), strict=True))
-        reached = np.cumsum(counts)
-        return {name: int(values[np.searchsorted(reached, max(1, share * self.count))]) for name, share in QUANTILES.items()}
-
-
-class Shared(NamedTuple):
-    """How many records of one split carry a label of another."""
-
-    split: str
-    other: str
-    label: int
-    folded: int
-    examples: list[str]
 
 
 class Survey:
@@ -134,8 +77,8 @@ class Survey:
             examples: dict[str, None] = {}
             for text in _labels(records[split]) if counts['folded'] else ():
                 values = unique[other, 'folded'][0]
-                place = np.searchsorted(values, np.uint64(_hash(folded(text))))
-                if len(examples) < 3 and place < len(values) and values[place] == _hash(folded(text)):
+                place = np.searchsorted(values, np.uint64(hashed(folded(text))))
+                if len(examples) < 3 and place < len(values) and values[place] == hashed(folded(text)):
                     examples[text] = None
             found.append(Shared(split, other, counts['label'], counts['folded'], list(examples)))
         return found
@@ -227,36 +170,9 @@ def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally]) -> Ite
                f'{each.folded:,} ({each.folded / count:.1%}){such}')
 
 
-def spread(length: int, wanted: int) -> list[int]:
-    """At most so many places, evenly spread."""
-    return np.unique(np.linspace(0, length - 1, min(length, wanted)).astype(int)).tolist()
-
-
-def folded(text: str) -> str:
-    """The text as near-duplicates are compared."""
-    return ''.join((text if text.isascii() else unicodedata.normalize('NFKC', text)).casefold().split())
-
-
-def named(character: str) -> str:
-    """A character as it can be read in a list."""
-    if character in SETS['94']:
-        return character
-    shown = f' {character}' if character.isprintable() and not character.isspace() else ''
-    return f'U+{ord(character):04X}{shown}'
-
-
-def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
-    """By count, then name: most_common alone would leave ties in the order of arrival."""
-    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
-
-
 def _labels(records: Any) -> Iterator[str]:
     return (records[place]['text'].decode() for place in spread(len(records), SAMPLE))  # not at once: images come along
 
 
 def _distinct(tally: Tally, kind: str) -> int:
     return len(np.unique(np.asarray(tally.hashes[kind])))
-
-
-def _hash(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')

@@ -1,0 +1,166 @@
+"""The base class of all builders.
+
+TFDS's own writer keeps a split in memory or needs TensorFlow; here examples stream into ArrayRecord shards, and TFDS's
+metadata is written beside them, so that the result opens like any other set of TFDS.
+"""
+
+import argparse
+import contextlib
+import re
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import tensorflow_datasets as tfds
+from tensorflow_datasets.core import splits
+
+from recog.data import file_hashes
+from recog.errors import ConfigError, nearest
+from recog.prepare import shards, survey, workers
+from recog.prepare.examples import Example, Noted, Rejected
+from recog.prepare.progress import Progress
+from recog.prepare.work import Work, chunks, elsewhere
+
+
+class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type: ignore[call-arg]
+    """A data set that is made of what the user has downloaded; a subclass says what its examples are."""
+
+    VERSION = tfds.core.Version('1.0.0')
+    name: str  # of the set's folder
+    PLAIN = ''  # the config that has no folder of its own: `synthtext:train` is synthtext's `box`
+    EXPECTED: Mapping[str, Mapping[str, int]] = {}
+    CHUNK = 64  # tasks that go to a worker together
+
+    def __init_subclass__(cls, **kwargs: Any):
+        # A builder is used by its class; in TFDS's register of names it could only collide.
+        kwargs['skip_registration'] = True
+        super().__init_subclass__(**kwargs)
+
+    def __init__(self, *, source: str | Path, data_dir: str | Path, config: str | None = None, workers: int = 0,
+                 options: Mapping[str, Any] | None = None, name: str = ''):
+        given: dict[str, Any] = {'source': str(source), 'data_dir': str(data_dir), 'config': config, 'workers': workers,
+                                 'options': dict(options or {}), 'name': name}
+        self.name = name or self.name
+        if not re.fullmatch(r'[A-Za-z]\w*', self.name, re.ASCII):
+            raise ConfigError(f'name {self.name!r} must be letters, digits and _, a letter first')
+        names = [each.name for each in self.BUILDER_CONFIGS]
+        if config and config not in names:
+            allowed = f'{nearest(config, names)}; there are: {", ".join(names)}' if names else ': this set has none'
+            raise ConfigError(f'config {config!r} does not exist{allowed}')
+        self.source, self.workers, self.total = Path(source), workers, 0
+        parser = argparse.ArgumentParser(add_help=False)
+        self.arguments(parser)
+        defaults = {action.dest: action.default for action in parser._actions}  # parse_args would ask for required ones
+        self.options = {**defaults, **given['options']}
+        super().__init__(data_dir=Path(data_dir), config=config or self.PLAIN or None, file_format='array_record')
+        self._original_state = given  # what TFDS pickles instead of the builder
+
+    @property
+    def config_name(self) -> str:
+        """The config's name, '' where there are none."""
+        return self.builder_config.name if self.builder_config else ''
+
+    @property
+    def builder_config_name(self) -> str | None:
+        """The config's folder."""
+        return None if self.config_name in ('', self.PLAIN) else self.config_name
+
+    @property
+    def expected(self) -> Mapping[str, int]:
+        """How many records each split of the release has, as far as known."""
+        return self.EXPECTED[self.config_name] if self.config_name in self.EXPECTED else {}
+
+    @classmethod
+    def arguments(cls, parser: argparse.ArgumentParser) -> None:
+        """Add the set's own arguments; their values are `self.options`."""
+
+    def extra_features(self) -> dict[str, Any]:
+        """TFDS features besides image, text, id and size."""
+        return {}
+
+    def tasks(self) -> Iterator[tuple[str, Any]]:
+        """Pairs of a split and what `examples` makes its examples of, lazily; may set `self.total`, how many there will be."""
+        raise NotImplementedError
+
+    def examples(self, task: Any) -> Iterator[Example | Rejected | Noted]:
+        """What a task gives; called in worker processes."""
+        raise NotImplementedError
+
+    def bytes_needed(self) -> int:
+        """About how much disk the result takes; 0 where nobody knows."""
+        return self.source.stat().st_size if self.source.is_file() else 0
+
+    def _info(self) -> tfds.core.DatasetInfo:
+        features = {'image': tfds.features.Image(shape=(None, None, 3)), 'text': tfds.features.Text(),
+                    'id': tfds.features.Text(), 'size': tfds.features.Tensor(shape=(2,), dtype=np.int32)}
+        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({**features, **self.extra_features()}))
+
+    def _split_generators(self, *_):
+        raise NotImplementedError('examples do not pass through the generators of TFDS; see prepare()')
+
+    _generate_examples = _split_generators
+
+    def download_and_prepare(self, **_: Any) -> None:
+        """What TFDS calls it; its arguments concern downloads and mean nothing here."""
+        self.prepare()
+
+    def prepare(self, progress: bool = True, overwrite: bool = False) -> Path:
+        """Write the set, or leave the one that is there; returns its folder."""
+        folder = Path(self.data_dir)
+        if (folder / 'dataset_info.json').is_file() and not overwrite:
+            print(f'{folder} is there already: {_counts(self.info.splits)}; --overwrite prepares it anew')
+            return folder
+        if folder.exists() and not (folder / 'dataset_info.json').is_file():
+            raise ConfigError(f'{folder} exists and is no prepared set: move it out of the way')
+        if not self.source.exists():
+            raise ConfigError(f'source {str(self.source)!r} does not exist')
+        with shards.workplace(folder) as place:
+            shards.check_space(place, self.bytes_needed())
+            made = place / 'new' / 'set'  # so deep that nothing that was killed is found as a set, metadata and all
+            made.mkdir(parents=True)
+            self._finish(made, *self._write(made, progress))
+            shards.replace(place, made, folder)
+        self.info.read_from_directory(str(folder))
+        return folder
+
+    def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], survey.Survey]:
+        """The records, as shards; returns what TFDS knows of each split, and what was seen."""
+        written: dict[str, shards.Shards] = {}
+        gathered = survey.Survey(place)
+        with contextlib.ExitStack() as stack:
+            stack.callback(shards.drop, written)
+            stack.enter_context(contextlib.closing(gathered))
+            bar = stack.enter_context(contextlib.closing(Progress(self.name, progress)))
+            done = workers.ordered(Work(self), elsewhere(self), chunks(self.tasks(), self.CHUNK), self.workers,
+                                   preload=('recog.prepare', 'cv2'))
+            for result in stack.enter_context(contextlib.closing(done)):
+                for split, records in result.records.items():
+                    if split not in written:
+                        written[split] = shards.Shards(place, split)
+                    written[split].write(records)
+                gathered.add(result.tallies, result.problems)
+                bar.advance(result.tasks, self.total or sum(self.expected.values()))
+            names = [split for split in self.expected if split in written]
+            names += [split for split in written if split not in names]
+            return {split: written[split].finish(self.name, Path(self.data_dir)) for split in names}, gathered
+
+    def _finish(self, place: Path, finished: dict[str, Any], gathered: survey.Survey) -> None:
+        """What belongs beside the shards."""
+        if not finished:
+            raise ConfigError(f'{self.source} gives no record: {gathered.problem_line() or "nothing was found in it"}')
+        self.info.set_splits(splits.SplitDict(list(finished.values())))
+        self.info.write_to_directory(str(place))
+        skip = {'image': tfds.decode.SkipDecoding()}
+        reader = tfds.builder_from_directory(str(place))
+        records = {split: reader.as_data_source(split, decoders=skip) for split in finished}
+        gathered.check_ids(records)
+        name = '/'.join(part for part in (self.name, self.builder_config_name) if part)
+        for line in gathered.report(f'{name} {self.version}', self.expected, records):
+            print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)
+        file_hashes.seal(place)
+
+
+def _counts(splits: Mapping[str, Any]) -> str:
+    return ', '.join(f'{name} {split.num_examples:,}' for name, split in splits.items())

@@ -1,0 +1,94 @@
+"""What is counted of the records of a split."""
+
+import hashlib
+import unicodedata
+from array import array
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from recog.text import vocabulary
+
+SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
+MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
+QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
+MOST_TOKENS = 10_000  # different ones between blanks; where there are more they are words, and no vocabulary
+
+
+class Tally:
+    """What is counted of the records of a split; two can be added."""
+
+    def __init__(self) -> None:
+        self.count = 0
+        self.counters: dict[str, Counter] = {name: Counter() for name in (*MEASURES, 'character', 'token', 'outside')}
+        self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
+
+    def add(self, name: str, text: str, size: Sequence[int]) -> None:
+        """Count a record."""
+        self.count += 1
+        counters = self.counters
+        counters['height'][int(size[0])] += 1
+        counters['width'][int(size[1])] += 1
+        counters['length'][len(text)] += 1
+        counters['tokens'][len(text.split())] += 1
+        counters['character'].update(text)
+        if len(counters['token']) <= MOST_TOKENS:
+            counters['token'].update(text.split())
+        for charset, members in SETS.items():
+            if not members.issuperset(text.lower() if charset == '36' else text):
+                counters['outside'][charset] += 1
+        for kind, value in (('id', name), ('label', text), ('folded', folded(text))):
+            self.hashes[kind].append(hashed(value))
+
+    def merge(self, other: 'Tally') -> None:
+        """Add what another one counted."""
+        self.count += other.count
+        for name, counter in other.counters.items():
+            self.counters[name].update(counter)
+        for name, values in other.hashes.items():
+            self.hashes[name].extend(values)
+
+    def quantiles(self, measure: str) -> dict[str, int]:
+        """The least, middle and greatest of a measure, and where the outer hundredths begin."""
+        values, counts = (np.array(each) for each in zip(*sorted(self.counters[measure].items()), strict=True))
+        reached = np.cumsum(counts)
+        return {name: int(values[np.searchsorted(reached, max(1, share * self.count))]) for name, share in QUANTILES.items()}
+
+
+class Shared(NamedTuple):
+    """How many records of one split carry a label of another."""
+
+    split: str
+    other: str
+    label: int
+    folded: int
+    examples: list[str]
+
+
+def spread(length: int, wanted: int) -> list[int]:
+    """At most so many places, evenly spread."""
+    return np.unique(np.linspace(0, length - 1, min(length, wanted)).astype(int)).tolist()
+
+
+def folded(text: str) -> str:
+    """The text as near-duplicates are compared."""
+    return ''.join((text if text.isascii() else unicodedata.normalize('NFKC', text)).casefold().split())
+
+
+def named(character: str) -> str:
+    """A character as it can be read in a list."""
+    if character in SETS['94']:
+        return character
+    shown = f' {character}' if character.isprintable() and not character.isspace() else ''
+    return f'U+{ord(character):04X}{shown}'
+
+
+def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
+    """By count, then name: most_common alone would leave ties in the order of arrival."""
+    return sorted(counts.items(), key=lambda item: (-item[1], item[0]))
+
+
+def hashed(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
