@@ -18,6 +18,6 @@ def load(path: Any, **how: Any) -> Any:
 
     The arguments are those of `recog predict`: beam, max_length, batch, invert, width_rule, best, explain, step, devices.
     """
-    from recog import predict
+    from recog.reading import recognizer
 
-    return predict.load(path, **how)
+    return recognizer.load(path, **how)

@@ -139,9 +139,9 @@ def _export(arguments: argparse.Namespace) -> int:
 
 
 def _needs_workdir(arguments: argparse.Namespace) -> None:
-    from recog import predict
+    from recog.reading.recognizer import needs_workdir
 
-    predict.needs_workdir(workdir_path(arguments.workdir))
+    needs_workdir(workdir_path(arguments.workdir))
 
 
 def _bench(arguments: argparse.Namespace) -> int:

@@ -12,7 +12,7 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, benchmarks, evaluate, models, pictures, processes, recognize
+from recog import __version__, anatomy, benchmarks, evaluate, models, pictures, processes
 from recog import overfit as handful
 from recog import train as training
 from recog.bench import programs
@@ -25,6 +25,8 @@ from recog.devices.mesh import make_mesh
 from recog.devices.processes import join
 from recog.errors import ConfigError
 from recog.metrics import words
+from recog.reading.compiled import decoder
+from recog.reading.read import set_length
 from recog.text import vocabulary
 from recog.workdir import description, provenance
 from recog.workdir.checkpoints import SaveFailed
@@ -129,7 +131,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule
     if arguments.max_length:
-        recognize.set_length(config, opened.model.about.capacity, arguments.max_length)
+        set_length(config, opened.model.about.capacity, arguments.max_length)
     _measure(opened, config, mesh, arguments, workdir_path(arguments.out or arguments.workdir))
     return 0
 
@@ -140,7 +142,7 @@ def _measure(opened: Opened, config: ConfigDict, mesh: Any, arguments: argparse.
     results: list[evaluate.Result] = []
     missing, reasons = [], []
     known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
-    decode = evaluate.decoder(opened.model, mesh, config.eval.beam)
+    decode = decoder(opened.model, mesh, config.eval.beam)
     wanted = benchmarks.expanded(config.eval.report or config.eval.sets)
     instead = [name for name in config.eval.sets if name not in wanted]  # what was trained is measured on something
     for name in (*wanted, *instead):

@@ -16,6 +16,7 @@ from recog.data.plan import Plan
 from recog.data.rows import Row
 from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
+from recog.reading.compiled import decoder
 from recog.text.vocabulary import Unencodable
 
 SECONDS = 50.0  # of training, besides compiling
@@ -40,7 +41,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, batch_sharding(few.mesh))
     step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
-    decode = evaluate.decoder(few.model, few.mesh)
+    decode = decoder(few.model, few.mesh)
     losses, right = [], 0.0
     state, metrics = step(state, batch)  # compiles
     first, begun, number = float(metrics['loss']), time.monotonic(), 1

@@ -1,182 +1,26 @@
-"""Prediction: a trained model reads images, a workdir's as well as an exported one, through the same code as evaluation."""
+"""The command `recog predict`."""
 
 import argparse
 import glob
-import io
 import json
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from recog import foreign, recognize
-from recog.data.files import Files, read_row
-from recog.data.rows import Row, Source
-from recog.errors import ConfigError, nearest
-from recog.export.folder import Folder, is_exported, open_folder
-from recog.images.read import Unreadable, read_image
-from recog.metrics import formulas
-from recog.recognize import Reading
+from recog.data.files import Files
+from recog.errors import ConfigError
+from recog.reading.exported import is_exported
+from recog.reading.read import Reading
+from recog.reading.recognizer import Recognizer, load, needs_workdir, text_facts
 from recog.workdir.folder import workdir_path
 
 if TYPE_CHECKING:
-    from jax.sharding import Mesh
 
-    from recog.workdir.opened import Opened
+    pass
 
-INVERT = ('yes', 'no', 'auto')
+
 SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
-
-
-class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
-    """A text and its confidence; `others` are the best texts of the beam as (text, confidence, score), this one first."""
-
-    others: tuple[tuple[str, float, float], ...] = ()
-
-
-class Arrays:
-    """Images given as arrays, Pillow's images, encoded bytes or paths, as a source."""
-
-    name = 'images'
-
-    def __init__(self, given: Sequence[Any]):
-        self.given = given
-
-    def __len__(self) -> int:
-        return len(self.given)
-
-    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return [(str(self.given[i]) if isinstance(self.given[i], str | Path) else f'image {i}', '') for i in indices]
-
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(name, self.given[i]) for i, (name, _) in zip(indices, self.labels(indices), strict=True)]
-
-    def _row(self, name: str, given: Any) -> Row:
-        if isinstance(given, str | Path | bytes):
-            return read_row(name, '', given)
-        try:
-            return Row(name, '', _pixels(given))
-        except Unreadable as error:
-            return Row(name, '', None, error.reason)
-
-
-def _pixels(given: Any) -> np.ndarray:
-    """An array that is an image, or what one of Pillow's images shows."""
-    if isinstance(given, np.ndarray):
-        colours = given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3))
-        if given.dtype != np.uint8 or not colours or not given.size:
-            raise Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
-                             '[H, W, 1] can be read')
-        return given
-    from PIL import Image, ImageOps
-
-    if not isinstance(given, Image.Image):
-        raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(given).__name__}')
-    if given.mode in ('I', 'F'):
-        raise Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
-    picture = ImageOps.exif_transpose(given)
-    if picture.mode not in ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA'):
-        picture = picture.convert('RGB')
-    if picture.mode == 'RGB' and not picture.has_transparency_data:
-        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-    file = io.BytesIO()
-    picture.save(file, 'PNG', compress_level=0)  # palettes, depths and transparency as in a file
-    return read_image(file.getvalue())
-
-
-class Recognizer:
-    """A trained model that reads images: paths, encoded bytes, Pillow's images, or uint8 arrays (BGR, or grey)."""
-
-    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1, invert: str = ''):
-        self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
-        self.config = opened.config.copy_and_resolve_references()
-        with self.config.unlocked():
-            self.config.data.workers = 0  # nobody waits for processes to start
-            self.config.image.width_rule = width_rule or self.config.image.width_rule
-        best = best or beam  # all
-        if best > beam:
-            raise ConfigError(f'--nbest {best} needs --beam {best} or more')
-        if isinstance(opened, Folder):
-            self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
-            self._engine: recognize.Engine = opened.engine(best, details)
-        else:
-            self._path, self._form, capacity = opened.workdir, 'workdir', opened.model.about.capacity
-            self._engine = _compiled(opened, mesh, beam, details, best)
-        if max_length:
-            recognize.set_length(self.config, capacity, max_length)
-
-    @property
-    def about(self) -> dict[str, Any]:
-        """What this reads with."""
-        protocol = self.config.eval.protocol
-        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name, 'formula': protocol == 'latex',
-                'beam': self.beam, 'max_length': self.config.text.max_length, 'protocol': protocol}
-
-    def read(self, source: Source) -> Iterator[Reading]:
-        """What stands in each image of a source, in its order."""
-        if self.invert and self.config.image.ink:
-            source = foreign.Adapted(source, self.config.image, self.invert)
-        return recognize.read(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
-
-    def readings(self, given: Sequence[Any]) -> list[Reading]:
-        """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        return list(self.read(Arrays(given)))
-
-    def __call__(self, given: Any) -> Any:
-        """Text and confidence of an image, or of each in a list; an unreadable one raises images.Unreadable."""
-        if not isinstance(given, list | tuple):
-            return self([given])[0]
-        source, answers = Arrays(given), []
-        for reading in self.read(source):
-            if reading.text is None:
-                raise Unreadable(source.labels([reading.row])[0][0], reading.reason)
-            answer = Answer(reading.text, reading.confidence)
-            answer.others = reading.others
-            answers.append(answer)
-        return answers
-
-
-def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int) -> recognize.Engine:
-    from recog import evaluate
-    from recog.devices.mesh import one_device
-
-    mesh = mesh or one_device()
-    return evaluate.Compiled(evaluate.decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
-
-
-def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto', width_rule: str = '',
-         best: int = 1, explain: bool = False, step: int | None = None, devices: str = '') -> Recognizer:
-    """What reads images with the model of a workdir or an exported folder; the arguments are those of `recog predict`."""
-    if invert not in INVERT:
-        raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
-    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length, 'details': explain,
-                           'best': best, 'invert': invert}
-    folder = workdir_path(path)
-    if is_exported(folder):
-        exported = open_folder(folder, devices)
-        exported.check(beam=beam, step=step, width_rule=width_rule)
-        return Recognizer(exported, beam=exported.manifest['beam'], **how)
-    needs_workdir(folder)
-    from ml_collections import ConfigDict
-
-    from recog.devices import setup
-    from recog.devices.mesh import make_mesh
-    from recog.workdir.opened import open_workdir
-
-    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), setup.devices(devices))
-    return Recognizer(open_workdir(folder, step, mesh), mesh, beam=beam or 1, **how)
-
-
-def needs_workdir(folder: Any) -> None:
-    """Refuse what is no workdir, one line saying what it is."""
-    if not (folder / 'config.json').is_file():
-        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
-        what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
-            'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
-        raise ConfigError(f'workdir {str(folder)!r} {what}{near}')
 
 
 def find(names: Iterable[str]) -> list[str]:
@@ -223,7 +67,7 @@ def _print(recognizer: Recognizer, source: Files, arguments: argparse.Namespace)
     """Read and print image by image, and draw where that is asked for."""
     from tqdm import tqdm
 
-    from recog import explain
+    from recog.reading import explain
 
     pictured = explain.Pictures(Path(arguments.out), recognizer) if arguments.explain else None
     failed = 0
@@ -243,14 +87,6 @@ def _print(recognizer: Recognizer, source: Files, arguments: argparse.Namespace)
     return 1 if failed else 0
 
 
-def facts(formula: bool, text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-    """What is said of a text, as JSON holds it: how sure it is, and of a formula also whether its LaTeX is well-formed."""
-    found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
-    if score is not None:
-        found['score'] = round(score, 4)
-    return found | ({'well_formed': formulas.well_formed(formulas.tokens(text))} if formula else {})
-
-
 def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:
     """The lines of one image: of a formula also whether its LaTeX is well-formed."""
     if reading.text is None:
@@ -258,7 +94,7 @@ def _say(file: str, reading: Reading, formula: bool, as_json: bool) -> None:
             print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
         return
 
-    answers = [facts(formula, *other) for other in reading.others] or [facts(formula, reading.text, reading.confidence)]
+    answers = [text_facts(formula, *other) for other in reading.others] or [text_facts(formula, reading.text, reading.confidence)]
     if as_json:
         several = {'nbest': answers} if reading.others else {}
         print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))

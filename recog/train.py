@@ -30,6 +30,7 @@ from recog.devices import cost
 from recog.devices.mesh import batch_sharding, check_batch, compiler_options, local_rows, make_mesh, replicated, state_layout
 from recog.errors import ConfigError
 from recog.images import augment_on_devices
+from recog.reading.compiled import decoder
 from recog.steps import State, make_state, make_step, parts
 from recog.text.vocabulary import Unencodable, Vocab
 from recog.workdir import description
@@ -117,7 +118,7 @@ class Trainer:
         self.run, self.workdir, config = run, workdir, run.config
         self.rate = optimize.schedule(config, run.total, run.plan.epoch)
         self.tx = optimize.optimizer(config, self.rate)
-        self.decode = evaluate.decoder(run.model, run.mesh, config.eval.beam)
+        self.decode = decoder(run.model, run.mesh, config.eval.beam)
         self.first = jax.process_index() == 0
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.start, counts = self._begin()

@@ -102,11 +102,11 @@ def test_prediction_equals_evaluation(workdir, capsys):
 
 
 def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_refuses_what_is_no_image(workdir):
-    from recog import predict
     from recog.images.read import Unreadable
+    from recog.reading.recognizer import Recognizer
     from recog.workdir.opened import open_workdir
 
-    read = predict.Recognizer(open_workdir(workdir))
+    read = Recognizer(open_workdir(workdir))
     file = workdir / 'samples' / '0.png'
     answers = read([str(file), file.read_bytes(), cv2.imread(str(file))])
     assert len(set(answers)) == 1 and len(answers) == 3

@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import pytest
 
-from recog import foreign
 from recog.config import recipe
 from recog.data.rows import Row
+from recog.reading import adapt
 
 
 def rule(ink='light', symbol=30.0):
@@ -29,25 +29,25 @@ def bgr(image):
 
 
 def test_an_image_in_the_form_of_training_is_left_as_it_is():
-    np.testing.assert_array_equal(foreign.adapted(bgr(drawn()), rule()), drawn())
-    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule('dark')), 255 - drawn())
+    np.testing.assert_array_equal(adapt.adapted(bgr(drawn()), rule()), drawn())
+    np.testing.assert_array_equal(adapt.adapted(bgr(255 - drawn()), rule('dark')), 255 - drawn())
 
 
 @pytest.mark.parametrize('ink', ['light', 'dark'])
 def test_the_other_ink_is_turned_round(ink):
     trained = drawn() if ink == 'light' else 255 - drawn()
-    np.testing.assert_array_equal(foreign.adapted(bgr(255 - trained), rule(ink)), trained)
+    np.testing.assert_array_equal(adapt.adapted(bgr(255 - trained), rule(ink)), trained)
 
 
 def test_what_the_user_says_of_the_ink_comes_first():
-    np.testing.assert_array_equal(foreign.adapted(bgr(drawn()), rule(symbol=0.0), 'yes'), 255 - drawn())
-    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'no'), 255 - drawn())
-    np.testing.assert_array_equal(foreign.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'yes'), drawn())
+    np.testing.assert_array_equal(adapt.adapted(bgr(drawn()), rule(symbol=0.0), 'yes'), 255 - drawn())
+    np.testing.assert_array_equal(adapt.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'no'), 255 - drawn())
+    np.testing.assert_array_equal(adapt.adapted(bgr(255 - drawn()), rule(symbol=0.0), 'yes'), drawn())
 
 
 @pytest.mark.parametrize('height', [12, 100, 300])
 def test_symbols_of_another_height_are_rescaled(height):
-    assert foreign.symbol_height(foreign.adapted(bgr(drawn(height)), rule())) == pytest.approx(30, rel=0.1)
+    assert adapt.symbol_height(adapt.adapted(bgr(drawn(height)), rule())) == pytest.approx(30, rel=0.1)
 
 
 def test_a_photograph_of_dark_ink_on_uneven_paper_becomes_light_ink_on_black():
@@ -55,14 +55,14 @@ def test_a_photograph_of_dark_ink_on_uneven_paper_becomes_light_ink_on_black():
     down, right = np.mgrid[0:1:ink.shape[0] * 1j, 0:1:ink.shape[1] * 1j]
     paper = 160 + 70 * right - 50 * down + np.random.default_rng(0).normal(0, 4, ink.shape)
     photo = np.clip(paper * (1 - 0.7 * (ink / 255)), 0, 255).astype(np.uint8)
-    got = foreign.adapted(bgr(photo), rule())
-    assert foreign.symbol_height(got) == pytest.approx(30, rel=0.15)
+    got = adapt.adapted(bgr(photo), rule())
+    assert adapt.symbol_height(got) == pytest.approx(30, rel=0.15)
     count = cv2.connectedComponents((got > 127).astype(np.uint8))[0] - 1
     assert count == 4 and got[:10].max() < 64
 
 
 def test_an_empty_page_stays_empty():
-    assert not (foreign.adapted(np.full((40, 60, 3), 255, np.uint8), rule()) > 127).any()
+    assert not (adapt.adapted(np.full((40, 60, 3), 255, np.uint8), rule()) > 127).any()
 
 
 def test_a_source_keeps_its_names_and_its_unreadable_rows():
@@ -78,7 +78,7 @@ def test_a_source_keeps_its_names_and_its_unreadable_rows():
         def rows(self, indices):
             return [Row('0', '', bgr(255 - drawn())), Row('1', '', None, 'is empty')]
 
-    adapted = foreign.Adapted(Two(), rule(), 'auto')
+    adapted = adapt.Adapted(Two(), rule(), 'auto')
     good, bad = adapted.rows([0, 1])
     np.testing.assert_array_equal(good.image, drawn())
     assert bad.image is None and bad.reason == 'is empty' and len(adapted) == 2

@@ -7,13 +7,14 @@ from conftest import ROOT
 from PIL import Image
 
 import recog
-from recog import predict, recognize
 from recog.config import recipe
 from recog.data.batches import Steps, unpack_notes
 from recog.data.pipeline import read_ahead
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
+from recog.reading.read import chosen, read_source
+from recog.reading.recognizer import Answer, Arrays
 from recog.text.vocabulary import Vocab
 
 
@@ -37,7 +38,7 @@ class Counted:
             self.shapes.append(batch['image'].shape[:3])
             mean = np.rint(batch['image'].mean((1, 2, 3))).astype(np.int32)
             out = {'tokens': mean[:, None, None], 'confidence': np.ones((len(mean), 1))}
-            yield recognize.chosen(out, batch), unpack_notes(batch['notes'])
+            yield chosen(out, batch), unpack_notes(batch['notes'])
 
 
 class Grey:
@@ -61,7 +62,7 @@ def test_readings_come_in_order_whatever_reads_ahead(threads):
     config, engine = recipe.base(), Counted()
     config.data.threads, config.data.workers = threads, 0
     vocab = Vocab(tuple(str(number) for number in range(256)))
-    found = list(recognize.read(engine, Grey(21), vocab, config, batch=4))
+    found = list(read_source(engine, Grey(21), vocab, config, batch=4))
     assert [reading.row for reading in found] == list(range(21))
     assert [reading.text for reading in found] == [None if i == 3 else str(i) for i in range(21)]
     assert found[3].reason == 'is broken' and {shape[0] for shape in engine.shapes} == {4}
@@ -70,7 +71,7 @@ def test_readings_come_in_order_whatever_reads_ahead(threads):
 @pytest.mark.parametrize(('count', 'rows'), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 8)])
 def test_batches_have_few_sizes(count, rows):
     engine = Counted()
-    list(recognize.read(engine, Grey(count), Vocab(tuple(map(str, range(256)))), recipe.base(), batch=8))
+    list(read_source(engine, Grey(count), Vocab(tuple(map(str, range(256)))), recipe.base(), batch=8))
     assert {shape[0] for shape in engine.shapes} == {rows}
 
 
@@ -87,7 +88,7 @@ def test_reading_may_stop_early():
 ])
 def test_an_image_is_a_path_bytes_an_array_or_one_of_pillow(tmp_path, make):
     cv2.imwrite(str(tmp_path / 'a.png'), pixels())
-    (row,) = predict.Arrays([make(pixels(), tmp_path / 'a.png')]).rows([0])
+    (row,) = Arrays([make(pixels(), tmp_path / 'a.png')]).rows([0])
     np.testing.assert_array_equal(row.image, pixels())
 
 
@@ -98,14 +99,14 @@ def test_images_of_pillow_in_other_modes_are_seen_as_their_files_would_be(mode, 
         picture.putalpha(128)
     if mode in ('1', 'CMYK'):
         picture = Image.new(mode, (6, 4), 1 if mode == '1' else (70, 70, 70, 0))
-    (row,) = predict.Arrays([picture]).rows([0])
+    (row,) = Arrays([picture]).rows([0])
     assert row.image.shape == (4, 6, 3) and row.image.tolist() == np.full((4, 6, 3), value).tolist()
 
 
 def test_an_image_of_pillow_is_turned_upright():
     picture = Image.fromarray(pixels())
     picture.getexif()[0x0112] = 6
-    (row,) = predict.Arrays([picture]).rows([0])
+    (row,) = Arrays([picture]).rows([0])
     assert row.image.shape == (50, 20, 3)
 
 
@@ -115,7 +116,7 @@ def test_an_image_of_pillow_is_turned_upright():
     ('nothing.png', 'does not exist'),
 ])
 def test_what_is_no_image_is_named(given, words):
-    (row,) = predict.Arrays([given]).rows([0])
+    (row,) = Arrays([given]).rows([0])
     assert row.image is None and row.id == (given if isinstance(given, str) else 'image 0')
     with pytest.raises(Unreadable, match=words):
         raise Unreadable(row.id, row.reason)
@@ -123,11 +124,11 @@ def test_what_is_no_image_is_named(given, words):
 
 def test_what_cannot_be_an_image_at_all_is_refused():
     with pytest.raises(ConfigError, match='not int'):
-        predict.Arrays([7]).rows([0])
+        Arrays([7]).rows([0])
 
 
 def test_an_answer_is_a_pair_that_knows_the_others():
-    answer = predict.Answer('ab', 0.5)
+    answer = Answer('ab', 0.5)
     answer.others = (('ab', 0.5, -1.0), ('b', 0.4, -2.0))
     text, confidence = answer
     assert (text, confidence) == ('ab', 0.5) == (answer.text, answer.confidence) and len(answer.others) == 2

@@ -17,7 +17,7 @@ from conftest import ROOT
 from recog import __main__ as command
 from recog import server as servers
 from recog.errors import ConfigError
-from recog.recognize import Reading
+from recog.reading.read import Reading
 from recog.server import demo
 from recog.server.app import PAGE, Server
 from recog.server.batching import Reader

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from recog.export.engines import session
+from recog.reading.engines import session
 
 INPUTS = ('image', 'size', 'max_length')
 

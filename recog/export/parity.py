@@ -7,12 +7,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import foreign, predict
 from recog.data.batches import Steps
 from recog.data.pipeline import read_ahead
 from recog.errors import ConfigError
-from recog.export.folder import Folder
-from recog.recognize import BY_IMAGE, BY_TEXT
+from recog.reading import adapt
+from recog.reading.exported import Folder
+from recog.reading.read import BY_IMAGE, BY_TEXT
+from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
 TOLERANCE = 1e-4  # of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits
@@ -71,8 +72,8 @@ def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.n
     """The images as prediction fits them, and what the model is given of them: first with room for whole texts, then for few
     tokens."""
     rule, most = folder.config.image, folder.config.text.max_length
-    source: Any = predict.Arrays(images)
-    source = foreign.Adapted(source, rule, 'auto') if rule.ink else source
+    source: Any = Arrays(images)
+    source = adapt.Adapted(source, rule, 'auto') if rule.ink else source
     for longest in (most, max(1, most // 3)):
         for batch in read_ahead(Steps(source, np.arange, BATCH, folder.config, 0), folder.config):
             yield batch, (batch['image'], batch['size'], np.asarray(longest, np.int32))

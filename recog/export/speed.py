@@ -10,14 +10,15 @@ from typing import Any
 
 import numpy as np
 
-from recog import predict, rivals
+from recog import rivals
 from recog.bench import timing
 from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
 from recog.export import convolutions
-from recog.export.folder import Folder, is_exported, open_folder
 from recog.export.parity import random_images
+from recog.reading.exported import Folder, is_exported, open_folder
+from recog.reading.recognizer import Arrays
 
 WIDTH = 24
 PARTS = 50  # into which the time is cut for convolutions, of which there are dozens
@@ -115,7 +116,7 @@ def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarra
     """Sample images of the workdir, where they are, otherwise random ones, on the recipe's largest canvas."""
     samples: list[Any] = sorted(str(file) for file in (Path(folder.manifest['source']) / 'samples').glob('*.png'))
     images = samples or random_images(folder.config.image)
-    source = predict.Arrays([images[number % len(images)] for number in range(rows)])
+    source = Arrays([images[number % len(images)] for number in range(rows)])
     config = folder.config.copy_and_resolve_references()
     config.data.buckets, config.data.pixels = (), 0
     batch = Steps(source, np.arange, rows, config, 0)[0]

@@ -14,11 +14,13 @@ import numpy as np
 from jax import export
 from ml_collections import ConfigDict
 
-from recog import __version__, models, recognize
+from recog import __version__, models
 from recog.data import plan
 from recog.devices import setup
 from recog.errors import ConfigError
-from recog.export import folder, parity
+from recog.export import parity
+from recog.reading.exported import MANIFEST, Folder, described, digest
+from recog.reading.read import set_length
 from recog.workdir import provenance
 from recog.workdir.folder import is_remote
 from recog.workdir.opened import Opened, open_workdir
@@ -36,7 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
     setup.devices()
     opened = _float32(open_workdir(arguments.workdir, arguments.step))
     if arguments.max_length:
-        recognize.set_length(opened.config, opened.model.about.capacity, arguments.max_length)
+        set_length(opened.config, opened.model.about.capacity, arguments.max_length)
     beam = arguments.beam or 1
     if beam > 1 and not opened.model.about.beam:
         raise ConfigError(f'--beam {beam}: this model has no beam search')
@@ -52,13 +54,13 @@ def write(opened: Opened, place: Path, form: str, beam: int, source: str) -> par
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
     try:
-        described = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
-        manifest = _manifest(opened, form, beam, source) | described
-        manifest['files'] = {file.name: folder.described(file) for file in sorted(draft.iterdir())}
-        found = parity.check(folder.Folder(draft, manifest), opened.model, opened.variables, Path(source) / 'samples')
+        form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
+        manifest = _manifest(opened, form, beam, source) | form_facts
+        manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
+        found = parity.check(Folder(draft, manifest), opened.model, opened.variables, Path(source) / 'samples')
         manifest['parity'] = {'images': found.images, 'worst_score_difference': found.worst}
-        manifest['digest'] = folder.digest(manifest)
-        (draft / folder.MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+        manifest['digest'] = digest(manifest)
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
         draft.chmod(0o755)
         draft.rename(place)
     except BaseException:

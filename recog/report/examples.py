@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import explain
-from recog.recognize import Reading
+from recog.reading import explain
+from recog.reading.read import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
 from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import benchmarks, predict
+from recog import benchmarks
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.recognize import Reading
+from recog.reading.read import Reading
+from recog.reading.recognizer import Arrays, Recognizer
 from recog.report.record import Example
 from recog.workdir.opened import Opened
 
@@ -84,8 +85,8 @@ def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> 
     """The same with a reading each, which holds the maps."""
     if not pictured:
         return []
-    recognizer = predict.Recognizer(opened, mesh, batch=BATCH, beam=beam, details=True)
-    readings = recognizer.read(predict.Arrays([each.image for each in pictured]))
+    recognizer = Recognizer(opened, mesh, batch=BATCH, beam=beam, details=True)
+    readings = recognizer.read(Arrays([each.image for each in pictured]))
     return [each._replace(reading=reading) for each, reading in zip(pictured, readings, strict=True)]
 
 

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog.explain import HEAT
-from recog.recognize import Reading
+from recog.reading.explain import HEAT
+from recog.reading.read import Reading
 from recog.report import charts
 
 CHANNELS, COLUMNS = 16, 4

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
-from recog.export.folder import is_exported
+from recog.reading.exported import is_exported
 from recog.workdir.folder import workdir_path
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',

@@ -6,8 +6,8 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog import predict
 from recog.metrics import formulas
+from recog.reading.recognizer import text_facts
 from recog.server.intake import Wishes
 from recog.text import latex
 
@@ -30,7 +30,7 @@ def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
 
 def facts(text: str, confidence: float, formula: bool, score: float | None = None, *, draw: bool = False) -> dict[str, Any]:
     """What `recog predict --json` says of a text; of a well-formed formula also how it looks."""
-    found = predict.facts(formula, text, confidence, score)
+    found = text_facts(formula, text, confidence, score)
     if draw and formula and found['well_formed']:
         found['svg'] = _encoded('image/svg+xml', svg(formulas.tokens(text)))
     return found
@@ -55,7 +55,7 @@ def svg(tokens: formulas.Tokens) -> bytes:
 
 def explanation(reading: Any, recognizer: Any) -> bytes:
     """The picture that `recog predict --explain` draws."""
-    from recog import explain
+    from recog.reading import explain
 
     with tempfile.TemporaryDirectory(prefix='recog-') as folder:
         file = Path(folder) / 'explanation.png'

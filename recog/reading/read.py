@@ -63,8 +63,8 @@ def set_length(config: ConfigDict, capacity: int, length: int) -> None:
     config.text.max_length = length
 
 
-def read(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict, *, batch: int,
-         limit: int = 0) -> Iterator[Reading]:
+def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict, *, batch: int,
+                limit: int = 0) -> Iterator[Reading]:
     """Every example of the source once, in its order."""
     if config.image.width_rule == 'widest' and engine.processes > 1:
         raise ConfigError('config.image.width_rule=widest needs one process: each batch has a width of its own')

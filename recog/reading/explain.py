@@ -8,7 +8,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.metrics import formulas
-from recog.recognize import Reading
+from recog.reading.read import Reading
 from recog.text import latex
 from recog.text.vocabulary import Vocab
 

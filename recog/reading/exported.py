@@ -14,9 +14,9 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog import recognize
 from recog.config import recipe, values
 from recog.errors import ConfigError
+from recog.reading.read import Engine
 from recog.text.vocabulary import Vocab
 from recog.workdir.folder import is_remote
 
@@ -34,9 +34,9 @@ class Folder:
         fields = manifest['vocabulary']
         self.vocab = Vocab(tuple(fields['tokens']), fields['case'], fields['unknown'], fields['separator'])
 
-    def engine(self, best: int = 1, details: bool = False) -> recognize.Engine:
+    def engine(self, best: int = 1, details: bool = False) -> Engine:
         """What runs its file; with `details` the one that gives maps, too."""
-        from recog.export import engines
+        from recog.reading import engines
 
         file = self.path / f'{"explain" if details else "model"}.{self.form}'
         if self.form == 'onnx':

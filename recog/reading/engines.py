@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from recog import recognize
 from recog.data.batches import unpack_notes
 from recog.errors import ConfigError
+from recog.reading.read import chosen
 
 Batches = Iterable[dict[str, np.ndarray]]
 
@@ -30,7 +30,7 @@ class Exported:
         """What stands in each batch, and the notes on it."""
         for batch in batches:
             out = self.run(batch['image'], batch['size'], np.asarray(longest, np.int32))
-            yield recognize.chosen(out, batch, self.best, self.details), unpack_notes(batch['notes'])
+            yield chosen(out, batch, self.best, self.details), unpack_notes(batch['notes'])
 
 
 class Onnx(Exported):

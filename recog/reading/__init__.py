@@ -1,0 +1,1 @@
+"""Images to texts, whatever runs the model."""
