@@ -88,7 +88,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     for name in ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices'):
         if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
             raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
-    from recog import compare
+    from recog.evaluation import compare
 
     said = compare.report([workdir_path(folder) for folder in arguments.workdir])
     print(said)

@@ -12,18 +12,19 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, benchmarks, evaluate, models, pictures, processes
+from recog import __version__, anatomy, models, pictures, processes
 from recog import overfit as handful
 from recog import train as training
 from recog.bench import programs
 from recog.config import values
-from recog.config.test_sets import is_test
+from recog.config.test_sets import GROUPS, is_test
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.devices import cost, measured, setup
 from recog.devices.mesh import make_mesh
 from recog.devices.processes import join
 from recog.errors import ConfigError
+from recog.evaluation import averages, measure
 from recog.metrics import words
 from recog.reading.compiled import decoder
 from recog.reading.read import set_length
@@ -122,7 +123,7 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
     if arguments.set:
         config.eval.report = tuple(arguments.set)
         for name in arguments.set:
-            if name not in benchmarks.GROUPS:
+            if name not in GROUPS:
                 open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
     config.eval.nfkd = arguments.nfkd or config.eval.nfkd
@@ -137,13 +138,13 @@ def evaluate_command(arguments: argparse.Namespace) -> int:
 
 
 def _measure(opened: Opened, config: ConfigDict, mesh: Any, arguments: argparse.Namespace,
-             folder: Path) -> list[evaluate.Result]:
+             folder: Path) -> list[measure.Result]:
     """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
-    results: list[evaluate.Result] = []
+    results: list[measure.Result] = []
     missing, reasons = [], []
-    known = evaluate.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
+    known = measure.trained(opened.config, arguments.data) if config.eval.protocol == 'latex' else ()
     decode = decoder(opened.model, mesh, config.eval.beam)
-    wanted = benchmarks.expanded(config.eval.report or config.eval.sets)
+    wanted = averages.expanded(config.eval.report or config.eval.sets)
     instead = [name for name in config.eval.sets if name not in wanted]  # what was trained is measured on something
     for name in (*wanted, *instead):
         if name in instead and results:
@@ -154,13 +155,13 @@ def _measure(opened: Opened, config: ConfigDict, mesh: Any, arguments: argparse.
             missing.append(name)
             reasons.append(str(error))
             continue
-        results.append(evaluate.measure(decode, opened.variables, source, opened.vocab, config, mesh,
-                                        progress=jax.process_index() == 0, known=known))
+        results.append(measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
+                                           progress=jax.process_index() == 0, known=known))
     if not results:
         raise ConfigError(reasons[0])
     if jax.process_index() == 0:
         mirror = Mirror(folder)
-        print(evaluate.write(mirror.here, results, missing, _about(opened, config, mesh)))
+        print(measure.write(mirror.here, results, missing, _about(opened, config, mesh)))
         mirror.close()
         for result in results:
             for name, reason in result.unreadable:
@@ -187,7 +188,7 @@ def _about(opened: Opened, config: ConfigDict, mesh: Any) -> dict[str, Any]:
     }
 
 
-def _show_samples(workdir: Path, source: Source, result: evaluate.Result) -> None:
+def _show_samples(workdir: Path, source: Source, result: measure.Result) -> None:
     """samples.png, and the first few of its words as files with their labels."""
     count = min(SHOWN, len(result.predictions))
     rows = [row for row in source.rows(range(min(len(source), 2 * SHOWN))) if row.image is not None][:count]

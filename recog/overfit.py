@@ -7,7 +7,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from recog import evaluate, optimize
+from recog import optimize
 from recog import train as training
 from recog.config import recipe, values
 from recog.data.batches import Batches
@@ -16,6 +16,7 @@ from recog.data.plan import Plan
 from recog.data.rows import Row
 from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
+from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.text.vocabulary import Unencodable
 
@@ -53,7 +54,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
             break
         if number % 20 == 0 or time.monotonic() - begun > SECONDS:
             variables = {'params': state.params, 'stats': state.stats}
-            result = evaluate.measure(decode, variables, source, few.vocab, config, few.mesh)
+            result = measure.measure_set(decode, variables, source, few.vocab, config, few.mesh)
             right = result.figures['accuracy']
     return verdict(right, first, losses[-1], number, count, say)
 

@@ -330,7 +330,7 @@ def _conclude(runs: Sequence[Run], root: Path) -> int:
     """Write and print the table of what is done; the status."""
     done = [each for each in runs if is_done(each)]
     if done:
-        from recog import compare
+        from recog.evaluation import compare
 
         table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
         (root / 'results.md').write_text(f'{table}\n', encoding='utf-8')

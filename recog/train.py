@@ -18,7 +18,7 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import evaluate, initial, log, models, optimize, processes, resident
+from recog import initial, log, models, optimize, processes, resident
 from recog.config import values
 from recog.data.batches import Batches, measure_sizes
 from recog.data.joined import Joined, joined
@@ -29,6 +29,7 @@ from recog.data.sets import open_set
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, check_batch, compiler_options, local_rows, make_mesh, replicated, state_layout
 from recog.errors import ConfigError
+from recog.evaluation import measure
 from recog.images import augment_on_devices
 from recog.reading.compiled import decoder
 from recog.steps import State, make_state, make_step, parts
@@ -280,10 +281,10 @@ class Trainer:
         variables = evaluated(parts(self.state)['variables'])
         metrics: dict[str, float] = {}
         for source in run.validation:
-            result = evaluate.measure(self.decode, variables, source, run.vocab, config, run.mesh, config.eval.limit)
+            result = measure.measure_set(self.decode, variables, source, run.vocab, config, run.mesh, config.eval.limit)
             self.log.write(position, {f'{source.name}/{name}': value for name, value in result.figures.items()},
-                           f'step {position}  {evaluate.line(result)}')
-            for concern in evaluate.concerns(result):
+                           f'step {position}  {measure.line(result)}')
+            for concern in measure.concerns(result):
                 self.log.say(f'step {position}: warning: {concern}')
             metrics = metrics or {name: float(value) for name, value in result.figures.items()}
         return metrics

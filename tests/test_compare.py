@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from recog import __main__ as command
-from recog import benchmarks, compare, evaluate, results
+from recog.config.test_sets import SETS
 from recog.errors import ConfigError
+from recog.evaluation import compare, measure, results
 from recog.metrics import words
 
 
@@ -23,7 +24,7 @@ def run(folder, verdicts, protocol='36', **about):
                 for number, pair in enumerate(pairs)]
         figures = words.summary(*zip(*pairs, strict=True), protocol)
         found.append(results.Result(name, {**figures, 'unreadable': 0}, read, [], []))
-    evaluate.write(folder, found, [], {'model': 'crnn', 'protocol': protocol, 'beam': 1, 'seed': 0, 'recipe': 'a', **about})
+    measure.write(folder, found, [], {'model': 'crnn', 'protocol': protocol, 'beam': 1, 'seed': 0, 'recipe': 'a', **about})
     return folder
 
 
@@ -64,7 +65,7 @@ def test_rows_of_the_same_name_are_told_apart_by_their_folders(tmp_path):
 
 
 def test_averages_have_columns_where_all_runs_have_them(tmp_path):
-    whole = {f'{name}:test': share(count // 2, count) for name, count in benchmarks.SETS.items()}
+    whole = {f'{name}:test': share(count // 2, count) for name, count in SETS.items()}
     some = {name: right for name, right in whole.items() if name != 'ic03/860:test'}
     rows = cells(compare.table([run(tmp_path / 'a', whole), run(tmp_path / 'b', some, recipe='b')]))
     assert 'deep-text-recognition-benchmark' in rows[0] and 'MindOCR' not in rows[0] and 'PaddleOCR' not in rows[0]
@@ -143,7 +144,7 @@ def test_labels_of_any_kind_survive_their_file(tmp_path):
     for name in ('a', 'b'):
         read = [results.Prediction(str(number), 'mine', truth, truth, 1.0, True, 0) for number, truth in enumerate(odd)]
         found = results.Result('mine', {**words.summary(odd, odd, 'exact'), 'unreadable': 0}, read, [], [])
-        evaluate.write(tmp_path / name, [found], [], {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
+        measure.write(tmp_path / name, [found], [], {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
     found = compare.verdicts(compare.load(tmp_path / 'a'), ['mine'])
     assert found == {('mine', str(number), 0): (truth, True) for number, truth in enumerate(odd)}
     said = compare.pair(tmp_path / 'a', tmp_path / 'b')

@@ -11,7 +11,7 @@ import pytest
 from ml_collections import ConfigDict
 from test_metrics import plain_distance
 
-from recog import evaluate, results
+from recog.evaluation import measure, results
 from recog.metrics.formulas import (
     LENGTHS,
     bleu,
@@ -207,7 +207,7 @@ def test_evaluation_knows_the_formulas_of_stored_training_sets(tmp_path):
     (tmp_path / 'mine' / 'labels.tsv').write_text('1.png\tx^2\n2.png\ta + b\n')
 
     def known(*names):
-        return evaluate.trained(ConfigDict({'data': {'train': names}}), tmp_path)
+        return measure.trained(ConfigDict({'data': {'train': names}}), tmp_path)
     assert known('mine') == {'x ^ { 2 }', 'a + b'}
     assert known('mine', 'formulas:train') == known('elsewhere') == frozenset()
 
@@ -237,4 +237,4 @@ def test_a_table_has_the_columns_of_its_protocol():
                         'tokens', 'BLEU-4', '1-NED', 'unreadable']
     assert table[2][:4] == ['some', '2', '1', '50.00%'] and table[2][5:8] == ['100.00%'] * 3 and table[2][-1] == '1'
     assert table[3][:2] == ['other', 'missing'] and {len(row) for row in table} == {14}
-    assert '50.00% of 2 formulas right' in evaluate.line(formulas) and '50.00% of 2 words right' in evaluate.line(words)
+    assert '50.00% of 2 formulas right' in measure.line(formulas) and '50.00% of 2 words right' in measure.line(words)

@@ -11,10 +11,11 @@ import pytest
 from conftest import DEMO, NARROW, ROOT
 
 from recog import __main__ as command
-from recog import benchmarks, evaluate, results, verdicts
-from recog.benchmarks import Tally
+from recog.config.test_sets import SETS
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
+from recog.evaluation import averages, lexicons, measure, protocols, results
+from recog.evaluation.averages import Tally
 from recog.metrics import formulas
 from recog.metrics.words import interval, judge, summary
 from recog.text import vocabulary
@@ -35,13 +36,13 @@ DTRB = [
 
 def tallies(accuracies, names=NAMES, whole=False):
     """What was counted where the sets have these accuracies in per cent."""
-    right = [accuracy * benchmarks.SETS[name] / 100 for name, accuracy in zip(names, accuracies, strict=True)]
-    return {f'{name}:test': Tally(round(count) if whole else count, benchmarks.SETS[name])
+    right = [accuracy * SETS[name] / 100 for name, accuracy in zip(names, accuracies, strict=True)]
+    return {f'{name}:test': Tally(round(count) if whole else count, SETS[name])
             for name, count in zip(names, right, strict=True)}
 
 
 def values(figures, *more):
-    return {each.name: each.value for each in benchmarks.averages(figures, *more)}
+    return {each.name: each.value for each in averages.averages(figures, *more)}
 
 
 @pytest.mark.parametrize('accuracies, printed', MINDOCR)
@@ -58,7 +59,7 @@ def test_the_weighted_totals_of_deep_text_recognition_benchmark_recompute(accura
 @pytest.mark.parametrize('accuracies, _', MINDOCR + DTRB)
 def test_every_average_agrees_with_its_definition_by_hand(accuracies, _):
     found, share = values(tallies(accuracies)), dict(zip(NAMES, accuracies, strict=True))
-    size = benchmarks.SETS
+    size = SETS
 
     def mean(*names):
         return sum(share[name] for name in names) / len(names) / 100
@@ -75,32 +76,32 @@ def test_every_average_agrees_with_its_definition_by_hand(accuracies, _):
     choices = {f'PaddleOCR with IC03_{a}, IC13_{b}, IC15_{c}': mean(*common, f'ic03/{a}', f'ic13/{b}', f'ic15/{c}')
                for a in (860, 867) for b in (857, 1015) for c in (1811, 2077)}
     assert found == pytest.approx({'PaddleOCR': min(choices.values()), **choices, **by_hand}, abs=1e-12)
-    whole = benchmarks.averages(tallies(accuracies))[0]
+    whole = averages.averages(tallies(accuracies))[0]
     assert whole.high == pytest.approx(max(choices.values())) and whole.shown() == f'{whole.value:.2%} to {whole.high:.2%}'
 
 
 def test_the_ten_sets_and_their_totals_are_those_of_the_literature():
     tree = ast.parse((ROOT / 'datasets' / 'benchmarks.py').read_text(encoding='utf-8'))
     tests = next(node.value for node in tree.body if isinstance(node, ast.Assign) and node.targets[0].id == 'TESTS')
-    assert ast.literal_eval(tests) == benchmarks.SETS
-    words = {each.name: each.words() for each in benchmarks.DEFINITIONS if each.weighted}
+    assert ast.literal_eval(tests) == SETS
+    words = {each.name: each.words() for each in averages.DEFINITIONS if each.weighted}
     for name, total in (('deep-text-recognition-benchmark', '8,539'), ('all ten, weighted', '12,067'),
                         ('PARSeq, 7,248 images', '7,248'), ('PARSeq, 7,672 images', '7,672')):
         assert f': {total} images' in words.pop(name)
     assert not words
-    assert len(benchmarks.PADDLE) == 8 and all(len(each.sets) == 7 for each in benchmarks.PADDLE)
+    assert len(averages.PADDLE) == 8 and all(len(each.sets) == 7 for each in averages.PADDLE)
 
 
 def test_an_average_over_incomplete_sets_has_no_value_but_says_what_lacks():
     figures = tallies(MINDOCR[0][0])
     del figures['ic03/860:test']
     figures['svtp:test'] = Tally(300, 640, 4)
-    found = {each.name: each for each in benchmarks.averages(figures)}
+    found = {each.name: each for each in averages.averages(figures)}
     assert all(each.value is None for each in found.values())  # all need SVTP
     assert found['MindOCR'].missing == ('IC03_860 missing', 'SVTP incomplete (644 of 645)')
     assert found['OpenOCR common'].shown() == 'not printed: SVTP incomplete (644 of 645)'
     figures['svtp:test'] = Tally(300, 641, 4)  # unreadable ones are left out, but they are there
-    found = {each.name: each for each in benchmarks.averages(figures)}
+    found = {each.name: each for each in averages.averages(figures)}
     assert found['OpenOCR common'].value is not None and found['MindOCR'].missing == ('IC03_860 missing',)
     assert found['deep-text-recognition-benchmark'].value is not None
     # Four of PaddleOCR's choices have a value; their range is not that of the eight.
@@ -115,7 +116,7 @@ def test_a_part_of_a_set_or_another_split_is_no_test_set():
         assert values(changed)['MindOCR'] is None
     assert values({**{key: tally for key, tally in figures.items() if key != 'svt:test'}, 'svt': figures['svt:test']})['MindOCR']
     assert values({**figures, 'svt': Tally(5, 904)}) == values({'svt': Tally(5, 904), **figures}) == values(figures)
-    assert benchmarks.averages({'rendered:test': Tally(5, 10), 'svt:train': Tally(1, 257)}) == []
+    assert averages.averages({'rendered:test': Tally(5, 10), 'svt:train': Tally(1, 257)}) == []
 
 
 def test_the_averages_of_ascii_labels_are_of_those():
@@ -126,9 +127,9 @@ def test_the_averages_of_ascii_labels_are_of_those():
 
 
 def test_a_group_of_sets_is_asked_for_by_its_name():
-    assert benchmarks.expanded(['benchmarks']) == tuple(f'{name}:test' for name in benchmarks.SETS)
-    assert benchmarks.expanded(['mine', 'svt:test', 'benchmarks', 'mine'])[:3] == ('mine', 'svt:test', 'iiit5k:test')
-    assert len(benchmarks.expanded(['svt:test', 'benchmarks'])) == 10 and 'hme100k:test' in benchmarks.expanded(['maths'])
+    assert averages.expanded(['benchmarks']) == tuple(f'{name}:test' for name in SETS)
+    assert averages.expanded(['mine', 'svt:test', 'benchmarks', 'mine'])[:3] == ('mine', 'svt:test', 'iiit5k:test')
+    assert len(averages.expanded(['svt:test', 'benchmarks'])) == 10 and 'hme100k:test' in averages.expanded(['maths'])
 
 
 def result(name, pairs, protocol='36', unreadable=0, **more):
@@ -151,7 +152,7 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
     pairs = [('Café', 'cafe'), ('co-op', 'coop'), ('word', 'worm')] + [('same', 'same')] * 284
     given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': summary(*zip(*pairs, strict=True), '36')}),
              result('other', pairs[:3])]
-    said = evaluate.write(tmp_path, given, ['svt:test'], ABOUT)
+    said = measure.write(tmp_path, given, ['svt:test'], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text(encoding='utf-8'))
     markdown = (tmp_path / 'results.md').read_text(encoding='utf-8')
     assert said in markdown and all(f'- {name}: {value}' in markdown for name, value in ABOUT.items())
@@ -175,19 +176,19 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
 
 def test_all_ten_sets_give_every_average(tmp_path):
     given = [result(f'{name}:test', [('é', 'e')] + [('A', 'a')] * (count // 2) + [('A', 'b')] * (count - 1 - count // 2))
-             for name, count in benchmarks.SETS.items()]
-    said = evaluate.write(tmp_path, given, [], ABOUT)
+             for name, count in SETS.items()]
+    said = measure.write(tmp_path, given, [], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text())
     assert 'not printed' not in said and said.count('| PaddleOCR') == 9
     found = {each['name']: each['value'] for each in document['averages']}
-    assert found['all ten, weighted'] == sum(count // 2 for count in benchmarks.SETS.values()) / 12067
-    sets = [name for name in benchmarks.SETS if name.split('/')[-1] not in ('860', '867', '1015', '2077')]
-    assert found['PARSeq, 7,248 images'] == sum(benchmarks.SETS[name] // 2 + 1 for name in sets) / 7248  # é is e
+    assert found['all ten, weighted'] == sum(count // 2 for count in SETS.values()) / 12067
+    sets = [name for name in SETS if name.split('/')[-1] not in ('860', '867', '1015', '2077')]
+    assert found['PARSeq, 7,248 images'] == sum(SETS[name] // 2 + 1 for name in sets) / 7248  # é is e
 
 
 def test_formulas_are_written_by_length_and_depth_and_have_no_averages(tmp_path):
     given = [result('crohme/bitmaps:test_2014', [(r'\frac{1}{2}', r'\frac { 1 } { 2 }'), ('x', 'y')], 'latex')]
-    said = evaluate.write(tmp_path, given, [], {**ABOUT, 'protocol': 'latex'})
+    said = measure.write(tmp_path, given, [], {**ABOUT, 'protocol': 'latex'})
     document = json.loads((tmp_path / 'results.json').read_text())
     parts = document['sets']['crohme/bitmaps:test_2014']
     assert parts['by_length']['6-10'] == {'count': 1, 'right': 1, 'accuracy': 1} and parts['by_depth']['0']['accuracy'] == 0
@@ -197,8 +198,8 @@ def test_formulas_are_written_by_length_and_depth_and_have_no_averages(tmp_path)
 
 def test_the_words_that_another_protocol_judges_otherwise_are_counted_and_shown():
     pairs = [('Word', 'word'), ("don't", 'dont'), ('same', 'same'), ('Ä1', 'A1'), ('a', 'b'), ("Don't", 'dont')]
-    words = [verdicts.Word('set', str(number), *pair) for number, pair in enumerate(pairs)]
-    found = verdicts.differences(words, '36')
+    words = [protocols.Word('set', str(number), *pair) for number, pair in enumerate(pairs)]
+    found = protocols.differences(words, '36')
     assert found.protocols == ('36', '62', '94', '36+nfkd') and found.words == 6
     for (one, other), count in found.counts.items():
         assert count == sum(judge(*pair, one).right != judge(*pair, other).right for pair in pairs)
@@ -207,24 +208,24 @@ def test_the_words_that_another_protocol_judges_otherwise_are_counted_and_shown(
     assert set(shown) == {'Word', "don't", 'Ä1', "Don't"}
     assert shown["Don't"].labels == ('dont', 'Dont', "Don't", 'dont') and shown["Don't"].right == (True, False, False, True)
     assert shown['Ä1'].labels == ('1', '1', '1', 'a1') and shown['Ä1'].right == (False, False, False, True)
-    assert '- 62 and 94 judge 1 of 6 words differently' in verdicts.described(found)
-    assert "| set | 5 | Don't | dont | dont right | Dont wrong | Don't wrong | dont right |" in verdicts.described(found)
-    assert verdicts.differences(words, '94+nfkd').protocols[-1] == verdicts.differences(words, 'exact').protocols[-1] == '94+nfkd'
+    assert '- 62 and 94 judge 1 of 6 words differently' in protocols.described(found)
+    assert "| set | 5 | Don't | dont | dont right | Dont wrong | Don't wrong | dont right |" in protocols.described(found)
+    assert protocols.differences(words, '94+nfkd').protocols[-1] == protocols.differences(words, 'exact').protocols[-1] == '94+nfkd'
 
 
 def test_few_examples_stand_for_all_kinds_of_differences():
-    words = [verdicts.Word('set', str(number), 'Word', 'word') for number in range(500)] + [verdicts.Word('set', 'x', "a'", 'a')]
-    found = verdicts.differences(words, '62')
+    words = [protocols.Word('set', str(number), 'Word', 'word') for number in range(500)] + [protocols.Word('set', 'x', "a'", 'a')]
+    found = protocols.differences(words, '62')
     assert len(found.examples) == 10 and found.examples[1].word.id == 'x' and found.counts['36', '62'] == 500
 
 
 def test_a_label_of_which_nothing_is_compared_is_named(tmp_path):
-    said = evaluate.write(tmp_path, [result('mine', [('???', ''), ('a', 'a')])], [], ABOUT)
+    said = measure.write(tmp_path, [result('mine', [('???', ''), ('a', 'a')])], [], ABOUT)
     assert '1 of the labels of mine hold nothing that is compared' in said
 
 
 def test_a_bar_in_a_label_does_not_break_the_table(tmp_path):
-    said = evaluate.write(tmp_path, [result('a|b', [('X|', 'x')])], [], ABOUT)
+    said = measure.write(tmp_path, [result('a|b', [('X|', 'x')])], [], ABOUT)
     assert r'| a\|b | 1 | 1 |' in said and r'| a\|b | 0 | X\| | x |' in said
 
 
@@ -232,7 +233,7 @@ def test_a_bar_in_a_label_does_not_break_the_table(tmp_path):
     ('privat', ['PRIME', 'Private', 'PRIVATE'], '36', 'Private'), ('privat', ['PRIME', 'PRIVATE', 'private'], '94', 'private'),
     ('x', ['ab', 'cd'], '36', 'ab'), ('', ['long', 'a', 'b'], '36', 'a'), ("can't", ['CANT', "can't"], '36', 'CANT')])
 def test_a_lexicon_gives_its_nearest_word_and_of_several_the_first(text, words, protocol, chosen):
-    assert verdicts.constrained([text], [words], protocol) == [chosen]
+    assert lexicons.constrained([text], [words], protocol) == [chosen]
 
 
 def reader(vocab, texts):
@@ -249,7 +250,7 @@ def reader(vocab, texts):
 
 def measured(config, name, root, texts):
     vocab, source = vocabulary.from_config(config.text), open_set(name, config, root)
-    return evaluate.measure(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, one_device())
+    return measure.measure_set(reader(vocab, texts), {'params': {}, 'stats': {}}, source, vocab, config, one_device())
 
 
 def test_labels_that_cannot_be_coded_are_wrong_and_only_unreadable_images_are_left_out(narrow, folder):

@@ -16,10 +16,11 @@ from conftest import DEMO, NARROW
 from test_contract import NARROW as NARROW_MODELS
 
 from recog import __main__ as command
-from recog import evaluate, models, report
+from recog import models, report
 from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
+from recog.evaluation import measure
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.page import joined
 from recog.report.record import Example
@@ -121,7 +122,7 @@ def rewrite(workdir, change):
     with file.open(encoding='utf-8', newline='') as lines:
         rows = list(csv.DictReader(lines, delimiter='\t'))
     with file.open('w', encoding='utf-8', newline='') as lines:
-        out = csv.DictWriter(lines, evaluate.Prediction._fields, delimiter='\t', lineterminator='\n')
+        out = csv.DictWriter(lines, measure.Prediction._fields, delimiter='\t', lineterminator='\n')
         out.writeheader()
         out.writerows(change(rows))
 

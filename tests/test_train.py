@@ -6,13 +6,14 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import evaluate, optimize
+from recog import optimize
 from recog import train as training
 from recog.config import experiments, values
 from recog.data.batches import Batches
 from recog.data.sets import open_set
 from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
+from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.text import vocabulary
 from recog.workdir import description
@@ -100,7 +101,7 @@ def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     opened = open_workdir(workdir)
     source = open_set('words:train', config, root)
     mesh = one_device()
-    result = evaluate.measure(decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
+    result = measure.measure_set(decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
     assert [prediction.text for prediction in result.predictions] == words
     assert all(prediction.confidence > 0.5 for prediction in result.predictions)
 

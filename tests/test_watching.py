@@ -4,14 +4,15 @@ import pytest
 from conftest import DEMO, NARROW
 
 from recog import __main__ as command
-from recog import evaluate, log
+from recog import log
+from recog.evaluation import measure
 
 
 def result(texts, truths):
-    predictions = [evaluate.Prediction(str(i), 'words', truth, text, 1.0, text == truth, 0)
+    predictions = [measure.Prediction(str(i), 'words', truth, text, 1.0, text == truth, 0)
                    for i, (text, truth) in enumerate(zip(texts, truths, strict=True))]
     right = sum(each.right for each in predictions)
-    return evaluate.Result('words', {'right': right, 'count': len(predictions)}, predictions, [], [])
+    return measure.Result('words', {'right': right, 'count': len(predictions)}, predictions, [], [])
 
 
 @pytest.mark.parametrize('texts, said', [
@@ -21,11 +22,11 @@ def result(texts, truths):
     ([f'x{i}' for i in range(20)], ['no word of words is right']),
 ])
 def test_a_result_that_is_cause_for_concern_is_said_in_words(texts, said):
-    assert evaluate.concerns(result(texts, [f'w{i}' for i in range(20)])) == said
+    assert measure.concerns(result(texts, [f'w{i}' for i in range(20)])) == said
 
 
 def test_a_set_of_one_word_is_no_concern():
-    assert evaluate.concerns(result(['same'] * 20, ['same'] * 20)) == []
+    assert measure.concerns(result(['same'] * 20, ['same'] * 20)) == []
 
 
 @pytest.mark.parametrize('values, said', [

@@ -11,9 +11,9 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from recog import markdown
 from recog.config import experiments
 from recog.errors import ConfigError, chosen
+from recog.evaluation import markdown
 
 EXPERIMENTS = ('crnn', 'rare', 'srn', 'can', 'latex_ocr')
 RIVALLED = ('crnn', 'rare', 'srn')  # there is the same network in PyTorch

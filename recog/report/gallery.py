@@ -8,10 +8,10 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import benchmarks
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
+from recog.evaluation import averages
 from recog.reading.read import Reading
 from recog.reading.recognizer import Arrays, Recognizer
 from recog.report.record import Example
@@ -49,7 +49,7 @@ class Gallery:
 
     def first(self, names: Sequence[str], count: int) -> list[Example]:
         """The first examples of the first set that is there, not judged; for a run that was not evaluated."""
-        for name in benchmarks.expanded(names):
+        for name in averages.expanded(names):
             source = self._source(name)
             if source is not None:
                 labels = source.labels(range(min(count, len(source))))

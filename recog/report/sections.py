@@ -9,11 +9,11 @@ from recog.config import values
 from recog.config.fields import FIELDS
 from recog.devices import cost
 from recog.devices.measured import recorded
+from recog.evaluation.results import OF_FORMULAS
 from recog.metrics import words
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
-from recog.results import OF_FORMULAS
 from recog.workdir.opened import Opened
 
 CONFUSIONS = 15

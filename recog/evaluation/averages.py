@@ -7,17 +7,8 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from recog import markdown
-
-# The ten, by the names under which datasets/benchmarks.py prepares them, with the words that they have.
-SETS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015, 'ic15/1811': 1811,
-        'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
-# What may be asked for by one name.
-GROUPS = {
-    'benchmarks': tuple(f'{name}:test' for name in SETS),
-    'maths': ('crohme/bitmaps:test_2014', 'crohme/bitmaps:test_2016', 'crohme/bitmaps:test_2019', 'hme100k:test',
-              'latex_ocr/published:test', 'latex_ocr/disjoint:test'),
-}
+from recog.config.test_sets import GROUPS, SETS
+from recog.evaluation import markdown
 
 
 class Tally(NamedTuple):
@@ -59,6 +50,7 @@ class Average(NamedTuple):
         if self.value is None:
             return f'not printed: {", ".join(self.missing)}'
         return f'{self.value:.2%}' + (f' to {self.high:.2%}' if self.high is not None else '')
+
 
 
 _TWICE = (('ic03/860', 'ic03/867'), ('ic13/857', 'ic13/1015'), ('ic15/1811', 'ic15/2077'))
@@ -105,7 +97,7 @@ def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None 
     return [Average('PaddleOCR', words, low, tuple(SETS), lacking, high), *found]
 
 
-def table(found: Iterable[Average]) -> str:
+def averages_table(found: Iterable[Average]) -> str:
     """The averages as a Markdown table; of PaddleOCR's choices those that have a value, the row of their range names the rest."""
     choices = {definition.name for definition in PADDLE}
     return markdown.table(['average', 'value', 'definition'], [[each.name, each.shown(), each.definition] for each in found

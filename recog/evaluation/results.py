@@ -5,7 +5,8 @@ import io
 from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
-from recog import benchmarks, markdown, verdicts
+from recog.evaluation import markdown, protocols
+from recog.evaluation.averages import Average, Tally, averages, averages_table
 from recog.metrics import formulas
 from recog.metrics.words import NFKD, canonical, judge
 from recog.metrics.words import interval as words_interval
@@ -45,8 +46,8 @@ class Findings(NamedTuple):
     results: list[Result]
     missing: list[str]
     about: dict[str, Any]
-    averages: list[benchmarks.Average]
-    differences: verdicts.Differences | None  # of words
+    averages: list[Average]
+    differences: protocols.Differences | None  # of words
 
 
 def findings(results: list[Result], missing: list[str], about: dict[str, Any]) -> Findings:
@@ -56,16 +57,16 @@ def findings(results: list[Result], missing: list[str], about: dict[str, Any]) -
         return Findings(results, missing, about, [], None)
     plain, as_ascii = ({result.name: _tally(result, each) for result in results}
                        for each in ('', protocol.removesuffix(NFKD) + NFKD))
-    words = (verdicts.Word(each.set, each.id, each.truth, each.text) for result in results for each in result.predictions)
-    return Findings(results, missing, about, benchmarks.averages(plain, as_ascii), verdicts.differences(words, protocol))
+    words = (protocols.Word(each.set, each.id, each.truth, each.text) for result in results for each in result.predictions)
+    return Findings(results, missing, about, averages(plain, as_ascii), protocols.differences(words, protocol))
 
 
-def _tally(result: Result, protocol: str) -> benchmarks.Tally:
+def _tally(result: Result, protocol: str) -> Tally:
     """What was counted of a set, or is under another protocol."""
     figures = result.figures
     right = int(figures['right']) if not protocol or not result.predictions else sum(
         each.truth == each.text or judge(each.truth, each.text, protocol).right for each in result.predictions)
-    return benchmarks.Tally(right, int(figures['count']), int(figures['unreadable']))
+    return Tally(right, int(figures['count']), int(figures['unreadable']))
 
 
 def interval(figures: Mapping[str, float]) -> tuple[float, float]:
@@ -107,7 +108,7 @@ def sections(found: Findings) -> str:
     parts = [f'Protocol {found.about["protocol"]}', table(found.results, found.missing)]
     parts += list(_notes(found))
     if found.averages:
-        parts += ['## Averages', benchmarks.table(found.averages)]
+        parts += ['## Averages', averages_table(found.averages)]
     formulas = {result.name: sizes(result) for result in found.results} if found.about['protocol'] == 'latex' else {}
     for part, title in (('by_length', 'ExpRate by length in tokens'), ('by_depth', 'ExpRate by depth of braces')):
         if formulas:
@@ -116,7 +117,7 @@ def sections(found: Findings) -> str:
                              for cell in parted[part].values())] for name, parted in formulas.items()]
             parts += [f'## {title}', markdown.table(heads, rows)]
     if found.differences:
-        parts += ['## Where the protocol decides', verdicts.described(found.differences)]
+        parts += ['## Where the protocol decides', protocols.described(found.differences)]
     return '\n\n'.join(parts)
 
 
@@ -141,7 +142,7 @@ def document(found: Findings) -> dict[str, Any]:
         'shrunk_images': result.shrunk,
         'lexicons': {name: {**figures, 'interval': interval(figures)} for name, figures in result.lexicons.items()},
         **(sizes(result) if found.about['protocol'] == 'latex' else {})} for result in found.results}
-    differences = {'differences': verdicts.as_json(found.differences)} if found.differences else {}
+    differences = {'differences': protocols.as_json(found.differences)} if found.differences else {}
     averages = [each._asdict() for each in found.averages]
     return {**found.about, 'sets': sets, 'missing': found.missing, 'averages': averages, **differences}
 

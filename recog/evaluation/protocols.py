@@ -1,19 +1,15 @@
 """Verdicts besides the one that counts: under the other protocols, and with the lexicons of IIIT5K and SVT."""
 
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
-from functools import lru_cache
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
-from recog import markdown
-from recog.data.prepared import Prepared
-from recog.data.rows import Source
-from recog.metrics.words import NFKD, canonical, edit_distance
+from recog.evaluation import markdown
+from recog.metrics.words import NFKD, canonical
 
 COMPARED = ('36', '62', '94')
 SHOWN = 10  # examples of words whose verdict depends on the protocol
 TITLES = {'iiit5k': 'IIIT5K', 'svt': 'SVT'}
-LEXICONS = ('lexicon_50', 'lexicon_1k')  # features of a prepared set: words, one a line
 
 
 class Word(NamedTuple):
@@ -88,23 +84,3 @@ def as_json(found: Differences) -> dict[str, Any]:
                  'right': dict(zip(found.protocols, each.right, strict=True))} for each in found.examples]
     return {'words': found.words, 'counts': {' and '.join(pair): count for pair, count in found.counts.items()},
             'examples': examples}
-
-
-def lexicons(source: Source, rows: Sequence[int]) -> dict[str, list[list[str]]]:
-    """The words of each row's lexicon, by the column's name such as IIIT5K-50; those that every row has."""
-    if not rows or not isinstance(source, Prepared) or not source.extras(rows[:1], LEXICONS)[0]:
-        return {}
-    path = source.name.partition(':')[0]
-    extras = source.extras(rows, LEXICONS)
-    return {f'{TITLES[path] if path in TITLES else path}-{name.rpartition("_")[2]}': [extra[name].split('\n') for extra in extras]
-            for name in LEXICONS if all(name in extra and extra[name] for extra in extras)}
-
-
-def constrained(texts: Iterable[str], given: Iterable[Sequence[str]], protocol: str) -> list[str]:
-    """For each text the word of its lexicon that is nearest in edit distance, as the protocol compares; the first of several."""
-    compared = lru_cache(1 << 18)(lambda word: canonical(word, protocol))
-
-    def nearest(text: str, words: Sequence[str]) -> str:
-        wanted = compared(text)
-        return min(words, key=lambda word: edit_distance(wanted, compared(word)))
-    return [nearest(text, words) for text, words in zip(texts, given, strict=True)]

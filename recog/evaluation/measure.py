@@ -10,23 +10,23 @@ from typing import Any
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import models, verdicts
-from recog import results as written
+from recog import models
 from recog.data.rows import Source
 from recog.data.sets import DRAWN, open_set
 from recog.errors import ConfigError
+from recog.evaluation.lexicons import constrained, word_lists
+from recog.evaluation.results import Prediction, Result, as_csv, document, findings, interval, sections
 from recog.metrics import formulas
 from recog.metrics.words import identifier, judge, summary
 from recog.reading.compiled import Compiled
 from recog.reading.read import read_source
-from recog.results import Prediction, Result
 from recog.text.vocabulary import Vocab
 
 FEW = 10  # words from which on a result may be cause for concern
 
 
-def measure(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
-            limit: int = 0, progress: bool = False, known: Collection[str] = ()) -> Result:
+def measure_set(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab, config: ConfigDict, mesh: Mesh,
+                limit: int = 0, progress: bool = False, known: Collection[str] = ()) -> Result:
     """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named.
 
     `known` are the formulas of the training (see `trained`): what is right of those that do not stand there is told apart.
@@ -52,8 +52,8 @@ def measure(decode: Callable, variables: models.Variables, source: Source, vocab
     figures = summary(truths, texts, protocol)
     if protocol == 'latex':
         figures |= formulas.summary(truths, texts, known)
-    given = verdicts.lexicons(source, [reading.row for reading in readings if reading.text is not None])
-    lexicons = {name: summary(truths, verdicts.constrained(texts, words, protocol), protocol)
+    given = word_lists(source, [reading.row for reading in readings if reading.text is not None])
+    lexicons = {name: summary(truths, constrained(texts, words, protocol), protocol)
                 for name, words in given.items()}
     return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk, lexicons)
 
@@ -75,7 +75,7 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
 def line(result: Result) -> str:
     """A result in words."""
     figures = result.figures
-    low, high = written.interval(figures)
+    low, high = interval(figures)
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
     return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} {_things(result)} right '
             f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
@@ -102,10 +102,10 @@ def _things(result: Result) -> str:
 def write(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> str:
     """results.json, results.csv, results.md and predictions.tsv of an evaluation; returns what to print of it."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = written.findings(results, missing, about)
-    said, facts = written.sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
-    (folder / 'results.json').write_text(json.dumps(written.document(found), indent=2) + '\n', encoding='utf-8')
-    (folder / 'results.csv').write_text(written.as_csv(found), encoding='utf-8')
+    found = findings(results, missing, about)
+    said, facts = sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
+    (folder / 'results.json').write_text(json.dumps(document(found), indent=2) + '\n', encoding='utf-8')
+    (folder / 'results.csv').write_text(as_csv(found), encoding='utf-8')
     (folder / 'results.md').write_text(f'{said}\n\n## Where this comes from\n\n{facts}\n', encoding='utf-8')
     with (folder / 'predictions.tsv').open('w', encoding='utf-8', newline='') as file:
         out = csv.writer(file, delimiter='\t', lineterminator='\n')

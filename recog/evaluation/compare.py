@@ -12,8 +12,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from recog import markdown
 from recog.errors import ConfigError, nearest
+from recog.evaluation import markdown
 
 RESAMPLES, SEED = 10_000, 0
 Key = tuple[str, str, int]  # set, id, and which of the examples of this id

@@ -1,0 +1,1 @@
+"""Sets measured, judged, and written as tables."""
