@@ -12,9 +12,7 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, models, pictures, processes
-from recog import overfit as handful
-from recog import train as training
+from recog import __version__, anatomy, models, pictures
 from recog.bench import programs
 from recog.config import values
 from recog.config.test_sets import GROUPS, is_test
@@ -29,6 +27,10 @@ from recog.metrics import words
 from recog.reading.compiled import decoder
 from recog.reading.read import set_length
 from recog.text import vocabulary
+from recog.train import processes
+from recog.train.loop import NonFinite, train_to_end
+from recog.train.overfit import run
+from recog.train.run import Run, make_run
 from recog.workdir import description, provenance
 from recog.workdir.checkpoints import SaveFailed
 from recog.workdir.description import is_workdir
@@ -58,7 +60,7 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
     elif is_occupied(workdir):
         raise ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
     devices = start(arguments)
-    run = processes.together(lambda: training.prepare(config, vocab, arguments.data, devices))
+    run = processes.together(lambda: make_run(config, vocab, arguments.data, devices))
     if not is_workdir(workdir):
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
@@ -85,18 +87,18 @@ def train(config: ConfigDict, workdir: Path, arguments: argparse.Namespace) -> i
 def overfit(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Say whether the recipe can learn a few examples by heart."""
     vocab, devices = vocabulary.from_config(config.text), start(arguments)
-    learns = handful.run(config, arguments.overfit,
-                         lambda changed: training.prepare(changed, vocab, arguments.data, devices))
+    learns = run(config, arguments.overfit,
+                 lambda changed: make_run(changed, vocab, arguments.data, devices))
     return 0 if learns else 1
 
 
-def _train_and_measure(run: training.Run, workdir: Path, stop: processes.Stop, arguments: argparse.Namespace) -> int:
+def _train_and_measure(run: Run, workdir: Path, stop: processes.Stop, arguments: argparse.Namespace) -> int:
     try:
-        if not training.train(run, workdir, stop):
+        if not train_to_end(run, workdir, stop):
             if jax.process_index() == 0:
                 (workdir / STOPPED).touch()
             return 0
-    except training.NonFinite as error:
+    except NonFinite as error:
         print(f'recog train: {error}', file=sys.stderr)
         return 1
     stop.close()  # all is saved; from here on a signal just ends the command

@@ -5,10 +5,11 @@ import json
 import jax
 import numpy as np
 
-from recog import models, optimize
-from recog import train as training
+from recog import models
 from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
+from recog.train import optimizer
+from recog.train.loop import make_state, parts
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.description import read_config
 
@@ -17,10 +18,10 @@ def restored(workdir, step, part):
     """Part of a checkpoint on one device."""
     config = read_config(workdir)
     model = models.build(config, vocabulary.from_config(config.text))
-    tx = optimize.optimizer(config, lambda step: 1.0)
-    state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
+    tx = optimizer.optimizer(config, lambda step: 1.0)
+    state = jax.eval_shape(lambda key: make_state(model, tx, config.train.ema, key), jax.random.key(0))
     here = replicated(one_device())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), training.parts(state)[part])
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), parts(state)[part])
     saved = Checkpoints(workdir, writing=False)
     try:
         return saved.restore(step, part, target)

@@ -9,11 +9,12 @@ import pytest
 from conftest import ROOT
 from jax.extend.core import jaxprs_in_params
 
-from recog import models, optimize
-from recog import train as training
+from recog import models
 from recog.config import experiments, values
 from recog.images.fit import channels
 from recog.text import vocabulary
+from recog.train import optimizer
+from recog.train.loop import make_state, make_step
 
 
 def recipes():
@@ -48,9 +49,9 @@ def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowere
     model = models.build(config, vocabulary.from_config(config.text))
     epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
     total = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
-    rate = optimize.schedule(config, total, epoch)
-    tx = optimize.optimizer(config, rate)
-    state = jax.eval_shape(lambda key: training.make_state(model, tx, config.train.ema, key), jax.random.key(0))
+    rate = optimizer.schedule(config, total, epoch)
+    tx = optimizer.optimizer(config, rate)
+    state = jax.eval_shape(lambda key: make_state(model, tx, config.train.ema, key), jax.random.key(0))
     rows, rule, length = config.train.batch, config.image, config.text.max_length
     batch = {
         'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, channels(rule)), jnp.uint8),
@@ -58,7 +59,7 @@ def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowere
         'length': jax.ShapeDtypeStruct((rows,), jnp.int32), 'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
         'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
     }
-    traced = jax.jit(training.make_step(model, tx, rate, config)).trace(state, batch)
+    traced = jax.jit(make_step(model, tx, rate, config)).trace(state, batch)
     after, metrics = traced.out_info
     made_of = operations(traced.jaxpr.jaxpr)
     if not made_of <= lowered:

@@ -16,8 +16,8 @@ import pytest
 from conftest import ROOT, on
 from runs import differences, leaves
 
-from recog import processes
 from recog.errors import ConfigError
+from recog.train import processes
 from recog.workdir.checkpoints import Checkpoints, Damaged, SaveFailed
 from recog.workdir.opened import open_workdir
 

@@ -10,13 +10,14 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import Training, difference, golden, train
 
-from recog import models, optimize
+from recog import models
 from recog.config import experiments
 from recog.models import can
 from recog.models.backbones import densenet
 from recog.models.parts import coverage_attention
 from recog.models.peers import from_peer
 from recog.text import vocabulary
+from recog.train import optimizer
 
 NAME = 'rec_d28_can'
 SIZES = ((70, 150), (45, 101))  # odd, and different: the second is padded
@@ -54,7 +55,7 @@ def ours() -> Ours:
         'weight': jnp.ones(2), 'index': jnp.arange(2),
     }
     outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
-    tx = optimize.optimizer(recipe(), optax.constant_schedule(0.01))
+    tx = optimizer.optimizer(recipe(), optax.constant_schedule(0.01))
     return Ours(want, variables, batch, outputs, train(model, variables, batch, tx))
 
 
@@ -152,5 +153,5 @@ def test_the_peers_are_all_keys_of_the_references_checkpoint():
 def test_the_recipes_rates_equal_the_references():
     with np.load(ROOT / 'tests' / 'goldens' / 'data.npz') as arrays:
         want = arrays['can_rates']
-    rate = optimize.schedule(recipe(), len(want), 5)
+    rate = optimizer.schedule(recipe(), len(want), 5)
     np.testing.assert_allclose(jax.vmap(rate)(jnp.arange(len(want))), want, rtol=1e-4, atol=1e-9)

@@ -11,13 +11,14 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import anatomy, models, optimize
+from recog import anatomy, models
 from recog.bench import programs
 from recog.config import experiments, values
 from recog.images.fit import fit_image, normalise
 from recog.models import latex_ocr
 from recog.models.peers import from_peer
 from recog.text import vocabulary
+from recog.train import optimizer
 
 NAME = 'latex_ocr_resnet34_transformer'
 # One value before a ReLU of stage 2, block 1, is within rounding of 0 and on the other side of it than in float64: all gradients
@@ -55,7 +56,7 @@ def ours() -> Ours:
     batch = {'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)), 'size': jnp.tile(jnp.array([[64, 192]]), (2, 1)),
              'tokens': jnp.asarray(np.maximum(tokens, -1)), 'length': jnp.asarray((tokens >= 0).sum(1)), 'weight': jnp.ones(2)}
     outputs, _ = jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch)
-    tx = optimize.optimizer(recipe(), optax.constant_schedule(1e-4))
+    tx = optimizer.optimizer(recipe(), optax.constant_schedule(1e-4))
     return Ours(want, outputs, train(model, variables, batch, tx))
 
 
@@ -150,5 +151,5 @@ def test_labels_are_the_references():
 
 def test_rates_are_the_references():
     config = recipe()
-    rate = optimize.schedule(config, 200, 4)
+    rate = optimizer.schedule(config, 200, 4)
     np.testing.assert_allclose([float(rate(step)) for step in range(200)], data()[0]['latex_rates'], rtol=1e-5, atol=1e-12)

@@ -12,12 +12,13 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import models, optimize
+from recog import models
 from recog.config import experiments
 from recog.models.decoding.search import Codes, search
 from recog.models.parts import gru_attention, rectification
 from recog.models.parts.layers import Context
 from recog.models.peers import from_peer
+from recog.train import optimizer
 
 RARE = {'rec_r34_vd_tps_bilstm_att': ('r34', 26_983_268), 'rec_mv3_tps_bilstm_att': ('mv3', 1_679_418)}
 MOBILENET = 'rec_mv3_tps_bilstm_att'
@@ -68,7 +69,7 @@ def ours(request) -> Ours:
     both = jnp.concatenate([want['eval.rectified'].transpose(0, 2, 3, 1), rectified['rectified']])
     later, _ = jax.jit(alone.apply, compiler_options=QUICKLY)(rest, {'image': both, 'size': jnp.full((2 * rows, 2), 100)})
     forced, _ = jax.jit(gru_attention.unroll)(rest['params']['head'], later['neck'][:rows], jnp.asarray(want['label'], jnp.int32))
-    tx = optimize.optimizer(recipe(request.param), optax.constant_schedule(5e-4))
+    tx = optimizer.optimizer(recipe(request.param), optax.constant_schedule(5e-4))
     return Ours(want, rectified, later, forced, train(model, whole, batch, tx))
 
 

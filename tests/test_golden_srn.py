@@ -11,11 +11,12 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, difference, golden, turned_back
 
-from recog import models, optimize
+from recog import models
 from recog.config import experiments, values
 from recog.models import srn
 from recog.models.decoding import parallel
 from recog.models.peers import from_peer
+from recog.train import optimizer
 
 NAME, LETTERS = 'rec_r50_fpn_srn', '0123456789abcdefghijklmnopqrstuvwxyz'
 END = 37
@@ -47,7 +48,7 @@ def build() -> models.Model:
 def ours() -> Ours:
     want, _, state = golden(NAME)
     model, rule = build(), recipe()
-    tx = optimize.optimizer(rule, optimize.schedule(rule, 100, 10))
+    tx = optimizer.optimizer(rule, optimizer.schedule(rule, 100, 10))
     variables = jax.tree.map(jnp.asarray, from_peer(model, state))
     letters = want['label'] < END
     batch = {

@@ -10,11 +10,12 @@ from conftest import DEMO, NARROW
 from golden import fill
 
 from recog import __main__ as command
-from recog import initial, models
+from recog import models
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.models.peers import from_peer
 from recog.text import vocabulary
+from recog.train import initial
 from recog.workdir.opened import open_workdir
 
 ONE = ('--devices', '0')

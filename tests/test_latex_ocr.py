@@ -12,8 +12,7 @@ from golden import fill
 from pytorch import Tensor, zipped
 from test_contract import NARROW, VOCAB, close, make_batch, narrow, random_variables
 
-from recog import models, optimize
-from recog import train as training
+from recog import models
 from recog.config import experiments
 from recog.config.recipe import base
 from recog.data.sets import open_set
@@ -25,6 +24,8 @@ from recog.models.decoding.search import search
 from recog.models.parts import layers, transformer_decoder
 from recog.models.parts.transformer import Noise
 from recog.text import vocabulary
+from recog.train import optimizer
+from recog.train.loop import make_state, make_step
 
 NAME = 'latex_ocr'
 CAPACITY = NARROW[NAME][0]['capacity']
@@ -201,7 +202,7 @@ def pretrained(tmp_path, change=dict):
 def test_training_starts_from_the_files_backbone_and_initial_values_elsewhere(tmp_path):
     model, state = pretrained(tmp_path)
     tx = optax.adam(1e-3)
-    fresh, given = (jax.jit(lambda key, given: training.make_state(model, tx, 0.9, key, given), compiler_options=QUICKLY)(
+    fresh, given = (jax.jit(lambda key, given: make_state(model, tx, 0.9, key, given), compiler_options=QUICKLY)(
         jax.random.key(0), start) for start in ({}, model.pretrained()))
     np.testing.assert_array_equal(given.params['backbone']['conv']['kernel'], state['conv1.weight'].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(given.stats['backbone']['stage_2']['block_0']['shortcut_norm']['variance'],
@@ -280,11 +281,11 @@ def test_a_few_formulas_are_learnt_by_heart():
     length = np.array([len(each) for each in ids])
     tokens = np.array([[*each, *[-1] * (6 - len(each))] for each in ids])
     model = models.build(config, vocab)
-    tx = optimize.optimizer(config, lambda step: 3e-3)
+    tx = optimizer.optimizer(config, lambda step: 3e-3)
     batch = {'image': canvases, 'size': sizes, 'tokens': tokens, 'length': length, 'weight': np.ones(6, np.float32),
              'index': np.arange(6)}
-    state = jax.jit(lambda key: training.make_state(model, tx, 0.0, key))(jax.random.key(0))
-    step = jax.jit(training.make_step(model, tx, lambda step: 3e-3, config))
+    state = jax.jit(lambda key: make_state(model, tx, 0.0, key))(jax.random.key(0))
+    step = jax.jit(make_step(model, tx, lambda step: 3e-3, config))
     for _ in range(120):
         state, _ = step(state, batch)
     result = jax.jit(model.decode)({'params': state.params, 'stats': state.stats}, canvases, sizes, 6)

@@ -6,12 +6,13 @@ import numpy as np
 import optax
 import pytest
 
-from recog import models, optimize
+from recog import models
 from recog.errors import ConfigError
+from recog.train import optimizer
 
 
 def rates(narrow, *overrides, total=100, epoch=10):
-    schedule = optimize.schedule(narrow('optimizer.rate=1.0', *overrides), total, epoch)
+    schedule = optimizer.schedule(narrow('optimizer.rate=1.0', *overrides), total, epoch)
     return np.array([float(schedule(step)) for step in range(total + 1)])
 
 
@@ -48,7 +49,7 @@ PLAIN = ('optimizer.decay=0.0', 'optimizer.clip_norm=0.0', 'optimizer.decay_vect
 
 
 def update(narrow, gradient, value, *overrides):
-    tx = optimize.optimizer(narrow(*PLAIN, *overrides), optax.constant_schedule(1.0))
+    tx = optimizer.optimizer(narrow(*PLAIN, *overrides), optax.constant_schedule(1.0))
     params = {name: jnp.asarray(number, jnp.float32) for name, number in value.items()}
     gradient = {name: jnp.asarray(number, jnp.float32) for name, number in gradient.items()}
     return {name: np.asarray(number) for name, number in tx.update(gradient, tx.init(params), params)[0].items()}
@@ -92,10 +93,10 @@ def test_the_norm_and_its_clipping_are_optaxs_for_small_and_large_tensors_togeth
     rng = np.random.default_rng(0)
     tree = {'large': rng.normal(size=(256, 80)), 'small': rng.normal(size=(3, 5)), 'one': np.float32(2.5)}
     tree = jax.tree.map(lambda leaf: jnp.asarray(leaf, jnp.float32), tree)
-    assert tree['large'].size >= optimize.SMALLEST
-    np.testing.assert_allclose(optimize.norm(tree), optax.tree.norm(tree), rtol=1e-6)
+    assert tree['large'].size >= optimizer.SMALLEST
+    np.testing.assert_allclose(optimizer.norm(tree), optax.tree.norm(tree), rtol=1e-6)
     for limit in (10.0, 1e4):
-        ours, theirs = (tx.update(tree, tx.init(tree))[0] for tx in (optimize.clip_all(limit), optax.clip_by_global_norm(limit)))
+        ours, theirs = (tx.update(tree, tx.init(tree))[0] for tx in (optimizer.clip_all(limit), optax.clip_by_global_norm(limit)))
         jax.tree.map(lambda got, want: np.testing.assert_allclose(got, want, rtol=1e-6), ours, theirs)
 
 
@@ -104,7 +105,7 @@ TREE = {'transform': {'conv': {'kernel': jnp.ones((2, 2)), 'bias': jnp.ones(2)}}
 
 def grouped(narrow, groups, *overrides):
     """The updates of `TREE` for gradients of 1, by path."""
-    tx = optimize.optimizer(narrow(*PLAIN, f'optimizer.groups={groups}', *overrides), optax.constant_schedule(1.0))
+    tx = optimizer.optimizer(narrow(*PLAIN, f'optimizer.groups={groups}', *overrides), optax.constant_schedule(1.0))
     updates = tx.update(TREE, tx.init(TREE), TREE)[0]
     return {path: float(leaf.ravel()[0]) for path, leaf in models.flatten(updates).items()}
 
@@ -122,7 +123,7 @@ def test_a_multiplier_of_0_freezes_and_stops_decay_too(narrow, kind):
 
 
 def test_groups_multiply_the_rate_of_a_schedule(narrow):
-    tx = optimize.optimizer(narrow(*PLAIN, *MOMENTUM, 'optimizer.groups=head/*=0.5'), lambda step: 1.0 + step)
+    tx = optimizer.optimizer(narrow(*PLAIN, *MOMENTUM, 'optimizer.groups=head/*=0.5'), lambda step: 1.0 + step)
     state = tx.init(TREE)
     for rate in (1, 2, 3):
         updates, state = tx.update(TREE, state, TREE)
@@ -130,7 +131,7 @@ def test_groups_multiply_the_rate_of_a_schedule(narrow):
 
 
 def test_a_group_that_fits_no_parameter_is_refused_with_what_there_is(narrow):
-    tx = optimize.optimizer(narrow('optimizer.groups=transfrom/*=0.1'), optax.constant_schedule(1.0))
+    tx = optimizer.optimizer(narrow('optimizer.groups=transfrom/*=0.1'), optax.constant_schedule(1.0))
     with pytest.raises(ConfigError) as error:
         jax.eval_shape(tx.init, TREE)
     assert str(error.value) == ("config.optimizer.groups: 'transfrom/*' fits no parameter (did you mean 'transform/*'?); "
@@ -145,7 +146,7 @@ def test_a_group_that_is_no_pattern_and_multiplier_is_refused(narrow, group):
 
 @pytest.mark.parametrize('name', ['adam', 'adamw', 'momentum', 'adadelta'])
 def test_every_optimizer_lowers_a_parabola(narrow, name):
-    tx = optimize.optimizer(narrow(f'optimizer.name={name}', 'optimizer.eps=1e-6'), optax.constant_schedule(0.05))
+    tx = optimizer.optimizer(narrow(f'optimizer.name={name}', 'optimizer.eps=1e-6'), optax.constant_schedule(0.05))
     value = jnp.ones(3)
     state = tx.init(value)
     for _ in range(50):

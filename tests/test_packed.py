@@ -12,7 +12,6 @@ import pytest
 from conftest import DEMO, ROOT
 
 from recog import __main__ as command
-from recog import train as training
 from recog.config import experiments
 from recog.data.batches import Batches, unpack_notes
 from recog.data.joined import joined
@@ -20,6 +19,7 @@ from recog.data.plan import Plan
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.train.run import make_run
 
 LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
 FLAGS = ['--config', DEMO, '--config.image.width=48']
@@ -70,7 +70,7 @@ def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
     found = {}
     for name in ('words', 'packed'):
         config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},', '--config.train.batch=1')
-        run = training.prepare(config, vocabulary.from_config(config.text), root, jax.devices()[:1])
+        run = make_run(config, vocabulary.from_config(config.text), root, jax.devices()[:1])
         steps = Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
         found[name] = {int(steps[step]['index'][0]): steps[step] for step in range(run.plan.epoch)}
         assert sorted(found[name]) == list(range(len(LABELS)))

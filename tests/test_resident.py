@@ -11,12 +11,12 @@ import pytest
 from conftest import DEMO, NARROW, prepared
 
 from recog import __main__ as command
-from recog import resident
 from recog.config import experiments, recipe
 from recog.data.joined import joined
 from recog.data.sets import open_set
 from recog.devices.mesh import make_mesh, one_device, replicated
 from recog.errors import ConfigError
+from recog.train import resident
 
 FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=4 steps',
          '--config.eval.sets=words', '--config.eval.report=words')

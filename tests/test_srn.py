@@ -9,11 +9,12 @@ import pytest
 from conftest import ROOT
 from ml_collections import FrozenConfigDict
 
-from recog import models, optimize
+from recog import models
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.models import srn
 from recog.models.decoding import parallel
+from recog.train import optimizer
 
 LETTERS, LENGTH, WIDTH = 4, 3, 8
 NARROW = {
@@ -149,7 +150,7 @@ def test_images_of_another_size_are_refused():
 
 def test_of_a_recipe_with_decay_the_positions_stay_as_they_are():
     config = recipe('optimizer.decay=0.1', variant='r50')
-    tx = optimize.optimizer(config, optimize.schedule(config, 10, 10))
+    tx = optimizer.optimizer(config, optimizer.schedule(config, 10, 10))
     model = models.build(config, range(36))
     shapes = jax.eval_shape(model.init, jax.random.key(0))['params']
     few = models.unflatten({path: leaf for path, leaf in models.flatten(shapes).items() if path[-2] in ('positions', 'smooth_1')})

@@ -6,8 +6,6 @@ import pytest
 from conftest import DEMO, NARROW
 from runs import leaves, lines, restored
 
-from recog import optimize
-from recog import train as training
 from recog.config import experiments, values
 from recog.data.batches import Batches
 from recog.data.sets import open_set
@@ -16,6 +14,9 @@ from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.text import vocabulary
+from recog.train import optimizer
+from recog.train.loop import NonFinite, make_state, make_step, train
+from recog.train.run import make_run
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.description import is_workdir
@@ -26,7 +27,7 @@ PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.orde
 
 
 def prepared(config, devices=1, root='.'):
-    return training.prepare(config, vocabulary.from_config(config.text), root, jax.devices()[:devices])
+    return make_run(config, vocabulary.from_config(config.text), root, jax.devices()[:devices])
 
 
 def trained(config, workdir, *, devices=1, stop=0, root='.'):
@@ -34,7 +35,7 @@ def trained(config, workdir, *, devices=1, stop=0, root='.'):
     run = prepared(config, devices, root)
     if not is_workdir(workdir):
         description.write(workdir, config, run.vocab)
-    training.train(run._replace(total=stop) if stop else run, workdir)
+    train(run._replace(total=stop) if stop else run, workdir)
     return workdir
 
 
@@ -75,13 +76,13 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
     for overrides in (('train.accumulate=2',), ('train.norm_group=8',)):
         config = narrow(*overrides, 'optimizer.name=momentum')
         run = prepared(config)
-        rate = optimize.schedule(config, run.total, run.plan.epoch)
-        tx = optimize.optimizer(config, rate)
-        state = jax.jit(lambda key, run=run, tx=tx: training.make_state(run.model, tx, 0.0, key))(jax.random.key(1))
+        rate = optimizer.schedule(config, run.total, run.plan.epoch)
+        tx = optimizer.optimizer(config, rate)
+        state = jax.jit(lambda key, run=run, tx=tx: make_state(run.model, tx, 0.0, key))(jax.random.key(1))
         batch = Batches(run.source, run.plan, np.arange, run.vocab, config, 4)[0]
         del batch['notes'], batch['rows']
         batch['weight'][[0, 3, 9]] = 0
-        step = jax.jit(training.make_step(run.model, tx, rate, config, mesh))
+        step = jax.jit(make_step(run.model, tx, rate, config, mesh))
         with mesh:
             states.append(step(state, jax.device_put(batch, batch_sharding(mesh))))
     (parts, part_metrics), (whole, whole_metrics) = states
@@ -116,8 +117,8 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
         (total, count), aux = out
         return (jax.numpy.where(named['step'] == 2, np.nan, total), count), aux
 
-    with pytest.raises(training.NonFinite, match=r'step 3: loss nan.*rows 32, 33.*train-0.*last good checkpoint: step 2'):
-        training.train(broken, tmp_path / 'run')
+    with pytest.raises(NonFinite, match=r'step 3: loss nan.*rows 32, 33.*train-0.*last good checkpoint: step 2'):
+        train(broken, tmp_path / 'run')
     saved = Checkpoints(tmp_path / 'run', writing=False)
     assert saved.latest() == 2
     saved.close()

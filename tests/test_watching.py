@@ -4,8 +4,8 @@ import pytest
 from conftest import DEMO, NARROW
 
 from recog import __main__ as command
-from recog import log
 from recog.evaluation import measure
+from recog.train import log
 
 
 def result(texts, truths):
@@ -43,7 +43,7 @@ def test_an_ordinary_step_is_none():
 
 
 def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(capsys, monkeypatch):
-    from recog import overfit
+    from recog.train import overfit
 
     line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW, '--config.model.lstm_hidden=32']
     assert command.main([*line, '--config.optimizer.rate=0.005']) == 0

@@ -10,14 +10,15 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import models, optimize
-from recog import train as training
+from recog import models
 from recog.config import values
 from recog.data.batches import empty_batch
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, check_batch, compiler_options, make_mesh, replicated, state_layout
 from recog.images.fit import channels
 from recog.text import vocabulary
+from recog.train import optimizer
+from recog.train.loop import make_state, make_step
 
 
 class Program(NamedTuple):
@@ -107,11 +108,11 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
     config.train.batch = batch
     epoch = max(1, config.data.nominal // batch)
     total = max(2, values.steps(config.train.length, batch=batch, epoch=epoch))
-    rate = optimize.schedule(config, total, epoch)
-    tx = optimize.optimizer(config, rate)
-    make = partial(training.make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given
+    rate = optimizer.schedule(config, total, epoch)
+    tx = optimizer.optimizer(config, rate)
+    make = partial(make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given
     layout = state_layout(mesh, jax.eval_shape(make, jax.random.key(0)))
-    step = training.make_step(model, tx, rate, config, mesh)
+    step = make_step(model, tx, rate, config, mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, batch_sharding(mesh)),
                      out_shardings=(layout, replicated(mesh)), compiler_options=compiler_options(mesh))
     return step, jitted, make, layout

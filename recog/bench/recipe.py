@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, models, resident
+from recog import __version__, models
 from recog.bench import costliest, hlo, limits, programs, timing
 from recog.bench.programs import Draft, Program
 from recog.data.batches import Batches
@@ -24,6 +24,7 @@ from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh, rounded
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.train import resident
 from recog.workdir import provenance
 
 CPU_TRAIN_BATCH = 16

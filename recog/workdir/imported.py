@@ -83,7 +83,7 @@ def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Reco
 
 def published() -> list[str]:
     """The recipes whose reference has published weights: `PUBLISHED` in the files of experiments."""
-    folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[1] / RECIPES
+    folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[2] / RECIPES
     found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in experiments.published(file)]
     if not found:
         raise ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')

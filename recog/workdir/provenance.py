@@ -12,7 +12,7 @@ from recog.config import values
 FREE = ('seed', 'seeds', 'eval.report', 'eval.batch')
 
 
-def commit(root: Path = Path(__file__).parents[1]) -> str:
+def commit(root: Path = Path(__file__).parents[2]) -> str:
     """The commit of the checkout that the package lies in, `+dirty` where its code was changed since; else 'unknown'."""
     try:
         top, found = _git(root, 'rev-parse', '--show-toplevel', 'HEAD').splitlines()

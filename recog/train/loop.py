@@ -5,35 +5,27 @@ happens before batch k + 1 is taken. So position, state and step number are one 
 several steps run at one call, up to the next at which something is due.
 """
 
-import contextlib
 import functools
 import math
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import numpy as np
-from jax.sharding import Mesh
-from ml_collections import ConfigDict
 
-from recog import initial, log, models, optimize, processes, resident
+from recog import models
 from recog.config import values
-from recog.data.batches import Batches, measure_sizes
-from recog.data.joined import Joined, joined
+from recog.data.batches import Batches
 from recog.data.pipeline import read_batches, to_devices
-from recog.data.plan import Bucketed, Plan, shapes
-from recog.data.rows import Source
-from recog.data.sets import open_set
 from recog.devices import cost
-from recog.devices.mesh import batch_sharding, check_batch, compiler_options, local_rows, make_mesh, replicated, state_layout
-from recog.errors import ConfigError
+from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated, state_layout
 from recog.evaluation import measure
 from recog.images import augment_on_devices
 from recog.reading.compiled import decoder
-from recog.steps import State, make_state, make_step, parts
-from recog.text.vocabulary import Unencodable, Vocab
+from recog.train import log, optimizer, processes, resident
+from recog.train.run import Run
+from recog.train.step import State, make_state, make_step, parts
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.folder import Mirror
@@ -44,81 +36,13 @@ class NonFinite(RuntimeError):
     """The loss or the gradient is no number any more."""
 
 
-class Run(NamedTuple):
-    """What a recipe comes to on these data and devices."""
-
-    config: ConfigDict
-    vocab: Vocab
-    model: models.Model
-    mesh: Mesh
-    source: Joined
-    validation: list[Source]
-    plan: Plan
-    total: int  # steps
-    initial: Callable[[], initial.Initial]  # what a fresh start has instead of drawn values
-
-    def steps(self, length: str) -> int:
-        """A length of the recipe in steps."""
-        return values.steps(length, batch=self.plan.average, epoch=self.plan.epoch, total=self.total)
-
-    def describe(self) -> str:
-        """What will be done, in steps and in epochs."""
-        config, epoch = self.config, self.plan.epoch
-
-        def both(steps: int) -> str:
-            return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
-
-        return (f'{both(self.total)} of {self.plan.average:.4g} images; {len(self.source):,} images in {self.source.name}; '
-                f'warm-up {both(self.steps(config.schedule.warmup))}; evaluation every {both(self.steps(config.eval.every))}; '
-                f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
-                f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
-
-
-def prepare(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
-    """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
-    mesh = make_mesh(config.mesh, devices)
-    check_batch(mesh, config)
-    opened = [open_set(name, config, root) for name in config.data.train]
-    source, seed = joined(opened), values.seed(config, 'data')
-    plan: Plan
-    if config.image.fit == 'none' or config.data.buckets:
-        plan = _bucketed(config, vocab, source, mesh, seed)
-    else:
-        plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
-    if config.data.resident:
-        resident.check(config, source, mesh)
-    total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
-    if total < 1:
-        raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
-    validation = [open_set(name, config, root) for name in config.eval.sets]
-    model = models.build(config, vocab)
-    return Run(config, vocab, model, mesh, source, validation, plan, total,
-               functools.cache(functools.partial(initial.given, config, vocab, model)))
-
-
-def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed: int) -> Bucketed:
-    """The plan over images of any size and labels of any length, which are looked up first where they decide."""
-    if config.data.weights:
-        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
-                          'config.image.fit=none')
-    given = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
-    lengths = np.zeros(len(source), np.int64)
-    if len({shape.length for shape in given}) > 1:
-        for row, (_, label) in enumerate(source.labels(range(len(source)))):
-            with contextlib.suppress(Unencodable):
-                lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
-    fitted = config.image.fit != 'none'
-    sizes = np.tile(given[-1][1:3], (len(source), 1)) if fitted else measure_sizes(source, len(source))
-    return Bucketed(sizes, lengths, given, config.data.order, seed)
-
-
 class Trainer:
     """A run on its workdir: restored or fresh, then stepped to its end."""
 
     def __init__(self, run: Run, workdir: Path, stop: processes.Stop):
         self.run, self.workdir, config = run, workdir, run.config
-        self.rate = optimize.schedule(config, run.total, run.plan.epoch)
-        self.tx = optimize.optimizer(config, self.rate)
+        self.rate = optimizer.schedule(config, run.total, run.plan.epoch)
+        self.tx = optimizer.optimizer(config, self.rate)
         self.decode = decoder(run.model, run.mesh, config.eval.beam)
         self.first = jax.process_index() == 0
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
@@ -303,11 +227,12 @@ class Trainer:
         self.mirror.close()
 
 
+
 KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second')
 SHOWN = 8  # rows named where a step went wrong
 
 
-def train(run: Run, workdir: Path, stop: processes.Stop | None = None) -> bool:
+def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None) -> bool:
     """Train, or go on training, to the end of the recipe; False if a signal ended it earlier."""
     trainer = Trainer(run, workdir, stop or processes.Stop())
     try:

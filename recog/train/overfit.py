@@ -7,8 +7,6 @@ from typing import Any
 import jax
 import numpy as np
 
-from recog import optimize
-from recog import train as training
 from recog.config import recipe, values
 from recog.data.batches import Batches
 from recog.data.joined import joined
@@ -19,12 +17,15 @@ from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.text.vocabulary import Unencodable
+from recog.train import optimizer
+from recog.train.loop import make_state, make_step
+from recog.train.run import Run
 
 SECONDS = 50.0  # of training, besides compiling
 LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the first loss that is left
 
 
-def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: Callable = print) -> bool:
+def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable = print) -> bool:
     """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
     config = recipe.changed(config.copy_and_resolve_references(), {
         'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0, 'train.length': '1000000 steps',
@@ -33,15 +34,15 @@ def run(config: Any, count: int, open_run: Callable[[Any], training.Run], say: C
     whole = open_run(config)
     source = Few(whole, count)
     few = whole._replace(source=joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
-    rate = optimize.schedule(config, few.total, few.plan.epoch)
-    tx = optimize.optimizer(config, rate)
-    make = jax.jit(lambda key, given: training.make_state(few.model, tx, 0.0, key, given),
+    rate = optimizer.schedule(config, few.total, few.plan.epoch)
+    tx = optimizer.optimizer(config, rate)
+    make = jax.jit(lambda key, given: make_state(few.model, tx, 0.0, key, given),
                    out_shardings=replicated(few.mesh))
     state = make(jax.random.key(values.seed(config, 'init')), few.initial().variables)
     batch = Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, batch_sharding(few.mesh))
-    step = jax.jit(training.make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
+    step = jax.jit(make_step(few.model, tx, rate, config, few.mesh), donate_argnums=0)
     decode = decoder(few.model, few.mesh)
     losses, right = [], 0.0
     state, metrics = step(state, batch)  # compiles
@@ -74,7 +75,7 @@ def verdict(right: float, first: float, last: float, steps: int, count: int, say
 class Few:
     """The first examples of a run that it can use."""
 
-    def __init__(self, run: training.Run, count: int):
+    def __init__(self, run: Run, count: int):
         self.name, self._source, self._rows = f'{count} of {run.source.name}', run.source, []
         for start in range(0, len(run.source), count):
             block = list(range(start, min(start + count, len(run.source))))
@@ -96,7 +97,7 @@ class Few:
         return self._source.labels([self._rows[index] for index in indices])
 
 
-def usable(run: training.Run, text: str) -> bool:
+def usable(run: Run, text: str) -> bool:
     """Whether a label can be coded."""
     try:
         run.vocab.encode(text, max_length=run.config.text.max_length)

@@ -9,9 +9,10 @@ import optax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import models, optimize
+from recog import models
 from recog.config import values
 from recog.devices.mesh import cut, micro_batch_sharding, unsharded
+from recog.train import optimizer
 
 
 class State(NamedTuple):
@@ -82,7 +83,7 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
         updates, opt = tx.update(gradient, state.opt, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
-        metrics = {'loss': total * share, 'grad_norm': optimize.norm(gradient), 'rate': rate(state.step), **sums}
+        metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient), 'rate': rate(state.step), **sums}
         return State(state.step + 1, params, stats, opt, ema), metrics
 
     return step

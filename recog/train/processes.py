@@ -19,11 +19,11 @@ from etils import epath
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
-from recog import epitaph
 from recog.config import values
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, local_rows, replicated
 from recog.errors import ConfigError
+from recog.train import watchdog
 from recog.workdir.folder import is_remote
 
 BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
@@ -57,7 +57,7 @@ def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
 def code() -> str:
     """A hash of recog's own source."""
     total = hashlib.sha256()
-    for file in sorted(Path(__file__).parent.rglob('*.py')):
+    for file in sorted(Path(__file__).parents[1].rglob('*.py')):
         total.update(file.read_bytes())
     return total.hexdigest()[:12]
 
@@ -131,7 +131,7 @@ class Watch:
                 self._folder.mkdir(parents=True)
             processes.gather(0)
             self._say('here')
-            line = [sys.executable, epitaph.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
+            line = [sys.executable, watchdog.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
             self._beside = subprocess.Popen(line, stdin=subprocess.PIPE)
             threading.Thread(target=self._run, daemon=True).start()
 
@@ -162,7 +162,7 @@ class Watch:
         """Which process failed, or has been silent for too long; '' if none."""
         now = time.monotonic()
         for peer in set(range(self._count)) - {self._index}:
-            word = epitaph.word(self._folder, str(peer))
+            word = watchdog.word(self._folder, str(peer))
             if word.startswith('failed'):
                 return f'process {peer} {word}'
             if word.startswith(('ended', 'left')):
