@@ -256,7 +256,7 @@ def _config(arguments: argparse.Namespace) -> int:
 
 
 def _sweep(arguments: argparse.Namespace) -> int:
-    from recog import sweep
+    from recog.sweep import sweep
 
     return sweep.run(arguments)
 

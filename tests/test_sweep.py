@@ -14,9 +14,11 @@ import numpy as np
 import pytest
 from conftest import DEMO, NARROW, ROOT, on
 
-from recog import slurm, sweep
 from recog.config import experiments, recipe
 from recog.errors import ConfigError
+from recog.sweep import slurm, sweep
+from recog.sweep.here import _by_devices, places
+from recog.sweep.runs import last_line, plan, seeds
 
 EXPERIMENT = f'''
 from recog import config as configs
@@ -81,13 +83,13 @@ def sizes(place):
 
 @pytest.mark.parametrize('chosen, numbers', [('1', [0]), ('3', [0, 1, 2]), ('0,3,7', [0, 3, 7]), ('7,', [7]), ('2,2', [2])])
 def test_seeds_are_how_many_or_which(chosen, numbers):
-    assert sweep.seeds(chosen) == numbers
+    assert seeds(chosen) == numbers
 
 
 @pytest.mark.parametrize('chosen', ['0', '-1', '', ',', 'a', '1,-2', '1.5'])
 def test_seeds_that_make_no_sense_are_refused(chosen):
     with pytest.raises(ConfigError, match=f"--seeds '{chosen}' must be how many"):
-        sweep.seeds(chosen)
+        seeds(chosen)
 
 
 def test_a_dry_run_prints_the_commands_of_all_variants_but_the_demo_and_leaves_nothing(place, capsys):
@@ -173,20 +175,20 @@ def test_two_sweeps_do_not_work_in_one_folder(place):
 def test_gpus_are_shared_out_so_that_each_run_sees_its_own_alone(monkeypatch):
     monkeypatch.delenv('CUDA_VISIBLE_DEVICES', raising=False)
     cores = (0, 1)
-    assert [dict(each.environment) for each in sweep._by_devices(cores, 'gpu', 5, 2)] == [
+    assert [dict(each.environment) for each in _by_devices(cores, 'gpu', 5, 2)] == [
         {'CUDA_VISIBLE_DEVICES': '0,1'}, {'CUDA_VISIBLE_DEVICES': '2,3'}]
     monkeypatch.setenv('CUDA_VISIBLE_DEVICES', '4,6')
-    assert [dict(each.environment) for each in sweep._by_devices(cores, 'gpu', 2, 1)] == [
+    assert [dict(each.environment) for each in _by_devices(cores, 'gpu', 2, 1)] == [
         {'CUDA_VISIBLE_DEVICES': '4'}, {'CUDA_VISIBLE_DEVICES': '6'}]
-    assert [each.options for each in sweep._by_devices(cores, 'cpu', 4, 2)] == [('--devices', '0,1'), ('--devices', '2,3')]
+    assert [each.options for each in _by_devices(cores, 'cpu', 4, 2)] == [('--devices', '0,1'), ('--devices', '2,3')]
     with pytest.raises(ConfigError, match='TPUs belong to one process'):
-        sweep._by_devices(cores, 'tpu', 4, 1)
+        _by_devices(cores, 'tpu', 4, 1)
 
 
 def test_runs_that_share_a_cpu_have_cores_of_their_own():
     cores = sorted(os.sched_getaffinity(0))
-    places = sweep.places(argparse.Namespace(parallel=len(cores), devices_per_run=0))
-    assert [each.cores for each in places] == [(core,) for core in cores]
+    found = places(argparse.Namespace(parallel=len(cores), devices_per_run=0))
+    assert [each.cores for each in found] == [(core,) for core in cores]
 
 
 def test_a_sweep_trains_every_run_and_writes_one_table(swept):
@@ -259,7 +261,7 @@ def test_options_of_slurm_are_numbers_words_or_json():
 
 
 def test_a_job_runs_the_command_and_keeps_what_it_says(place):
-    each = sweep.plan(argparse.Namespace(**options(place, variants='small')))[0]
+    each = plan(argparse.Namespace(**options(place, variants='small')))[0]
     (place / 'runs').mkdir()
     job = slurm.Job(each._replace(command=[sys.executable, '-c', 'print("learning"); exit(3)']))
-    assert job() == 3 and sweep.last_line(each.log) == 'learning'
+    assert job() == 3 and last_line(each.log) == 'learning'

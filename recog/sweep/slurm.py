@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
-from recog.sweep import POLL, SIGNALS, Run, Stop, environment, finish
+from recog.sweep.runs import POLL, SIGNALS, Run, Stop, environment, finish
 
 
 class Job:

@@ -1,0 +1,1 @@
+"""Many runs: every variant of an experiment with every seed."""

@@ -1,0 +1,164 @@
+"""The runs of a sweep: which they are, whether they are done, and what came of them."""
+
+import argparse
+import contextlib
+import json
+import os
+import signal
+import statistics
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from ml_collections import ConfigDict
+
+from recog.config import experiments, recipe, values
+from recog.errors import ConfigError, nearest
+from recog.text import vocabulary
+from recog.workdir.folder import is_occupied
+
+POLL = 0.2  # seconds between looks at the runs
+SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
+DEMO = 'demo'  # the variant that `all` leaves out: it is no row of an ablation table
+# In these a run may differ from its workdir: they say how it is carried out, and nothing else comes of it.
+FREE = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
+
+
+class Run(NamedTuple):
+    """One variant with one seed."""
+
+    name: str
+    config: ConfigDict
+    workdir: Path
+    log: Path
+    command: list[str]
+
+
+def plan(arguments: argparse.Namespace) -> list[Run]:
+    """Every run of the sweep, its recipe and its workdir checked: all variants with one seed, then with the next."""
+    root = Path(arguments.workdir)
+    names = variants(arguments.file, arguments.variants)
+    runs = []
+    for seed in seeds(arguments.seeds):
+        for variant in names:
+            recipe, name, option = f'{arguments.file}:{variant}', f'{variant}-seed{seed}', f'--config.seed={seed}'
+            command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option, '--workdir', str(root / name),
+                       '--data', arguments.data, *arguments.overrides]
+            config = _loaded(recipe, [option, *arguments.overrides])
+            runs.append(Run(name, config, root / name, root / f'{name}.log', command))
+    for each in runs:
+        _check_workdir(each)
+    return runs
+
+
+def variants(file: str, chosen: str) -> list[str]:
+    """The variants that `--variants` names; `all` is all but the demo, which is said."""
+    known = list(experiments.experiment_module(file).VARIANTS)
+    if chosen == 'all':
+        names = [name for name in known if name != DEMO]
+        if DEMO in known:
+            print(f'recog sweep: all variants but {DEMO}: {", ".join(names)}', file=sys.stderr)
+    else:
+        names = list(dict.fromkeys(name.strip() for name in chosen.split(',') if name.strip()))
+    for name in names:
+        if name not in known:
+            raise ConfigError(f'--variants {chosen}: {name!r} is not in {file}{nearest(name, known)}; '
+                              f'there are: all, {", ".join(known)}')
+    if not names:
+        raise ConfigError(f'--variants {chosen!r} names none; there are: {", ".join(known)}')
+    return names
+
+
+def seeds(chosen: str) -> list[int]:
+    """The seeds of `--seeds`: '3' is 0, 1 and 2; '0,3,7' are these, '7,' is 7 alone."""
+    with contextlib.suppress(ValueError):
+        numbers = [int(number) for number in chosen.split(',') if number.strip()]
+        if ',' in chosen and numbers and min(numbers) >= 0:
+            return list(dict.fromkeys(numbers))
+        if ',' not in chosen and numbers and numbers[0] > 0:
+            return list(range(numbers[0]))
+    raise ConfigError(f"--seeds {chosen!r} must be how many, above 0, or the seeds themselves, such as '0,3,7'")
+
+
+def is_done(run: Run) -> bool:
+    """Whether the run came to its end."""
+    # The picture is the last that training writes; `recog evaluate` writes results in the middle of a run, too.
+    # A signal leaves `stopped` (commands.STOPPED, which would import jax).
+    return all((run.workdir / file).is_file() for file in ('results.json', 'samples.png')) \
+        and not (run.workdir / 'stopped').exists()
+
+
+def headline(run: Run) -> str:
+    """The accuracy of a run that is done, in words."""
+    sets = json.loads((run.workdir / 'results.json').read_text(encoding='utf-8'))['sets']
+    mean = statistics.fmean(figures['accuracy'] for figures in sets.values())
+    return f'accuracy {mean:.2%} ' + (f'of {next(iter(sets))}' if len(sets) == 1 else f'(mean of {len(sets)} sets)')
+
+
+def last_line(file: Path) -> str:
+    """The last line of a log that says something, '' without one."""
+    lines = file.read_text(encoding='utf-8', errors='replace').splitlines() if file.is_file() else []
+    return next((line.strip() for line in reversed(lines) if line.strip()), '')
+
+
+def finish(run: Run, status: int, seconds: float) -> None:
+    """Say in one line how a run ended."""
+    if status == 0 and is_done(run):
+        print(f'{run.name}: {headline(run)}, {seconds / 60:.1f} minutes', flush=True)
+        return
+    how = 'was stopped before its end' if status == 0 else f'ended by {signal.Signals(-status).name}' if status < 0 else 'failed'
+    print(f'recog sweep: {run.name} {how}: {last_line(run.log)} ({run.log})', file=sys.stderr, flush=True)
+
+
+class Stop:
+    """Whether a signal asked the sweep to end; a second one ends it at once, as it always does."""
+
+    def __init__(self, *signals: signal.Signals) -> None:
+        self.asked = False
+        self._before = [(number, signal.signal(number, self._ask)) for number in signals
+                        if signal.getsignal(number) != signal.SIG_IGN]  # as nohup has it
+
+    def _ask(self, number: int, frame: Any) -> None:
+        self.asked = True
+        self.close()
+
+    def close(self) -> None:
+        """Give the signals back."""
+        for number, handler in self._before:
+            signal.signal(number, handler)
+
+
+def environment() -> dict[str, str]:
+    """What a run finds in its environment: as the sweep does, and its log is written at once."""
+    return {**os.environ, 'PYTHONUNBUFFERED': '1'}
+
+
+def _loaded(recipe: str, overrides: Sequence[str]) -> ConfigDict:
+    """The checked recipe; a mistake in it names the variant."""
+    try:
+        config = experiments.load(recipe, overrides)
+        vocabulary.from_config(config.text)
+    except ConfigError as error:
+        raise ConfigError(f'{recipe}: {error}') from None
+    except (KeyError, AttributeError, TypeError) as error:  # a field that a variant sets and the recipe does not have
+        raise ConfigError(f'{recipe} cannot be loaded: {" ".join(str(error).split())}') from None
+    return config
+
+
+def _check_workdir(run: Run) -> None:
+    """Refuse a workdir that holds something else."""
+    file = run.workdir / 'config.json'
+    if not file.is_file():
+        if is_occupied(run.workdir):
+            raise ConfigError(f'{run.workdir} holds other things and no run of recog; choose another --workdir')
+        return
+    try:
+        recorded = values.flat(recipe.from_json(file.read_text(encoding='utf-8')))
+    except ValueError as error:
+        raise ConfigError(f'{file} is damaged ({error}); remove {run.workdir} to train {run.name} again') from None
+    wanted = values.flat(recipe.from_json(recipe.to_json(run.config)))
+    for field in dict.fromkeys([*recorded, *wanted]):
+        if recorded.get(field) != wanted.get(field) and not field.startswith(FREE):
+            raise ConfigError(f'{run.workdir} holds another experiment: config.{field}: {recorded.get(field)!r} -> '
+                              f'{wanted.get(field)!r}; choose another --workdir')

@@ -1,0 +1,93 @@
+"""Sweeps: every variant of an experiment times every seed, each run a `recog train` of its own, and one table of what came of it.
+
+Here the runs follow one another or share the machine; under Slurm each is a job of submitit. The same line goes on where it was.
+"""
+
+import argparse
+import contextlib
+import fcntl
+import shlex
+import sys
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from recog.errors import ConfigError
+from recog.sweep.here import places, run_here
+from recog.sweep.runs import Run, headline, is_done, plan
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the runs of a sweep that are not done and wait for them, then write the table; status 1 if one failed."""
+    _check_arguments(arguments)
+    runs = plan(arguments)
+    waiting = [each for each in runs if not is_done(each)]
+    if arguments.dry_run:
+        print(''.join(f'{shlex.join(each.command)}\n' for each in waiting), end='')
+        return 0
+    root = Path(arguments.workdir)
+    root.mkdir(parents=True, exist_ok=True)
+    with _alone(root) as lock:
+        for each in runs:
+            if each not in waiting:
+                print(f'{each.name}: was done before: {headline(each)}', flush=True)
+        if waiting and arguments.slurm:
+            from recog.sweep import slurm
+
+            slurm.run(waiting, root / 'slurm', arguments.slurm, arguments.slurm_option)
+        elif waiting:
+            _check_sets(waiting, arguments.data)
+            run_here(waiting, places(arguments), lock)
+    return _conclude(runs, root)
+
+
+def _check_arguments(arguments: argparse.Namespace) -> None:
+    if not arguments.workdir or '://' in arguments.workdir:
+        raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; the runs stand in it, each in its own')
+    if arguments.devices_per_run < 0 or arguments.parallel < 1:
+        raise ConfigError(f'--devices-per-run {arguments.devices_per_run} must be at least 0, '
+                          f'--parallel {arguments.parallel} at least 1')
+    if sum([arguments.devices_per_run > 0, arguments.parallel > 1, bool(arguments.slurm)]) > 1:
+        raise ConfigError('--devices-per-run, --parallel and --slurm are three ways to run at the same time; choose one')
+    if arguments.slurm:
+        from recog.sweep import slurm
+
+        slurm.options(arguments.slurm_option)
+    elif arguments.slurm_option:
+        raise ConfigError('--slurm-option is of --slurm alone')
+    if any(override.lstrip('-').partition('=')[0] == 'config.seed' for override in arguments.overrides):
+        raise ConfigError("--config.seed is each run's own; choose by --seeds")
+
+
+def _check_sets(runs: Sequence[Run], root: str) -> None:
+    """Refuse to start where a set that training reads is not there."""
+    from recog.data.sets import open_set
+
+    needed = {name: run.config for run in runs for name in (*run.config.data.train, *run.config.eval.sets)}
+    for name, config in needed.items():
+        open_set(name, config, root)
+
+
+@contextlib.contextmanager
+def _alone(root: Path) -> Iterator[int]:
+    """A lock on the folder, which runs that outlive a killed sweep hold as well: no two may train in one workdir."""
+    with (root / '.sweep').open('a') as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise ConfigError(f'--workdir {root}: another sweep, or a run of one that was killed, is at work there') from None
+        yield file.fileno()
+
+
+def _conclude(runs: Sequence[Run], root: Path) -> int:
+    """Write and print the table of what is done; the status."""
+    done = [each for each in runs if is_done(each)]
+    if done:
+        from recog.evaluation import compare
+
+        table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
+        (root / 'results.md').write_text(f'{table}\n', encoding='utf-8')
+        print(f'\n{table}\n\nin {root / "results.md"}')
+    missing = [each.name for each in runs if each not in done]
+    if missing:
+        print(f'recog sweep: {len(missing)} of {len(runs)} runs are not done: {", ".join(missing)}', file=sys.stderr)
+    return 1 if missing else 0
