@@ -150,9 +150,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     arguments.overrides += [name for name in arguments.folder if name.startswith('--')]
     arguments.folder = [name for name in arguments.folder if not name.startswith('--')]
     if arguments.folder:
-        from recog.export import speed
+        from recog.bench import exports
 
-        return speed.run(arguments)
+        return exports.run(arguments)
     if arguments.recipes and not arguments.all:
         raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:

@@ -14,10 +14,10 @@ from test_contract import NARROW, narrow
 
 from recog import models
 from recog.errors import ConfigError
-from recog.export.graph import Unconvertible
-from recog.export.named import equations
-from recog.export.primitives import OPERATIONS
-from recog.export.tracer import to_onnx
+from recog.export.to_onnx.graph import Unconvertible
+from recog.export.to_onnx.jaxpr import to_onnx
+from recog.export.to_onnx.named_operations import equations
+from recog.export.to_onnx.primitives import OPERATIONS
 from recog.models.backbones import densenet
 from recog.models.parts import convolutions, coverage_attention, layers, rectification, recurrence, transformer_decoder
 

@@ -117,19 +117,19 @@ def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
         import onnxruntime
     except ImportError as error:
         raise ConfigError(f"--format onnx needs {error.name}: pip install 'recog[onnx]'") from None
-    from recog.export import tracer, weights
+    from recog.export.to_onnx import jaxpr, shared_weights
 
     given, variables = shapes(opened.config, opened.model), jax.device_get(opened.variables)
-    made = {name: tracer.to_onnx(function, variables, given, name=opened.config.model.name)
+    made = {name: jaxpr.to_onnx(function, variables, given, name=opened.config.model.name)
             for name, function in _functions(opened, beam).items()}
     whole = made['model'].SerializeToString()
     (draft / 'model.onnx').write_bytes(whole)
-    weights.share(made['explain'], made['model'], whole, 'model.onnx')
+    shared_weights.share(made['explain'], made['model'], whole, 'model.onnx')
     (draft / 'explain.onnx').write_bytes(made['explain'].SerializeToString())
     border = {side: {value.name: _tensor(value) for value in getattr(made['model'].graph, side[:-1])}
               for side in ('inputs', 'outputs')}
     return border | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__, 'onnxruntime': onnxruntime.__version__,
-                                  'opset': tracer.OPSET}}
+                                  'opset': jaxpr.OPSET}}
 
 
 def _tensor(value: Any) -> dict[str, Any]:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from jax.lax import GatherScatterMode
 
-from recog.export.graph import Graph, Unconvertible, Value, integers, is_static
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, integers, is_static
 
 
 def slice_(graph: Graph, equation: Any, value: Value) -> Value:

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from recog.export import indexing, patterns
-from recog.export.graph import Graph, Unconvertible, Value, integers, is_static
+from recog.export.to_onnx import fusions, indexing
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, integers, is_static
 
 Converter = Callable[..., Value | Sequence[Value]]
 
@@ -43,7 +43,7 @@ def elementwise(graph: Graph, operator: str, equation: Any, inputs: Sequence[Val
     if full:
         inputs = [maker.input[0] if small and maker is not None else value
                   for value, small, maker in zip(inputs, repeated, makers, strict=True)]
-    together = patterns.simplified(graph, operator, inputs)
+    together = fusions.simplified(graph, operator, inputs)
     return graph.op(operator, *inputs) if together is None else together
 
 
@@ -156,7 +156,7 @@ def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
             return cases[0]
     if equation.outvars[0].aval.dtype == bool:
         return graph.where(which, cases[1], cases[0], bool)
-    mask = patterns.masked(graph, which, *cases)
+    mask = fusions.masked(graph, which, *cases)
     if mask is not None:
         return mask
     return elementwise(graph, 'Where', equation, [which, cases[1], cases[0]])
@@ -276,7 +276,7 @@ def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value
     (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
     shapes = [var.aval.shape for var in equation.invars]
     if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (len(shapes[0]) - 1,):
-        return patterns.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
+        return fusions.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
     own = [[axis for axis in range(len(shape)) if axis not in used]
            for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
     rows = [shapes[0][axis] for axis in left_rows]

@@ -14,8 +14,8 @@ from jax import export
 from jax.extend import core
 from onnx import ModelProto, checker, helper
 
-from recog.export import loops, named, primitives
-from recog.export.graph import Graph, Unconvertible, Value, element, info, is_static
+from recog.export.to_onnx import loops, named_operations, primitives
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, element, info, is_static
 
 OPSET, IR = 21, 10
 # Primitives that only hold a jaxpr: of a jit, of a function with a derivative of its own, of what is computed twice.
@@ -87,8 +87,8 @@ def _equation(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Valu
 
 def _results(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value]:
     name, params = equation.primitive.name, equation.params
-    if name == 'jit' and params['name'] in named.OPERATIONS:
-        special = named.OPERATIONS[params['name']](graph, equation, inputs, convert)
+    if name == 'jit' and params['name'] in named_operations.OPERATIONS:
+        special = named_operations.OPERATIONS[params['name']](graph, equation, inputs, convert)
         if special is not None:
             return special
     if name in loops.OPERATIONS:

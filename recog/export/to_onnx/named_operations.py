@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
-from recog.export.graph import Graph, Value, is_static
-from recog.export.loops import Convert
+from recog.export.to_onnx.graph import Graph, Value, is_static
+from recog.export.to_onnx.loops import Convert
 from recog.models.parts.coverage_attention import NOWHERE
 from recog.models.parts.layers import EPSILON
 

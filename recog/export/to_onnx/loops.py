@@ -8,7 +8,7 @@ import numpy as np
 from jax.extend import core
 from onnx import TensorProto, helper
 
-from recog.export.graph import Graph, Unconvertible, Value, info
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, info
 
 Convert = Callable[[Graph, Any, Sequence[Value]], list[Value]]
 

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from onnx import NodeProto, helper
 
-from recog.export.graph import Graph, Value
+from recog.export.to_onnx.graph import Graph, Value
 
 MUCH = 1e30
 FINITE = ('Conv', 'Relu')  # operators whose results are, where their inputs are

@@ -11,11 +11,10 @@ from typing import Any
 import numpy as np
 
 from recog import rivals
-from recog.bench import timing
+from recog.bench import onnx_convolutions, timing
 from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
-from recog.export import convolutions
 from recog.export.parity import random_images
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
@@ -56,7 +55,7 @@ def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) ->
             took[name][size] = each
         for folder in folders:
             if folder.form == 'onnx':
-                alone = convolutions.alone(folder.path / 'model.onnx', given, partial(_median, seconds=seconds / PARTS))
+                alone = onnx_convolutions.alone(folder.path / 'model.onnx', given, partial(_median, seconds=seconds / PARTS))
                 took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'), {})[size] = max(alone, 1e-9)
     for (form, path), spent in took.items():
         print(f'{form:{WIDTH}}' + ''.join(f'{size / spent[size]:18,.1f}' for size in sizes) + f'   {path}', flush=True)

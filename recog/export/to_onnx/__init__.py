@@ -1,0 +1,1 @@
+"""A function of JAX as a graph of ONNX."""
