@@ -206,7 +206,7 @@ def _augment(arguments: argparse.Namespace) -> int:
     if not arguments.out.lower().endswith('.png'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .png')
     config = _recipe(arguments)
-    from recog import pictures
+    from recog.report import pictures
 
     print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
     return 0
@@ -263,7 +263,7 @@ def _sweep(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     _needs_workdir(arguments)
-    from recog import report
+    from recog.report import report
 
     return report.run(arguments)
 

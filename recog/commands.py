@@ -12,7 +12,7 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, models, pictures
+from recog import __version__, anatomy, models
 from recog.bench import programs
 from recog.config import values
 from recog.config.test_sets import GROUPS, is_test
@@ -26,6 +26,7 @@ from recog.evaluation import averages, measure
 from recog.metrics import words
 from recog.reading.compiled import decoder
 from recog.reading.read import set_length
+from recog.report import pictures
 from recog.text import vocabulary
 from recog.train import processes
 from recog.train.loop import NonFinite, train_to_end

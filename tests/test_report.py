@@ -16,12 +16,12 @@ from conftest import DEMO, NARROW
 from test_contract import NARROW as NARROW_MODELS
 
 from recog import __main__ as command
-from recog import models, report
+from recog import models
 from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
-from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
+from recog.report import charts, examples, gallery, maps, page, record, report, sections, tallies
 from recog.report.page import joined
 from recog.report.record import Example
 from recog.text.vocabulary import Vocab

@@ -1,0 +1,79 @@
+"""`recog report`: one HTML page that holds all that a workdir knows of its run, with the pictures as files beside it."""
+
+import argparse
+from pathlib import Path
+from typing import Any
+
+import jax
+from ml_collections import ConfigDict
+
+from recog.devices.mesh import make_mesh
+from recog.errors import ConfigError
+from recog.report import charts, examples, page, record, sections
+from recog.report.gallery import Gallery
+from recog.workdir.description import read_config
+from recog.workdir.folder import Mirror, workdir_path
+from recog.workdir.opened import Opened, open_workdir
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Write the page of a workdir (`--out`, else report.html there) and say where it is."""
+    from recog import commands
+
+    folder = workdir_path(arguments.workdir)
+    config = read_config(folder)
+    if arguments.out and not arguments.out.lower().endswith('.html'):
+        raise ConfigError(f'--out {arguments.out} must be a file that ends in .html')
+    mirror = Mirror(folder)
+    file = Path(arguments.out) if arguments.out else mirror.here / 'report.html'
+    found = record.read(mirror.here, folder.name or str(folder), config, (arguments.set,) if arguments.set else ())
+    devices = commands.start(arguments)
+    opened, why = _open(folder, found, arguments.step, devices)
+    write(file, found, opened, why, arguments.data, devices)
+    mirror.close()
+    print(file if arguments.out else folder / 'report.html')
+    return 0
+
+
+def write(file: Path, found: record.Record, opened: Opened | None, why: str, root: str | Path,
+          devices: list[jax.Device]) -> None:
+    """The page, and its pictures in the folder of the same name; without a model (and `why`) what needs none."""
+    file.parent.mkdir(parents=True, exist_ok=True)
+    album = charts.Album(file.with_suffix(''))
+    gallery = Gallery(found.config, root, found.sets)
+    shown, explainer = examples.choose(found, gallery), None
+    if opened is not None:
+        beam = int(found.facts['beam']) if 'beam' in found.facts else 1
+        shown, explainer = examples.readings(opened, shown, beam, _mesh(devices)), examples.Explainer(opened, album)
+    parts = [
+        sections.run(found, opened, why), sections.curves(found, album), sections.results(found),
+        sections.confusion(found, album), sections.lengths(found, album), sections.calibration(found, album),
+        examples.mistakes(found, shown, gallery, album, explainer), examples.features(shown, gallery, opened, album),
+        examples.attention(found, shown, gallery, explainer), sections.speed(found, album, devices[0].device_kind)]
+    file.write_text(page.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
+
+
+def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
+          ) -> tuple[Opened | None, str]:
+    """The model of the step that was asked for, else measured, or what there is instead; and what is to be said of that."""
+    measured, why = found.facts['step'] if 'step' in found.facts else None, ''
+    if asked is not None:
+        other = measured is not None and measured != asked
+        said = f'The results are those of step {measured}; step {asked} has read the images below.' if other else ''
+        return open_workdir(folder, asked, _mesh(devices)), said
+    for wanted in dict.fromkeys([measured, None]):
+        try:
+            return open_workdir(folder, wanted, _mesh(devices)), why
+        except ConfigError as error:  # the page says so, and holds what can be had without
+            why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
+    return None, why
+
+
+def _mesh(devices: list[jax.Device]) -> Any:
+    return make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
+
+
+def _lead(found: record.Record) -> page.Html:
+    """The figures that everybody asks for first."""
+    said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items() if 'accuracy' in figures]
+    return page.paragraph(f'{found.config.model.name}: ' + (', '.join(said) if said else 'not evaluated yet'), faint=True)
