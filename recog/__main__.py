@@ -156,9 +156,9 @@ def _bench(arguments: argparse.Namespace) -> int:
     if arguments.recipes and not arguments.all:
         raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:
-        from recog.bench import table
+        from recog.bench import all_recipes
 
-        return table.run(Path(arguments.all), arguments) if arguments.all else table.show(Path(arguments.table))
+        return all_recipes.run(Path(arguments.all), arguments) if arguments.all else all_recipes.show(Path(arguments.table))
     root, _, rest = arguments.data.partition(':')
     if not arguments.set and (rest or not Path(root).exists()) and arguments.data != lines.root():
         arguments.set, arguments.data = arguments.data, lines.root()  # --data NAME
@@ -166,9 +166,9 @@ def _bench(arguments: argparse.Namespace) -> int:
         return _rival(arguments)
     if arguments.set:
         config = _recipe(arguments) if arguments.config else override(base(name=''), arguments.overrides)
-        from recog.bench import reading
+        from recog.bench import sets
 
-        return reading.run(arguments.set, config, arguments.data, arguments.seconds)
+        return sets.run(arguments.set, config, arguments.data, arguments.seconds)
     if arguments.profile and set(arguments.only) == {'data'}:
         raise ConfigError(f'--profile {arguments.profile}: with --only data no program runs; leave one of them out')
     if arguments.startup and arguments.config:
@@ -194,10 +194,11 @@ def _rival(arguments: argparse.Namespace) -> int:
     if others:
         raise ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
     config = _recipe(arguments)
-    from recog import commands, rivals
+    from recog import commands
+    from recog.bench.pytorch import rivals
 
     rivals.check(config)
-    from recog.rivals import race
+    from recog.bench.pytorch import race
 
     return race.run(config, arguments, commands.start(arguments))
 

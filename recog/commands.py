@@ -12,8 +12,8 @@ import cv2
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__, anatomy, models
-from recog.bench import programs
+from recog import __version__, models
+from recog.bench import layer_table, programs
 from recog.config import values
 from recog.config.test_sets import GROUPS, is_test
 from recog.data.rows import Source
@@ -211,7 +211,7 @@ def describe(config: ConfigDict, arguments: argparse.Namespace) -> int:
     """Print the parameters of a recipe and what it costs."""
     model = models.build(config, vocabulary.from_config(config.text))
     if arguments.layers:
-        print('\n'.join(anatomy.lines(model, programs.random_batch(config, max(arguments.batch, 1)))))
+        print('\n'.join(layer_table.lines(model, programs.random_batch(config, max(arguments.batch, 1)))))
         return 0
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)

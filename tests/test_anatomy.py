@@ -6,8 +6,8 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog import anatomy, models
-from recog.bench import programs
+from recog import models
+from recog.bench import layer_table, programs
 from recog.config import experiments
 from recog.text import vocabulary
 
@@ -15,7 +15,7 @@ from recog.text import vocabulary
 def table(recipe, count=1):
     config = experiments.load(str(ROOT / 'experiments' / recipe))
     model = models.build(config, vocabulary.from_config(config.text))
-    return model, {row.name: row for row in anatomy.layers(model, programs.random_batch(config, count))[0]}
+    return model, {row.name: row for row in layer_table.layers(model, programs.random_batch(config, count))[0]}
 
 
 def test_the_rows_of_crnn_are_those_one_works_out_by_hand():
@@ -26,7 +26,7 @@ def test_the_rows_of_crnn_are_those_one_works_out_by_hand():
     assert block.output == (1, 8, 50, 128)
     assert block.products == 400 * (9 * 64 * 128 + 9 * 128 * 128 + 64 * 128)
     assert lstm.products == 25 * 2 * (512 + 256) * 1024 and lstm.parameters == 2 * (512 + 256 + 2) * 1024
-    assert head == anatomy.Layer('head', (1, 25, 512), (1, 25, 37), 512 * 37 + 37, 512 * 37 + 37, 0, 25 * 512 * 37)
+    assert head == layer_table.Layer('head', (1, 25, 512), (1, 25, 37), 512 * 37 + 37, 512 * 37 + 37, 0, 25 * 512 * 37)
     assert sum(row.parameters for row in rows.values()) == 24_481_029
 
 

@@ -11,8 +11,8 @@ import pytest
 from conftest import QUICKLY, ROOT
 from golden import GOLDENS, Training, difference, golden, train
 
-from recog import anatomy, models
-from recog.bench import programs
+from recog import models
+from recog.bench import layer_table, programs
 from recog.config import experiments, values
 from recog.images.fit import fit_image, normalise
 from recog.models import latex_ocr
@@ -112,7 +112,7 @@ def test_the_peers_are_all_keys_of_the_references_checkpoint():
 
 
 def test_the_table_of_layers_is_the_published_one_and_its_totals_are_true():
-    rows, _ = anatomy.layers(build(), programs.random_batch(recipe(), 32))
+    rows, _ = layer_table.layers(build(), programs.random_batch(recipe(), 32))
     assert [(row.output, row.parameters) for row in rows] == [
         ((32, 64, 256, 64), 9_408), ((32, 64, 256, 64), 128),  # convolution, batch norm
         ((32, 32, 128, 64), 0), ((32, 32, 128, 64), 221_952), ((32, 16, 64, 128), 1_116_416),  # max pool, two stages

@@ -7,7 +7,7 @@ import pytest
 from conftest import ROOT
 
 from recog import __main__ as command
-from recog.bench import table
+from recog.bench import all_recipes
 from recog.config import experiments
 from recog.errors import chosen
 
@@ -50,11 +50,11 @@ def test_a_folder_without_figures_is_named(capsys, tmp_path):
 
 def test_every_reference_recipe_is_measured_in_float32_on_a_cpu_and_in_bfloat16_elsewhere(monkeypatch):
     monkeypatch.chdir(ROOT)
-    here, there = list(table.measurements(True)), list(table.measurements(False, ['--config.seed=3']))
+    here, there = list(all_recipes.measurements(True)), list(all_recipes.measurements(False, ['--config.seed=3']))
     assert len({each.recipe for each in here}) == 7 and [each.recipe for each in here] == [each.recipe for each in there]
     assert sum(bool(each.searched) for each in here) == 4 and sum(each.rival for each in here) == 5
-    assert all(table.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3' and not each.rival for each in there)
-    assert not any(table.FASTER in each.overrides for each in here)
+    assert all(all_recipes.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3' and not each.rival for each in there)
+    assert not any(all_recipes.FASTER in each.overrides for each in here)
     for each in (*here, *there):
         experiments.load(each.recipe, each.overrides)
 
@@ -62,12 +62,12 @@ def test_every_reference_recipe_is_measured_in_float32_on_a_cpu_and_in_bfloat16_
 def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys, monkeypatch, tmp_path):
     def some(on_cpu, overrides):
         narrow = ('--config.image.width=48', '--config.model.lstm_hidden=8')
-        yield table.Measurement('crnn-demo', 'experiments/crnn.py:demo', narrow, (2,), (3,), 4, False)
-        yield table.Measurement('crnn-odd', 'experiments/crnn.py:demo', narrow, (2,), (), 4, False)
+        yield all_recipes.Measurement('crnn-demo', 'experiments/crnn.py:demo', narrow, (2,), (3,), 4, False)
+        yield all_recipes.Measurement('crnn-odd', 'experiments/crnn.py:demo', narrow, (2,), (), 4, False)
 
     monkeypatch.chdir(ROOT)
-    monkeypatch.setattr(table, 'measurements', some)
-    monkeypatch.setattr(table, '_measure', partial(refuse_the_second, table._measure))
+    monkeypatch.setattr(all_recipes, 'measurements', some)
+    monkeypatch.setattr(all_recipes, '_measure', partial(refuse_the_second, all_recipes._measure))
     status = command.main(['bench', '--all', str(tmp_path), '--seconds', '0.01', '--devices', '0',
                            '--profile', str(tmp_path / 'p')])
     said = capsys.readouterr()
@@ -80,7 +80,7 @@ def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys
 
 def test_only_the_recipes_that_are_named_are_measured(capsys, monkeypatch, tmp_path):
     monkeypatch.chdir(ROOT)
-    every = [each.name for each in table.measurements(True)]
+    every = [each.name for each in all_recipes.measurements(True)]
     assert chosen('--recipes', 'can-d28, crnn-mv3', every) == ['can-d28', 'crnn-mv3']
     assert chosen('--recipes', '', every) == every
     assert command.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2

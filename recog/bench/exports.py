@@ -10,8 +10,8 @@ from typing import Any
 
 import numpy as np
 
-from recog import rivals
 from recog.bench import onnx_convolutions, timing
+from recog.bench.pytorch import rivals
 from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
@@ -104,9 +104,9 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
     if beam == 1 and rivals.reads(folder.config) and importlib.util.find_spec('torch'):
-        from recog.rivals import reading
+        from recog.bench.pytorch.readers import readers as readers_readers
 
-        readers = reading.readers(folder.config, len(folder.vocab), opened.model, opened.variables)
+        readers = readers_readers(folder.config, len(folder.vocab), opened.model, opened.variables)
         found |= {(kind, f'{source}: the same network'): reader for kind, reader in readers.items()}
     return found
 

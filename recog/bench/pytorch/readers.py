@@ -12,8 +12,8 @@ import torch
 from ml_collections import ConfigDict
 
 from recog import models
+from recog.bench.pytorch import equality, race
 from recog.images.fit import normalise
-from recog.rivals import equality, race
 
 Given = tuple[np.ndarray, np.ndarray, np.ndarray]
 Reader = Callable[[Given], Callable[[], tuple[list[list[int]], Any]]]
@@ -25,7 +25,7 @@ def readers(config: ConfigDict, tokens: int, model: models.Model, variables: mod
     As in `race`, the images are normalised beforehand, which our forms do themselves.
     """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
-    rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, tokens)
+    rival = importlib.import_module(f'recog.bench.pytorch.{config.model.name}').build(config, tokens)
     equality.load(rival, model, variables)
     found: dict[str, Reader] = {}
     for kind, layout in race.layouts(torch):

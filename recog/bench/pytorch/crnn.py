@@ -5,8 +5,8 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from recog.rivals.backbones import Features
-from recog.rivals.texts import texts
+from recog.bench.pytorch.backbones import Features
+from recog.bench.pytorch.texts import texts
 
 
 class CRNN(nn.Module):

@@ -7,9 +7,9 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
+from recog.bench.pytorch.backbones import Features, conv_norm
+from recog.bench.pytorch.texts import texts
 from recog.models.parts import rectification
-from recog.rivals.backbones import Features, conv_norm
-from recog.rivals.texts import texts
 
 
 class Localisation(nn.Module):

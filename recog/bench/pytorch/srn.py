@@ -5,9 +5,9 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
+from recog.bench.pytorch.backbones import conv_norm
+from recog.bench.pytorch.texts import texts
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
-from recog.rivals.backbones import conv_norm
-from recog.rivals.texts import texts
 
 
 class Bottleneck(nn.Module):

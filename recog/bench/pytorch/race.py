@@ -27,11 +27,11 @@ OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
     """Print images/s of both at the same batches, and the ratio of their times."""
     torch = _torch(devices)
-    from recog.rivals import equality
+    from recog.bench.pytorch import equality
 
     vocab = vocabulary.from_config(config.text)
     model, mesh = models.build(config, vocab), make_mesh(config.mesh, devices)
-    rival = importlib.import_module(f'recog.rivals.{config.model.name}').build(config, len(vocab))
+    rival = importlib.import_module(f'recog.bench.pytorch.{config.model.name}').build(config, len(vocab))
     worst = equality.check(model, rival, config)
     variables = model.init(jax.random.key(0))
     equality.load(rival, model, variables)
@@ -84,7 +84,7 @@ def _inference(
     """From images to tokens: ours normalises them besides."""
     import torch
 
-    from recog.rivals import equality
+    from recog.bench.pytorch import equality
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
     for kind, layout in layouts(torch):
@@ -100,7 +100,7 @@ def _training(
     """Forward, loss, backward and optimizer; each has to have our first step's loss, or with dropout ours without."""
     import torch
 
-    from recog.rivals import equality
+    from recog.bench.pytorch import equality
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
     rule = config.optimizer
@@ -134,7 +134,7 @@ def _step(network: Any, optimizer: Any, limit: float, image: Any, tokens: Any, l
 
 def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[str, Any]]:
     """The parameters by their rates, as `config.optimizer.groups` multiplies them."""
-    from recog.rivals import equality
+    from recog.bench.pytorch import equality
 
     rules = [values.parse_group(group) for group in config.optimizer.groups]
     found: dict[float, list[Any]] = {}

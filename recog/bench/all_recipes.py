@@ -128,7 +128,7 @@ def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devi
     recipe.limit(figures, config.train.precision, devices)
     measured.keep(figures, str(place / f'{each.name}.json'))
     if each.rival and importlib.util.find_spec('torch'):
-        from recog.rivals import race
+        from recog.bench.pytorch import race
 
         asked = argparse.Namespace(**vars(arguments) | {'config': each.recipe, 'overrides': list(each.overrides), 'only': [],
                                                         'batch': 32, 'train_batch': 0,
