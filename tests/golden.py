@@ -15,7 +15,7 @@ import optax
 
 from recog import models
 
-GOLDENS = Path(__file__).parent / 'goldens'
+GOLDENS = Path(__file__).parent / 'models' / 'goldens'
 
 # Endings of names whose weights are smaller or larger than the rule says, so that no part of a model drowns another.
 FACTORS = {

@@ -3,6 +3,6 @@
 An experiment file needs no more than what stands here.
 """
 
-
-
-
+from recog.config.recipe import base as base
+from recog.config.recipe import variant as variant
+from recog.errors import ConfigError as ConfigError

@@ -1,0 +1,264 @@
+"""CROHME: InkML trees and zips, published bitmaps as files and pickles, and what is refused."""
+
+import importlib.util
+import pickle
+import sys
+import zipfile
+
+import cv2
+import numpy as np
+import pytest
+import tensorflow_datasets as tfds
+from small import ROOT
+
+from recog.errors import ConfigError
+from recog.images import ink
+from recog.prepare import bitmaps, examples
+from recog.prepare.script import main
+
+MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
+
+
+def inkml(truth='$x_k$', traces=('10 10, 10 90', '30 50, 40 90'), math=MATH, namespace='xmlns="http://www.w3.org/2003/InkML"'):
+    """A file as the competitions release it: namespaces, ids that are no names, a segmentation with truths of its own."""
+    note = '' if truth is None else f'<annotation type="truth">{truth.replace("&", "&amp;").replace("<", "&lt;")}</annotation>'
+    tree = f'<annotationXML type="truth"><math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{math}</mrow></math></annotationXML>'
+    lines = ''.join(f'<trace id="{number}">\n{trace}\n</trace>' for number, trace in enumerate(traces))
+    group = '<traceGroup xml:id="6"><annotation type="truth">q</annotation><traceView traceDataRef="0"/></traceGroup>'
+    return (f'<ink {namespace}><annotation type="UI">u</annotation>{note}{tree if math else ""}{lines}'
+            f'<traceGroup xml:id="5"><annotation type="truth">Segmentation</annotation>{group}</traceGroup></ink>')
+
+
+@pytest.fixture(scope='module')
+def script():
+    spec = importlib.util.spec_from_file_location('crohme_script', ROOT / 'datasets' / 'crohme.py')
+    module = sys.modules['crohme_script'] = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+@pytest.fixture
+def run(script, tmp_path, capsys):
+    """Call the command; returns its status and what it printed."""
+    def call(*arguments, source=tmp_path / 'source'):
+        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
+        status = main(script.Crohme, [*fixed, *map(str, arguments)])
+        captured = capsys.readouterr()
+        return status, captured.out + captured.err
+    return call
+
+
+@pytest.fixture
+def write(tmp_path):
+    """Write files into the source."""
+    def call(files):
+        for name, content in files.items():
+            (tmp_path / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
+            (tmp_path / 'source' / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return tmp_path / 'source'
+    return call
+
+
+def records(tmp_path, split, folder='crohme/1.0.0'):
+    builder = tfds.builder_from_directory(str(tmp_path / 'data' / folder))
+    found = builder.as_data_source(split, decoders={'image': tfds.decode.SkipDecoding()})
+    return {record['id'].decode(): record for record in found}
+
+
+def pixels(record):
+    return cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_UNCHANGED)
+
+
+def problems(tmp_path, kind='rejected', folder='crohme/1.0.0'):
+    lines = (tmp_path / 'data' / folder / f'{kind}.tsv').read_text().splitlines()[1:]
+    return {name: reason for _, name, reason, _ in (line.split('\t') for line in lines)}
+
+
+def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_path):
+    write({'train/HAMEX/a.inkml': inkml(traces=('1.5 2 0.1, 1.5 4 0.2,', '3 3 9, 4 4 9')),
+           'train/plain.inkml': inkml(namespace=''), 'test2014/b.inkml': inkml(r'$ \frac 1 2 $')})
+    status, said = run()
+    assert status == 0, said
+    train, test = records(tmp_path, 'train'), records(tmp_path, 'test_2014')
+    assert (train['a']['text'], train['a']['truth'], test['b']['text']) == (b'x _ { k }', b'$x_k$', b'\\frac { 1 } { 2 }')
+    assert train['a']['points'].tolist() == [[1500, 2000], [1500, 4000], [3000, 3000], [4000, 4000]]
+    assert train['a']['strokes'].tolist() == [2, 2]
+    for record in (train['a'], test['b']):
+        np.testing.assert_array_equal(pixels(record), ink.draw(ink.parted(record['points'], record['strokes'])))
+        assert record['size'].tolist() == list(pixels(record).shape)
+    assert train['plain']['text'] == b'x _ { k }'
+    assert 'WARNING: split train has 2 records, the release has 8,834' in said
+
+
+def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
+    write({'train/good.inkml': inkml(), 'train/empty.inkml': '', 'train/xml.inkml': inkml().replace('$x_k$', 'a & b'),
+           'train/bare.inkml': inkml(traces=()), 'train/trace.inkml': inkml(traces=('1 2, 3',)), 'elsewhere/b.inkml': inkml(),
+           'train/untold.inkml': inkml(None, math=''), 'train/broken.inkml': inkml(r'\frac{a', math='')})
+    status, said = run()
+    assert status == 0, said
+    assert list(records(tmp_path, 'train')) == ['good']
+    assert problems(tmp_path) == {
+        'empty': 'file is empty', 'xml': 'file is no XML that can be read', 'bare': 'there is no ink',
+        'trace': 'ink cannot be read', 'untold': 'there is no truth', 'broken': 'truth is malformed',
+        'source/elsewhere/b.inkml': 'in no folder called train, or test and 2014, 2016 or 2019'}
+
+
+@pytest.mark.parametrize('truth, math, text, note', [
+    (r'\lim_{x}} a', MATH, 'x _ { k }', 'truth is malformed, MathML used'),
+    (r'\sqrt{x} ABOVE {q}', MATH, 'x _ { k }', 'truth has unknown tokens, MathML used'),
+    (r'x \heartsuit', '', r'x \heartsuit', 'truth has unknown tokens'),
+    (r'x \heartsuit', '<mfrac/>', r'x \heartsuit', 'truth has unknown tokens'),
+    (None, MATH, 'x _ { k }', 'no truth, MathML used'),
+    (r'\int\limits_0^1 x', MATH, r'\int \limits _ { 0 } ^ { 1 } x', None),
+])
+def test_mathml_stands_in_where_the_truth_is_of_no_use(script, truth, math, text, note):
+    made = list(script._drawn(script.Ink('a', inkml(truth, math=math).encode())))
+    assert [(each.id, each.reason) for each in made if isinstance(each, examples.Noted)] == ([('a', note)] if note else [])
+    assert [each.text for each in made if isinstance(each, examples.Example)] == [text]
+
+
+@pytest.mark.parametrize('path, split', [
+    ('ink/train/MfrDB/a.inkml', 'train'),
+    ('CROHME2013_data/TrainINKML/HAMEX/a.inkml', 'train'),
+    ('CROHME2013_data/TestINKMLGT/a.inkml', ''),
+    ('CROHME2014_data/TestEM2014GT/a.inkml', 'test_2014'),
+    ('crohme2019/Task1_onlineRec/MainTask_formula/valid/TEST2016_INKML_GT/a.inkml', 'test_2016'),
+    ('crohme2019/Task1_onlineRec/MainTask_formula/Test/a.inkml', 'test_2019'),
+    ('crohme2019/Task1_onlineRec/MainTask_formula/Train/INKMLs/Train_2014/a.inkml', 'train'),
+    ('crohme2019/Task1_onlineRec/subTask_symbols/Train/a.inkml', ''),
+    ('somewhere/a.inkml', ''),
+    ('a_train.inkml', ''),
+])
+def test_folders_of_the_releases_tell_the_split(script, path, split):
+    assert script.split_of(path) == split
+
+
+def test_a_zip_is_read_and_a_split_can_be_given_as_a_folder(run, write, tmp_path):
+    write({'one/a.inkml': inkml(), 'two/a.inkml': inkml('y')})
+    with zipfile.ZipFile(tmp_path / 'source' / 'TestEM2014GT.zip', 'w') as archive:
+        archive.writestr('a.inkml', inkml())
+        archive.writestr('__MACOSX/._a.inkml', 'x')
+    status, said = run('--ink', 'train=one', '--ink', 'test_2014=TestEM2014GT.zip')
+    assert status == 0, said
+    assert [list(records(tmp_path, split)) for split in ('train', 'test_2014')] == [['a'], ['a']]
+
+
+def test_the_same_file_twice_is_refused(run, write):
+    write({'train/2012/a.inkml': inkml(), 'train/2013/a.inkml': inkml()})
+    status, said = run()
+    assert status == 2 and 'train/2012/a.inkml and source/train/2013/a.inkml are both a of train; --ink train=FOLDER' in said
+
+
+@pytest.fixture
+def drawings():
+    return {name: ink.draw([np.array([(0, 0), (5, number + 5)], np.float64)]) for number, name in enumerate(('a', 'b.c', 'd_0'))}
+
+
+CAPTIONS = 'a\tx ^ { 2 }\nb.c.png x  +  1\r\nd_0\ty\n'
+
+
+def published(run, *arguments):
+    return run('--config', 'bitmaps', '--captions', 'train=captions.txt', '--bitmaps', *arguments)
+
+
+def checked(tmp_path, drawings):
+    found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
+    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }', 'b.c': 'x + 1', 'd_0': 'y'}
+    for name, image in drawings.items():
+        np.testing.assert_array_equal(pixels(found[name]), image)
+        assert found[name]['points'].shape == (0, 2) and found[name]['strokes'].shape == (0,)
+    return found
+
+
+def test_published_bitmaps_are_files_whose_bytes_stay(run, write, tmp_path, drawings):
+    files = {f'bitmaps/{name}.png': cv2.imencode('.png', image)[1].tobytes() for name, image in drawings.items()}
+    write({'captions.txt': CAPTIONS, **files})
+    status, said = published(run, 'train=bitmaps')
+    assert status == 0, said
+    found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
+    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }', 'b.c': 'x + 1', 'd_0': 'y'}
+    for name, image in drawings.items():
+        assert found[name]['image'] == files[f'bitmaps/{name}.png']
+        np.testing.assert_array_equal(pixels(found[name]), image)
+        assert found[name]['points'].shape == (0, 2) and found[name]['strokes'].shape == (0,)
+
+
+def test_published_bitmaps_are_waps_files(drawings, tmp_path):
+    for name, image in drawings.items():
+        cv2.imwrite(str(tmp_path / f'{name}_0.bmp'), image)
+    for name, content in bitmaps.stream(tmp_path, drawings):
+        kept = bitmaps.recorded(content, name)
+        assert kept.startswith(b'\x89PNG')
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_UNCHANGED), drawings[name])
+
+
+@pytest.mark.parametrize('protocol', range(6))
+@pytest.mark.parametrize('form', [lambda image: image, lambda image: image[None], lambda image: [image]])
+def test_published_bitmaps_are_a_pickle(tmp_path, drawings, protocol, form):
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps({f'{key}.bmp': form(image) for key, image in drawings.items()}, protocol))
+    found = dict(bitmaps.stream(tmp_path / 'a.pkl', [*drawings, 'none']))
+    assert found.pop('none') is None
+    for name, content in found.items():
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED), drawings[name])
+
+
+def test_a_pickle_of_older_numpy_is_read(tmp_path):
+    data = pickle.dumps({'a': np.full((2, 3), 7, np.uint8)}, 2).replace(b'numpy._core.', b'numpy.core.')
+    (tmp_path / 'a.pkl').write_bytes(data)
+    (_, image), = bitmaps.stream(tmp_path / 'a.pkl', ['a'])
+    assert cv2.imdecode(np.frombuffer(image, np.uint8), 0).tolist() == [[7] * 3] * 2
+
+
+class Harm:
+    def __reduce__(self):
+        return print, ('run',)
+
+
+@pytest.mark.parametrize('content, said', [
+    (pickle.dumps({'a': Harm()}), 'builtins.print'),
+    (b'cnumpy\nload\n.', 'numpy.load'),
+    (b'cnumpy.f2py.crackfortran\nmyeval\n.', 'myeval'),
+    (pickle.dumps({'a': np.zeros((2, 2), np.uint8)})[:-9], 'cannot be read as a pickle'),
+    (pickle.dumps([1]), 'holds a list'),
+    (pickle.dumps({'a': np.zeros((2, 2))}), 'float64'),
+    (pickle.dumps({'a': 'text'}), 'instead of a uint8 image'),
+    (pickle.dumps({'a': np.zeros((0, 2), np.uint8)}), 'instead of a uint8 image'),
+])
+def test_a_pickle_runs_nothing_and_holds_images_alone(tmp_path, content, said, capsys):
+    (tmp_path / 'a.pkl').write_bytes(content)
+    with pytest.raises(ConfigError, match=said):
+        list(bitmaps.stream(tmp_path / 'a.pkl', ['a']))
+    assert 'run' not in capsys.readouterr().out
+
+
+def test_missing_and_broken_bitmaps_are_named(run, write, tmp_path, drawings):
+    good = cv2.imencode('.png', drawings['a'])[1].tobytes()
+    write({'captions.txt': 'a\tx\nb\ty\nc\tz\nd\n', 'bitmaps/a.png': good, 'bitmaps/b.png': good[:60],
+           'bitmaps/d.png': good, 'bitmaps/c.txt': b''})
+    assert published(run, 'train=bitmaps')[0] == 0
+    assert problems(tmp_path, folder='crohme/bitmaps/1.0.0') == {
+        'b': 'image cannot be decoded', 'c': 'there is no bitmap', 'd': 'there is no caption'}
+
+
+@pytest.mark.parametrize('arguments, said', [
+    (['--config', 'bitmaps'], 'takes --captions'),
+    (['--config', 'bitmaps', '--captions', 'train=captions.txt'], 'takes --captions'),
+    (['--config', 'bitmaps', '--captions', 'train=none', '--bitmaps', 'train=bitmaps'], 'none does not exist'),
+    (['--config', 'bitmaps', '--captions', 'dev=captions.txt', '--bitmaps', 'dev=bitmaps'], 'must be SPLIT=PATH'),
+    (['--config', 'bitmaps', '--captions', 'train=twice.txt', '--bitmaps', 'train=bitmaps'], 'line 2: a has a caption already'),
+    (['--captions', 'train=captions.txt'], '--captions is for --config bitmaps'),
+    (['--config', 'bitmaps', '--ink', 'train=bitmaps'], '--ink is for --config ink'),
+    (['--ink', 'train=bitmaps', '--ink', 'train=bitmaps'], 'given twice'),
+    ([], 'gives no record'),
+])
+def test_what_cannot_be_is_refused_in_one_line(run, write, drawings, arguments, said):
+    write({'captions.txt': 'a\tx\n', 'twice.txt': 'a\tx\na\ty\n', 'bitmaps/a.png': bitmaps.png(drawings['a'])})
+    status, printed = run(*arguments)
+    assert status == 2 and said in printed and printed.count('\n') == 1
+
+
+def test_two_bitmaps_of_one_name_are_refused(run, write, drawings):
+    good = cv2.imencode('.png', drawings['a'])[1].tobytes()
+    write({'captions.txt': 'a\tx\n', 'bitmaps/1/a.png': good, 'bitmaps/2/a.png': good})
+    status, said = published(run, 'train=bitmaps')
+    assert status == 2 and '1/a.png and 2/a.png are both a' in said

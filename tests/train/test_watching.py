@@ -1,0 +1,65 @@
+"""What the log says in words when something is wrong, and the check that a recipe can learn at all."""
+
+import pytest
+from small import DEMO, NARROW
+
+from recog import __main__ as command
+from recog.evaluation import measure
+from recog.train import log
+
+
+def result(texts, truths):
+    predictions = [measure.Prediction(str(i), 'words', truth, text, 1.0, text == truth, 0)
+                   for i, (text, truth) in enumerate(zip(texts, truths, strict=True))]
+    right = sum(each.right for each in predictions)
+    return measure.Result('words', {'right': right, 'count': len(predictions)}, predictions, [], [])
+
+
+@pytest.mark.parametrize('texts, said', [
+    ([''] * 20, ['no word of words is right', '100% of the words of words are read as nothing (a collapse to blanks)']),
+    (['e'] * 20, ['no word of words is right', "100% of the words of words are read as 'e'"]),
+    ([f'w{i}' for i in range(20)], []),
+    ([f'x{i}' for i in range(20)], ['no word of words is right']),
+])
+def test_a_result_that_is_cause_for_concern_is_said_in_words(texts, said):
+    assert measure.concerns(result(texts, [f'w{i}' for i in range(20)])) == said
+
+
+def test_a_set_of_one_word_is_no_concern():
+    assert measure.concerns(result(['same'] * 20, ['same'] * 20)) == []
+
+
+@pytest.mark.parametrize('values, said', [
+    ({'rows': 0.0, 'grad_norm': 0.0}, 'every label of the batch was dropped'),
+    ({'rows': 4.0, 'grad_norm': 0.0}, 'the gradient is 0'),
+    ({'rows': 4.0, 'grad_norm': 1.0, 'impossible': 4.0}, 'longer than the model can write'),
+])
+def test_a_step_that_is_cause_for_concern_is_said_in_words(values, said):
+    assert len(log.concerns(values)) == 1 and said in log.concerns(values)[0]
+
+
+def test_an_ordinary_step_is_none():
+    assert log.concerns({'rows': 4.0, 'grad_norm': 1.0, 'impossible': 1.0}) == []
+
+
+def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(capsys, monkeypatch):
+    from recog.train import overfit
+
+    line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW, '--config.model.lstm_hidden=32']
+    assert command.main([*line, '--config.optimizer.rate=0.005']) == 0
+    assert 'this recipe can learn' in capsys.readouterr().out
+    monkeypatch.setattr(overfit, 'SECONDS', 0.5)
+    assert command.main([*line, '--config.optimizer.rate=1e-9']) == 1
+    assert 'this recipe does not learn' in capsys.readouterr().out
+
+
+def test_the_overfit_check_needs_enough_examples(capsys, folder):
+    root = folder('words', [('a.png', 'word'), ('b.png', '???')])
+    status = command.main(['train', '--config', DEMO, '--overfit', '2', '--devices', '0', '--data', str(root),
+                           '--config.data.train=words'])
+    assert status == 2 and '--overfit 2: the training sets hold 1 usable examples' in capsys.readouterr().err
+
+
+def test_training_needs_a_workdir_or_the_overfit_check(capsys):
+    assert command.main(['train', '--config', DEMO]) == 2
+    assert 'either --workdir FOLDER or --overfit N is needed' in capsys.readouterr().err

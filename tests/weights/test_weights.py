@@ -1,0 +1,115 @@
+"""Checkpoints of PyTorch read without it, and nothing in them run."""
+
+import collections
+import os
+import pickle
+import zipfile
+
+import numpy as np
+import pytest
+from pytorch_files import STORAGES, SYSTEM, Parameter, Tensor, in_a_row, zipped
+
+from recog.errors import ConfigError
+from recog.weights.files import MAGIC, read_weights
+
+
+def a_state():
+    """Arrays of many kinds, some of them views of one storage, and what they are."""
+    shared, random = np.arange(24, dtype=np.float32), np.random.default_rng(0)
+    state = collections.OrderedDict({
+        'whole': Tensor(shared, (2, 3, 4), (12, 4, 1)), 'turned': Tensor(shared, (4, 3), (1, 4), 12),
+        'learns': Parameter(Tensor(shared, (5,))), 'count': Tensor(np.array([7], np.int64), ()),
+        'none': Tensor(np.zeros(0, np.float32), (0, 3), (3, 1)),
+    })
+    wanted = {'whole': shared.reshape(2, 3, 4), 'turned': shared[12:].reshape(3, 4).T, 'learns': shared[:5], 'count': np.array(7),
+              'none': np.zeros((0, 3), np.float32)}
+    for dtype in STORAGES:
+        array = (10 * random.normal(size=6)).astype(dtype)
+        state[f'kind_{dtype}'], wanted[f'kind_{dtype}'] = Tensor(array), array
+    state._metadata = collections.OrderedDict({'': {'version': 1}})  # as Module.state_dict leaves it
+    return state, wanted
+
+
+@pytest.mark.parametrize('write', [zipped, in_a_row])
+def test_arrays_of_every_kind_and_views_are_read_from_both_formats(write, tmp_path):
+    state, wanted = a_state()
+    got = read_weights(write(tmp_path / 'weights.pth', state))
+    assert list(got) == list(wanted)
+    for name, want in wanted.items():
+        assert got[name].dtype == want.dtype and got[name].flags.c_contiguous and got[name].flags.writeable, name
+        np.testing.assert_array_equal(got[name], want, err_msg=name)
+
+
+@pytest.mark.parametrize('write', [zipped, in_a_row])
+def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(write, tmp_path):
+    trace = tmp_path / 'trace'
+
+    class Evil:
+        def __reduce__(self):
+            return os.mkdir, (str(trace),)
+
+    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: it wants posix.mkdir'):
+        read_weights(write(tmp_path / 'weights.pth', {'a': Evil()}))
+    assert not trace.exists()
+
+
+@pytest.mark.parametrize('name', ['torch._utils._rebuild_tensor', 'torch.load', 'collections.Counter', 'builtins.eval'])
+def test_only_exact_names_are_known(name, tmp_path):
+    module, _, thing = name.rpartition('.')
+    content = f'c{module}\n{thing}\n.'.encode()
+    with zipfile.ZipFile(tmp_path / 'weights.pth', 'w') as archive:
+        archive.writestr('a/data.pkl', content)
+    with pytest.raises(ConfigError, match=f'it wants {name}'):
+        read_weights(tmp_path / 'weights.pth')
+
+
+@pytest.mark.parametrize(('shape', 'strides', 'offset'), [
+    ((5,), (1,), 0), ((2, 2), (3, 1), 0), ((2,), (1,), 3), ((2,), (-1,), 1), ((2,), (1,), -1), ((1000,), (0,), 0)])
+def test_a_tensor_that_reaches_beyond_its_storage_is_refused(shape, strides, offset, tmp_path):
+    state = {'a': Tensor(np.zeros(4, np.float32), shape, strides, offset)}
+    with pytest.raises(ConfigError, match='reaches beyond its storage of 4'):
+        read_weights(zipped(tmp_path / 'weights.pth', state))
+
+
+def test_storages_of_another_size_than_said_are_refused(tmp_path):
+    state = {'a': Tensor(np.zeros(1000, np.float32))}
+    with pytest.raises(ConfigError, match='resnet34/data/0 has another size'):
+        read_weights(zipped(tmp_path / 'short.pth', state, {'data/0': bytes(3999)}))
+    with pytest.raises(ConfigError, match='has another size'):  # what is compressed may be far larger than the file
+        read_weights(zipped(tmp_path / 'packed.pth', state, compression=zipfile.ZIP_DEFLATED))
+    whole = in_a_row(tmp_path / 'row.pth', state).read_bytes()
+    (tmp_path / 'row.pth').write_bytes(whole[:-1])
+    with pytest.raises(ConfigError, match='storage 0 is cut off'):
+        read_weights(tmp_path / 'row.pth')
+    (tmp_path / 'row.pth').write_bytes(whole.replace(b'M\xe8\x03', b'J\xff\xff\xff\x7f'))  # 1000 and 2^31 - 1 numbers
+    with pytest.raises(ConfigError, match='is larger than the file'):
+        read_weights(tmp_path / 'row.pth')
+
+
+def test_numbers_of_the_other_order_are_refused(tmp_path):
+    state = {'a': Tensor(np.zeros(3, np.float32))}
+    for file in (zipped(tmp_path / 'a.pth', state, {'byteorder': b'big'}),
+                 in_a_row(tmp_path / 'b.pth', state, SYSTEM | {'little_endian': False})):
+        with pytest.raises(ConfigError, match='its numbers are not little-endian'):
+            read_weights(file)
+
+
+@pytest.mark.parametrize('content', [b'', b'text', pickle.dumps(MAGIC), b'PK\x03\x04'])
+def test_other_files_are_refused_in_one_line(content, tmp_path):
+    (tmp_path / 'weights.pth').write_bytes(content)
+    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: .') as refused:
+        read_weights(tmp_path / 'weights.pth')
+    assert '\n' not in str(refused.value)
+
+
+def test_what_is_no_dictionary_of_arrays_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match='holds a list instead of arrays by their names'):
+        read_weights(zipped(tmp_path / 'weights.pth', [1]))
+    with pytest.raises(ConfigError, match="'epoch' is a int instead of an array"):
+        read_weights(zipped(tmp_path / 'weights.pth', {'epoch': 3}))
+    for value, said in ((1, 'holds a int instead of arrays'), ({'a': 1}, "'a' is a int instead of an array")):
+        (tmp_path / 'weights.pdparams').write_bytes(pickle.dumps(value))
+        with pytest.raises(ConfigError, match=said):
+            read_weights(tmp_path / 'weights.pdparams')
+    with pytest.raises(ConfigError, match=r'missing.pth cannot be read: No such file'):
+        read_weights(tmp_path / 'missing.pth')
