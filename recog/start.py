@@ -9,7 +9,7 @@ LARGE_PAGES = 'glibc.malloc.hugetlb'
 def main() -> int:
     """Run the command that this process was started for; the exit status is 0 only if all of it succeeded."""
     _ask_for_large_pages()
-    from recog.__main__ import main
+    from recog.commands.command_line import main
 
     return main()
 

@@ -56,9 +56,9 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
 
 def run(folder: Path, arguments: argparse.Namespace) -> int:
     """Measure every recipe here, and print the table of all that the folder then holds."""
-    from recog import commands
+    from recog.devices import setup
 
-    devices = commands.start(arguments)
+    devices = setup.start(arguments.devices)
     known = {each.name: each for each in measurements(devices[0].platform == 'cpu', arguments.overrides)}
     every, failed = [known[name] for name in chosen('--recipes', arguments.recipes, known)], []
     place = folder / devices[0].device_kind.replace(' ', '_')

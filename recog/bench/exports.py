@@ -94,7 +94,7 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     from recog.devices.mesh import compiler_options, one_device
     from recog.workdir.opened import open_workdir
 
-    device = setup.devices(folder.devices)[0]
+    device = setup.start(folder.devices)[0]
     try:
         opened = open_workdir(source, step)
     except ConfigError:

@@ -4,9 +4,7 @@ import contextlib
 import hashlib
 import json
 import math
-import os
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
@@ -40,11 +38,6 @@ def steps(length: str, *, batch: float, epoch: int, total: int = 0) -> int:
 def digest(fields: Mapping[str, Any]) -> str:
     """Twelve hexadecimal digits that stand for these fields."""
     return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def cache() -> Path:
-    """Where compiled programs and bench results are kept: $RECOG_CACHE, else ~/.cache/recog."""
-    return Path(os.environ.get('RECOG_CACHE') or '~/.cache/recog').expanduser()
 
 
 def parse_length(length: str, field: str) -> tuple[float, str]:

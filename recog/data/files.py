@@ -1,6 +1,7 @@
 """Image files as a set: a folder with labels.tsv, or files that were given."""
 
-from collections.abc import Sequence
+import glob
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -8,6 +9,8 @@ from recog.data import file_hashes
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
+
+SUFFIXES = ('.png', '.jpg', '.jpeg', '.bmp', '.gif', '.tif', '.tiff', '.webp', '.ppm', '.pgm')
 
 
 class Files:
@@ -55,3 +58,23 @@ def read_row(name: str, text: str, encoded: Any) -> Row:
         return Row(name, text, read_image(encoded))
     except Unreadable as error:
         return Row(name, text, None, error.reason)
+
+
+def find_images(names: Iterable[str]) -> list[str]:
+    """The image files that files, folders and patterns stand for, in the order given (folders sorted)."""
+    files: list[str] = []
+    for name in names:
+        path = Path(name)
+        if path.is_dir():
+            inside = sorted(str(file) for file in path.rglob('*') if file.suffix.lower() in SUFFIXES)
+            if not inside:
+                raise ConfigError(f'folder {name} holds no image ({", ".join(SUFFIXES)})')
+            files += inside
+        elif path.is_file():
+            files.append(name)
+        else:
+            matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+            if not matches:
+                raise ConfigError(f'image {name} does not exist')
+            files += [match for match in matches if Path(match).is_file()]
+    return files

@@ -13,11 +13,8 @@ from recog.data.batches import unpack_notes
 
 def read_batches(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """Batches from number `start` on, read ahead in threads or processes by Grain, in order."""
-    import cv2
     import grain
-    from absl import flags
 
-    cv2.setNumThreads(1)  # Grain's threads share the cores already
     data = config.data
     dataset: Any = grain.MapDataset.source(batches)[start:]
     # Threads are enough where decoding and drawing leave the interpreter; processes cost a copy of each batch. What is packed
@@ -26,10 +23,16 @@ def read_batches(batches: Any, config: ConfigDict, start: int = 0) -> Iterator[d
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
     dataset = dataset.to_iter_dataset(ahead)
     if data.workers:
-        if not flags.FLAGS.is_parsed():
-            flags.FLAGS.mark_as_parsed()
-        dataset = dataset.mp_prefetch(grain.MultiprocessingOptions(num_workers=data.workers))
+        options = grain.MultiprocessingOptions(num_workers=data.workers)
+        dataset = dataset.mp_prefetch(options, worker_init_fn=_on_one_thread)
     return iter(dataset)
+
+
+def _on_one_thread(number: int, count: int) -> None:
+    """In a worker process: there is one for every core."""
+    import cv2
+
+    cv2.setNumThreads(1)
 
 
 def read_ahead(batches: Any, config: ConfigDict) -> Iterator[dict[str, np.ndarray]]:
@@ -39,7 +42,8 @@ def read_ahead(batches: Any, config: ConfigDict) -> Iterator[dict[str, np.ndarra
     if len(batches) <= 1 or not config.data.threads:
         yield from (batches[step] for step in range(len(batches)))
         return
-    cv2.setNumThreads(1)
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)  # the threads of the pool share the cores already
     pool = ThreadPoolExecutor(config.data.threads)
     waiting: deque[Future] = deque()
     try:
@@ -51,6 +55,7 @@ def read_ahead(batches: Any, config: ConfigDict) -> Iterator[dict[str, np.ndarra
             yield waiting.popleft().result()
     finally:  # whoever reads may stop early
         pool.shutdown(cancel_futures=True)
+        cv2.setNumThreads(before)
 
 
 def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, depth: int = 2) -> Iterator[tuple]:

@@ -8,6 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from recog.config import values
+from recog.devices.setup import cache
 
 # A recipe's speed is that of these fields; bench results are kept by them.
 SPEED = ('model', 'text', 'image', 'train.batch', 'train.accumulate', 'train.precision', 'train.norm_group', 'optimizer.name')
@@ -26,7 +27,7 @@ def recorded(config: ConfigDict, device: str) -> float | None:
 def place(config: ConfigDict, device: str) -> Path:
     """The file that keeps what was measured of such a recipe on such a device."""
     fields = {name: value for name, value in values.flat(config).items() if name.startswith(SPEED)}
-    return values.cache() / 'bench' / f'{device.replace(" ", "_")}-{len(os.sched_getaffinity(0))}-{values.digest(fields)}.json'
+    return cache() / 'bench' / f'{device.replace(" ", "_")}-{len(os.sched_getaffinity(0))}-{values.digest(fields)}.json'
 
 
 def keep(figures: Any, file: str) -> None:

@@ -1,6 +1,5 @@
 """`recog export`: a trained model as a folder that is enough by itself, compared with its workdir before it is left there."""
 
-import argparse
 import json
 import shutil
 import tempfile
@@ -16,40 +15,28 @@ from ml_collections import ConfigDict
 
 from recog import __version__, models
 from recog.data import plan
-from recog.devices import setup
 from recog.errors import ConfigError
 from recog.export import parity
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
 from recog.workdir import provenance
 from recog.workdir.folder import is_remote
-from recog.workdir.opened import Opened, open_workdir
+from recog.workdir.opened import Opened
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write the folder, or nothing."""
-    place = Path(arguments.folder)
-    if is_remote(arguments.folder):
-        raise ConfigError(f'folder {arguments.folder} must be on this machine')
-    if place.exists() and (not place.is_dir() or any(place.iterdir())):
-        raise ConfigError(f'folder {place} is there already and not empty; choose another')
-    setup.devices()
-    opened = _float32(open_workdir(arguments.workdir, arguments.step))
-    if arguments.max_length:
-        set_length(opened.config, opened.model.about.capacity, arguments.max_length)
-    beam = arguments.beam or 1
+def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 1, max_length: int = 0) -> parity.Parity:
+    """Write the folder `place`, or nothing; the answer is how it compares with the workdir `source`."""
+    opened = _float32(opened)
+    if max_length:
+        set_length(opened.config, opened.model.about.capacity, max_length)
     if beam > 1 and not opened.model.about.beam:
         raise ConfigError(f'--beam {beam}: this model has no beam search')
-    found = write(opened, place, arguments.format, beam, arguments.workdir)
-    size = sum(file.stat().st_size for file in place.iterdir())
-    print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, {size / 1e6:.1f} MB; reads '
-          f'{found.images} images as the workdir does (scores differ by {found.worst:.1g}); try: recog predict {place} IMAGES')
-    return 0
+    return _write(opened, place, form, beam, source)
 
 
-def write(opened: Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
+def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
     """Write the folder under another name, compare, and only then call it by its own."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))

@@ -68,10 +68,9 @@ class StableHlo(Exported):
         from jax import export
 
         from recog import models
-        from recog.devices import setup
-        from recog.devices.mesh import compiler_options, one_device
+        from recog.devices.mesh import choose_devices, compiler_options, one_device
 
-        chosen = setup.devices(devices)
+        chosen = choose_devices(devices)
         if devices and len(chosen) > 1:
             raise ConfigError(f'--devices {devices}: {file.parent} runs on one device; name one of them')
         with np.load(weights) as arrays:

@@ -60,6 +60,11 @@ def is_exported(path: Any) -> bool:
     return not is_remote(path) and (Path(path) / MANIFEST).is_file()
 
 
+def needs_jax(path: Any) -> bool:
+    """Whether the model of this folder runs in JAX: a workdir's, or an export to StableHLO."""
+    return not is_exported(path) or not (Path(path) / 'model.onnx').is_file()
+
+
 def open_folder(path: str | Path, devices: str = '') -> Folder:
     """An exported folder, once its files are known to be what was written."""
     path = Path(path)

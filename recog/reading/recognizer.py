@@ -160,11 +160,13 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     from ml_collections import ConfigDict
 
     from recog.devices import setup
-    from recog.devices.mesh import make_mesh
+    from recog.devices.mesh import choose_devices, make_mesh
     from recog.workdir.opened import open_workdir
 
-    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), setup.devices(devices))
-    return Recognizer(open_workdir(folder, step, mesh), mesh, beam=beam or 1, **how)
+    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), choose_devices(devices))
+    with setup.quiet():
+        opened = open_workdir(folder, step, mesh)
+    return Recognizer(opened, mesh, beam=beam or 1, **how)
 
 
 def needs_workdir(folder: Any) -> None:

@@ -8,13 +8,16 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import recipe, values
+from recog.data.rows import Source
 from recog.errors import ConfigError
+from recog.evaluation.results import Result
 from recog.images import augment
 from recog.images.fit import fit_image
 from recog.images.read import Unreadable, read_image
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
 MOST_ROWS = 100  # of the picture of augmentations
+SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 
 
 def curves(workdir: Path) -> list[Path]:
@@ -60,17 +63,32 @@ def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[st
     return _save(figure, file.with_suffix(''), ('png',))[0]
 
 
-def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, every: bool = False) -> Path:
-    """Draw image files as a recipe changes them in training, or (`every`) by each augmentation that there is."""
-    from recog import predict
+def samples(workdir: Path, source: Source, result: Result) -> None:
+    """samples.png, and the first few of its words as files with their labels."""
+    import cv2
 
+    count = min(SHOWN, len(result.predictions))
+    rows = [row for row in source.rows(range(min(len(source), 2 * SHOWN))) if row.image is not None][:count]
+    shown = result.predictions[:len(rows)]
+    images = [row.image for row in rows if row.image is not None]
+    sheet(images, [each.truth for each in shown], [each.text for each in shown],
+          [each.right for each in shown], workdir / 'samples.png')
+    folder = workdir / 'samples'
+    folder.mkdir(exist_ok=True)
+    for number, image in enumerate(images[:KEPT]):
+        cv2.imwrite(str(folder / f'{number}.png'), image)
+    labels = [f'{number}.png\t{row.text}\n' for number, row in enumerate(rows[:KEPT])]
+    (folder / 'labels.tsv').write_text(''.join(labels), encoding='utf-8')
+
+
+def show_augmentation(config: ConfigDict, files: Sequence[str], file: Path, every: bool = False) -> Path:
+    """Draw image files as a recipe changes them in training, or (`every`) by each augmentation that there is."""
     rule = config.image
     if every:
         plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
         rule = recipe.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
     elif not augment.augments(rule.augment):
         raise ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
-    files = predict.find(names)
     if len(files) > MOST_ROWS:
         raise ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
     try:

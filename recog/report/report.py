@@ -1,6 +1,5 @@
 """`recog report`: one HTML page that holds all that a workdir knows of its run, with the pictures as files beside it."""
 
-import argparse
 from pathlib import Path
 from typing import Any
 
@@ -12,27 +11,21 @@ from recog.errors import ConfigError
 from recog.report import charts, examples, page, record, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
-from recog.workdir.folder import Mirror, workdir_path
+from recog.workdir.folder import Mirror
 from recog.workdir.opened import Opened, open_workdir
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Write the page of a workdir (`--out`, else report.html there) and say where it is."""
-    from recog import commands
-
-    folder = workdir_path(arguments.workdir)
+def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Device], *, only: str = '',
+                 step: int | None = None) -> Any:
+    """Write the page of a workdir to `out`, else to report.html there; the answer is where it is."""
     config = read_config(folder)
-    if arguments.out and not arguments.out.lower().endswith('.html'):
-        raise ConfigError(f'--out {arguments.out} must be a file that ends in .html')
     mirror = Mirror(folder)
-    file = Path(arguments.out) if arguments.out else mirror.here / 'report.html'
-    found = record.read(mirror.here, folder.name or str(folder), config, (arguments.set,) if arguments.set else ())
-    devices = commands.start(arguments)
-    opened, why = _open(folder, found, arguments.step, devices)
-    write(file, found, opened, why, arguments.data, devices)
+    file = out or mirror.here / 'report.html'
+    found = record.read(mirror.here, folder.name or str(folder), config, (only,) if only else ())
+    opened, why = _open(folder, found, step, devices)
+    write(file, found, opened, why, root, devices)
     mirror.close()
-    print(file if arguments.out else folder / 'report.html')
-    return 0
+    return out or folder / 'report.html'
 
 
 def write(file: Path, found: record.Record, opened: Opened | None, why: str, root: str | Path,

@@ -1,11 +1,11 @@
 """`recog demo`: the demo recipes of every algorithm, trained where they are not yet, on one page."""
 
-import argparse
 import subprocess
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from recog.errors import ConfigError, chosen
+from recog.errors import ConfigError
 
 # Minutes of training on two CPU cores, as the README's table has them.
 MINUTES = {'crnn': 6, 'rare': 10, 'srn': 12, 'can': 8, 'latex_ocr': 8}
@@ -13,24 +13,18 @@ BEAM = 5
 DONE = 'results.json'  # written once training has ended
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Train the demos that are missing, having said how long it takes, then serve all of them."""
-    from recog import server
-
-    arguments.beam, arguments.explain, arguments.batch = BEAM, True, 1
-    server.check(arguments)
-    names = chosen('--only', arguments.only, MINUTES)
-    folders = {name: Path(arguments.folder) / f'demo-{name}' for name in names}
+def trained(folder: Path, names: Sequence[str]) -> dict[str, str]:
+    """The workdirs of these demos; those that are missing are trained, having said how long it takes."""
+    folders = {name: folder / f'demo-{name}' for name in names}
     missing = [name for name in names if not (folders[name] / DONE).is_file()]
-    place = experiments() if missing else None
-    with server.listen(arguments.host, arguments.port) as listening:
-        if place is not None:
-            minutes = ', '.join(f'{name} about {MINUTES[name]} minutes' for name in missing)
-            print(f'recog demo: to be trained, one after another, into {arguments.folder}, on two CPU cores: {minutes} '
-                  f'({sum(MINUTES[name] for name in missing)} in all). Ctrl-C stops; the same line goes on.', flush=True)
-            for name in missing:
-                train(place / f'{name}.py', folders[name])
-        return server.serve({name: str(folder) for name, folder in folders.items()}, listening, arguments)
+    if missing:
+        place = experiments()
+        minutes = ', '.join(f'{name} about {MINUTES[name]} minutes' for name in missing)
+        print(f'recog demo: to be trained, one after another, into {folder}, on two CPU cores: {minutes} '
+              f'({sum(MINUTES[name] for name in missing)} in all). Ctrl-C stops; the same line goes on.', flush=True)
+        for name in missing:
+            train(place / f'{name}.py', folders[name])
+    return {name: str(folders[name]) for name in names}
 
 
 def experiments(checkout: Path = Path(__file__).parents[2]) -> Path:

@@ -1,6 +1,5 @@
 """The runs of a sweep on this machine, one after another or several at a time."""
 
-import argparse
 import itertools
 import os
 import shlex
@@ -23,14 +22,14 @@ class Place(NamedTuple):
     environment: tuple[tuple[str, str], ...] = ()
 
 
-def places(arguments: argparse.Namespace) -> list[Place]:
+def places(several: int = 1, devices_per_run: int = 0) -> list[Place]:
     """The parts of this machine that runs take turns on, one run in each at a time."""
-    cores, several = sorted(os.sched_getaffinity(0)), arguments.parallel
-    if several == 1 and not arguments.devices_per_run:
+    cores = sorted(os.sched_getaffinity(0))
+    if several == 1 and not devices_per_run:
         return [Place(tuple(cores))]
     platform, count = _devices()
-    if arguments.devices_per_run:
-        return _by_devices(tuple(cores), platform, count, arguments.devices_per_run)
+    if devices_per_run:
+        return _by_devices(tuple(cores), platform, count, devices_per_run)
     if platform != 'cpu':
         raise ConfigError(f'--parallel {several} divides the cores of a CPU; here are {count} {platform} devices: '
                           'use --devices-per-run')

@@ -1,6 +1,5 @@
 """The runs of a sweep: which they are, whether they are done, and what came of them."""
 
-import argparse
 import contextlib
 import json
 import os
@@ -16,6 +15,7 @@ from ml_collections import ConfigDict
 from recog.config import experiments, recipe, values
 from recog.errors import ConfigError, nearest
 from recog.text import vocabulary
+from recog.workdir.description import STOPPED
 from recog.workdir.folder import is_occupied
 
 POLL = 0.2  # seconds between looks at the runs
@@ -35,24 +35,23 @@ class Run(NamedTuple):
     command: list[str]
 
 
-def plan(arguments: argparse.Namespace) -> list[Run]:
+def plan(file: str, root: Path, data: str, overrides: Sequence[str], *, variants: str, seeds: str) -> list[Run]:
     """Every run of the sweep, its recipe and its workdir checked: all variants with one seed, then with the next."""
-    root = Path(arguments.workdir)
-    names = variants(arguments.file, arguments.variants)
+    names = chosen_variants(file, variants)
     runs = []
-    for seed in seeds(arguments.seeds):
+    for seed in chosen_seeds(seeds):
         for variant in names:
-            recipe, name, option = f'{arguments.file}:{variant}', f'{variant}-seed{seed}', f'--config.seed={seed}'
+            recipe, name, option = f'{file}:{variant}', f'{variant}-seed{seed}', f'--config.seed={seed}'
             command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option, '--workdir', str(root / name),
-                       '--data', arguments.data, *arguments.overrides]
-            config = _loaded(recipe, [option, *arguments.overrides])
+                       '--data', data, *overrides]
+            config = _loaded(recipe, [option, *overrides])
             runs.append(Run(name, config, root / name, root / f'{name}.log', command))
     for each in runs:
         _check_workdir(each)
     return runs
 
 
-def variants(file: str, chosen: str) -> list[str]:
+def chosen_variants(file: str, chosen: str) -> list[str]:
     """The variants that `--variants` names; `all` is all but the demo, which is said."""
     known = list(experiments.experiment_module(file).VARIANTS)
     if chosen == 'all':
@@ -70,7 +69,7 @@ def variants(file: str, chosen: str) -> list[str]:
     return names
 
 
-def seeds(chosen: str) -> list[int]:
+def chosen_seeds(chosen: str) -> list[int]:
     """The seeds of `--seeds`: '3' is 0, 1 and 2; '0,3,7' are these, '7,' is 7 alone."""
     with contextlib.suppress(ValueError):
         numbers = [int(number) for number in chosen.split(',') if number.strip()]
@@ -84,9 +83,8 @@ def seeds(chosen: str) -> list[int]:
 def is_done(run: Run) -> bool:
     """Whether the run came to its end."""
     # The picture is the last that training writes; `recog evaluate` writes results in the middle of a run, too.
-    # A signal leaves `stopped` (commands.STOPPED, which would import jax).
     return all((run.workdir / file).is_file() for file in ('results.json', 'samples.png')) \
-        and not (run.workdir / 'stopped').exists()
+        and not (run.workdir / STOPPED).exists()
 
 
 def headline(run: Run) -> str:

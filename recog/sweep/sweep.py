@@ -3,7 +3,6 @@
 Here the runs follow one another or share the machine; under Slurm each is a job of submitit. The same line goes on where it was.
 """
 
-import argparse
 import contextlib
 import fcntl
 import shlex
@@ -13,49 +12,31 @@ from pathlib import Path
 
 from recog.errors import ConfigError
 from recog.sweep.here import places, run_here
-from recog.sweep.runs import Run, headline, is_done, plan
+from recog.sweep.runs import Run, headline, is_done
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Start the runs of a sweep that are not done and wait for them, then write the table; status 1 if one failed."""
-    _check_arguments(arguments)
-    runs = plan(arguments)
+def run(runs: Sequence[Run], root: Path, data: str, *, parallel: int = 1, devices_per_run: int = 0, cluster: str = '',
+        cluster_options: Sequence[str] = ()) -> int:
+    """Start the runs that are not done and wait for them, then write the table; status 1 if one failed."""
     waiting = [each for each in runs if not is_done(each)]
-    if arguments.dry_run:
-        print(''.join(f'{shlex.join(each.command)}\n' for each in waiting), end='')
-        return 0
-    root = Path(arguments.workdir)
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root) as lock:
         for each in runs:
             if each not in waiting:
                 print(f'{each.name}: was done before: {headline(each)}', flush=True)
-        if waiting and arguments.slurm:
+        if waiting and cluster:
             from recog.sweep import slurm
 
-            slurm.run(waiting, root / 'slurm', arguments.slurm, arguments.slurm_option)
+            slurm.run(waiting, root / 'slurm', cluster, cluster_options)
         elif waiting:
-            _check_sets(waiting, arguments.data)
-            run_here(waiting, places(arguments), lock)
+            _check_sets(waiting, data)
+            run_here(waiting, places(parallel, devices_per_run), lock)
     return _conclude(runs, root)
 
 
-def _check_arguments(arguments: argparse.Namespace) -> None:
-    if not arguments.workdir or '://' in arguments.workdir:
-        raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; the runs stand in it, each in its own')
-    if arguments.devices_per_run < 0 or arguments.parallel < 1:
-        raise ConfigError(f'--devices-per-run {arguments.devices_per_run} must be at least 0, '
-                          f'--parallel {arguments.parallel} at least 1')
-    if sum([arguments.devices_per_run > 0, arguments.parallel > 1, bool(arguments.slurm)]) > 1:
-        raise ConfigError('--devices-per-run, --parallel and --slurm are three ways to run at the same time; choose one')
-    if arguments.slurm:
-        from recog.sweep import slurm
-
-        slurm.options(arguments.slurm_option)
-    elif arguments.slurm_option:
-        raise ConfigError('--slurm-option is of --slurm alone')
-    if any(override.lstrip('-').partition('=')[0] == 'config.seed' for override in arguments.overrides):
-        raise ConfigError("--config.seed is each run's own; choose by --seeds")
+def print_commands(runs: Sequence[Run]) -> None:
+    """Print the commands of the runs that are not done."""
+    print(''.join(f'{shlex.join(each.command)}\n' for each in runs if not is_done(each)), end='')
 
 
 def _check_sets(runs: Sequence[Run], root: str) -> None:

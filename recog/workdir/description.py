@@ -10,6 +10,8 @@ from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 
+# A file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again.
+STOPPED = 'stopped'
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
 

@@ -6,8 +6,8 @@ from functools import partial
 import pytest
 from small import ROOT
 
-from recog import __main__ as command
 from recog.bench import all_recipes
+from recog.commands import command_line
 from recog.config import experiments
 from recog.errors import chosen
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 
 def test_the_table_puts_a_recipes_figures_in_one_row(capsys, folder):
-    assert command.main(['bench', '--table', str(folder)]) == 0
+    assert command_line.main(['bench', '--table', str(folder)]) == 0
     about, _, _, _, can, rare = capsys.readouterr().out.strip().splitlines()
     assert about == ('1 x cpu (Some CPU, 2 CPUs), 2026-01-02 to 2026-01-03, recog 1, jax 2; '
                      'a matrix product gave 200 to 200 GFLOP/s:')
@@ -44,7 +44,7 @@ def test_the_table_puts_a_recipes_figures_in_one_row(capsys, folder):
 
 
 def test_a_folder_without_figures_is_named(capsys, tmp_path):
-    assert command.main(['bench', '--table', str(tmp_path)]) == 2
+    assert command_line.main(['bench', '--table', str(tmp_path)]) == 2
     assert f'folder {str(tmp_path)!r} holds no figures' in capsys.readouterr().err
 
 
@@ -68,7 +68,7 @@ def test_recipes_are_measured_and_kept_and_those_that_cannot_be_are_named(capsys
     monkeypatch.chdir(ROOT)
     monkeypatch.setattr(all_recipes, 'measurements', some)
     monkeypatch.setattr(all_recipes, '_measure', partial(refuse_the_second, all_recipes._measure))
-    status = command.main(['bench', '--all', str(tmp_path), '--seconds', '0.01', '--devices', '0',
+    status = command_line.main(['bench', '--all', str(tmp_path), '--seconds', '0.01', '--devices', '0',
                            '--profile', str(tmp_path / 'p')])
     said = capsys.readouterr()
     assert status == 1 and 'not measured: crnn-odd (out of memory)' in said.err
@@ -83,9 +83,9 @@ def test_only_the_recipes_that_are_named_are_measured(capsys, monkeypatch, tmp_p
     every = [each.name for each in all_recipes.measurements(True)]
     assert chosen('--recipes', 'can-d28, crnn-mv3', every) == ['can-d28', 'crnn-mv3']
     assert chosen('--recipes', '', every) == every
-    assert command.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2
+    assert command_line.main(['bench', '--all', str(tmp_path), '--recipes', 'can', '--devices', '0']) == 2
     assert "--recipes 'can'" in (said := capsys.readouterr().err) and 'must be of crnn-r34' in said
-    assert command.main(['bench', '--config', 'experiments/crnn.py:demo', '--recipes', 'can-d28']) == 2
+    assert command_line.main(['bench', '--config', 'experiments/crnn.py:demo', '--recipes', 'can-d28']) == 2
     assert '--recipes can-d28: these are of --all FOLDER' in capsys.readouterr().err
 
 

@@ -5,8 +5,8 @@ import json
 import pytest
 from small import DEMO, NARROW
 
-from recog import __main__ as command
 from recog.bench import collectives, hlo
+from recog.commands import command_line
 
 TEXT = '''HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[8]{0})->f32[8]{0}}
 
@@ -126,7 +126,7 @@ def test_a_program_without_transfers_has_an_empty_table():
 
 def test_bench_lists_what_eight_simulated_devices_send(capsys, tmp_path):
     file = tmp_path / 'figures.json'
-    status = command.main(['bench', '--config', DEMO, *NARROW, '--collectives',
+    status = command_line.main(['bench', '--config', DEMO, *NARROW, '--collectives',
                            '--json', str(file)])
     figures = json.loads(file.read_text())
     assert status == 0 and figures['batch'] == 16 and 'MB/step' in capsys.readouterr().out

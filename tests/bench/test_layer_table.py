@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 from small import ROOT
 
-from recog import __main__ as command
 from recog import models
 from recog.bench import layer_table, programs
+from recog.commands import command_line
 from recog.config import experiments
 from recog.text import vocabulary
 
@@ -46,7 +46,7 @@ def test_multiply_adds_grow_with_the_batch_and_parameters_do_not():
 
 
 def test_the_command_prints_the_table_and_its_totals(capsys):
-    assert command.main(['config', str(ROOT / 'experiments' / 'crnn.py') + ':demo', '--layers', '--batch', '2']) == 0
+    assert command_line.main(['config', str(ROOT / 'experiments' / 'crnn.py') + ':demo', '--layers', '--batch', '2']) == 0
     said = capsys.readouterr().out
     assert said.startswith('layer ') and 'backbone/max_pool' in said
     assert 'total, 2 images' in said and 'memory: images 0.02 MB' in said

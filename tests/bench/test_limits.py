@@ -8,8 +8,8 @@ import jax.numpy as jnp
 import pytest
 from small import DEMO, NARROW
 
-from recog import __main__ as command
 from recog.bench import costliest, hlo, limits, startup
+from recog.commands import command_line
 
 
 def compiled(function, *arguments):
@@ -154,7 +154,7 @@ def test_a_file_stands_for_all_its_variants():
 
 
 def test_a_mistake_in_a_recipe_is_said_before_anything_starts(capsys):
-    assert command.main(['bench', '--startup', DEMO, DEMO + 'x']) == 2
+    assert command_line.main(['bench', '--startup', DEMO, DEMO + 'x']) == 2
     out, err = capsys.readouterr()
     assert not out and 'demox' in err and err.count('\n') == 1
 
@@ -162,7 +162,7 @@ def test_a_mistake_in_a_recipe_is_said_before_anything_starts(capsys):
 def test_starts_are_listed_cold_and_warm(capsys, tmp_path):
     file = tmp_path / 'figures.json'
     arguments = ['bench', '--startup', DEMO, *NARROW, '--config.model.lstm_layers=0', '--json', str(file)]
-    assert command.main(arguments) == 0
+    assert command_line.main(arguments) == 0
     figures = json.loads(file.read_text())[DEMO]
     assert set(figures) == {'cold', 'warm'}
     assert set(figures['cold']) == set(figures['warm']) == {'import', 'trace', 'compile', 'whole'}
@@ -171,7 +171,7 @@ def test_starts_are_listed_cold_and_warm(capsys, tmp_path):
 
 def test_bench_names_the_limit_and_the_costliest_operations(capsys, tmp_path):
     file, folder = tmp_path / 'figures.json', tmp_path / 'trace'
-    status = command.main(['bench', '--config', DEMO, *NARROW, '--devices', '0', '--seconds', '0.1', '--batch', '1', '--only',
+    status = command_line.main(['bench', '--config', DEMO, *NARROW, '--devices', '0', '--seconds', '0.1', '--batch', '1', '--only',
                            'infer', '--profile', str(folder), '--json', str(file)])
     figures, out = json.loads(file.read_text()), capsys.readouterr().out
     assert status == 0 and figures['peak_GFLOP_per_second'] > 0 and figures['bandwidth_GB_per_second'] > 0
@@ -184,5 +184,5 @@ def test_bench_names_the_limit_and_the_costliest_operations(capsys, tmp_path):
 
 
 def test_a_trace_of_no_program_is_refused(capsys, tmp_path):
-    assert command.main(['bench', '--config', DEMO, '--only', 'data', '--profile', str(tmp_path)]) == 2
+    assert command_line.main(['bench', '--config', DEMO, '--only', 'data', '--profile', str(tmp_path)]) == 2
     assert '--profile' in capsys.readouterr().err

@@ -5,12 +5,12 @@ import functools
 import pytest
 from small import ROOT
 
-from recog import __main__ as command
 from recog.bench import timing
+from recog.commands import command_line
 
 
 def refused(capsys, recipe, *arguments):
-    assert command.main(['bench', '--config', f'{ROOT}/experiments/{recipe}', '--pytorch', *arguments]) == 2
+    assert command_line.main(['bench', '--config', f'{ROOT}/experiments/{recipe}', '--pytorch', *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == '' and said.err.count('\n') == 1
     return said.err

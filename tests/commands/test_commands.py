@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small import DEMO, NARROW, ROOT, on
 
-from recog import __main__ as command
 from recog.__main__ import RUNNERS
+from recog.commands import command_line
 
 ONE = ('--devices', '0')
 
@@ -31,13 +31,13 @@ def workdir(tmp_path_factory):
         with (words / 'labels.tsv').open('a') as labels:
             labels.write(f'{number}.png\t{row.text}\n')
     folder = root / 'demo'
-    assert command.main(['train', '--config', DEMO, '--workdir', str(folder), '--data', str(root / 'data'), *ONE, *NARROW,
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(folder), '--data', str(root / 'data'), *ONE, *NARROW,
                          '--config.eval.report=words,absent', '--config.render.count=64']) == 0
     return folder
 
 
 def run(capsys, *arguments):
-    status = command.main([str(argument) for argument in arguments])
+    status = command_line.main([str(argument) for argument in arguments])
     out = capsys.readouterr()
     assert 'Traceback' not in out.err
     return status, out.out, out.err
@@ -208,7 +208,7 @@ def test_help_and_config_errors_come_without_jax():
 @pytest.mark.parametrize('name', sorted(RUNNERS))
 def test_every_command_explains_itself(capsys, name):
     with pytest.raises(SystemExit) as leaving:
-        command.main([name, '--help'])
+        command_line.main([name, '--help'])
     assert leaving.value.code == 0 and 'usage: recog ' + name in capsys.readouterr().out
 
 

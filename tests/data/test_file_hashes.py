@@ -2,7 +2,7 @@
 
 import pytest
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 
@@ -13,19 +13,19 @@ LABELS = [('a.png', 'one'), ('b.png', 'two')]
 def sealed(folder):
     """The root of a set whose files are recorded."""
     root = folder('words', LABELS)
-    assert command.main(['check', str(root), '--seal']) == 0
+    assert command_line.main(['check', str(root), '--seal']) == 0
     return root
 
 
 def test_a_sound_set_is_said_to_be_sound(sealed, capsys):
     capsys.readouterr()
-    assert command.main(['check', str(sealed)]) == 0
+    assert command_line.main(['check', str(sealed)]) == 0
     assert capsys.readouterr().out == f'{sealed / "words"}: sound\n'
 
 
 def test_a_set_without_a_record_is_named(folder, capsys):
     root = folder('words', LABELS)
-    assert command.main(['check', str(root)]) == 0
+    assert command_line.main(['check', str(root)]) == 0
     assert 'not recorded; see --seal' in capsys.readouterr().out
 
 
@@ -34,7 +34,7 @@ def test_a_flipped_bit_is_found_on_request(sealed, capsys):
     data = bytearray(file.read_bytes())
     data[len(data) // 2] ^= 1
     file.write_bytes(data)
-    assert command.main(['check', str(sealed)]) == 1
+    assert command_line.main(['check', str(sealed)]) == 1
     assert 'file a.png has other content than recorded' in capsys.readouterr().out
 
 
@@ -56,5 +56,5 @@ def test_a_damaged_record_is_found(sealed, narrow):
 
 
 def test_a_folder_without_any_set_is_refused(tmp_path, capsys):
-    assert command.main(['check', str(tmp_path)]) == 2
+    assert command_line.main(['check', str(tmp_path)]) == 2
     assert 'holds no prepared set' in capsys.readouterr().err

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from small import DEMO, ROOT
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config import experiments
 from recog.data.batches import Batches, unpack_notes
 from recog.data.joined import joined
@@ -32,7 +32,7 @@ def root(folder):
 
 
 def pack(root, name='packed', *flags):
-    return command.main(['pack', 'words', *FLAGS, '--data', str(root), '--name', name, '--workers', '1', *flags])
+    return command_line.main(['pack', 'words', *FLAGS, '--data', str(root), '--name', name, '--workers', '1', *flags])
 
 
 def batches(config, root, *names):
@@ -126,7 +126,7 @@ def test_one_and_two_workers_write_the_same_bytes(root, monkeypatch):
 def test_what_is_there_is_not_overwritten_and_an_unknown_set_leaves_nothing(root, capsys):
     pack(root)
     assert pack(root) == 2 and 'exists already' in capsys.readouterr().err
-    assert command.main(['pack', 'nothing', *FLAGS, '--data', str(root)]) == 2
+    assert command_line.main(['pack', 'nothing', *FLAGS, '--data', str(root)]) == 2
     assert sorted(file.name for file in root.iterdir()) == ['packed', 'words']
 
 
@@ -150,12 +150,12 @@ def test_a_file_of_another_size_is_named(root):
         file.write(b'x')
     with pytest.raises(ConfigError, match='file image.npy has .* bytes instead of'):
         open_set('packed', recipe(), root)
-    assert command.main(['check', str(root)]) == 1
+    assert command_line.main(['check', str(root)]) == 1
 
 
 def test_the_speed_of_reading_a_set_is_printed(root, capsys):
     pack(root)
     for name in ('words', 'packed'):
-        assert command.main(['bench', '--set', name, '--data', str(root), '--seconds', '0.1', *FLAGS]) == 0
+        assert command_line.main(['bench', '--set', name, '--data', str(root), '--seconds', '0.1', *FLAGS]) == 0
         said = capsys.readouterr().out
         assert 'cold images/s per worker' in said and 'warm images/s per worker' in said

@@ -8,7 +8,7 @@ import statistics
 import numpy as np
 import pytest
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config.test_sets import SETS
 from recog.errors import ConfigError
 from recog.evaluation import compare, measure, results
@@ -184,13 +184,13 @@ def test_nothing_in_common_is_no_difference():
 
 def test_the_command_compares_several_workdirs_without_measuring(tmp_path, capsys):
     folders = [str(run(tmp_path / name, {'mine': share(right, 10)}, recipe=name)) for name, right in (('a', 4), ('b', 7))]
-    assert command.main(['evaluate', *folders, '--out', str(tmp_path / 'both')]) == 0
+    assert command_line.main(['evaluate', *folders, '--out', str(tmp_path / 'both')]) == 0
     out = capsys.readouterr().out
     assert '| a | 0 | 40.00% |' in out and "McNemar's p" in out
     assert (tmp_path / 'both' / 'comparison.md').read_text(encoding='utf-8') == out
     for more, message in (([str(tmp_path / 'c')], "c' does not exist"), (['--set', 'mine'], '--set: several workdirs'),
                           (['--beam', '3'], '--beam: several workdirs are compared')):
-        assert command.main(['evaluate', *folders, *more]) == 2
+        assert command_line.main(['evaluate', *folders, *more]) == 2
         err = capsys.readouterr().err
         assert message in err and err.count('\n') == 1
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small import DEMO, NARROW, ROOT
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config.test_sets import SETS
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
@@ -317,9 +317,9 @@ def test_the_commit_is_that_of_the_checkout_and_says_whether_it_was_changed(tmp_
 def test_the_command_measures_the_benchmarks_that_are_there_and_lists_the_others(folder, tmp_path, capsys):
     root = folder('svt/test', [('a.png', 'Café'), ('b.png', 'x')])
     line = ['--data', str(root), '--devices', '0']
-    assert command.main(['train', '--config', DEMO, '--workdir', str(tmp_path / 'run'), *line, *NARROW,
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(tmp_path / 'run'), *line, *NARROW,
                          '--config.render.count=64', '--config.train.length=2 steps', '--config.eval.report=svt:test']) == 0
-    assert command.main(['evaluate', str(tmp_path / 'run'), *line, '--set', 'benchmarks', '--protocol', '94', '--nfkd',
+    assert command_line.main(['evaluate', str(tmp_path / 'run'), *line, '--set', 'benchmarks', '--protocol', '94', '--nfkd',
                          '--out', str(tmp_path / 'out')]) == 0
     out = capsys.readouterr().out
     assert 'Protocol 94+nfkd' in out and 'SVT incomplete (2 of 647)' in out and '| cute80:test | missing |' in out
@@ -327,6 +327,6 @@ def test_the_command_measures_the_benchmarks_that_are_there_and_lists_the_others
     assert document['protocol'] == '94+nfkd' and len(document['missing']) == 9 and list(document['sets']) == ['svt:test']
     assert {'commit', 'recipe', 'config', 'seed', 'device', 'host', 'command'} <= set(document)
     for arguments, message in ((['--nfkd', '--protocol', 'latex'], 'compares tokens'), (['--set', 'benchmark'], 'is not there')):
-        assert command.main(['evaluate', str(tmp_path / 'run'), *line, *arguments]) == 2
+        assert command_line.main(['evaluate', str(tmp_path / 'run'), *line, *arguments]) == 2
         err = capsys.readouterr().err
         assert message in err and err.count('\n') == 1

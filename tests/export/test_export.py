@@ -14,8 +14,8 @@ from narrow_models import make_workdir
 from small import ROOT
 
 import recog
-from recog import __main__ as command
 from recog import models
+from recog.commands import command_line
 from recog.errors import ConfigError
 from recog.export import parity
 from recog.text.vocabulary import Vocab
@@ -34,7 +34,7 @@ def exported(tmp_path_factory):
         if name not in made:
             made[name] = make_workdir(workdir, name)
         if (name, form) not in made:
-            assert command.main(['export', str(workdir), str(folder), '--format', form, '--beam', str(BEAMS[name])]) == 0
+            assert command_line.main(['export', str(workdir), str(folder), '--format', form, '--beam', str(BEAMS[name])]) == 0
             made[name, form] = folder
         return SimpleNamespace(workdir=workdir, folder=folder, samples=workdir / 'samples', beam=BEAMS[name])
     return get
@@ -42,7 +42,7 @@ def exported(tmp_path_factory):
 
 def run(capsys, *arguments):
     capsys.readouterr()
-    status = command.main([str(argument) for argument in arguments])
+    status = command_line.main([str(argument) for argument in arguments])
     out = capsys.readouterr()
     assert 'Traceback' not in out.err
     return status, out.out, out.err

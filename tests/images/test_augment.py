@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 from small import DEMO
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config import checks, recipe
 from recog.config.fields import FIELDS
 from recog.images import augment, ink, warp
@@ -167,7 +167,7 @@ def words(tmp_path):
 
 
 def run(capsys, *arguments):
-    status = command.main(['augment', *map(str, arguments)])
+    status = command_line.main(['augment', *map(str, arguments)])
     out = capsys.readouterr()
     return status, out.out, out.err
 

@@ -84,13 +84,13 @@ def main():
     import ray
     from ray import serve
 
-    from recog import server
+    from recog.server.serve import listen
 
     sys.path.insert(0, str(ROOT))
     from deploy.ray_serve import application
 
     ray.init(num_cpus=2, include_dashboard=False, runtime_env={'env_vars': {'PYTHONPATH': str(ROOT)}})
-    with server.listen('127.0.0.1', 0) as free:
+    with listen('127.0.0.1', 0) as free:
         port = free.getsockname()[1]
     folder = tempfile.TemporaryDirectory()
     workdir = arguments.workdir or hardly_trained(Path(folder.name), 'crnn')

@@ -26,8 +26,8 @@ from narrow_models import MATHS, make_workdir
 from PIL import Image
 from small import ROOT
 
-from recog import __main__ as command
 from recog import models
+from recog.commands import command_line
 from recog.config import experiments, recipe
 from recog.data.sets import open_set
 from recog.images.fit import fit_image
@@ -67,7 +67,7 @@ def narrow(place):
     for name in models.names():
         make_workdir(place / name, name)
         with contextlib.redirect_stdout(io.StringIO()):
-            if command.main(['export', str(place / name), str(place / f'{name}_onnx'), '--format', 'onnx']):
+            if command_line.main(['export', str(place / name), str(place / f'{name}_onnx'), '--format', 'onnx']):
                 raise RuntimeError(f'{name} was not exported')
     return [place / f'{name}_onnx' for name in models.names()]
 
@@ -130,7 +130,7 @@ def predicted(folder, given):
     """Status, lines and complaints of `recog predict`."""
     out, err = io.StringIO(), io.StringIO()
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-        status = command.main(['predict', str(folder), *map(str, given)])
+        status = command_line.main(['predict', str(folder), *map(str, given)])
     return status, out.getvalue().splitlines(), err.getvalue().splitlines()
 
 

@@ -4,7 +4,7 @@ import cv2
 import numpy as np
 from small import DEMO, NARROW, prepared
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config import recipe
 from recog.reading import explain
 from recog.reading.read import Reading
@@ -56,11 +56,11 @@ def test_predict_draws_a_picture_for_each_image_that_it_reads(tmp_path, capsys):
     workdir = tmp_path / 'run'
     flags = [*NARROW, '--config.train.length=1 steps', '--config.eval.report=words', '--config.render.count=64']
     prepared(tmp_path, 'words', [('a.png', 'word')])
-    assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(tmp_path / 'data'), *flags]) == 0
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(tmp_path / 'data'), *flags]) == 0
     capsys.readouterr()
-    assert command.main(['predict', str(workdir), str(folder), '--explain', '--out', str(tmp_path / 'drawn')]) == 1
+    assert command_line.main(['predict', str(workdir), str(folder), '--explain', '--out', str(tmp_path / 'drawn')]) == 1
     said = capsys.readouterr()
     assert sorted(file.name for file in (tmp_path / 'drawn').iterdir()) == ['one.png', 'two.png']
     assert f'2 pictures in {tmp_path / "drawn"}' in said.err and 'broken.png: is not an image' in said.err
-    assert command.main(['predict', str(workdir), str(folder / 'one.png'), '--max-length', '99']) == 2
+    assert command_line.main(['predict', str(workdir), str(folder / 'one.png'), '--max-length', '99']) == 2
     assert '--max-length 99: this model can write 12 tokens at most' in capsys.readouterr().err

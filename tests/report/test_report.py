@@ -15,13 +15,14 @@ import pytest
 from narrow_models import NARROW as NARROW_MODELS
 from small import DEMO, NARROW
 
-from recog import __main__ as command
 from recog import models
+from recog.commands import command_line
+from recog.commands import report as report_command
 from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
-from recog.report import charts, examples, gallery, maps, page, record, report, sections, tallies
+from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.page import joined
 from recog.report.record import Example
 from recog.text.vocabulary import Vocab
@@ -82,7 +83,7 @@ def arguments(workdir, **given):
 def made(workdir, capsys, **given):
     """The page that is written for a workdir, by the path that is printed."""
     capsys.readouterr()
-    assert report.run(arguments(workdir, **given)) == 0
+    assert report_command.run(arguments(workdir, **given)) == 0
     file = capsys.readouterr().out.strip()
     with open(file, encoding='utf-8') as opened:
         return opened.read()
@@ -101,7 +102,7 @@ def trained(tmp_path_factory):
             cv2.imwrite(str(words / f'{number}.png'), row.image)
             labels.write(f'{number}.png\t{HOSTILE if number == 0 else row.text}\n')
     folder = root / 'demo'
-    assert command.main(['train', '--config', DEMO, '--workdir', str(folder), '--data', str(root / 'data'), '--devices', '0',
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(folder), '--data', str(root / 'data'), '--devices', '0',
                          *NARROW, '--config.eval.report=words', '--config.render.count=64']) == 0
     return folder
 
@@ -246,11 +247,11 @@ def test_one_set_of_several_can_be_asked_for(workdir, capsys):
     parsed = Page(made(workdir, capsys, set='more', step=2))
     assert 'among 20 examples' in parsed.text and 'results are those of step 4; step 2 has read' in parsed.text
     with pytest.raises(ConfigError, match=r"--set 'word' is not in .*predictions.tsv \(did you mean 'words'\?\)"):
-        report.run(arguments(workdir, set='word'))
+        report_command.run(arguments(workdir, set='word'))
     with pytest.raises(ConfigError, match=r'--step 77: .* holds steps 2, 4'):
-        report.run(arguments(workdir, step=77))
+        report_command.run(arguments(workdir, step=77))
     with pytest.raises(ConfigError, match=r'--out page.pdf must be a file that ends in .html'):
-        report.run(arguments(workdir, out='page.pdf'))
+        report_command.run(arguments(workdir, out='page.pdf'))
 
 
 @pytest.mark.parametrize('name', models.names())

@@ -14,8 +14,8 @@ import numpy as np
 import pytest
 from small import ROOT
 
-from recog import __main__ as command
 from recog import server as servers
+from recog.commands import command_line
 from recog.errors import ConfigError
 from recog.reading.read import Reading
 from recog.server import demo
@@ -346,18 +346,18 @@ def test_models_are_named_after_their_folders_or_as_one_likes():
 def test_a_port_in_use_and_a_host_that_is_none_are_one_line(capsys):
     with contextlib.closing(socket.create_server(('127.0.0.1', 0))) as taken:
         port = str(taken.getsockname()[1])
-        assert command.main(['serve', 'x', '--port', port]) == 2
+        assert command_line.main(['serve', 'x', '--port', port]) == 2
         assert f'--port {port} of 127.0.0.1: address already in use; choose another\n' in capsys.readouterr().err
     for line, words in ((('--port', '70000'), 'must be from 0'), (('--host', 'no.such.host.invalid'), '--host'),
                         (('--queue', '0'), 'must be above 0'), (('--beam', '-1'), 'must be above 0'),
                         (('--port', '0'), "'x' does not exist")):
-        assert command.main(['serve', 'x', *line]) == 2
+        assert command_line.main(['serve', 'x', *line]) == 2
         said = capsys.readouterr().err
         assert words in said.splitlines()[-1]
 
 
 def test_the_demo_names_what_it_has(capsys, monkeypatch, tmp_path):
-    assert command.main(['demo', '--only', 'crn']) == 2
+    assert command_line.main(['demo', '--only', 'crn']) == 2
     assert "crn" in (said := capsys.readouterr().err) and 'latex_ocr' in said
     assert set(demo.MINUTES) == {path.stem for path in (ROOT / 'experiments').glob('*.py')}
     monkeypatch.chdir(tmp_path)

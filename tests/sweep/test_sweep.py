@@ -14,11 +14,12 @@ import numpy as np
 import pytest
 from small import DEMO, NARROW, ROOT, on
 
+from recog.commands import sweep
 from recog.config import experiments, recipe
 from recog.errors import ConfigError
-from recog.sweep import slurm, sweep
+from recog.sweep import slurm
 from recog.sweep.here import _by_devices, places
-from recog.sweep.runs import last_line, plan, seeds
+from recog.sweep.runs import chosen_seeds, last_line, plan
 
 EXPERIMENT = f'''
 from recog import config as configs
@@ -83,13 +84,13 @@ def sizes(place):
 
 @pytest.mark.parametrize('chosen, numbers', [('1', [0]), ('3', [0, 1, 2]), ('0,3,7', [0, 3, 7]), ('7,', [7]), ('2,2', [2])])
 def test_seeds_are_how_many_or_which(chosen, numbers):
-    assert seeds(chosen) == numbers
+    assert chosen_seeds(chosen) == numbers
 
 
 @pytest.mark.parametrize('chosen', ['0', '-1', '', ',', 'a', '1,-2', '1.5'])
 def test_seeds_that_make_no_sense_are_refused(chosen):
     with pytest.raises(ConfigError, match=f"--seeds '{chosen}' must be how many"):
-        seeds(chosen)
+        chosen_seeds(chosen)
 
 
 def test_a_dry_run_prints_the_commands_of_all_variants_but_the_demo_and_leaves_nothing(place, capsys):
@@ -187,7 +188,7 @@ def test_gpus_are_shared_out_so_that_each_run_sees_its_own_alone(monkeypatch):
 
 def test_runs_that_share_a_cpu_have_cores_of_their_own():
     cores = sorted(os.sched_getaffinity(0))
-    found = places(argparse.Namespace(parallel=len(cores), devices_per_run=0))
+    found = places(len(cores))
     assert [each.cores for each in found] == [(core,) for core in cores]
 
 
@@ -228,7 +229,7 @@ def test_results_of_a_run_that_was_not_trained_to_its_end_do_not_count(swept, ca
 
 def test_a_sweep_that_is_stopped_saves_and_the_same_line_goes_on(place, monkeypatch):
     monkeypatch.setenv('XLA_FLAGS', on(1))
-    code = ('import argparse, json, sys\nfrom recog import sweep\n'
+    code = ('import argparse, json, sys\nfrom recog.commands import sweep\n'
             'try: sys.exit(sweep.run(argparse.Namespace(**json.loads(sys.argv[1]))))\nexcept KeyboardInterrupt: sys.exit(130)')
     longer = ['--config.train.length=60 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=1000 steps']
     given = options(place, variants='small', seeds='2', overrides=longer)
@@ -261,7 +262,7 @@ def test_options_of_slurm_are_numbers_words_or_json():
 
 
 def test_a_job_runs_the_command_and_keeps_what_it_says(place):
-    each = plan(argparse.Namespace(**options(place, variants='small')))[0]
+    each = plan(str(place / 'tiny.py'), place / 'runs', str(place / 'data'), [], variants='small', seeds='1')[0]
     (place / 'runs').mkdir()
     job = slurm.Job(each._replace(command=[sys.executable, '-c', 'print("learning"); exit(3)']))
     assert job() == 3 and last_line(each.log) == 'learning'

@@ -9,8 +9,8 @@ import pytest
 from golden import fill
 from small import DEMO, NARROW
 
-from recog import __main__ as command
 from recog import models
+from recog.commands import command_line
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.models.peers import from_peer
@@ -24,7 +24,7 @@ RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--confi
 
 
 def train(capsys, first, *arguments):
-    status = command.main(['train', '--config', DEMO, *ONE, *RUN, '--data', str(first.parent), *map(str, arguments)])
+    status = command_line.main(['train', '--config', DEMO, *ONE, *RUN, '--data', str(first.parent), *map(str, arguments)])
     out = capsys.readouterr()
     assert 'Traceback' not in out.err
     return status, out.out, out.err
@@ -37,7 +37,7 @@ def first(tmp_path_factory):
     (folder.parent / 'words').mkdir()
     cv2.imwrite(str(folder.parent / 'words' / 'a.png'), np.full((20, 50), 200, np.uint8))
     (folder.parent / 'words' / 'labels.tsv').write_text('a.png\tword\n')
-    assert command.main(['train', '--config', DEMO, '--workdir', str(folder), *ONE, *RUN, '--data', str(folder.parent)]) == 0
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(folder), *ONE, *RUN, '--data', str(folder.parent)]) == 0
     return folder
 
 

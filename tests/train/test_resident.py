@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 from small import DEMO, NARROW, prepared
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.config import experiments, recipe
 from recog.data.joined import joined
 from recog.data.sets import open_set
@@ -27,7 +27,7 @@ def root(tmp_path_factory):
     """Twenty-seven words, packed; one label changes, one cannot be used."""
     labels = [(f'{number}.png', f'word{number}') for number in range(25)]
     place = prepared(tmp_path_factory.mktemp('resident'), 'words', [('x.png', 'w-x'), ('y.png', '!!'), *labels])
-    assert command.main(['pack', 'words', '--config', DEMO, '--config.image.width=48', '--data', str(place), '--name', 'packed',
+    assert command_line.main(['pack', 'words', '--config', DEMO, '--config.image.width=48', '--data', str(place), '--name', 'packed',
                          '--workers', '1']) == 0
     return place
 
@@ -44,7 +44,7 @@ def train(root, *flags, devices='0'):
 
 def follow(root, workdir, *flags, devices='0'):
     """Train, or go on where the run stands."""
-    assert command.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(root), '--devices', devices, *FLAGS,
+    assert command_line.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(root), '--devices', devices, *FLAGS,
                          '--config.data.train=packed', *flags]) == 0
     lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     return [line for line in lines if 'loss' in line]
@@ -117,7 +117,7 @@ def test_steps_in_one_call_are_steps_one_by_one(root):
     (('--config.image.augment.jpeg=5.0',), 'devices cannot augment by jpeg; set --config.image.augment.jpeg=0'),
 ])
 def test_what_cannot_be_on_the_devices_is_refused(root, flags, said, capsys):
-    status = command.main(['train', '--config', DEMO, '--workdir', str(root.parent / 'run'), '--data', str(root), *FLAGS,
+    status = command_line.main(['train', '--config', DEMO, '--workdir', str(root.parent / 'run'), '--data', str(root), *FLAGS,
                            '--config.data.train=packed', '--config.data.resident=True', *flags])
     assert status == 2 and said in capsys.readouterr().err and not (root.parent / 'run').exists()
 

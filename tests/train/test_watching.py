@@ -3,7 +3,7 @@
 import pytest
 from small import DEMO, NARROW
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.evaluation import measure
 from recog.train import log
 
@@ -46,20 +46,20 @@ def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(cap
     from recog.train import overfit
 
     line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW, '--config.model.lstm_hidden=32']
-    assert command.main([*line, '--config.optimizer.rate=0.005']) == 0
+    assert command_line.main([*line, '--config.optimizer.rate=0.005']) == 0
     assert 'this recipe can learn' in capsys.readouterr().out
     monkeypatch.setattr(overfit, 'SECONDS', 0.5)
-    assert command.main([*line, '--config.optimizer.rate=1e-9']) == 1
+    assert command_line.main([*line, '--config.optimizer.rate=1e-9']) == 1
     assert 'this recipe does not learn' in capsys.readouterr().out
 
 
 def test_the_overfit_check_needs_enough_examples(capsys, folder):
     root = folder('words', [('a.png', 'word'), ('b.png', '???')])
-    status = command.main(['train', '--config', DEMO, '--overfit', '2', '--devices', '0', '--data', str(root),
+    status = command_line.main(['train', '--config', DEMO, '--overfit', '2', '--devices', '0', '--data', str(root),
                            '--config.data.train=words'])
     assert status == 2 and '--overfit 2: the training sets hold 1 usable examples' in capsys.readouterr().err
 
 
 def test_training_needs_a_workdir_or_the_overfit_check(capsys):
-    assert command.main(['train', '--config', DEMO]) == 2
+    assert command_line.main(['train', '--config', DEMO]) == 2
     assert 'either --workdir FOLDER or --overfit N is needed' in capsys.readouterr().err

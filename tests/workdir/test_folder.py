@@ -8,7 +8,7 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from small import ROOT
 
-from recog import __main__ as command
+from recog.commands import command_line
 from recog.errors import ConfigError
 from recog.workdir.folder import LIBRARIES, Mirror, workdir_path
 
@@ -64,7 +64,7 @@ def test_a_kind_of_bucket_that_is_not_known_or_not_installed_is_refused_in_one_l
 
 
 def test_a_bucket_without_a_run_is_said_to_hold_none(bucket, capsys):
-    assert command.main(['evaluate', str(bucket)]) == 2
+    assert command_line.main(['evaluate', str(bucket)]) == 2
     assert "workdir 's3://bucket/runs/one' does not exist" in capsys.readouterr().err
 
 

@@ -12,8 +12,8 @@ from golden import fill, golden
 from pytorch_files import Tensor, in_a_row, zipped
 from small import ROOT
 
-from recog import __main__ as command
 from recog import models
+from recog.commands import command_line
 from recog.errors import ConfigError
 from recog.models import can
 from recog.models.peers import from_peer
@@ -32,7 +32,7 @@ TABLE = {'StructuredToParameterName@@': {'a.weight': 'linear_0.w_0'}}
 
 
 def run(capsys, *arguments):
-    status = command.main([str(argument) for argument in arguments])
+    status = command_line.main([str(argument) for argument in arguments])
     out = capsys.readouterr()
     assert 'Traceback' not in out.err
     return status, out.out, out.err

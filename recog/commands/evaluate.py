@@ -1,0 +1,107 @@
+"""`recog evaluate`: a trained model measured on sets, or several compared by what was measured."""
+
+import argparse
+from typing import TYPE_CHECKING
+
+from recog.commands.options import (
+    Command,
+    add_data,
+    add_decoding,
+    add_devices,
+    add_workdir,
+    existing_workdir,
+    refuse_negative,
+    start,
+)
+from recog.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from recog.workdir.opened import Opened
+
+OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices')
+
+
+def add(evaluate: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    add_workdir(evaluate, several='; several are compared by their results, two of them word by word')
+    evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
+                          help='a set to measure; may be given several times; benchmarks stands for the ten of the '
+                          'literature, maths for the tests of formulas, as far as they are there (default: the '
+                          "recipe's eval.report)")
+    evaluate.add_argument('--out', default='',
+                          help='folder for the results (default: the workdir), or of the comparison')
+    evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
+                          help="what is compared: characters, or latex: tokens of formulas (default: the recipe's)")
+    evaluate.add_argument('--nfkd', action='store_true',
+                          help='turn labels and texts into ASCII (NFKD) before they are compared')
+    evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
+    add_data(evaluate)
+    add_decoding(evaluate)
+    add_devices(evaluate)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Measure one workdir, or compare several."""
+    refuse_negative(arguments, 'batch', 'beam', 'max-length')
+    if len(arguments.workdir) > 1:
+        return _compare(arguments)
+    existing_workdir(arguments.workdir[0])
+    from ml_collections import ConfigDict
+
+    from recog.devices.mesh import make_mesh
+    from recog.evaluation.sets import measure_sets
+    from recog.workdir.folder import workdir_path
+    from recog.workdir.opened import open_workdir
+
+    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments.devices))
+    opened = open_workdir(arguments.workdir[0], arguments.step, mesh)
+    folder = workdir_path(arguments.out or arguments.workdir[0])
+    measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)
+    return 0
+
+
+def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
+    """The recipe with what the options ask for."""
+    from recog.config.test_sets import GROUPS
+    from recog.data.sets import open_set
+    from recog.metrics.words import identifier
+    from recog.reading.read import set_length
+
+    config = opened.config.copy_and_resolve_references()
+    config.unlock()
+    if arguments.set:
+        config.eval.report = tuple(arguments.set)
+        for name in arguments.set:
+            if name not in GROUPS:
+                open_set(name, config, arguments.data)  # a set asked for by name must be there
+    config.eval.protocol = arguments.protocol or config.eval.protocol
+    config.eval.nfkd = arguments.nfkd or config.eval.nfkd
+    identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
+    config.eval.batch = arguments.batch or config.eval.batch
+    config.eval.beam = arguments.beam or config.eval.beam
+    config.image.width_rule = arguments.width_rule or config.image.width_rule
+    if arguments.max_length:
+        set_length(config, opened.model.about.capacity, arguments.max_length)
+    return config
+
+
+def _compare(arguments: argparse.Namespace) -> int:
+    for name in OF_ONE:
+        if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
+            raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
+    from recog.evaluation import compare
+    from recog.workdir.folder import workdir_path
+
+    said = compare.report([workdir_path(folder) for folder in arguments.workdir])
+    print(said)
+    if arguments.out:
+        folder = workdir_path(arguments.out)
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / 'comparison.md').write_text(said + '\n', encoding='utf-8')
+    return 0
+
+
+COMMAND = Command('evaluate', 'Measure a trained model on sets; writes results.json, results.csv, results.md and '
+                  'predictions.tsv. Of several workdirs, compare what was measured.', add, run)

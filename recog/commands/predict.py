@@ -1,0 +1,118 @@
+"""`recog predict`: images to texts, a line each."""
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from recog.commands.options import (
+    Command,
+    add_decoding,
+    add_devices,
+    add_workdir,
+    existing_workdir,
+    refuse_negative,
+    start_for,
+)
+
+if TYPE_CHECKING:
+    from recog.data.files import Files
+    from recog.reading.read import Reading
+    from recog.reading.recognizer import Recognizer
+
+
+def add(predict: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    add_workdir(predict)
+    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - for a list "
+                         'on standard input, one file a line')
+    predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
+    predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
+    predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
+                         help='whether the images have dark ink where the training images have light, or the other way '
+                         'round; only for recipes with image.ink (default: found out for each)')
+    predict.add_argument('--nbest', type=int, default=1, metavar='N', help='the N best texts of the beam, each on a line')
+    predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
+    predict.add_argument('--out', default='explanations', metavar='FOLDER',
+                         help='folder of these (default explanations)')
+    add_decoding(predict)
+    add_devices(predict)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Read images; what cannot be read is named, the rest goes on, and the status tells."""
+    refuse_negative(arguments, 'batch', 'beam', 'max-length', 'nbest')
+    from recog.data.files import Files, find_images
+    from recog.reading.exported import is_exported
+    from recog.reading.recognizer import load
+
+    if not is_exported(arguments.workdir):
+        existing_workdir(arguments.workdir)
+    names = [line.rstrip('\n') for name in arguments.images
+             for line in (sys.stdin if name == '-' else [name]) if line.strip()]
+    source = Files('images', find_images(names))
+    batch = arguments.batch or 64
+    if len(source) <= batch and _all_broken(source):  # nothing is compiled for them
+        return 1
+    start_for([arguments.workdir], arguments.devices)
+    recognizer = load(arguments.workdir, beam=arguments.beam, max_length=arguments.max_length, batch=batch,
+                      invert=arguments.invert, width_rule=arguments.width_rule, best=arguments.nbest,
+                      explain=arguments.explain, step=arguments.step, devices=arguments.devices)
+    return _print(recognizer, source, as_json=arguments.json, drawings=arguments.out if arguments.explain else '')
+
+
+def _all_broken(source: 'Files') -> bool:
+    """Whether no image of these can be read; then each is named."""
+    broken = [row for row in source.rows(range(len(source))) if row.image is None]
+    if len(broken) < len(source):
+        return False
+    for row in broken:
+        print(f'recog predict: {row.id}: {row.reason}', file=sys.stderr)
+    return True
+
+
+def _print(recognizer: 'Recognizer', source: 'Files', *, as_json: bool, drawings: str) -> int:
+    """Read and print image by image, and draw where that is asked for."""
+    from tqdm import tqdm
+
+    from recog.reading import explain
+
+    pictured = explain.Pictures(Path(drawings), recognizer) if drawings else None
+    failed = 0
+    for reading in tqdm(recognizer.read(source), total=len(source), unit='image', leave=False,
+                        disable=None if len(source) > 4 * recognizer.batch else True):
+        file = source.paths[reading.row]
+        if reading.reason:
+            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+        failed += reading.text is None
+        if pictured and reading.text is not None:
+            pictured.draw(reading, file)
+        _say(file, reading, recognizer.about['formula'], as_json)
+    if pictured:
+        print(f'{pictured.count} pictures in {drawings}', file=sys.stderr)
+    if failed:
+        print(f'recog predict: {failed} of {len(source)} images could not be read', file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _say(file: str, reading: 'Reading', formula: bool, as_json: bool) -> None:
+    """The lines of one image: of a formula also whether its LaTeX is well-formed."""
+    from recog.reading.recognizer import text_facts
+
+    if reading.text is None:
+        if as_json:
+            print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
+        return
+    answers = [text_facts(formula, *other) for other in reading.others] or \
+        [text_facts(formula, reading.text, reading.confidence)]
+    if as_json:
+        several = {'nbest': answers} if reading.others else {}
+        print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))
+        return
+    for answer in answers:
+        judged = ('\twell-formed' if answer['well_formed'] else '\tbroken') if formula else ''
+        print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')
+
+
+COMMAND = Command('predict', 'Read images: one line `file TAB text TAB confidence` each, in the order given.', add, run)

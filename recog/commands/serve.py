@@ -1,0 +1,42 @@
+"""`recog serve`: trained models over HTTP."""
+
+import argparse
+
+from recog.commands.options import Command, add_devices, add_listening, refuse_negative, start_for
+
+
+def add(serve: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    serve.add_argument('folder', nargs='+', metavar='[NAME=]FOLDER',
+                       help='a workdir or an exported folder; its model is called NAME, else as the folder')
+    add_listening(serve)
+    serve.add_argument('--batch', type=int, default=32,
+                       help='images that a model reads at a time, at most (default 32)')
+    serve.add_argument('--explain', action='store_true',
+                       help='answer with pictures of where each character was read, to those who ask; loads each model '
+                       'twice')
+    serve.add_argument('--beam', type=int, default=0,
+                       help='width of the beam search, and texts that a request may ask for')
+    serve.add_argument('--max-length', type=int, default=0, metavar='N', help="tokens at most (default: the recipe's)")
+    add_devices(serve)
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Load the models, then serve them until a signal comes."""
+    refuse_negative(arguments, 'beam', 'max-length')
+    from recog.server import serve
+
+    settings = serve.Settings(
+        batch=arguments.batch, beam=arguments.beam, max_length=arguments.max_length, invert=arguments.invert,
+        devices=arguments.devices, explain=arguments.explain, most_bytes=arguments.most_bytes,
+        most_pixels=arguments.most_pixels, queue=arguments.queue, timeout=arguments.timeout)
+    serve.check(settings)
+    named = serve.names(arguments.folder)
+    listening = serve.listen(arguments.host, arguments.port)
+    start_for(named.values(), arguments.devices)
+    return serve.serve(named, listening, settings)
+
+
+COMMAND = Command('serve', 'Serve trained models over HTTP, with a page to try them on.', add, run,
+                  epilog="Needs pip install 'recog[serve]'. With RECOG_TOKEN in the environment, requests need that "
+                  'token.')

@@ -1,0 +1,69 @@
+"""`recog sweep`: the variants of an experiment with several seeds."""
+
+import argparse
+from pathlib import Path
+
+from recog.commands.options import Command, add_data
+from recog.errors import ConfigError
+
+
+def add(sweep: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    sweep.add_argument('file', metavar='FILE', help='the experiment, e.g. experiments/srn.py')
+    sweep.add_argument('--variants', default='all', metavar='A,B', help='which (default: all but demo)')
+    sweep.add_argument('--seeds', default='1', metavar='N', help='how many, from 0 on, or which: 0,3,7 (default 1)')
+    sweep.add_argument('--workdir', default='',
+                       help='folder of the runs, each in VARIANT-seedN, their logs and results.md')
+    sweep.add_argument('--dry-run', action='store_true',
+                       help='print the commands of the runs that are not done; run nothing')
+    add_data(sweep)
+    several = sweep.add_argument_group('several runs at a time',
+                                       'one of these; without, one after another on all devices')
+    several.add_argument('--devices-per-run', type=int, default=0, metavar='N',
+                         help='as many runs as there are groups of N devices')
+    several.add_argument('--parallel', type=int, default=1, metavar='N',
+                         help='N runs on a CPU, its cores divided among them')
+    several.add_argument('--slurm', action='store_const', const='slurm', default='',
+                         help="jobs of Slurm (pip install 'recog[sweep]')")
+    several.add_argument('--slurm-option', action='append', default=[], metavar='NAME=VALUE',
+                         help="of submitit's update_parameters: timeout_min=1440 (needed), gpus_per_node=8, "
+                         'slurm_partition=gpu')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Start the runs that are not done and wait for them; status 1 if one failed."""
+    _check(arguments)
+    from recog.sweep import runs, sweep
+
+    root = Path(arguments.workdir)
+    planned = runs.plan(arguments.file, root, arguments.data, arguments.overrides,
+                        variants=arguments.variants, seeds=arguments.seeds)
+    if arguments.dry_run:
+        sweep.print_commands(planned)
+        return 0
+    return sweep.run(planned, root, arguments.data, parallel=arguments.parallel,
+                     devices_per_run=arguments.devices_per_run, cluster=arguments.slurm,
+                     cluster_options=arguments.slurm_option)
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    if not arguments.workdir or '://' in arguments.workdir:
+        raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; the runs stand in it, each in its own')
+    if arguments.devices_per_run < 0 or arguments.parallel < 1:
+        raise ConfigError(f'--devices-per-run {arguments.devices_per_run} must be at least 0, '
+                          f'--parallel {arguments.parallel} at least 1')
+    if sum([arguments.devices_per_run > 0, arguments.parallel > 1, bool(arguments.slurm)]) > 1:
+        raise ConfigError('--devices-per-run, --parallel and --slurm are three ways to run at the same time; choose one')
+    if arguments.slurm:
+        from recog.sweep import slurm
+
+        slurm.options(arguments.slurm_option)
+    elif arguments.slurm_option:
+        raise ConfigError('--slurm-option is of --slurm alone')
+    if any(override.lstrip('-').partition('=')[0] == 'config.seed' for override in arguments.overrides):
+        raise ConfigError("--config.seed is each run's own; choose by --seeds")
+
+
+COMMAND = Command('sweep', 'Train the variants of an experiment with several seeds, and write one table.', add, run,
+                  overridable=True,
+                  epilog='Overrides go to every run. The same line goes on where a sweep was stopped.')

@@ -1,0 +1,155 @@
+"""`recog train`: a recipe trained, or gone on with, and measured at its end."""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from recog.commands.options import Command, add_data, add_devices, recipe, refuse_negative, start
+from recog.errors import ConfigError
+
+if TYPE_CHECKING:
+    from ml_collections import ConfigDict
+
+    from recog.train.processes import Stop
+    from recog.train.run import Run
+
+
+def add(train: argparse.ArgumentParser) -> None:
+    """The arguments."""
+    train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
+    train.add_argument('--overfit', type=int, default=0, metavar='N',
+                       help='instead of training: learn N examples by heart and say within about a minute whether the '
+                       'recipe can learn at all (no workdir; status 1 if it cannot)')
+    add_data(train)
+    add_devices(train)
+    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
+    several.add_argument('--cluster', action='store_true',
+                         help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
+    several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
+    several.add_argument('--processes', type=int, default=0, help='how many there are')
+    several.add_argument('--patience', type=float, default=30.0, metavar='SECONDS',
+                         help='how long a process may give no sign of life until the others end (default 30)')
+    several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Train or resume, or say whether the recipe can learn a few examples by heart."""
+    refuse_negative(arguments, 'overfit')
+    if bool(arguments.workdir) == bool(arguments.overfit):
+        raise ConfigError('either --workdir FOLDER or --overfit N is needed')
+    from recog.workdir.folder import workdir_path
+
+    workdir = workdir_path(arguments.workdir)
+    config = _recipe(workdir, arguments)
+    if bool(arguments.coordinator) != (arguments.processes > 0) or bool(arguments.coordinator) != (arguments.process >= 0):
+        raise ConfigError('--coordinator, --processes and --process go together')
+    return _overfit(config, arguments) if arguments.overfit else _train(config, workdir, arguments)
+
+
+def _recipe(workdir: Any, arguments: argparse.Namespace) -> 'ConfigDict':
+    """The recipe of --config, else the workdir's own."""
+    if arguments.config:
+        return recipe(arguments)
+    from recog.config import checks
+    from recog.config.recipe import from_json, override
+
+    file = workdir / 'config.json'
+    if not file.is_file():
+        raise ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
+    config = override(from_json(file.read_text(encoding='utf-8')), arguments.overrides)
+    checks.check(config)
+    return config
+
+
+def _overfit(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
+    from recog.text import vocabulary
+    from recog.train import overfit
+    from recog.train.run import make_run
+
+    vocab, devices = vocabulary.from_config(config.text), start(arguments.devices)
+    learns = overfit.run(config, arguments.overfit,
+                         lambda changed: make_run(changed, vocab, arguments.data, devices))
+    return 0 if learns else 1
+
+
+def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> int:
+    """Train or resume, then measure and show what came of it."""
+    import jax
+
+    from recog.devices.processes import join
+    from recog.text import vocabulary
+    from recog.train import processes
+    from recog.train.run import make_run
+    from recog.workdir import description
+    from recog.workdir.checkpoints import SaveFailed
+    from recog.workdir.folder import is_occupied
+
+    stop = processes.Stop()  # a signal may come while everything is being set up
+    vocab = vocabulary.from_config(config.text)
+    changes: list[str] = []
+    if description.is_workdir(workdir):
+        changes = description.compare(workdir, config, vocab)
+    elif is_occupied(workdir):
+        raise ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
+    join(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
+    devices = start(arguments.devices)
+    run = processes.together(lambda: make_run(config, vocab, arguments.data, devices))
+    if not description.is_workdir(workdir):
+        processes.together(run.initial)  # what it starts from is looked at before anything is written
+    processes.check_workdir(workdir)
+    processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
+    if jax.process_index() == 0:
+        for change in changes:
+            print(f'changed since the last start: {change}')
+        description.write(workdir, config, vocab)
+        (workdir / description.STOPPED).unlink(missing_ok=True)
+    watch = processes.Watch(workdir, arguments.patience)
+    try:
+        status = _train_and_measure(run, workdir, stop, arguments.data)
+    except Exception as error:
+        if jax.process_count() > 1:
+            watch.failed(error)
+        if isinstance(error, SaveFailed):
+            print(f'recog train: {error}', file=sys.stderr, flush=True)
+            os._exit(1)  # Orbax's threads would go on complaining
+        raise
+    watch.close()
+    return status
+
+
+def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int:
+    import jax
+
+    from recog.data.sets import open_set
+    from recog.evaluation.sets import measure_sets
+    from recog.report import pictures
+    from recog.train.loop import NonFinite, train_to_end
+    from recog.workdir import description
+    from recog.workdir.folder import Mirror, is_remote
+    from recog.workdir.opened import open_workdir
+
+    try:
+        if not train_to_end(run, workdir, stop):
+            if jax.process_index() == 0:
+                (workdir / description.STOPPED).touch()
+            return 0
+    except NonFinite as error:
+        print(f'recog train: {error}', file=sys.stderr)
+        return 1
+    stop.close()  # all is saved; from here on a signal just ends the command
+    results = measure_sets(open_workdir(workdir, mesh=run.mesh), run.config, run.mesh, root, workdir)
+    if jax.process_index() == 0:
+        mirror = Mirror(workdir)
+        pictures.curves(mirror.here)
+        pictures.samples(mirror.here, open_set(results[0].name, run.config, root), results[0])
+        mirror.close()
+        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; try: recog predict {workdir} '
+              + ('IMAGES' if is_remote(workdir) else str(Path(workdir) / 'samples')))
+    return 0
+
+
+COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run, recipe=True,
+                  overridable=True,
+                  epilog='A workdir that exists is resumed; its own recipe is used without --config.')

@@ -1,0 +1,72 @@
+"""The sets of a recipe measured one after another, with the table and where it comes from."""
+
+import shlex
+import sys
+from typing import Any
+
+import jax
+from jax.sharding import Mesh
+from ml_collections import ConfigDict
+
+from recog import __version__
+from recog.config import values
+from recog.config.test_sets import is_test
+from recog.data.sets import open_set
+from recog.errors import ConfigError
+from recog.evaluation import averages, measure
+from recog.evaluation.results import Result
+from recog.metrics.words import identifier
+from recog.reading.compiled import decoder
+from recog.workdir import provenance
+from recog.workdir.folder import Mirror
+from recog.workdir.opened import Opened
+
+
+def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, folder: Any) -> list[Result]:
+    """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
+    results: list[Result] = []
+    missing, reasons = [], []
+    known = measure.trained(opened.config, root) if config.eval.protocol == 'latex' else ()
+    decode = decoder(opened.model, mesh, config.eval.beam)
+    wanted = averages.expanded(config.eval.report or config.eval.sets)
+    instead = [name for name in config.eval.sets if name not in wanted]  # what was trained is measured on something
+    for name in (*wanted, *instead):
+        if name in instead and results:
+            break
+        try:
+            source = open_set(name, config, root)
+        except ConfigError as error:
+            missing.append(name)
+            reasons.append(str(error))
+            continue
+        results.append(measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
+                                           progress=jax.process_index() == 0, known=known))
+    if not results:
+        raise ConfigError(reasons[0])
+    if jax.process_index() == 0:
+        mirror = Mirror(folder)
+        print(measure.write(mirror.here, results, missing, _about(opened, config, mesh)))
+        mirror.close()
+        for result in results:
+            for name, reason in result.unreadable:
+                print(f'recog: left out: {name}: {reason}', file=sys.stderr)
+            for name, reason in result.shrunk:
+                print(f'recog: too large: {name}: {reason}', file=sys.stderr)
+    return results
+
+
+def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
+    """Where results come from."""
+    by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
+    own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
+    return {
+        'model': opened.config.model.name, 'step': opened.step,
+        'protocol': identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        **({'imported from': opened.imported} if opened.imported else
+           {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
+        'seed': config.seed, **({'seeds': own} if own else {}),
+        'config': values.digest(config.to_dict()), 'recipe': provenance.recipe(config),
+        'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'host': provenance.host(),
+        'versions': f'recog {__version__}, jax {jax.__version__}', 'commit': provenance.commit(),
+        'command': shlex.join(['recog', *sys.argv[1:]]),
+    }
