@@ -11,8 +11,8 @@ import numpy as np
 import pytest
 from small import DEMO, NARROW, ROOT, on
 
-from recog.__main__ import RUNNERS
 from recog.commands import command_line
+from recog.commands.command_line import COMMANDS
 
 ONE = ('--devices', '0')
 
@@ -195,7 +195,7 @@ def test_bench_measures_and_config_then_knows_the_hours(capsys, tmp_path):
 
 
 def test_help_and_config_errors_come_without_jax():
-    code = ('import sys; from recog.__main__ import main\n'
+    code = ('import sys; from recog.commands.command_line import main\n'
             'try: main(sys.argv[1:])\n'
             'except SystemExit: pass\n'
             'print([name for name in ("jax", "flax", "grain", "cv2", "tensorflow") if name in sys.modules])')
@@ -205,7 +205,7 @@ def test_help_and_config_errors_come_without_jax():
         assert done.stdout.splitlines()[-1] == '[]'
 
 
-@pytest.mark.parametrize('name', sorted(RUNNERS))
+@pytest.mark.parametrize('name', sorted(command.name for command in COMMANDS))
 def test_every_command_explains_itself(capsys, name):
     with pytest.raises(SystemExit) as leaving:
         command_line.main([name, '--help'])

@@ -127,7 +127,7 @@ SAY = "print([name for name in ('jax', 'flax', 'grain', 'orbax', 'optax', 'onnx'
 
 def test_reading_by_onnxruntime_imports_neither_jax_nor_flax(exported):
     made = exported('can')
-    code = f'import sys; from recog.__main__ import main\nprint(main(sys.argv[1:]))\n{SAY}'
+    code = f'import sys; from recog.commands.command_line import main\nprint(main(sys.argv[1:]))\n{SAY}'
     said = child(code, 'predict', made.folder, made.samples, '--explain', '--out', made.workdir / 'pictures')
     assert said[-2:] == ['0', '[]']
     said = child(f'import recog, sys; print(len(recog.load(sys.argv[1])([sys.argv[2]] * 3)))\n{SAY}', made.folder,

@@ -15,7 +15,7 @@ import pytest
 
 import recog
 
-ROOT = Path(__file__).parents[1]
+ROOT = Path(__file__).parents[2]
 WRITTEN = ROOT / 'tests' / 'fixtures' / 'recog-0.1.0-2bb25bb'
 STEP = 1500  # its last
 NEAR = pytest.approx
