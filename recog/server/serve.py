@@ -122,14 +122,14 @@ async def _watched(running: Any, server: Any, listening: socket.socket) -> None:
 
 def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[[str, int], None]) -> Any:
     """A model and its thread; the explanations come from a second copy of it, which gives the maps too."""
-    import recog
+    from recog.reading.recognizer import load as load_model
     from recog.server.batching import Reader
 
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
     options = {'beam': beam, 'best': 0, 'max_length': settings.max_length, 'invert': settings.invert,
                'devices': settings.devices}
-    recognizer = recog.load(folder, batch=settings.batch, **options)
-    explaining = recog.load(folder, batch=1, explain=True, **options) if settings.explain else None
+    recognizer = load_model(folder, batch=settings.batch, **options)
+    explaining = load_model(folder, batch=1, explain=True, **options) if settings.explain else None
     return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer), watch=watch)
 
 
