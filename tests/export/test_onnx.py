@@ -292,7 +292,7 @@ def test_the_attention_with_coverage_is_a_conv_and_a_softmax(beams):
 
     def look(keys, cells, query, seen):
         memory = coverage_attention.Memory(jnp.zeros((keys.shape[0], 5, 6, 2)), keys, cells, jnp.zeros(()), coverage_kernel)
-        return coverage_attention.look(memory, energy, query, seen)
+        return coverage_attention.coverage_weights(memory, energy, query, seen)
 
     names = same(look, ('b, 5, 6, 4', 'float32'), ('b, 5, 6', 'bool'), (f'b, {beams}, 4', 'float32'),
                  (f'b, {beams}, 5, 6', 'float32'), tolerance=1e-5)
@@ -334,7 +334,7 @@ def recalling(x, steps, start=0, turned=False, keep=False):
         number, keys, values, found = carry
         token = x[:, number].reshape(-1, 2, 1, 3)
         place = number - start if start else number
-        found, keys, values = transformer_decoder.recalled(token, token.swapaxes(2, 3), token * 2, keys, values, place, scale=0.5)
+        found, keys, values = transformer_decoder.attend_cached(token, token.swapaxes(2, 3), token * 2, keys, values, place, scale=0.5)
         if turned:
             keys, values = (leaf.at[jnp.arange(x.shape[0])[::-1]].get(mode='clip') for leaf in (keys, values))
         return number + 1, keys, values, found + token

@@ -109,12 +109,12 @@ def test_patches_times_a_kernel_are_a_convolution_also_in_the_gradient(reach):
 @jax.jit
 def memory(parameters: Any, cells: jax.Array) -> Any:
     features = np.random.default_rng(3).normal(size=(*cells.shape, 12)).astype(np.float32)
-    return coverage_attention.remember(parameters, jnp.asarray(features), cells, None)
+    return coverage_attention.make_memory(parameters, jnp.asarray(features), cells, None)
 
 
 @functools.cache
 def decoder() -> Any:
-    module = coverage_attention.Decoder(16, 8, 3, 5, False)
+    module = coverage_attention.CoverageDecoder(16, 8, 3, 5, False)
     return jax.jit(lambda key: module.init(key, 12)['params'], compiler_options=QUICKLY)(jax.random.key(0))
 
 
@@ -126,7 +126,7 @@ def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
     @jax.jit
     def both():
         maps = convolutions.conv(seen, parameters['coverage_kernel'], padding=((1, 1), (1, 1))) @ parameters['coverage_mix']
-        return coverage_attention.patches(jnp.asarray(seen[..., 0]), 3) @ kept.coverage, maps
+        return coverage_attention.patches(jnp.asarray(seen[..., 0]), 3) @ kept.coverage_kernel, maps
 
     np.testing.assert_allclose(*both(), atol=1e-6)
 
@@ -142,19 +142,19 @@ def test_looks_one_after_the_other_learn_as_if_each_were_differentiated_by_itsel
     def one_by_one(kept, kernel, queries):
         seen, found = jnp.zeros((2, 1, 3, 4)), []
         for step, query in enumerate(queries):
-            found.append(coverage_attention.look(kept, kernel, query[:, None], seen) * (step < count))
+            found.append(coverage_attention.coverage_weights(kept, kernel, query[:, None], seen) * (step < count))
             seen = seen + found[-1]
         return jnp.concatenate(found, 1).swapaxes(0, 1)
 
     def all_at_once(kept, kernel, queries):
-        return coverage_attention.looks(kept, kernel, queries, jnp.int32(count))
+        return coverage_attention.coverage_weights_by_step(kept, kernel, queries, jnp.int32(count))
 
     def slopes(form):
         def total(keys, taps, kernel, queries):
-            value = form(kept._replace(keys=keys, coverage=taps), kernel, queries)
+            value = form(kept._replace(keys=keys, coverage_kernel=taps), kernel, queries)
             return (value * given).sum(), value
 
-        given_them = kept.keys, kept.coverage, parameters['energy_kernel'], queries
+        given_them = kept.keys, kept.coverage_kernel, parameters['energy_kernel'], queries
         learnt, value = jax.grad(total, (0, 1, 2, 3), has_aux=True)(*given_them)
         return dict(zip(('keys', 'coverage', 'energy', 'queries'), learnt, strict=True)) | {'weights': value}
 
@@ -174,12 +174,12 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
     scores = np.tanh(kept.keys + query[:, 0, None, None]) @ kernel
     powers = np.where(cells, np.exp(scores - scores.max())[..., 0], 0)  # as the reference: the batch's largest
     want = powers / (powers.sum((1, 2), keepdims=True) + 1e-10)
-    np.testing.assert_allclose(coverage_attention.look(kept, kernel, query, seen)[:, 0], want, rtol=1e-5, atol=1e-7)
-    steep = np.asarray(coverage_attention.look(kept, np.float32(1e4) * kernel, query, seen))
+    np.testing.assert_allclose(coverage_attention.coverage_weights(kept, kernel, query, seen)[:, 0], want, rtol=1e-5, atol=1e-7)
+    steep = np.asarray(coverage_attention.coverage_weights(kept, np.float32(1e4) * kernel, query, seen))
     assert np.isfinite(steep).all() and np.all(steep[:, 0][~cells] == 0)
     np.testing.assert_allclose(steep.sum((2, 3)), 1, rtol=1e-5)
     none = kept._replace(cells=np.zeros_like(kept.cells))
-    value, slope = jax.jit(jax.value_and_grad(lambda kernel: coverage_attention.look(none, kernel, query, seen).sum()))(kernel)
+    value, slope = jax.jit(jax.value_and_grad(lambda kernel: coverage_attention.coverage_weights(none, kernel, query, seen).sum()))(kernel)
     assert value == 0 and np.all(slope == 0)
 
 

@@ -17,7 +17,7 @@ RNG = np.random.default_rng(0)
 
 def test_a_dilated_convolution_is_one_product_on_a_cpu_and_equals_the_native_one_and_learns_alike():
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 5, 6, 3), (2, 2, 3, 4)))
-    native = functools.partial(convolutions.native_conv, apart=(2, 2))
+    native = functools.partial(convolutions.native_conv, dilation=(2, 2))
     (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (native, resnet_fpn.dilated_conv))
     np.testing.assert_allclose(got, want, atol=1e-5)
     gradient = RNG.normal(size=want.shape).astype(np.float32)
@@ -56,7 +56,7 @@ def test_a_convolution_with_fewer_multiplications_equals_the_general_one_and_lea
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((3, height, width, 5), (3, 3, 5, 7)))
     general = functools.partial(jax.lax.conv_general_dilated, window_strides=(1, 1), padding='SAME',
                                 dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (general, convolutions.learning_conv))
+    (want, back), (got, learnt) = (jax.vjp(form, x, kernel) for form in (general, convolutions.conv_3x3))
     np.testing.assert_allclose(got, want, atol=close)
     gradient = RNG.normal(size=want.shape).astype(np.float32)
     for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
@@ -104,7 +104,7 @@ def test_a_convolutions_step_counts_as_three_convolutions_in_whatever_form(chann
 def test_a_convolution_with_strides_over_blocks_equals_the_general_one_and_learns_alike(size, taps, edges, channels):
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, *size, channels), (*taps, channels, 5)))
     native = functools.partial(convolutions.native_conv, strides=(2, 2), padding=edges)
-    blocks = functools.partial(convolutions._blockwise, padding=edges)
+    blocks = functools.partial(convolutions._space_to_depth, padding=edges)
     conv = functools.partial(convolutions.conv, strides=(2, 2), padding=edges)
     want, back = jax.vjp(native, x, kernel)
     gradient = RNG.normal(size=want.shape).astype(np.float32)

@@ -72,12 +72,12 @@ def test_decoding_with_kept_keys_and_values_says_what_reading_the_whole_text_say
 def test_queries_brought_to_the_memory_find_what_they_find_by_its_keys_and_values():
     attention = transformer_decoder.Attention(12, 3, Noise(0.2))
     x, memory = (np.random.default_rng(tokens).normal(size=(2, tokens, 12)).astype(np.float32) for tokens in (4, 7))
-    shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), x, memory, False, method='browse'))
+    shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), x, memory, False, method='attend_memory'))
     variables = jax.tree.map(lambda leaf: np.random.default_rng(leaf.size).normal(size=leaf.shape).astype(np.float32), shapes)
 
     def by_keys(module, x, memory, train):
-        kept = module.made(memory, 1, 3, memory.shape[1])
-        return module.look((*module.made(x, 0, 1, x.shape[1]), *kept), None, train, x.shape)
+        kept = module.project(memory, 1, 3, memory.shape[1])
+        return module.attend((*module.project(x, 0, 1, x.shape[1]), *kept), None, train, x.shape)
 
     def results(method, train):
         def total(variables, x, memory):
@@ -88,7 +88,7 @@ def test_queries_brought_to_the_memory_find_what_they_find_by_its_keys_and_value
         return dict(zip(('variables', 'tokens', 'memory', 'found', 'weights'), (*learnt, *said), strict=True))
 
     for train in (False, True):
-        close(results('browse', train), results(by_keys, train), 1e-4)
+        close(results('attend_memory', train), results(by_keys, train), 1e-4)
 
 
 def test_three_beams_are_three_texts():

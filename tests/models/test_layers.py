@@ -220,7 +220,7 @@ def test_every_backbone_makes_a_frame_of_four_columns(name, width):
 @pytest.mark.parametrize('shape', [(9, 8, 25, 6), (2, 8, 8, 10, 6), (8, 7, 13, 6), (9, 6), (3, 8, 25, 6), (16, 64, 100, 4)])
 def test_batch_norms_sums_on_a_cpu_are_as_exact_as_xlas(shape):
     values, axes = (1 + RNG.normal(size=shape)).astype(np.float32), tuple(range(len(shape) == 5, len(shape) - 1))
-    got, want = layers._total(values, axes), values.astype(np.float64).sum(axes, keepdims=True)
+    got, want = layers._summed(values, axes), values.astype(np.float64).sum(axes, keepdims=True)
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=5e-7 if shape[axes[0]] >= layers.MANY_ROWS else 1e-5)
 
@@ -228,7 +228,7 @@ def test_batch_norms_sums_on_a_cpu_are_as_exact_as_xlas(shape):
 def test_the_gradients_of_a_product_that_ends_in_float32_have_its_operands_dtype():
     """A GPU would multiply in tf32 else, at half the speed."""
     left, right = jnp.ones((2, 3, 4), jnp.bfloat16), jnp.ones((4, 5), jnp.bfloat16)
-    result, back = jax.vjp(functools.partial(layers.wide, '...d,de->...e'), left, right)
+    result, back = jax.vjp(functools.partial(layers.einsum32, '...d,de->...e'), left, right)
     backward = jax.make_jaxpr(back)(result).jaxpr
     products = [equation for equation in backward.eqns if equation.primitive.name == 'dot_general']
     operands = [each.aval.dtype for equation in products for each in equation.invars]

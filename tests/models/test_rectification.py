@@ -92,15 +92,15 @@ def test_outside_zeros_and_far_from_a_border_no_place_gets_a_gradient():
 @pytest.mark.parametrize('count', [4, 10, 16, 20])
 def test_points_at_rest_bend_nothing(count):
     points = jnp.asarray(rectification.targets(count), jnp.float32)[None]
-    grid = rectification.bend(points, height=6, width=10)[0]
+    grid = rectification.spline_grid(points, height=6, width=10)[0]
     x, y = np.meshgrid((2 * np.arange(10) - 9) / 10, (2 * np.arange(6) - 5) / 6)
     np.testing.assert_allclose(grid, np.stack([x, y], -1), atol=1e-5)
 
 
 def test_a_shear_of_the_points_is_a_shear_of_the_grid():
     points = rectification.targets(20) @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1])
-    rest = np.asarray(rectification.bend(jnp.asarray(rectification.targets(20), jnp.float32)[None], height=8, width=25)[0])
-    grid = rectification.bend(jnp.asarray(points, jnp.float32)[None], height=8, width=25)[0]
+    rest = np.asarray(rectification.spline_grid(jnp.asarray(rectification.targets(20), jnp.float32)[None], height=8, width=25)[0])
+    grid = rectification.spline_grid(jnp.asarray(points, jnp.float32)[None], height=8, width=25)[0]
     np.testing.assert_allclose(grid, rest @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1]), atol=2e-5)
 
 
@@ -110,13 +110,13 @@ def test_moved_points_bend_the_grid_as_another_thin_plate_spline_does(count):
     moved = points + RNG.normal(size=(count, 2)) / 10
     x, y = np.meshgrid((2 * np.arange(40) - 39) / 40, (2 * np.arange(20) - 19) / 20)
     want = RBFInterpolator(points, moved, kernel='thin_plate_spline', degree=1)(np.stack([x, y], -1).reshape(-1, 2))
-    grid = rectification.bend(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
+    grid = rectification.spline_grid(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
     np.testing.assert_allclose(grid, want.reshape(20, 40, 2), atol=5e-5)
 
 
 def test_bending_takes_as_many_equations_whatever_the_number_of_points():
     def equations(count):
-        return str(jax.make_jaxpr(lambda points: rectification.bend(points, height=8, width=20))(jnp.zeros((2, count, 2)))).count('\n')
+        return str(jax.make_jaxpr(lambda points: rectification.spline_grid(points, height=8, width=20))(jnp.zeros((2, count, 2)))).count('\n')
 
     assert equations(10) == equations(20)
 

@@ -81,7 +81,7 @@ def test_a_gru_over_known_inputs_and_its_gradients_are_those_of_its_steps(dtype,
 
         return jax.jit(jax.value_and_grad(loss, range(4)))(*given)
 
-    got, want = learned(recurrence.grus, dtype), learned(by_steps, jnp.float32)
+    got, want = learned(recurrence.gru_states, dtype), learned(by_steps, jnp.float32)
     for value, expected in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert jnp.linalg.norm(value - expected) <= error * jnp.linalg.norm(expected)
 
