@@ -16,7 +16,7 @@ gc.set_threshold(50_000, 20, 10)
 
 # The files that take longest, longest first: the two processes take whole files, and should end together.
 DEAREST = ('test_faults', 'test_contract', 'test_experiments', 'test_train', 'test_export', 'test_resident', 'test_commands',
-           'test_sweep', 'test_can', 'test_report', 'test_golden_rare', 'test_onnx', 'test_golden_srn', 'test_golden_crnn',
+           'test_sweep', 'test_can', 'test_report', 'test_golden_rare', 'test_onnx_models', 'test_golden_srn', 'test_golden_crnn',
            'test_golden_can', 'test_latex_ocr', 'test_prepare_sets', 'test_onboard', 'test_imports', 'test_srn')
 
 
