@@ -11,7 +11,8 @@ from functools import cache
 from typing import Any
 
 from recog.metrics.words import canonical, edit_distance
-from recog.text import latex
+from recog.text.latex import to_latex
+from recog.text.normal_form import Malformed, normal_tokens
 
 Tokens = Sequence[str]
 ORDERS = (1, 2, 3, 4)  # n-grams of BLEU-4
@@ -30,8 +31,8 @@ def formula_tokens(text: str) -> tuple[str, ...]:
 def normalised(text: str) -> tuple[str, ...]:
     """A formula's tokens in the normal form; as written if it is malformed."""
     try:
-        return latex.tokens(text)
-    except latex.Malformed:
+        return normal_tokens(text)
+    except Malformed:
         return formula_tokens(text)
 
 
@@ -76,8 +77,8 @@ def bleu(truths: Iterable[Tokens], predictions: Iterable[Tokens]) -> float:
 def bleu_of_counts(right: Sequence[int], total: Sequence[int], wanted: int, written: int) -> float:
     """BLEU from counts; 0 if no n-gram of some order is right.
 
-    `right` and `total` count predicted n-grams by order; `wanted` and `written` count the tokens of truths and
-    of predictions.
+    `right` and `total` count predicted n-grams by order; `wanted` and `written` count tokens of truths and of
+    predictions.
     """
     if not all(right):
         return 0.0
@@ -170,7 +171,7 @@ def reference_formula_metric(rows: Iterable[tuple[Sequence[Any], Sequence[Any], 
 
 def well_formed(formula: Tokens) -> bool:
     """Whether matplotlib's mathtext, which refuses broken LaTeX, can draw the formula."""
-    text = latex.latex(formula, limits=False)
+    text = to_latex(formula, limits=False)
     try:
         _parser().parse(f'${text}$')
     except (ValueError, RecursionError):

@@ -9,7 +9,7 @@ from typing import Any
 from recog.metrics.formulas import Tokens, formula_tokens
 from recog.reading.recognizer import text_facts
 from recog.server.intake import Wishes
-from recog.text import latex
+from recog.text.latex import to_latex
 
 SIZE = 28  # of drawn formulas, in points
 
@@ -43,7 +43,7 @@ def svg(tokens: Tokens) -> bytes:
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import MathTextParser
 
-    font, text, file = FontProperties(size=SIZE), f'${latex.latex(tokens, limits=False)}$', io.BytesIO()
+    font, text, file = FontProperties(size=SIZE), f'${to_latex(tokens, limits=False)}$', io.BytesIO()
     width, height, depth = MathTextParser('path').parse(text, 72, font)[:3]
     around = SIZE / 4
     figure = Figure(figsize=((width + 2 * around) / 72, (height + 2 * around) / 72))

@@ -31,11 +31,11 @@ from recog.metrics.formulas import (
     well_formed,
 )
 from recog.metrics.words import judge, word_figures
-from recog.text import latex
+from recog.text.latex import CROHME
 
 # Formula, prediction, token accuracy in per cent: rows of LaTeX-OCR's own latex_predictions.csv.
-# Behind |\\name| stands a space, which is a token there. No prediction here is longer than its formula: where one
-# is, that file divides by the length of the formula, and its metric by the longer length.
+# Behind |\\name| stands a space, which is a token there. No prediction here is longer than its formula: in
+# such rows that file divides by the length of the formula, and its metric by the longer length.
 PUBLISHED = [
     (r'1 - |\sqrt| { 1 - |\sqrt| { E } }', r'1 - |\sqrt| { 1 - |\sqrt| { t } }', 92.31),
     (r'( 3 7 - 5 ) / ( ( 1 4 0 / 1 9 8 ) / 1 5 0 ) |\geq| 6 7 8 8',
@@ -72,7 +72,7 @@ def test_the_reference_metric_is_the_references():
 def test_tokens_are_commands_and_characters_without_blanks():
     assert formula_tokens(r'\frac{1}{2}x ^ {10}\{ \} \alpha y') == (
         r'\frac', '{', '1', '}', '{', '2', '}', 'x', '^', '{', '1', '0', '}', r'\{', r'\}', r'\alpha', 'y')
-    for token in latex.CROHME:
+    for token in CROHME:
         assert formula_tokens(f'x {token} y') == ('x', token, 'y')
 
 
