@@ -68,7 +68,7 @@ class Vocab:
 
     def encode(self, text: str, *, max_length: int | None = None) -> Encoding:
         """The ids of a text; raises `Unencodable` if it is empty, too long, or has a refused token."""
-        # As in the reference, tokens that are dropped below count here. The ids are counted again, because a text
+        # As in the reference, tokens that are dropped below count here. Ids are counted again, because a text
         # can become longer in lower case (U+0130).
         if max_length is not None and len(self._pieces(text)) > max_length:
             raise Unencodable('too long', f'more than {max_length} tokens')
