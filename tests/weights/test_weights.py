@@ -81,7 +81,7 @@ def test_a_storage_whose_size_is_not_the_one_given_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='resnet34/data/0 has another size'):
         read_weights(zipped(tmp_path / 'short.pth', state, {'data/0': bytes(3999)}))
     packed = zipped(tmp_path / 'packed.pth', state, compression=zipfile.ZIP_DEFLATED)
-    with pytest.raises(ConfigError, match='has another size'):  # compressed, it may be far larger than the file
+    with pytest.raises(ConfigError, match='has another size'):  # it may be far larger than the file
         read_weights(packed)
     whole = in_a_row(tmp_path / 'row.pth', state).read_bytes()
     (tmp_path / 'row.pth').write_bytes(whole[:-1])

@@ -139,7 +139,7 @@ def test_missing_surplus_and_misshapen_arrays_are_listed_and_nothing_is_written(
     assert not (tmp_path / 'run').exists()
 
 
-def test_torchvisions_backbone_is_taken_for_latex_ocrs_and_what_is_missing_named(tmp_path, capsys, monkeypatch):
+def test_torchvisions_backbone_is_taken_for_latex_ocrs_and_what_it_lacks_named(tmp_path, capsys, monkeypatch):
     monkeypatch.chdir(ROOT)
     parts = {'0': 'conv1', '1': 'bn1', '4': 'layer1', '5': 'layer2'}
     front = {key.removeprefix('encoder.backbone.'): array
