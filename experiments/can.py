@@ -68,6 +68,20 @@ VARIANTS = {
 }
 
 PUBLISHED = ('d28',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 8  # on two CPU cores
+# Formulas as most are: on CPUs the size that the reference was timed at, on accelerators one of the canvases. A training
+# step has so many rows there; a beam takes longer than greedy decoding.
+BENCH = {
+    'rows': 512, 'beam': True,
+    'on_cpu': {'image.height': 128, 'image.width': 512, 'text.max_length': 36},
+    'elsewhere': {'image.height': 112, 'image.width': 400, 'text.max_length': 40},
+}
+# For tests.
+NARROW = {
+    'model.growth': 4, 'model.layers': 1, 'model.stem': 8, 'model.counting_width': 32, 'model.hidden': 16,
+    'model.attention': 8, 'model.coverage': 3, 'model.masked': True, 'model.capacity': 25,
+    'image.height': 32, 'image.width': 48, 'text.max_length': 12, 'data.buckets': ('16x32',),
+}
 ALLOWED = {'model.masked': (True, False)}
 
 

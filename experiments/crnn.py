@@ -52,6 +52,9 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 6  # on two CPU cores
+BENCH = {'rows': 1024}  # a training step on an accelerator
+NARROW = {'model.backbone': 'small', 'model.lstm_hidden': 8, 'image.width': 48}  # for tests
 ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small')}
 
 

@@ -56,6 +56,16 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 8  # on two CPU cores
+# Formulas as most are: on CPUs the length that the reference was timed at, on accelerators one of those that training
+# puts its batches into. A training step has so many rows there; a beam takes longer than greedy decoding.
+BENCH = {'rows': 512, 'beam': True, 'on_cpu': {'text.max_length': 40}, 'elsewhere': {'text.max_length': 31}}
+# For tests.
+NARROW = {
+    'model.depths': (1, 1), 'model.widths': (4, 8), 'model.width': 16, 'model.layers': 2, 'model.heads': 2,
+    'model.feed_forward': 24, 'model.positions': 32, 'model.capacity': 25, 'model.pretrained': '',
+    'image.height': 32, 'image.width': 48, 'text.max_length': 12,
+}
 ALLOWED = {'image.fit': ('thumbnail', 'pad', 'stretch')}
 
 

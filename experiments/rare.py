@@ -58,6 +58,14 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 10  # on two CPU cores
+BENCH = {'rows': 1024, 'beam': True}  # a training step on an accelerator; a beam takes longer than greedy decoding
+# For tests.
+NARROW = {
+    'model.rectify': 'small', 'model.fiducials': 8, 'model.start': 'straight', 'model.border': 'border',
+    'model.backbone': 'small', 'model.lstm_layers': 1, 'model.lstm_hidden': 8, 'model.attention': 8,
+    'model.teaching': 'labels', 'model.shifted': True, 'model.skip_ends': False, 'image.width': 48,
+}
 ALLOWED = {
     'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small'), 'model.rectify': ('large', 'small', 'none'),
     'model.start': ('slanted', 'straight'), 'model.border': ('zeros', 'border'),

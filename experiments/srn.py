@@ -57,6 +57,13 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r50',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 12  # on two CPU cores
+BENCH = {'rows': 256}  # a training step on an accelerator
+# For tests.
+NARROW = {
+    'model.depths': (1, 1, 1, 1), 'model.widths': (4, 4, 8, 8), 'model.width': 16, 'model.heads': 2,
+    'model.feed_forward': 24, 'model.encoder_layers': 1, 'model.reason_layers': 1, 'image.width': 64,
+}
 ALLOWED = {
     'model.branches': ('both', 'forward', 'backward'),
     'model.fusion': ('gate', 'add'),

@@ -7,46 +7,40 @@ from typing import Any
 import cv2
 import jax
 import numpy as np
-from small import QUICKLY
+from ml_collections import ConfigDict
+from small import QUICKLY, ROOT
 
 from recog import models
-from recog.config import recipe
+from recog.config import experiments, recipe
 from recog.images.fit import channels
 from recog.models.parts import rectification
 from recog.text.vocabulary import Vocab
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 
+# What of an image's fields a model sees.
+SEEN = ('height', 'width', 'channels', 'fit', 'scale', 'mean', 'std')
+
+
+def recipes() -> dict[str, ConfigDict]:
+    """The first recipe of each algorithm, made narrow as its experiment says."""
+    found = {}
+    for file in experiments.files(ROOT):
+        narrow = experiments.declared(file).narrow
+        found[file.stem] = recipe.changed(experiments.experiment_module(str(file)).get_config(), narrow)
+    return found
+
+
+RECIPES = recipes()
 # A small model of each algorithm: its own fields, and those of the image.
 NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    'can': (
-        {'growth': 4, 'layers': 1, 'stem': 8, 'dropout': 0.2, 'counting': (3, 5), 'counting_width': 32, 'hidden': 16,
-         'attention': 8, 'coverage': 3, 'word_dropout': 0.5, 'masked': True, 'capacity': 25, 'length_penalty': 0.0},
-        {'height': 32, 'width': 48, 'channels': 'grey', 'fit': 'none', 'mean': 1.0, 'std': -1.0},
-    ),
-    'crnn': ({'backbone': 'small', 'lstm_layers': 2, 'lstm_hidden': 8, 'mobilenet_scale': 0.5}, {'width': 48}),
-    'latex_ocr': (
-        {'depths': (1, 1), 'widths': (4, 8), 'width': 16, 'row_lstm': True, 'layers': 2, 'heads': 2, 'feed_forward': 24,
-         'dropout': 0.1, 'smoothing': 0.1, 'positions': 32, 'capacity': 25, 'length_penalty': 0.6, 'pretrained': ''},
-        {'height': 32, 'width': 48, 'channels': 'grey', 'fit': 'thumbnail', 'mean': 0.0, 'std': 1.0},
-    ),
-    'rare': (
-        {'rectify': 'small', 'fiducials': 8, 'start': 'straight', 'border': 'border', 'backbone': 'small', 'mobilenet_scale': 0.5,
-         'lstm_layers': 1, 'lstm_hidden': 8, 'attention': 8, 'capacity': 25, 'teaching': 'labels', 'shifted': True,
-         'own_share': 0.0, 'own_steps': 1, 'skip_ends': False, 'length_penalty': 0.0},
-        {'width': 48},
-    ),
-    'srn': (
-        {'depths': (1, 1, 1, 1), 'widths': (4, 4, 8, 8), 'width': 16, 'heads': 2, 'feed_forward': 24, 'encoder_layers': 1,
-         'semantic': True, 'branches': 'both', 'reason_layers': 1, 'fusion': 'gate', 'positions': 'fixed', 'dropout': 0.1,
-         'dropout_rule': 'downscale', 'word_weight': 3.0, 'gsrm_weight': 0.15, 'vsfd_weight': 1.0, 'average': False,
-         'skip_ends': False},
-        {'height': 64, 'width': 64, 'channels': 'grey', 'fit': 'steps', 'scale': 1.0, 'mean': 0.0, 'std': 1.0},
-    ),
+    name: ({field: value for field, value in config.model.items() if field != 'name'},
+           {field: config.image[field] for field in SEEN})
+    for name, config in RECIPES.items()
 }
 VOCAB = Vocab(tuple('012345'))
 KEY = 5
-MATHS = ('can', 'latex_ocr')
+MATHS = tuple(name for name, config in RECIPES.items() if config.eval.protocol == 'latex')
 
 
 @functools.cache
@@ -146,8 +140,8 @@ def make_workdir(folder, name, **training):
     if name in MATHS:
         vocab = Vocab(('x', '^', '{', '}', '1', '+'), 'keep', 'drop', ' ')
         config.eval.protocol, config.image.ink, config.text.separator = 'latex', 'light', ' '
-    if name == 'can':
-        config.data.buckets = ('16x32',)
+    if config.image.fit == 'none':
+        config.data.buckets = RECIPES[name].data.buckets
     description.write(folder, config, vocab)
     variables = weighted(models.build(config, vocab), *((1.5, 4) if name == 'rare' else (2.5, 1)))
     saved = Checkpoints(folder)

@@ -4,7 +4,6 @@ For CPUs XLA forms no reduce-scatter: where the state is cut by fsdp, gradients 
 Run as a process of its own (`python -m recog.bench.collectives`), since the devices are made when jax starts.
 """
 
-import argparse
 import json
 import math
 import os
@@ -128,19 +127,18 @@ def lines(meshes: dict[str, Any]) -> Iterator[str]:
         yield 'No transfer is asynchronous: for CPUs XLA makes none so. What overlaps elsewhere does not show here.'
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(recipe: str, overrides: Sequence[str], batch: int, json_file: str) -> int:
     """Print the table of a recipe, from a process that has eight simulated devices."""
     flags = re.sub(r'--xla_force_host_platform_device_count=\d+', '', os.environ.get('XLA_FLAGS', ''))
     environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={DEVICES}'}
-    command = [sys.executable, '-m', 'recog.bench.collectives', arguments.config, str(arguments.train_batch),
-               *arguments.overrides]
+    command = [sys.executable, '-m', 'recog.bench.collectives', recipe, str(batch), *overrides]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return 1
     figures = json.loads(done.stdout.splitlines()[-1])
-    print(f'training step of {arguments.config}, batch {figures["batch"]}, on {DEVICES} simulated devices')
+    print(f'training step of {recipe}, batch {figures["batch"]}, on {DEVICES} simulated devices')
     print('\n'.join(lines(figures['meshes'])))
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, json_file)
     return 0
 
 

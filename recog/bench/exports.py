@@ -1,7 +1,6 @@
 """`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from, and beside the same network
 in PyTorch where there is one, all in turns."""
 
-import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -25,18 +24,18 @@ PARTS = 50  # into which the time is cut for convolutions, of which there are do
 Form = Callable[[tuple], Callable[[], Any]]  # from what is given to the call that is timed
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
     """Measure the folders of each workdir together with it, on the same images; print a line for each, and ratios."""
-    missing = [name for name in arguments.folder if not is_exported(name)]
+    missing = [name for name in given if not is_exported(name)]
     if missing:
         raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); a recipe is measured with --config')
     sources: dict[Any, list[Folder]] = {}
-    for folder in [open_folder(name, arguments.devices) for name in arguments.folder]:
+    for folder in [open_folder(name, devices) for name in given]:
         sources.setdefault(tuple(folder.manifest[name] for name in ('source', 'step', 'beam')), []).append(folder)
-    sizes = sorted({1, max(arguments.batch, 1)})
+    sizes = sorted({1, max(batch, 1)})
     print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path', flush=True)
-    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, arguments.seconds)]
-    measured.keep(found, arguments.json)
+    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, seconds)]
+    measured.keep(found, json_file)
     return 0
 
 
@@ -104,10 +103,10 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
     if beam == 1 and rivals.reads(folder.config) and importlib.util.find_spec('torch'):
-        from recog.bench.pytorch.readers import readers as readers_readers
+        from recog.bench.pytorch.readers import readers
 
-        readers = readers_readers(folder.config, len(folder.vocab), opened.model, opened.variables)
-        found |= {(kind, f'{source}: the same network'): reader for kind, reader in readers.items()}
+        reading = readers(folder.config, len(folder.vocab), opened.model, opened.variables)
+        found |= {(kind, f'{source}: the same network'): reader for kind, reader in reading.items()}
     return found
 
 

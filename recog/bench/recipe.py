@@ -1,6 +1,5 @@
 """`recog bench --config`: compile time, images per second, arithmetic and memory of a recipe, measured here and kept."""
 
-import argparse
 import os
 import sys
 import time
@@ -14,6 +13,7 @@ from ml_collections import ConfigDict
 
 from recog import __version__, models
 from recog.bench import costliest, hlo, limits, programs, timing
+from recog.bench.asked import Asked
 from recog.bench.programs import Draft, Program
 from recog.data.batches import Batches
 from recog.data.joined import joined
@@ -30,33 +30,33 @@ from recog.workdir import provenance
 CPU_TRAIN_BATCH = 16
 
 
-def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
-    """Measure what was asked for, print a table, keep the figures."""
+def run(config: ConfigDict, asked: Asked, root: str, devices: list[jax.Device]) -> int:
+    """Measure what was asked for, with prepared sets below `root`, print a table, keep the figures."""
     mesh = make_mesh(config.mesh, devices)
     vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
-    figures = about(arguments.config, arguments.overrides, config, devices)
+    figures = about(asked.recipe, asked.overrides, config, devices)
     program: Program | None = None
     costs: list[costliest.Cost] = []
-    for name, make, rows in wanted(config, arguments, mesh):
+    for name, make, rows in wanted(config, asked, mesh):
         program = None  # its arrays are given back before the next are made
         program = programs.compiled(make(model, config, mesh, rows))
-        figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, arguments.seconds)
-    if program and arguments.profile:
-        costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(arguments.profile))
+        figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, asked.seconds)
+    if program and asked.profile:
+        costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(asked.profile))
         figures['costliest'] = costliest.figures(costs)
     program = None
-    if not arguments.only or 'data' in arguments.only:
-        figures['data'] = pipeline(config, vocab, arguments.data, arguments.seconds)
-        figures['resident'] = room(config, mesh, arguments.data)
+    if asked.wants('data'):
+        figures['data'] = pipeline(config, vocab, root, asked.seconds)
+        figures['resident'] = room(config, mesh, root)
     limit(figures, config.train.precision, devices)
     _print({name: value for name, value in figures.items() if name != 'costliest'})
-    if arguments.profile:
-        print('\n'.join(costliest.lines(costs, Path(arguments.profile))))
+    if asked.profile:
+        print('\n'.join(costliest.lines(costs, Path(asked.profile))))
     kept = measured.place(config, devices[0].device_kind)
     kept.parent.mkdir(parents=True, exist_ok=True)
     measured.keep(figures, str(kept))
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, asked.json)
     return 0
 
 
@@ -72,15 +72,15 @@ def about(recipe: str, overrides: Sequence[str], config: ConfigDict, devices: li
     }
 
 
-def wanted(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
+def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
     """What is measured: its name, what drafts it, and its batch."""
     found: list[tuple[str, Callable[..., Draft], int]] = []
-    if not arguments.only or 'infer' in arguments.only:
+    if asked.wants('infer'):
         found += [(f'infer_{batch}', programs.inference, rounded(mesh, batch))
-                  for batch in sorted({1, max(arguments.batch, 1)})]
-    if not arguments.only or 'train' in arguments.only:
+                  for batch in sorted({1, max(asked.batch, 1)})]
+    if asked.wants('train'):
         on_cpu = mesh.devices.flat[0].platform == 'cpu'
-        batch = arguments.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch)
+        batch = asked.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch)
         found.append((f'train_{batch}', programs.training_step, batch))
     return found
 

@@ -3,7 +3,6 @@
 Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says how long that took.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -30,21 +29,21 @@ def recipes(given: Sequence[str]) -> list[str]:
     return found
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
     """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
-    every = recipes(arguments.startup)
+    every = recipes(given)
     for recipe in every:
-        experiments.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
+        experiments.load(recipe, overrides)  # a mistake is said before the first of them starts
     width = max(map(len, every))
     print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
     figures: dict[str, Any] = {}
     for recipe in every:
         with tempfile.TemporaryDirectory() as folder:
-            figures[recipe] = {kind: _start(recipe, arguments.overrides, folder) for kind in CACHES}
+            figures[recipe] = {kind: _start(recipe, overrides, folder) for kind in CACHES}
         seconds = [found and found[part] for found in figures[recipe].values() for part in PARTS]
         cells = ('failed' if each is None else f'{each:.2f}' for each in seconds)
         print(f'{recipe:{width}}' + ''.join(f' {cell:>12}' for cell in cells), flush=True)
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, json_file)
     return 0 if all(found for kinds in figures.values() for found in kinds.values()) else 1
 
 

@@ -22,7 +22,6 @@ from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.folder import is_occupied
 
-RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
 SHOWN = 8  # names of a kind that are listed; all of them with --partial
 
@@ -83,11 +82,11 @@ def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Reco
 
 def published() -> list[str]:
     """The recipes whose reference has published weights: `PUBLISHED` in the files of experiments."""
-    folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[2] / RECIPES
-    found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in experiments.published(file)]
-    if not found:
-        raise ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
-    return found
+    try:
+        files = experiments.files()
+    except ConfigError as error:
+        raise ConfigError(f'{error}; or --config FILE:VARIANT says which recipe it is') from None
+    return [f'{file}:{variant}' for file in files for variant in experiments.declared(file).published]
 
 
 @functools.cache

@@ -11,6 +11,10 @@ from recog.bench.pytorch.backbones import Features, conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.parts import rectification
 
+# What it can be, besides any size.
+FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3'), 'model.teaching': ('own',), 'model.shifted': (False,),
+          'model.skip_ends': (True,)}
+
 
 class Localisation(nn.Module):
     """Images to fiducial points [B, F, 2]."""

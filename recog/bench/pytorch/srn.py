@@ -9,6 +9,10 @@ from recog.bench.pytorch.backbones import conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 
+# What it can be, besides any size.
+FIELDS = {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',), 'model.positions': ('fixed',),
+          'model.dropout_rule': ('downscale',), 'model.average': (False,), 'model.skip_ends': (False,)}
+
 
 class Bottleneck(nn.Module):
     """Three convolutions and a shortcut; the first of a stage that keeps the size has four taps, two apart."""
