@@ -14,7 +14,7 @@ from recog import models
 from recog.devices import cost
 
 DEPTH = 2  # of a layer's path: backbone/block_0_1
-OPERATIONS = ('conv', 'depthwise', 'max_pool', 'sample', 'lstm', 'batch_norm', 'sine_positions')  # that are no modules
+OPERATIONS = ('conv', 'depthwise', 'max_pool', 'lstm', 'batch_norm')  # that are no modules; a model may have others
 
 
 class Layer(NamedTuple):
@@ -47,7 +47,7 @@ def layers(model: models.Model, batch: models.Batch, depth: int = DEPTH) -> tupl
     named, _ = jax.tree_util.tree_flatten_with_path(variables)
     weights = {var: tuple(key.key for key in path[1:-1]) for var, (path, _) in zip(closed.jaxpr.invars, named, strict=False)}
     paths = {path[:length] for tree in leaves.values() for path in tree for length in range(1, len(path))}
-    walk = _Walk(paths, depth)
+    walk = _Walk(paths, depth, {*OPERATIONS, *model.about.operations})
     walk.through(closed.jaxpr, (), weights, 1)
     frozen, rows = set(model.about.no_gradient), []
     for label, seen in walk.found.items():
@@ -65,10 +65,10 @@ def layers(model: models.Model, batch: models.Batch, depth: int = DEPTH) -> tupl
 class _Walk:
     """Assigns the equations of a jaxpr to layers, inside loops and branches too."""
 
-    def __init__(self, paths: set[tuple[str, ...]], depth: int):
-        self.paths, self.depth = paths, depth
+    def __init__(self, paths: set[tuple[str, ...]], depth: int, operations: set[str]):
+        self.paths, self.depth, self.operations = paths, depth, operations
         self.found: dict[str, Found] = {}
-        self.bytes = self._operations = 0
+        self.bytes = self._number = 0
 
     def through(self, jaxpr: Any, outer: tuple[str, ...], weights: dict[Any, tuple[str, ...]], times: int) -> None:
         """Every equation, `times` over; `weights` says of which module's parameters a variable is."""
@@ -80,7 +80,7 @@ class _Walk:
                 weights.update(dict.fromkeys(equation.outvars, used[0]))  # weights in another shape, stacked or added
                 continue
             named = equation.params['name'] if equation.primitive.name == 'jit' else ''
-            inside = [] if named in OPERATIONS else cost.inside(equation.params)
+            inside = [] if named in self.operations else cost.inside(equation.params)
             if equation.primitive.name == 'cond':
                 inside = [branch.jaxpr for branch in equation.params['branches']][:1]
             if inside and (self._has_scopes(inside, path) or len(set(used)) > 1):
@@ -100,9 +100,9 @@ class _Walk:
     def _count(self, equation: Any, path: tuple[str, ...], named: str, weights: dict[Any, tuple[str, ...]], times: int) -> None:
         self.bytes += times * sum(_bytes(var) for var in equation.outvars)
         label = '/'.join(path[:self.depth])
-        if named in OPERATIONS and not any(var in weights for var in equation.invars if not isinstance(var, core.Literal)):
-            self._operations += 1
-            label = f'{"/".join((*path[:self.depth - 1], named))}#{self._operations}'  # each a row of its own
+        if named in self.operations and not any(var in weights for var in equation.invars if not isinstance(var, core.Literal)):
+            self._number += 1
+            label = f'{"/".join((*path[:self.depth - 1], named))}#{self._number}'  # each a row of its own
         if not label:
             return
         row = self.found.setdefault(label, Found())

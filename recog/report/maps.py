@@ -6,12 +6,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.models import RECTIFIED
 from recog.reading.explain import HEAT
 from recog.reading.read import Reading
 from recog.report import charts
 
 CHANNELS, COLUMNS = 16, 4
-RECTIFIED = 'rectified'  # the stage over which maps lie where there is one
 WIDTH, TALLEST = 10.0, 1.0  # inches; height of a picture as a share of its width, at most
 
 
@@ -34,7 +34,7 @@ def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: boo
     figure = charts.figure(WIDTH, sum(tall))
     top, below = figure.subfigures(2, 1, height_ratios=tall)
     image, heat = top.subplots(1, 2)
-    _show(image, cut.image, 'rectified' if RECTIFIED in found else 'as the model sees it')
+    _show(image, cut.image, RECTIFIED if RECTIFIED in found else 'as the model sees it')
     _show(heat, cut.image, f'channel {order[0]}, response {strengths[order[0]]:.2f}')
     heat.imshow(cut.maps[:, :, order[0]], cmap=HEAT, alpha=0.65, extent=cut.region, interpolation='bilinear')
     cells = np.atleast_1d(below.subplots(rows, COLUMNS)).reshape(-1)

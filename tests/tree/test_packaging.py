@@ -10,8 +10,6 @@ import zipfile
 import pytest
 from small import ROOT
 
-from recog import models
-
 
 @pytest.fixture(scope='module')
 def built(tmp_path_factory):
@@ -68,11 +66,3 @@ def test_recog_imports_neither_experiments_nor_datasets_and_flax_only_in_its_mod
         assert not {name for name in names if name.partition('.')[0] in ('experiments', 'datasets', 'tests', 'tensorflow')}, path
         if path.parent.name != 'models':
             assert not {name for name in names if name.startswith('flax')}, path
-
-
-def test_no_shared_code_branches_on_the_name_of_an_algorithm():
-    for path in (ROOT / 'recog').glob('*.py'):
-        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
-            if isinstance(node, ast.Compare):
-                constants = [part.value for part in ast.walk(node) if isinstance(part, ast.Constant)]
-                assert not set(constants) & set(models.names()), f'{path}:{node.lineno}'
