@@ -140,7 +140,7 @@ def leaked(tests: Iterable[str], training: Iterable[str]) -> list[int]:
     return [place for place, key in enumerate(keys(tests)) if key in known]
 
 
-def reference_metric(rows: Iterable[tuple[Sequence[Any], Sequence[Any], int]]) -> dict[str, float]:
+def reference_can_metric(rows: Iterable[tuple[Sequence[Any], Sequence[Any], int]]) -> dict[str, float]:
     """PaddleOCR's CANMetric on (label, prediction, tokens that count): difflib's ratio, and where it is 1, of what counts."""
     from difflib import SequenceMatcher
 
