@@ -88,8 +88,7 @@ def _is_experiment(file: Path) -> bool:
         tree = ast.parse(file.read_text(encoding='utf-8'))
     except (SyntaxError, UnicodeDecodeError):
         return False
-    defined = {target.id for node in tree.body if isinstance(node, ast.Assign)
-               for target in node.targets if isinstance(target, ast.Name)}
+    defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
     defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return set(NEEDED) <= defined
 

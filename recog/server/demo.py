@@ -24,8 +24,8 @@ def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
     folders = {each.name: folder / f'demo-{each.name}' for each in wanted}
     missing = [each for each in wanted if not (folders[each.name] / DONE).is_file()]
     if missing:
-        minutes = ', '.join(f'{each.name} about {each.minutes} minutes' if each.minutes else each.name for each in missing)
-        print(f'recog demo: to be trained, one after another, into {folder}, on two CPU cores: {minutes} '
+        wait = ', '.join(f'{each.name} about {each.minutes} minutes' if each.minutes else each.name for each in missing)
+        print(f'recog demo: to be trained, one after another, into {folder}, on two CPU cores: {wait} '
               f'({sum(each.minutes for each in missing)} in all). Ctrl-C stops; the same line goes on.', flush=True)
         for each in missing:
             train(each.file, folders[each.name])
