@@ -1,4 +1,4 @@
-"""Whether a recipe's network and its rival in PyTorch are the same function: given the same weights, what do they say?"""
+"""Whether a recipe's network and its rival in PyTorch are the same function, given the same weights."""
 
 import copy
 from functools import partial
