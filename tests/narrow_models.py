@@ -88,7 +88,8 @@ def random_variables(model: models.Model, seed: int = 1) -> models.Variables:
 def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any], key: int | None = KEY,
           quickly: bool = False) -> Any:
     """Total, count, statistics, metrics and gradients of the total; without a key there is no dropout."""
-    return jax.device_get(learner(model.loss, quickly)(variables, batch, None if key is None else jax.random.key(key)))
+    return jax.device_get(learner(model.loss, quickly)(variables, batch,
+                                                       None if key is None else jax.random.key(key)))
 
 
 @functools.cache
@@ -101,7 +102,8 @@ def learner(loss: Callable[..., Any], quickly: bool) -> Callable[..., Any]:
             (total, count), rest = loss({'params': params, 'stats': variables['stats']}, batch, key=key)
             return total, (count, *rest)
 
-        (value, (count, stats, metrics)), gradients = jax.value_and_grad(total, has_aux=True)(variables['params'])
+        result, gradients = jax.value_and_grad(total, has_aux=True)(variables['params'])
+        value, (count, stats, metrics) = result
         return {'total': value, 'count': count, 'stats': stats, 'metrics': metrics, 'gradients': gradients}
 
     return run
@@ -123,8 +125,10 @@ def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Va
         name, values = path[-1].key, random.normal(size=aval.shape).astype(np.float32)
         if name in ('scale', 'variance'):
             return 1 + 0.3 * abs(values)
-        if path[-2].key == 'points':  # a thin-plate spline through points anywhere makes much of a rounding error
-            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias' else 0.02 * values)
+        # A thin-plate spline through points anywhere makes much of a rounding error.
+        if path[-2].key == 'points':
+            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias'
+                              else 0.02 * values)
         return np.float32(gain * values * (0.2 if aval.ndim < 2 else np.prod(aval.shape[:-1]) ** -0.5))
 
     return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, jax.random.key(0)))
@@ -150,5 +154,6 @@ def make_workdir(folder, name, **training):
     (folder / 'samples').mkdir()
     for number, (height, width) in enumerate([(16, 30), (32, 44), (20, 48), (31, 17)]):
         down, right = np.mgrid[:height, :width] * (0.2 + 0.1 * number)
-        cv2.imwrite(str(folder / 'samples' / f'{number}.png'), (127 + 120 * np.sin(down + right * number)).astype(np.uint8))
+        cv2.imwrite(str(folder / 'samples' / f'{number}.png'),
+                    (127 + 120 * np.sin(down + right * number)).astype(np.uint8))
     return folder

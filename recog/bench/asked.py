@@ -10,7 +10,8 @@ class Asked(NamedTuple):
     overrides: tuple[str, ...] = ()
     only: tuple[str, ...] = ()  # of infer, train and data; all of them if none
     batch: int = 32  # images of the larger inference batch
-    train_batch: int = 0  # images of the training step; 0: the recipe's, on a CPU at most so many as are usual there
+    # Images of the training step; 0: the recipe's, on a CPU at most so many as are usual there.
+    train_batch: int = 0
     seconds: float = 5.0  # for each figure
     profile: str = ''  # a folder for a trace
     json: str = ''  # a file for the figures

@@ -1,6 +1,7 @@
 """How long training steps take to start: from a new process to the compiled program.
 
-Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says how long that took.
+Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says
+how long that took.
 """
 
 import json
@@ -25,17 +26,20 @@ def recipes(given: Sequence[str]) -> list[str]:
     found = []
     for recipe in given:
         path, colon, _ = recipe.partition(':')
-        found += [recipe] if colon else [f'{path}:{name}' for name in experiments.experiment_module(path).VARIANTS]
+        found += [recipe] if colon else [f'{path}:{name}'
+                                         for name in experiments.experiment_module(path).VARIANTS]
     return found
 
 
 def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
-    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
+    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled
+    one."""
     every = recipes(given)
     for recipe in every:
         experiments.load(recipe, overrides)  # a mistake is said before the first of them starts
     width = max(map(len, every))
-    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
+    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS),
+          flush=True)
     figures: dict[str, Any] = {}
     for recipe in every:
         with tempfile.TemporaryDirectory() as folder:
@@ -50,7 +54,8 @@ def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
 def _start(recipe: str, overrides: Sequence[str], folder: str) -> dict[str, float] | None:
     """The figures of a process of its own that has this compilation cache."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, '-m', 'recog.bench.startup', recipe, *overrides], stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([sys.executable, '-m', 'recog.bench.startup', recipe, *overrides],
+                          stdout=subprocess.PIPE, text=True,
                           env=os.environ | {'JAX_COMPILATION_CACHE_DIR': folder})
     if done.returncode:
         return None
@@ -70,7 +75,8 @@ def main(recipe: str, *overrides: str) -> None:
         sys.exit(f'{recipe}: {error}')
     traced = time.perf_counter()
     lowered.compile()
-    print(json.dumps({'import': imported - begun, 'trace': traced - imported, 'compile': time.perf_counter() - traced}))
+    print(json.dumps({'import': imported - begun, 'trace': traced - imported,
+                      'compile': time.perf_counter() - traced}))
 
 
 if __name__ == '__main__':

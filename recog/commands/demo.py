@@ -9,7 +9,8 @@ from recog.errors import chosen
 
 def add(demo: argparse.ArgumentParser) -> None:
     """The arguments."""
-    demo.add_argument('--folder', default='runs', help='where the workdirs demo-NAME are, or will be (default runs)')
+    demo.add_argument('--folder', default='runs',
+                      help='where the workdirs demo-NAME are, or will be (default runs)')
     demo.add_argument('--only', default='', metavar='A,B',
                       help='of the algorithms these, by the names of their experiments (default: all)')
     add_listening(demo)
@@ -31,5 +32,5 @@ def run(arguments: argparse.Namespace) -> int:
         return serve.serve(folders, listening, settings)
 
 
-COMMAND = Command('demo', 'Serve the demos of all algorithms on a page; trains those that are missing.', add, run,
-                  epilog="Needs pip install 'recog[serve]', and to be run in a checkout.")
+COMMAND = Command('demo', 'Serve the demos of all algorithms on a page; trains those that are missing.', add,
+                  run, epilog="Needs pip install 'recog[serve]', and to be run in a checkout.")

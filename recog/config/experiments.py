@@ -1,4 +1,5 @@
-"""Experiment files: where they are, how a recipe is loaded from one, and what a file declares besides its recipes."""
+"""Experiment files: where they are, how a recipe is loaded from one, and what a file declares besides its
+recipes."""
 
 import ast
 import importlib.util
@@ -18,7 +19,8 @@ NEEDED = ('VARIANTS', 'ALLOWED', 'get_config')  # what every experiment file def
 
 
 class Bench(NamedTuple):
-    """How `recog bench --all` measures the published recipes of an experiment: `BENCH` in its file, as a dict."""
+    """How `recog bench --all` measures the published recipes of an experiment: `BENCH` in its file, as a
+    dict."""
 
     rows: int = 256  # images of a training step on an accelerator; the recipe's own may leave it idle
     beam: bool = False  # whether the beam search is measured, too
@@ -63,7 +65,8 @@ def declared(file: str | Path) -> Experiment:
     if unknown:
         raise ConfigError(f'experiment file {str(file)!r}: BENCH has {unknown[0]!r}'
                           f'{nearest(unknown[0], Bench._fields)}; it may have {", ".join(Bench._fields)}')
-    return Experiment(Path(file).stem, Path(file), tuple(module.VARIANTS), tuple(getattr(module, 'PUBLISHED', ())),
+    return Experiment(Path(file).stem, Path(file), tuple(module.VARIANTS),
+                      tuple(getattr(module, 'PUBLISHED', ())),
                       getattr(module, 'DEMO_MINUTES', 0), Bench(**given), getattr(module, 'NARROW', {}),
                       module.get_config().eval.protocol == 'latex')
 
@@ -74,12 +77,14 @@ def every() -> list[Experiment]:
 
 
 def files(checkout: Path = Path(__file__).parents[2]) -> list[Path]:
-    """The experiment files: of the folder `experiments` here, else of the checkout that this package is part of."""
+    """The experiment files: of the folder `experiments` here, else of the checkout that this package is part
+    of."""
     for folder in (FOLDER, checkout / FOLDER):
         found = [file for file in sorted(folder.glob('*.py')) if _is_experiment(file)]
         if found:
             return found
-    raise ConfigError(f'the recipes are in the folder {FOLDER} of a checkout of recog, which is not here: run it there')
+    raise ConfigError(f'the recipes are in the folder {FOLDER} of a checkout of recog, '
+                      'which is not here: run it there')
 
 
 def _is_experiment(file: Path) -> bool:
@@ -88,7 +93,8 @@ def _is_experiment(file: Path) -> bool:
         tree = ast.parse(file.read_text(encoding='utf-8'))
     except (SyntaxError, UnicodeDecodeError):
         return False
-    defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store)}
+    defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+               and isinstance(node.ctx, ast.Store)}
     defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
     return set(NEEDED) <= defined
 

@@ -1,4 +1,5 @@
-"""Pictures of how an image was read: the image as the model saw it, and for each token where the model looked."""
+"""Pictures of how an image was read: the image as the model saw it, and for each token where the model
+looked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -54,7 +55,8 @@ def draw(reading: Reading, vocab: Vocab, rule: ConfigDict, file: Path) -> None:
     ratio = under.shape[0] / under.shape[1]
     tall = [1.0] + [1.0] * rows + ([2.4] if 'frames' in details else [])
     figure = Figure(figsize=(11, 0.6 + sum(tall) * (11 / columns * ratio + 0.35)), layout='constrained')
-    figure.suptitle(_safe(f'{_short(reading.text) or "(nothing)"}   {reading.confidence:.3f}'), family='monospace')
+    figure.suptitle(_safe(f'{_short(reading.text) or "(nothing)"}   {reading.confidence:.3f}'),
+                    family='monospace')
     parts = figure.subfigures(len(tall), 1, height_ratios=tall, squeeze=False)[:, 0]
     for cell, top in zip(np.atleast_1d(parts[0].subplots(1, len(tops))), tops, strict=True):
         _top(cell, *top)
@@ -86,7 +88,8 @@ def _top(cell: Any, title: str, image: np.ndarray, points: np.ndarray | None) ->
     _image(cell, image, title)
     if points is not None:
         x, y = ((points[:, axis] + 1) / 2 * (image.shape[1 - axis] - 1) for axis in (0, 1))
-        cell.plot(x, y, linestyle='', marker='o', markersize=4, color=MARK, markeredgecolor='white', clip_on=False)
+        cell.plot(x, y, linestyle='', marker='o', markersize=4, color=MARK, markeredgecolor='white',
+                  clip_on=False)
 
 
 def _over(cell: Any, under: np.ndarray, heat: np.ndarray, title: str) -> None:
@@ -97,11 +100,13 @@ def _over(cell: Any, under: np.ndarray, heat: np.ndarray, title: str) -> None:
 
 
 def _counting(details: dict[str, Any], vocab: Vocab) -> list[tuple[str, np.ndarray]]:
-    """A title and the map [h, w] of where it is counted for each token that the model thinks stands there, the most first."""
+    """A title and the map [h, w] of where it is counted for each token that the model thinks stands there,
+    the most first."""
     counts, shares = details['counts'], details['counting']
     found = np.flatnonzero(counts >= SEEN)
     most = found[np.argsort(-counts[found], kind='stable')][:MOST_COUNTED]
-    return [(f'counted {vocab.decode([index])!r} {counts[index]:.1f} times', shares[..., index]) for index in most.tolist()]
+    return [(f'counted {vocab.decode([index])!r} {counts[index]:.1f} times', shares[..., index])
+            for index in most.tolist()]
 
 
 def _short(text: str | None, most: int = 110) -> str:
@@ -125,7 +130,8 @@ def _formula(tokens: Sequence[str]) -> np.ndarray:
 def _maps(details: dict[str, Any], tokens: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """A title and weights [h, w] for each token, the first MOST_TOKENS of them."""
     sure = details['token_confidence']
-    return [(f'{token!r} {sure[place]:.3f}', details['attention'][place]) for place, token in enumerate(tokens[:MOST_TOKENS])]
+    return [(f'{token!r} {sure[place]:.3f}', details['attention'][place])
+            for place, token in enumerate(tokens[:MOST_TOKENS])]
 
 
 def _frames(part: Any, image: np.ndarray, frames: np.ndarray, vocab: Vocab) -> None:

@@ -1,4 +1,5 @@
-"""Pictures of feature maps: the strongest channels of a stage, and over the image the one with the strongest response of all."""
+"""Pictures of feature maps: the strongest channels of a stage, and over the image the one with the strongest
+response of all."""
 
 import math
 from collections.abc import Mapping
@@ -16,7 +17,8 @@ WIDTH, TALLEST = 10.0, 1.0  # inches; height of a picture as a share of its widt
 
 
 class Cut(NamedTuple):
-    """An image without its padding, the cells of the maps over it, and the region (left, right, bottom, top) they cover."""
+    """An image without its padding, the cells of the maps over it, and the region (left, right, bottom, top)
+    they cover."""
 
     image: np.ndarray
     maps: np.ndarray  # [h, w, C]
@@ -24,7 +26,8 @@ class Cut(NamedTuple):
 
 
 def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: bool) -> Any:
-    """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the strongest ones."""
+    """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the
+    strongest ones."""
     cut = _cut(reading.details or {}, found, name, bgr)
     strengths = cut.maps.max((0, 1))
     order = np.argsort(-strengths, kind='stable')[:CHANNELS]

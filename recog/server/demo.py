@@ -24,9 +24,11 @@ def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
     folders = {each.name: folder / f'demo-{each.name}' for each in wanted}
     missing = [each for each in wanted if not (folders[each.name] / DONE).is_file()]
     if missing:
-        wait = ', '.join(f'{each.name} about {each.minutes} minutes' if each.minutes else each.name for each in missing)
+        wait = ', '.join(f'{each.name} about {each.minutes} minutes' if each.minutes else each.name
+                         for each in missing)
         print(f'recog demo: to be trained, one after another, into {folder}, on two CPU cores: {wait} '
-              f'({sum(each.minutes for each in missing)} in all). Ctrl-C stops; the same line goes on.', flush=True)
+              f'({sum(each.minutes for each in missing)} in all). Ctrl-C stops; the same line goes on.',
+              flush=True)
         for each in missing:
             train(each.file, folders[each.name])
     return {name: str(place) for name, place in folders.items()}
@@ -35,6 +37,7 @@ def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
 def train(recipe: Path, workdir: Path) -> None:
     """One demo, in a process of its own, which goes on where it was stopped."""
     print(f'recog demo: training {recipe}:{VARIANT} into {workdir}', flush=True)
-    command = [sys.executable, '-m', 'recog', 'train', '--config', f'{recipe}:{VARIANT}', '--workdir', str(workdir)]
+    command = [sys.executable, '-m', 'recog', 'train', '--config', f'{recipe}:{VARIANT}', '--workdir',
+               str(workdir)]
     if subprocess.run(command).returncode or not (workdir / DONE).is_file():
         raise ConfigError(f'the training of {workdir} did not come to its end; the same line goes on with it')

@@ -8,7 +8,8 @@ VOCABULARIES = Path(__file__).parent / 'vocabularies'
 
 
 def vocabularies() -> list[str]:
-    """The names of the references' lists of tokens: the files of `vocabularies`, without tokens of a model's own."""
+    """The names of the references' lists of tokens: the files of `vocabularies`, without tokens of a model's
+    own."""
     return sorted(file.stem for file in VOCABULARIES.glob('*.txt'))
 
 

@@ -148,8 +148,8 @@ def from_config(rule: ConfigDict) -> Vocab:
     elif rule.charset in latex.vocabularies():
         tokens = latex.vocabulary(rule.charset)
         if rule.separator != latex.separator(tokens):
-            raise ConfigError(f'config.text.separator={rule.separator!r} must be {latex.separator(tokens)!r} for '
-                              f'config.text.charset={rule.charset}')
+            raise ConfigError(f'config.text.separator={rule.separator!r} must be {latex.separator(tokens)!r} '
+                              f'for config.text.charset={rule.charset}')
     elif Path(rule.charset).is_file():
         tokens = _dictionary(Path(rule.charset), rule.separator)
     else:

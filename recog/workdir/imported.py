@@ -36,26 +36,30 @@ class Recognised(NamedTuple):
 
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
-    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
+    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it
+    is."""
     if is_occupied(workdir):
         raise ConfigError(f'--workdir {workdir} holds other things; choose another')
     state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
     if _untrained(variables['stats']):
-        print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, as before training', file=sys.stderr)
+        print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, '
+              'as before training', file=sys.stderr)
     description.write(workdir, found.config, found.vocab)
     params = variables['params']
     kept = {**variables, 'ema': params} if found.config.train.ema else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    record = {**description.record(found.config, found.vocab, 0, {}, {}), 'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
+    record = {**description.record(found.config, found.vocab, 0, {}, {}),
+              'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
     checkpoints = Checkpoints(workdir)
     try:
         checkpoints.save(0, {'variables': kept}, record, {})
     finally:
         checkpoints.close()
     print(f'{file}: {len(state)} arrays of {found.recipe}, {cost.parameters(params):,} trainable parameters '
-          f'({cost.parameters(variables):,} with statistics), written to {workdir}; try: recog evaluate {workdir}')
+          f'({cost.parameters(variables):,} with statistics), written to {workdir}; '
+          f'try: recog evaluate {workdir}')
     return 0
 
 
@@ -100,9 +104,11 @@ def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: 
     """The variables of the file, all or nothing; `partial` lets what it lacks start afresh, and says so."""
     filled, problems = matched(found.model, state)
     lenient = ('missing', 'surplus') if partial else ()
-    wrong = '; '.join(listed(kind, names, SHOWN) for kind, names in problems.items() if names and kind not in lenient)
+    wrong = '; '.join(listed(kind, names, SHOWN)
+                      for kind, names in problems.items() if names and kind not in lenient)
     if wrong:
-        hint = '' if partial or any(names for kind, names in problems.items() if kind not in ('missing', 'surplus')) else \
+        hint = '' if partial or any(names for kind, names in problems.items()
+                                    if kind not in ('missing', 'surplus')) else \
             ' (--partial lets what is missing start afresh and leaves out what is surplus)'
         raise ConfigError(f'{file} is not of {found.recipe}: {wrong}{hint}')
     if not filled:

@@ -9,8 +9,8 @@ from small import ROOT
 
 from recog import models
 
-# These names are also English words, which say something else: they count where they are a whole string, in quotes,
-# in capitals, part of a path or of another name.
+# These names are also English words, which say something else: they count where they are a whole string, in
+# quotes, in capitals, part of a path or of another name.
 WORDS = ('can', 'rare')
 # Paths of experiments serve as examples in help texts and errors; `latex_ocr/...` is a data set.
 EXAMPLES = re.compile(r'experiments/\w+\.py|latex_ocr/\w+')
@@ -50,23 +50,29 @@ def found(source: str) -> list[str]:
 
 
 def test_no_shared_code_names_an_algorithm():
-    own = {ROOT / 'recog' / place / f'{name}.py' for place in ('models', 'bench/pytorch') for name in models.names()}
+    own = {ROOT / 'recog' / place / f'{name}.py' for place in ('models', 'bench/pytorch')
+           for name in models.names()}
     shared = sorted(set((ROOT / 'recog').rglob('*.py')) - own)
-    wrong = [f'{file.relative_to(ROOT)}, {line}' for file in shared for line in found(file.read_text(encoding='utf-8'))]
+    wrong = [f'{file.relative_to(ROOT)}, {line}' for file in shared
+             for line in found(file.read_text(encoding='utf-8'))]
     assert not wrong, '\n'.join(wrong)
 
 
 @pytest.mark.parametrize('source', [
-    "TABLE = {'crnn': 6}", "if name == 'can': pass", "x = f'{y} of crnn and rare'", "help('for CAN and others')",
-    "help('LaTeX-OCR has none')", "from recog.models import srn", "import recog.models.can", "from recog.models.rare import build",
-    'def crnn_rows(): pass', 'rows.can_beam = 1', "x = 'can-d28'", "x = 'rare.py'", 'def f(latex_ocr): pass', "f(srn=3)",
-    'x = """one of `can`"""', "match name:\n    case 'rare': pass"])
+    "TABLE = {'crnn': 6}", "if name == 'can': pass", "x = f'{y} of crnn and rare'",
+    "help('for CAN and others')",
+    "help('LaTeX-OCR has none')", "from recog.models import srn", "import recog.models.can",
+    "from recog.models.rare import build",
+    'def crnn_rows(): pass', 'rows.can_beam = 1', "x = 'can-d28'", "x = 'rare.py'", 'def f(latex_ocr): pass',
+    "f(srn=3)", 'x = """one of `can`"""', "match name:\n    case 'rare': pass"])
 def test_whatever_names_an_algorithm_is_found(source):
     assert found(source)
 
 
 @pytest.mark.parametrize('source', [
-    '"""CRNN and CAN."""', 'def f():\n    """As in RARE."""', 'x = 1  # of crnn', "x = 'what can be read'", "x = 'rare words'",
-    "x = 'e.g. experiments/crnn.py:demo'", "SET = 'latex_ocr/published:test'", "x = 'scanned'", 'significant = True'])
+    '"""CRNN and CAN."""', 'def f():\n    """As in RARE."""', 'x = 1  # of crnn', "x = 'what can be read'",
+    "x = 'rare words'",
+    "x = 'e.g. experiments/crnn.py:demo'", "SET = 'latex_ocr/published:test'", "x = 'scanned'",
+    'significant = True'])
 def test_what_names_none_is_left_alone(source):
     assert not found(source)

@@ -18,7 +18,8 @@ from small import ROOT, on
 
 TOY = Path(__file__).parent / 'toy'
 WIDTH, CLASSES = 16, 37
-SHAPES = {'conv0.weight': (WIDTH, 3, 3, 3), 'conv1.weight': (WIDTH, WIDTH, 3, 3), 'head.weight': (WIDTH, CLASSES),
+SHAPES = {'conv0.weight': (WIDTH, 3, 3, 3), 'conv1.weight': (WIDTH, WIDTH, 3, 3),
+          'head.weight': (WIDTH, CLASSES),
           'head.bias': (CLASSES,), **{f'norm{number}.{name}': (WIDTH,) for number in range(2)
                                       for name in ('weight', 'bias', '_mean', '_variance')}}
 REST = '''
@@ -37,7 +38,8 @@ model = models.build(config, vocabulary.from_config(config.text))
 given = {name: want[name] for name in ('image', 'size')}
 assert difference(jax.jit(model.apply)(from_peer(model, state), given)[0]['head'], want['eval.head']) < 1e-5
 
-assert command_line.main(['bench', '--config', 'experiments/toy.py', '--only', 'infer', '--batch', '2', '--seconds', '0.1']) == 0
+measured = ['bench', '--config', 'experiments/toy.py', '--only', 'infer', '--batch', '2', '--seconds', '0.1']
+assert command_line.main(measured) == 0
 assert command_line.main(['bench', '--all', 'figures', '--recipes', 'toy']) == 2
 assert command_line.main(['export', 'runs/demo-toy', 'exported', '--format', 'onnx']) == 0
 '''
@@ -45,7 +47,8 @@ assert command_line.main(['export', 'runs/demo-toy', 'exported', '--format', 'on
 
 def convolved(x, kernel):
     """A convolution of 3 x 3 that takes every second cell of x [C, H, W]."""
-    cells = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3), (1, 2))[:, ::2, ::2]
+    cells = np.lib.stride_tricks.sliding_window_view(np.pad(x, ((0, 0), (1, 1), (1, 1))), (3, 3),
+                                                     (1, 2))[:, ::2, ::2]
     return np.einsum('chwij,dcij->dhw', cells, kernel)
 
 
@@ -74,7 +77,8 @@ def checkout(tmp_path_factory):
     """This tree with a sixth algorithm: its model, its experiment and its golden."""
     place = tmp_path_factory.mktemp('checkout')
     for name in ('recog', 'experiments', 'tests'):
-        shutil.copytree(ROOT / name, place / name, ignore=shutil.ignore_patterns('__pycache__', 'fixtures', 'results'))
+        shutil.copytree(ROOT / name, place / name,
+                        ignore=shutil.ignore_patterns('__pycache__', 'fixtures', 'results'))
     shutil.copy(ROOT / 'setup.cfg', place)
     shutil.copy(TOY / 'model.py', place / 'recog' / 'models' / 'toy.py')
     shutil.copy(TOY / 'experiment.py', place / 'experiments' / 'toy.py')
@@ -104,23 +108,28 @@ def answered(address):
 
 
 def test_it_keeps_the_contract(checkout):
-    options = ('-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-o', 'addopts=--import-mode=importlib', '-k', 'toy')
-    with start(checkout, '-m', 'pytest', *options, 'tests/models/test_contract.py', stdout=subprocess.PIPE) as running:
+    options = ('-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-o', 'addopts=--import-mode=importlib',
+               '-k', 'toy')
+    with start(checkout, '-m', 'pytest', *options, 'tests/models/test_contract.py',
+               stdout=subprocess.PIPE) as running:
         said = running.stdout.read()
     assert running.returncode == 0 and int(re.search(r'(\d+) passed', said)[1]) >= 12, said
 
 
 def test_its_demo_is_trained_and_served_and_it_is_measured_and_exported(checkout, capfd):
-    with start(checkout, '-m', 'recog', 'demo', '--only', 'toy', '--port', '0', stderr=subprocess.PIPE) as serving:
+    with start(checkout, '-m', 'recog', 'demo', '--only', 'toy', '--port', '0',
+               stderr=subprocess.PIPE) as serving:
         try:
             said = next((line for line in serving.stderr if 'http://' in line), '')
             assert said.endswith(' with toy\n')
-            assert [model['name'] for model in answered(re.search(r'http://\S+', said)[0] + 'v1/models')['models']] == ['toy']
+            assert [model['name'] for model in answered(re.search(r'http://\S+', said)[0]
+                                                        + 'v1/models')['models']] == ['toy']
         finally:
             serving.kill()
     with start(checkout, '-c', REST) as running:
         pass
     said = capfd.readouterr()
     assert running.returncode == 0, said.out + said.err
-    assert 'infer_2' in said.out and 'must be of crnn-r34, crnn-mv3, rare-r34, rare-mv3, srn-r50, toy-plain, can-d28' in said.err
+    assert 'infer_2' in said.out
+    assert 'must be of crnn-r34, crnn-mv3, rare-r34, rare-mv3, srn-r50, toy-plain, can-d28' in said.err
     assert json.loads((checkout / 'exported' / 'manifest.json').read_text())['parity']['images'] > 0

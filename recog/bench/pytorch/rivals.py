@@ -1,6 +1,8 @@
-"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the networks need it.
+"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the
+networks need it.
 
-A network is the file of its algorithm's name in this folder: `build(config, tokens)`, and a literal `FIELDS` of what it can be.
+A network is the file of its algorithm's name in this folder: `build(config, tokens)`, and a literal `FIELDS`
+of what it can be.
 """
 
 import ast
@@ -17,8 +19,9 @@ from recog.errors import ConfigError
 # Dotted field -> the values that a network or its training step can have. Sizes are free.
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
-    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,), 'train.ema': (0,),
-    'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,), 'optimizer.decay_vectors': (True,),
+    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,),
+    'train.ema': (0,), 'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,),
+    'optimizer.decay_vectors': (True,),
 }
 
 
@@ -48,7 +51,8 @@ def check(config: ConfigDict) -> None:
         other = 'optimizer.decay_kind'
     if other:
         section, name = other.split('.')
-        raise ConfigError(f'--pytorch: config.{other}={config[section][name]!r} has no rival; {_those_that_have_one()}')
+        raise ConfigError(f'--pytorch: config.{other}={config[section][name]!r} has no rival; '
+                          f'{_those_that_have_one()}')
 
 
 def _other(config: ConfigDict, known: Fields) -> str:
@@ -67,5 +71,6 @@ def _those_that_have_one() -> str:
                 alike.setdefault(each.published, []).append(each.name)
     except ConfigError:  # no recipes here to name
         return f'there is one for recipes of {", ".join(having)}'
-    said = ' and for '.join(f'{" and ".join(variants)} of {" and ".join(names)}' for variants, names in alike.items())
+    said = ' and for '.join(f'{" and ".join(variants)} of {" and ".join(names)}'
+                            for variants, names in alike.items())
     return f'there is one for {said}, and what differs from them in sizes alone'

@@ -17,7 +17,8 @@ TURNED = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': '_mean'
 
 
 class Toy(nn.Module):
-    """Images [B, H, W, C] to `backbone` [B, H / 4, T, D] and `head`, logits [B, T, 1 + V]; class 0 is the blank."""
+    """Images [B, H, W, C] to `backbone` [B, H / 4, T, D] and `head`, logits [B, T, 1 + V]; class 0 is the
+    blank."""
 
     width: int
     classes: int
@@ -41,14 +42,16 @@ def build(config: Any, vocab: Any) -> Model:
         start = network.init(key, jnp.zeros((1, *STRIDE, colours)), Context(False, None, 0, jnp.float32))
         return {'params': start['params'], 'stats': start['batch_stats']}
 
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
+    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False,
+              step: Any = 0) -> Any:
         context = Context(train, batch['weight'] if train else None, group, dtype)
         state = {'params': variables['params'], 'batch_stats': variables['stats']}
         pixels = normalise(batch['image'], batch['size'], rule)
         outputs, after = network.apply(state, pixels, context, mutable=['batch_stats'])
         return outputs, after['batch_stats']
 
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True,
+             step: Any = 0) -> Any:
         outputs, stats = apply(variables, batch, train=train)
         losses, _ = ctc_loss(outputs['head'], batch['tokens'], batch['length'])
         weight = batch['weight']
@@ -60,11 +63,13 @@ def build(config: Any, vocab: Any) -> Model:
         found = best_path(frames) if beam == 1 else prefix_beam(frames, beam)
         return finish(found, frames, max_length, details)
 
-    peers = {f'head.{end}': Peer(('params', 'head', path), 'same') for path, end in (('kernel', 'weight'), ('bias', 'bias'))}
+    peers = {f'head.{end}': Peer(('params', 'head', path), 'same')
+             for path, end in (('kernel', 'weight'), ('bias', 'bias'))}
     for number in range(2):
         peers[f'conv{number}.weight'] = Peer(('params', f'conv_{number}', 'conv', 'kernel'), 'conv')
         for name in ('scale', 'bias', 'mean', 'variance'):
             kind = 'params' if name in ('scale', 'bias') else 'stats'
             peers[f'norm{number}.{TURNED[name]}'] = Peer((kind, f'conv_{number}', 'norm', name), 'same')
-    about = About(STRIDE, rule.width // STRIDE[1], False, True, ('head/bias', 'head/kernel'), (), maps=('frames',))
+    about = About(STRIDE, rule.width // STRIDE[1], False, True, ('head/bias', 'head/kernel'), (),
+                  maps=('frames',))
     return Model(init, apply, loss, decode, peers, about)
