@@ -10,6 +10,16 @@ A batch is a dict of arrays with these keys (B rows, H x W pixels, C channels, L
 | `length` | int32 [B] |
 | `weight` | float32 [B], 1 for a real row, 0 for filler; batch statistics leave fillers out |
 | `index` | int32 [B], row in its source, -1 for filler |
+
+What `decode` may give with details, besides the texts (h x w cells, K classes, V tokens of the vocabulary):
+
+| map | what |
+|---|---|
+| `attention` | [B, N, L, h, w], where the model looked for each token |
+| `frames` | [B, T, 1 + V], the probability of the blank and of each token in each frame, from left to right |
+| `counts`, `counting` | [B, V] and [B, h, w, V], how often each token stands in the image, and where |
+| `rectified` | [B, H, W, C], the image as it was straightened; all other maps lie over it |
+| `fiducials` | [B, F, 2], the points x, y from -1 to 1 of the image that it was straightened by |
 """
 
 import ast
@@ -30,6 +40,12 @@ Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts 
 TURNS = {'same': None, 'conv': (2, 3, 1, 0), 'transpose': (1, 0)}
 
 
+# The maps that `decode` may give, of each text and of each image.
+RECTIFIED = 'rectified'
+MAPS_OF_TEXTS = ('attention',)
+MAPS_OF_IMAGES = (RECTIFIED, 'fiducials', 'frames', 'counts', 'counting')
+
+
 class About(NamedTuple):
     """What cannot be asked of the functions themselves."""
 
@@ -39,6 +55,9 @@ class About(NamedTuple):
     beam: bool  # decode takes beam > 1
     vocabulary_parameters: tuple[str, ...]  # 'head/kernel': parameters whose shape depends on the vocabulary
     no_gradient: tuple[str, ...]  # parameters that never get a gradient
+    maps: tuple[str, ...] = ()  # that decode gives with details
+    features: tuple[str, ...] = ('backbone',)  # stages of apply that are feature maps [B, h, w, channels]
+    operations: tuple[str, ...] = ()  # jitted functions of its own that a table of layers shows, though they are no modules
 
 
 class Peer(NamedTuple):
@@ -46,7 +65,6 @@ class Peer(NamedTuple):
 
     path: tuple[str, ...]
     turn: str
-
 
 
 ZERO = Peer((), 'same')  # an array that is zero in the reference and stays so: it goes nowhere, and must be zero
@@ -61,7 +79,7 @@ class Model(NamedTuple):
       loss, count 0 means a sum that is not divided, and metrics are sums as well
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary ids, -1
       after the end, length, score (log-probability) and confidence (mean token probability) [B, N]; with details also
-      token_confidence [B, N, L] and the maps. max_length is an int32 scalar.
+      token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are published
     pretrained() -> those of the variables that training starts with instead of init's, read from a file; none unless the recipe

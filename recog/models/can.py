@@ -152,7 +152,9 @@ def _about(settings: Any, init: Any) -> About:
     sized += [f'counting{scale}/classes/kernel' for scale in settings.counting]
     still = ['/'.join(path) for path in flatten(jax.eval_shape(init, jax.random.key(0))['params'])
              if path[-1] == 'energy_bias' or path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias']
-    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still))
+    counted = ('counts', 'counting') if settings.counting else ()
+    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still),
+                 maps=('attention', *counted), features=('backbone', *counted[1:]))
 
 
 def _network(settings: Any, classes: int) -> CAN:

@@ -97,7 +97,9 @@ def build(config: Any, vocab: Any) -> Model:
         return result
 
     sized = 'head/classes_bias', 'head/classes_kernel', 'head/kernel_ih'
-    return Model(init, apply, loss, decode, _peers(settings, init), About(STRIDE, capacity, False, True, sized, ()))
+    straightened = ('rectified', 'fiducials') if settings.rectify != NONE else ()
+    about = About(STRIDE, capacity, False, True, sized, (), maps=('attention', *straightened), operations=('sample',))
+    return Model(init, apply, loss, decode, _peers(settings, init), about)
 
 
 def _network(settings: Any, shape: tuple[int, int], classes: int) -> RARE:

@@ -11,11 +11,12 @@ from recog.data.batches import Steps
 from recog.data.pipeline import read_ahead, read_batches
 from recog.data.rows import Source
 from recog.errors import ConfigError
+from recog.models import MAPS_OF_IMAGES, MAPS_OF_TEXTS
 from recog.text.vocabulary import Vocab
 
 # What `decode` gives of each text and of each image.
-BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', 'attention')
-BY_IMAGE = ('rectified', 'fiducials', 'frames', 'counts', 'counting')
+BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', *MAPS_OF_TEXTS)
+BY_IMAGE = MAPS_OF_IMAGES
 FED = ('image', 'size', 'index', 'weight')  # of a batch: reading is the same for labelled and unlabelled images
 
 

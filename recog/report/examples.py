@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.models import RECTIFIED
 from recog.reading import explain
 from recog.reading.read import Reading
 from recog.report import charts, gallery, maps, tallies
@@ -145,7 +146,7 @@ def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.
         if each.reading is None or each.reading.text is None:
             continue
         stages = gallery.features(opened, each.reading)
-        for name in sorted(set(stages) - {maps.RECTIFIED}):
+        for name in sorted(set(stages) - {RECTIFIED}):
             figure = maps.stage(each.reading, stages, name, opened.config.image.channels == 'bgr')
             file = album.folder / f'features-{number}-{name}.png'
             figure.savefig(file, dpi=100, facecolor='white')

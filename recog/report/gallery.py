@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
+from recog import models
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
@@ -18,8 +19,6 @@ from recog.report.record import Example
 from recog.workdir.opened import Opened
 
 BATCH = 16
-# What `apply` gives that has the form of feature maps and is none.
-NO_FEATURES = ('attention', 'grid', 'rectified')
 
 
 class Pictured(NamedTuple):
@@ -91,9 +90,9 @@ def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> 
 
 
 def features(opened: Opened, reading: Reading) -> dict[str, np.ndarray]:
-    """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides, where the model does that."""
+    """The feature maps [h, w, C] of an image by stage, and the straightened image [H, W, C], if there is one."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)
     stages, _ = apply(opened.variables, {'image': details['image'][None], 'size': details['size'][None]})
-    return {name: np.asarray(values[0], np.float32) for name, values in stages.items()
-            if values.ndim == 4 and (name == 'rectified' or name not in NO_FEATURES)}
+    shown = {*opened.model.about.features, models.RECTIFIED} & set(stages)
+    return {name: np.asarray(stages[name][0], np.float32) for name in sorted(shown)}

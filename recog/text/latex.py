@@ -1,22 +1,35 @@
 """LaTeX of formulas: the references' token lists, LaTeX from tokens, and tokens as LaTeX-OCR cuts them."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 VOCABULARIES = Path(__file__).parent / 'vocabularies'
-# Tokens of a reference's list that belong to its model, not to the text; they stand first, in both.
-SPECIAL = {'can': ('eos', 'sos'), 'latex_ocr': ('<pad>', '<s>', '</s>')}
+
+
+def vocabularies() -> list[str]:
+    """The names of the references' lists of tokens: the files of `vocabularies`, without tokens of a model's
+    own."""
+    return sorted(file.stem for file in VOCABULARIES.glob('*.txt'))
 
 
 def vocabulary(name: str) -> tuple[str, ...]:
-    """The tokens of a reference's list, `can` or `latex_ocr`, without its model's own; its ids start behind those."""
-    lines = (VOCABULARIES / f'{name}.txt').read_text(encoding='utf-8').removesuffix('\n').split('\n')
-    return tuple(lines[len(SPECIAL[name]):])
+    """The tokens of one of these lists."""
+    return tuple((VOCABULARIES / f'{name}.txt').read_text(encoding='utf-8').removesuffix('\n').split('\n'))
 
 
-# What CROHME's captions use: CAN's list lacks \limits.
-CROHME = (*vocabulary('can'), r'\limits')
+def separator(tokens: Sequence[str]) -> str:
+    """What stands between such tokens in a label: a blank, unless the blank is one of them."""
+    return '' if ' ' in tokens else ' '
+
+
+# What CROHME's captions use.
+CROHME = tuple((
+    r"! ' ( ) + , - . / 0 1 2 3 4 5 6 7 8 9 < = > A B C E F G H I L M N P R S T V X Y [ \Delta \alpha "
+    r'\beta \cdot \cdots \cos \div \exists \forall \frac \gamma \geq \in \infty \int \lambda \ldots \leq '
+    r'\lim \log \mu \neq \phi \pi \pm \prime \rightarrow \sigma \sin \sqrt \sum \tan \theta \times ] a b c '
+    r'd e f g h i j k l m n o p q r s t u v w x y z \{ | \} { } ^ _ \limits'
+).split())
 
 
 def to_latex(tokens: Iterable[str], limits: bool = True) -> str:

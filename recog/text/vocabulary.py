@@ -28,9 +28,6 @@ CHARSETS = {
     '95': string.digits + string.ascii_letters + string.punctuation + ' ',
 }
 
-# The LaTeX tokens of the references, and what stands between them in a label: LaTeX-OCR's are cut out of raw LaTeX.
-SEPARATORS = {'can': ' ', 'latex_ocr': ''}
-
 Reason = Literal['empty', 'too long', 'unknown character']
 FIELDS = ('tokens', 'case', 'unknown', 'separator')
 
@@ -148,15 +145,15 @@ def from_config(rule: ConfigDict) -> Vocab:
     """The vocabulary that `config.text` asks for."""
     if rule.charset in CHARSETS:
         tokens = tuple(CHARSETS[rule.charset])
-    elif rule.charset in SEPARATORS:
+    elif rule.charset in latex.vocabularies():
         tokens = latex.vocabulary(rule.charset)
-        if rule.separator != SEPARATORS[rule.charset]:
-            raise ConfigError(f'config.text.separator={rule.separator!r} must be {SEPARATORS[rule.charset]!r} for '
-                              f'config.text.charset={rule.charset}')
+        if rule.separator != latex.separator(tokens):
+            raise ConfigError(f'config.text.separator={rule.separator!r} must be {latex.separator(tokens)!r} '
+                              f'for config.text.charset={rule.charset}')
     elif Path(rule.charset).is_file():
         tokens = _dictionary(Path(rule.charset), rule.separator)
     else:
-        known = [*CHARSETS, *SEPARATORS]
+        known = [*CHARSETS, *latex.vocabularies()]
         raise ConfigError(f'config.text.charset={rule.charset!r} is neither one of {", ".join(known)} '
                           f'nor a dictionary file{nearest(rule.charset, known)}')
     return Vocab(tokens, rule.case, rule.unknown, rule.separator)

@@ -16,6 +16,7 @@ from small import ROOT
 
 from recog import server as servers
 from recog.commands import command_line
+from recog.config import experiments
 from recog.errors import ConfigError
 from recog.reading.read import Reading
 from recog.server import demo
@@ -359,10 +360,11 @@ def test_a_port_in_use_and_a_host_that_is_none_are_one_line(capsys):
 def test_the_demo_names_what_it_has(capsys, monkeypatch, tmp_path):
     assert command_line.main(['demo', '--only', 'crn']) == 2
     assert "crn" in (said := capsys.readouterr().err) and 'latex_ocr' in said
-    assert set(demo.MINUTES) == {path.stem for path in (ROOT / 'experiments').glob('*.py')}
+    assert set(demo.demos()) == {path.stem for path in (ROOT / 'experiments').glob('*.py')}
+    assert all(each.minutes for each in demo.demos().values())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match='checkout of recog'):
-        demo.experiments(tmp_path)
+        experiments.files(tmp_path)
 
 
 def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from small import ROOT
 
-# Each package may import what its line names, itself, and `errors`; no package but the last imports `commands`.
-# Lazy imports and imports for type checking count as any others.
+# Each package may import what its line names, itself, and `errors`; no package but the last imports
+# `commands`. Lazy imports and imports for type checking count as any others.
 MAY_IMPORT = {
     'errors': '',
     'config': '',
@@ -28,7 +28,8 @@ MAY_IMPORT = {
     'export': 'config text devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',
     'bench': 'config text images devices data models metrics workdir reading evaluation train export',
-    'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation train sweep '
+    'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation '
+                'train sweep '
                 'server export report bench',
     'start': 'commands',
     '__main__': 'start',
