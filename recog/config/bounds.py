@@ -18,7 +18,8 @@ class Bound(NamedTuple):
     def check(self, field: str, value: Any) -> None:
         """Refuse a value that is not so."""
         if not self.holds(value):
-            raise ConfigError(f'config.{field}={value!r} {self.words}{nearest(str(value), map(str, self.choices))}')
+            hint = nearest(str(value), map(str, self.choices))
+            raise ConfigError(f'config.{field}={value!r} {self.words}{hint}')
 
 
 def at_least(least: int) -> Bound:

@@ -37,12 +37,12 @@ DECLARED: dict[str, Any] = {
         'dropout': Field(None, 'of dropout; None: made from `seed`', at_least(0)),
     },
     'init': Field('', "a workdir or a file of published weights that training starts from; '' draws all"),
-    'init_parts': Field((), "patterns of the parameters that are taken from there, such as 'backbone/*'; () is "
-                        'all', tuple_of(str)),
+    'init_parts': Field((), "patterns of the parameters that are taken from there, such as 'backbone/*'; () "
+                        'is all', tuple_of(str)),
     'model': {},  # the algorithm's own fields, `name` among them
     'text': {
-        'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens of '
-                         'these), or a dictionary file, one token a line'),
+        'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens '
+                         'of these), or a dictionary file, one token a line'),
         'case': Field('lower', 'lower: labels are folded; keep', one_of('lower', 'keep')),
         'unknown': Field('drop', 'characters outside the charset: drop them, or refuse the label',
                          one_of('drop', 'refuse')),
@@ -54,18 +54,18 @@ DECLARED: dict[str, Any] = {
         'height': Field(32, 'pixels', at_least(1)),
         'width': Field(100, 'pixels', at_least(4)),
         'channels': Field('bgr', 'bgr, rgb or grey', one_of('bgr', 'rgb', 'grey')),
-        'fit': Field('pad', 'pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`; '
-                     'steps: the least multiple of `height` that is as wide as the ratio asks for, at most `width`, '
-                     'the rest is padding; thumbnail: made grey, shrunk if it is too large, in the middle of a '
-                     'white canvas (of a black one where the ink is light); none: images keep their size, and each '
-                     'batch has the first of data.buckets that they fit',
+        'fit': Field('pad', 'pad: keep the ratio, at most `width`, the rest is padding; stretch: always '
+                     '`width`; steps: the least multiple of `height` that is as wide as the ratio asks for, '
+                     'at most `width`, the rest is padding; thumbnail: made grey, shrunk if it is too large, '
+                     'in the middle of a white canvas (of a black one where the ink is light); none: images '
+                     'keep their size, and each batch has the first of data.buckets that they fit',
                      one_of('pad', 'stretch', 'steps', 'thumbnail', 'none')),
-        'ink': Field('', 'of the training images, light or dark: prediction inverts images that have it the other '
-                     "way round; '' leaves them as they are", one_of('', 'light', 'dark')),
-        'symbol': Field(0.0, "mean height of the training images' symbols in pixels: prediction rescales others to "
-                        'it; 0 does not', at_least(0)),
-        'width_rule': Field('fixed', 'prediction: fixed, or widest (height x the widest ratio of the batch, as '
-                            'PaddleOCR predicts)', one_of('fixed', 'widest')),
+        'ink': Field('', 'of the training images, light or dark: prediction inverts images that have it the '
+                     "other way round; '' leaves them as they are", one_of('', 'light', 'dark')),
+        'symbol': Field(0.0, "mean height of the training images' symbols in pixels: prediction rescales "
+                        'others to it; 0 does not', at_least(0)),
+        'width_rule': Field('fixed', 'prediction: fixed, or widest (height x the widest ratio of the batch, '
+                            'as PaddleOCR predicts)', one_of('fixed', 'widest')),
         'scale': Field(255.0, 'divides the pixels: value = (pixel / scale - mean) / std', above_zero()),
         'mean': Field(0.5, 'is subtracted then'),
         'std': Field(0.5, 'divides what is left'),
@@ -98,9 +98,9 @@ DECLARED: dict[str, Any] = {
                          tuple_of(int, float)),
         'order': Field('shuffle', 'shuffle: a new permutation each epoch; file: as they stand',
                        one_of('shuffle', 'file')),
-        'buckets': Field((), "shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch has the "
-                         'first that its images and labels fit; where images are fitted to one canvas (any '
-                         'image.fit but none), lengths alone may differ', tuple_of(str)),
+        'buckets': Field((), "shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch "
+                         'has the first that its images and labels fit; where images are fitted to one '
+                         'canvas (any image.fit but none), lengths alone may differ', tuple_of(str)),
         'pixels': Field(0, 'of a batch at most; 0: every batch has train.batch images', at_least(0)),
         'resident': Field(False, 'packed sets go to the devices once, and several steps run at one call'),
         'nominal': Field(0, 'images of an epoch as the literature counts them; for estimates without the '
@@ -154,8 +154,8 @@ DECLARED: dict[str, Any] = {
         'decay_vectors': Field(True, 'whether biases and norms decay too'),
         'clip_norm': Field(0.0, "gradients' norm over all tensors; 0 is off", at_least(0)),
         'clip_tensor': Field(0.0, "each tensor's own norm; 0 is off", at_least(0)),
-        'groups': Field((), "'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that fits "
-                        'counts; 0 freezes', tuple_of(str)),
+        'groups': Field((), "'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that "
+                        'fits counts; 0 freezes', tuple_of(str)),
     },
     'schedule': {
         'name': Field('constant', 'constant, cosine, one_cycle, piecewise, or two_cosines: one to 0 at the '
@@ -170,8 +170,8 @@ DECLARED: dict[str, Any] = {
     'eval': {
         'sets': Field(('rendered:validation',), 'while training; the first decides which checkpoint is best',
                       tuple_of(str), not_empty('set')),
-        'report': Field(('rendered:test',), 'once, at the end, by that checkpoint; () is `sets`; benchmarks: the '
-                        'ten of the literature; maths: the tests of formulas', tuple_of(str)),
+        'report': Field(('rendered:test',), 'once, at the end, by that checkpoint; () is `sets`; benchmarks: '
+                        'the ten of the literature; maths: the tests of formulas', tuple_of(str)),
         'every': Field('1 epochs', "'0 steps': at the end only", length()),
         'batch': Field(256, 'images read at a time', at_least(1)),
         'limit': Field(0, 'the first so many examples of each set while training; 0 is all', at_least(0)),
