@@ -15,7 +15,7 @@ from recog.data.drawn.grammar import FREQUENCY, Grammar, split_of
 from recog.data.drawn.handwriting import BIG, Hand, layout
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.metrics import formulas
+from recog.metrics.formulas import well_formed
 from recog.text import latex
 
 EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}
@@ -52,7 +52,7 @@ def test_every_formula_is_in_the_normal_form():
 
 
 def test_every_formula_can_be_drawn_by_mathtext():
-    assert all(formulas.well_formed(tokens) for tokens in drawn(100))
+    assert all(well_formed(tokens) for tokens in drawn(100))
 
 
 def test_the_grammar_writes_every_symbol_of_crohme():
