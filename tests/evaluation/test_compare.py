@@ -11,7 +11,8 @@ import pytest
 from recog.commands import command_line
 from recog.config.test_sets import SETS
 from recog.errors import ConfigError
-from recog.evaluation import compare, measure, results
+from recog.evaluation import compare, results
+from recog.evaluation.write import write_results
 from recog.metrics.words import judge, word_figures
 
 
@@ -24,7 +25,7 @@ def run(folder, verdicts, protocol='36', **about):
                 for number, pair in enumerate(pairs)]
         figures = word_figures(*zip(*pairs, strict=True), protocol)
         found.append(results.Result(name, {**figures, 'unreadable': 0}, read, [], []))
-    measure.write(folder, found, [], {'model': 'crnn', 'protocol': protocol, 'beam': 1, 'seed': 0, 'recipe': 'a', **about})
+    write_results(folder, found, [], {'model': 'crnn', 'protocol': protocol, 'beam': 1, 'seed': 0, 'recipe': 'a', **about})
     return folder
 
 
@@ -144,8 +145,8 @@ def test_labels_of_any_kind_survive_their_file(tmp_path):
     for name in ('a', 'b'):
         read = [results.Prediction(str(number), 'mine', truth, truth, 1.0, True, 0) for number, truth in enumerate(odd)]
         found = results.Result('mine', {**word_figures(odd, odd, 'exact'), 'unreadable': 0}, read, [], [])
-        measure.write(tmp_path / name, [found], [], {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
-    found = compare.verdicts(compare.load(tmp_path / 'a'), ['mine'])
+        write_results(tmp_path / name, [found], [], {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
+    found = compare.labels_and_verdicts(compare.load(tmp_path / 'a'), ['mine'])
     assert found == {('mine', str(number), 0): (truth, True) for number, truth in enumerate(odd)}
     said = compare.pair(tmp_path / 'a', tmp_path / 'b')
     assert '| mine | 9 | 100.00% | 100.00% | +0.00% | +0.00% to +0.00% | 0 | 0 | 1 |' in said

@@ -11,11 +11,12 @@ import pytest
 from small import DEMO, NARROW, ROOT
 
 from recog.commands import command_line
-from recog.config.test_sets import SETS
+from recog.config.test_sets import SETS, expanded
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
 from recog.evaluation import averages, lexicons, measure, protocols, results
 from recog.evaluation.averages import Tally
+from recog.evaluation.write import table, write_results
 from recog.metrics.formulas import formula_figures
 from recog.metrics.words import judge, wilson_interval, word_figures
 from recog.text import vocabulary
@@ -127,9 +128,9 @@ def test_the_averages_of_ascii_labels_are_of_those():
 
 
 def test_a_group_of_sets_is_asked_for_by_its_name():
-    assert averages.expanded(['benchmarks']) == tuple(f'{name}:test' for name in SETS)
-    assert averages.expanded(['mine', 'svt:test', 'benchmarks', 'mine'])[:3] == ('mine', 'svt:test', 'iiit5k:test')
-    assert len(averages.expanded(['svt:test', 'benchmarks'])) == 10 and 'hme100k:test' in averages.expanded(['maths'])
+    assert expanded(['benchmarks']) == tuple(f'{name}:test' for name in SETS)
+    assert expanded(['mine', 'svt:test', 'benchmarks', 'mine'])[:3] == ('mine', 'svt:test', 'iiit5k:test')
+    assert len(expanded(['svt:test', 'benchmarks'])) == 10 and 'hme100k:test' in expanded(['maths'])
 
 
 def result(name, pairs, protocol='36', unreadable=0, **more):
@@ -152,7 +153,7 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
     pairs = [('Café', 'cafe'), ('co-op', 'coop'), ('word', 'worm')] + [('same', 'same')] * 284
     given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': word_figures(*zip(*pairs, strict=True), '36')}),
              result('other', pairs[:3])]
-    said = measure.write(tmp_path, given, ['svt:test'], ABOUT)
+    said = write_results(tmp_path, given, ['svt:test'], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text(encoding='utf-8'))
     markdown = (tmp_path / 'results.md').read_text(encoding='utf-8')
     assert said in markdown and all(f'- {name}: {value}' in markdown for name, value in ABOUT.items())
@@ -177,7 +178,7 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
 def test_all_ten_sets_give_every_average(tmp_path):
     given = [result(f'{name}:test', [('é', 'e')] + [('A', 'a')] * (count // 2) + [('A', 'b')] * (count - 1 - count // 2))
              for name, count in SETS.items()]
-    said = measure.write(tmp_path, given, [], ABOUT)
+    said = write_results(tmp_path, given, [], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text())
     assert 'not printed' not in said and said.count('| PaddleOCR') == 9
     found = {each['name']: each['value'] for each in document['averages']}
@@ -188,7 +189,7 @@ def test_all_ten_sets_give_every_average(tmp_path):
 
 def test_formulas_are_written_by_length_and_depth_and_have_no_averages(tmp_path):
     given = [result('crohme/bitmaps:test_2014', [(r'\frac{1}{2}', r'\frac { 1 } { 2 }'), ('x', 'y')], 'latex')]
-    said = measure.write(tmp_path, given, [], {**ABOUT, 'protocol': 'latex'})
+    said = write_results(tmp_path, given, [], {**ABOUT, 'protocol': 'latex'})
     document = json.loads((tmp_path / 'results.json').read_text())
     parts = document['sets']['crohme/bitmaps:test_2014']
     assert parts['by_length']['6-10'] == {'count': 1, 'right': 1, 'accuracy': 1} and parts['by_depth']['0']['accuracy'] == 0
@@ -220,12 +221,12 @@ def test_few_examples_stand_for_all_kinds_of_differences():
 
 
 def test_a_label_of_which_nothing_is_compared_is_named(tmp_path):
-    said = measure.write(tmp_path, [result('mine', [('???', ''), ('a', 'a')])], [], ABOUT)
+    said = write_results(tmp_path, [result('mine', [('???', ''), ('a', 'a')])], [], ABOUT)
     assert '1 of the labels of mine hold nothing that is compared' in said
 
 
 def test_a_bar_in_a_label_does_not_break_the_table(tmp_path):
-    said = measure.write(tmp_path, [result('a|b', [('X|', 'x')])], [], ABOUT)
+    said = write_results(tmp_path, [result('a|b', [('X|', 'x')])], [], ABOUT)
     assert r'| a\|b | 1 | 1 |' in said and r'| a\|b | 0 | X\| | x |' in said
 
 
@@ -278,7 +279,7 @@ def test_prepared_lexicons_constrain_what_is_read(narrow, tmp_path):
     found = measured(narrow(), 'iiit5k:test', tmp_path / 'data', ['privat', 'privat'])
     assert found.figures['right'] == 0 and list(found.lexicons) == ['IIIT5K-50', 'IIIT5K-1k']
     assert [figures['right'] for figures in found.lexicons.values()] == [1, 1]
-    assert results.table([found], []).splitlines()[3].startswith('| IIIT5K-50 | 2 | 1 | 50.00% |')
+    assert table([found], []).splitlines()[3].startswith('| IIIT5K-50 | 2 | 1 | 50.00% |')
     source = open_set('iiit5k:test', narrow(), tmp_path / 'data')
     assert source.extras([1, 0], ('lexicon_1k', 'id', 'absent')) == [
         {'lexicon_1k': 'W0\nW1\nW2\nW3\nX', 'id': 'test/1_1.png'},
