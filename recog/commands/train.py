@@ -20,11 +20,12 @@ def add(train: argparse.ArgumentParser) -> None:
     """The arguments."""
     train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
     train.add_argument('--overfit', type=int, default=0, metavar='N',
-                       help='instead of training: learn N examples by heart and say within about a minute whether the '
-                       'recipe can learn at all (no workdir; status 1 if it cannot)')
+                       help='instead of training: learn N examples by heart and say within about a minute '
+                       'whether the recipe can learn at all (no workdir; status 1 if it cannot)')
     add_data(train)
     add_devices(train)
-    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
+    several = train.add_argument_group('several processes',
+                                       'one line per process, or --cluster under a scheduler')
     several.add_argument('--cluster', action='store_true',
                          help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
     several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
@@ -118,7 +119,8 @@ def _prepare(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) 
     if not files.is_workdir(workdir):
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
-    processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
+    sources = [*run.source.sources, *run.validation]
+    processes.check_alike(config, {source.name: len(source) for source in sources})
     if jax.process_index() == 0:
         for change in changes:
             print(f'changed since the last start: {change}')
@@ -169,6 +171,6 @@ def _measure(run: 'Run', workdir: Any, root: str) -> None:
               f'try: recog predict {workdir} {images}')
 
 
-COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run, recipe=True,
-                  overridable=True,
+COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run,
+                  recipe=True, overridable=True,
                   epilog='A workdir that exists is resumed; its own recipe is used without --config.')

@@ -23,7 +23,7 @@ def word_lists(source: Source, rows: Sequence[int]) -> dict[str, list[list[str]]
 
 
 def constrained(texts: Iterable[str], lexicons: Iterable[Sequence[str]], protocol: str) -> list[str]:
-    """For each text the word of its lexicon nearest in edit distance under the protocol; the first of several."""
+    """For each text the word of its lexicon nearest in edit distance; of several the first."""
     compared = lru_cache(1 << 18)(lambda word: canonical(word, protocol))
 
     def nearest(text: str, words: Sequence[str]) -> str:

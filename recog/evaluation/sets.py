@@ -46,7 +46,7 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
 def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
     """The sets to measure, and the names of those that are not there.
 
-    Where none of eval.report is there it is the first of eval.sets: what was trained is measured on something.
+    Where none of eval.report is there, the first of eval.sets: what was trained is measured on something.
     """
     sources: list[Source] = []
     missing: dict[str, str] = {}

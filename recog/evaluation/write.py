@@ -87,7 +87,7 @@ def document(found: Findings) -> dict[str, Any]:
 
 
 def as_csv(found: Findings) -> str:
-    """A row for each set, lexicon and average, with where it comes from; the note of what is missing says so."""
+    """A row for each set, lexicon and average, with where it comes from, and a note where it is missing."""
     rows: list[dict[str, Any]] = []
     for result in found.results:
         for name, figures in _with_lexicons([result]):
