@@ -20,11 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out.lower().endswith('.png'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .png')
     config = recipe(arguments)
-    from recog.data.files import find_images
     from recog.report import pictures
 
-    print(pictures.show_augmentation(config, find_images(arguments.images), Path(arguments.out),
-                                     every=arguments.all))
+    print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
     return 0
 
 

@@ -7,6 +7,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import recipe, values
+from recog.data.files import find_images
 from recog.data.rows import Source
 from recog.errors import ConfigError
 from recog.evaluation.results import Result
@@ -83,7 +84,7 @@ def samples(workdir: Path, source: Source, result: Result) -> None:
     (folder / 'labels.tsv').write_text(''.join(labels), encoding='utf-8')
 
 
-def show_augmentation(config: ConfigDict, images: Sequence[str], file: Path, every: bool = False) -> Path:
+def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, every: bool = False) -> Path:
     """Draw image files as a recipe changes them in training, or by `every` augmentation that there is."""
     rule = config.image
     if every:
@@ -92,6 +93,7 @@ def show_augmentation(config: ConfigDict, images: Sequence[str], file: Path, eve
     elif not augment.augments(rule.augment):
         raise ConfigError('the recipe changes no image: config.image.augment is off; '
                           '--all shows every augmentation')
+    images = find_images(names)
     if len(images) > MOST_ROWS:
         raise ConfigError(f'{len(images)} images are too many for one picture; at most {MOST_ROWS}')
     try:

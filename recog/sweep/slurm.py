@@ -45,7 +45,7 @@ class Job:
 
 
 def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[str]) -> None:
-    """Submit the runs as one array of jobs; wait for them and for those an earlier sweep left in the queue."""
+    """Submit the runs as one array of jobs; wait for them and for what an earlier sweep left in the queue."""
     # Slurm sends it to all processes of a job: the one at which training saves.
     os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'
     try:
