@@ -4,12 +4,15 @@ import ast
 import csv
 import json
 import subprocess
-import sys
 
+import cv2
 import numpy as np
 import pytest
+import scipy.io
+from builders import load
 from small import DEMO, NARROW, ROOT
 
+from recog import prepare
 from recog.commands import command_line
 from recog.config.test_sets import SETS, expanded
 from recog.data.sets import open_set
@@ -269,13 +272,23 @@ def test_labels_that_cannot_be_coded_are_wrong_and_only_unreadable_images_are_le
     assert [each.right for each in found_by('eval.nfkd=True').predictions] == [True, True, True, False, True]
 
 
-def test_prepared_lexicons_constrain_what_is_read(narrow, tmp_path):
-    from test_benchmarks import iiit5k_files, write_folder
+def write_iiit5k(place, **splits):
+    """IIIT5K as it is released, with these words in its splits, and lexicons of two and four words besides."""
+    kind = [(field, object) for field in ('ImgName', 'GroundTruth', 'smallLexi', 'mediumLexi')]
+    for split, words in splits.items():
+        (place / split).mkdir(parents=True)
+        rows = np.zeros((1, len(words)), kind)
+        for number, word in enumerate(words):
+            lists = [np.array([*(f'W{other}' for other in range(count)), word], object)[None] for count in (2, 4)]
+            rows[0, number] = (f'{split}/{number}_1.png', word, *lists)
+            cv2.imwrite(str(place / split / f'{number}_1.png'), np.full((12, 30, 3), 40 * number, np.uint8))
+        scipy.io.savemat(place / f'{split}data.mat', {f'{split}data': rows})
 
-    write_folder(tmp_path / 'source', iiit5k_files('IIIT5K/'))
-    line = [sys.executable, str(ROOT / 'datasets' / 'benchmarks.py'), '--source', str(tmp_path / 'source'), '--data',
-            str(tmp_path / 'data'), '--only', 'iiit5k', '--workers', '1']
-    subprocess.run(line, capture_output=True, check=True, cwd=ROOT)
+
+def test_prepared_lexicons_constrain_what_is_read(narrow, tmp_path):
+    write_iiit5k(tmp_path / 'source' / 'IIIT5K', test=['PRIVATE', 'X'], train=['You'])
+    assert prepare.main(load('benchmarks').Benchmarks, ['--source', str(tmp_path / 'source'), '--data', str(tmp_path / 'data'),
+                                                        '--only', 'iiit5k', '--workers', '1']) == 0
     found = measured(narrow(), 'iiit5k:test', tmp_path / 'data', ['privat', 'privat'])
     assert found.figures['right'] == 0 and list(found.lexicons) == ['IIIT5K-50', 'IIIT5K-1k']
     assert [figures['right'] for figures in found.lexicons.values()] == [1, 1]

@@ -17,9 +17,10 @@ from small import DEMO, NARROW, ROOT, on
 from recog.commands import sweep
 from recog.config import experiments, recipe
 from recog.errors import ConfigError
-from recog.sweep import slurm
-from recog.sweep.here import _by_devices, places
+from recog.sweep import here, slurm
+from recog.sweep.here import _by_devices
 from recog.sweep.runs import chosen_seeds, last_line, plan
+from recog.sweep.sweep import _alone
 
 EXPERIMENT = f'''
 from recog import config as configs
@@ -37,6 +38,7 @@ def get_config(variant='small'):
     config = configs.load({DEMO!r}, {NARROW!r})
     config.eval.report = ('words',)
     config.render.count = 64
+    config.train.length, config.eval.every, config.checkpoint.every = '1 steps', '0 steps', '1000 steps'
     return configs.variant(config, VARIANTS, variant)
 '''
 # What the command line gives without these options.
@@ -66,6 +68,12 @@ def make(place):
 @pytest.fixture
 def place(tmp_path):
     return make(tmp_path)
+
+
+@pytest.fixture(scope='module')
+def counted():
+    """Kind and number of the devices, for which a process asks."""
+    return here._devices()
 
 
 @pytest.fixture(scope='module')
@@ -132,7 +140,8 @@ def test_the_demo_runs_where_it_is_asked_for(place, capsys):
     ({'slurm': 'slurm', 'slurm_option': ['timeout_min']}, "'timeout_min' must be NAME=VALUE"),
     ({'slurm': 'slurm', 'slurm_option': ['timeout_min=5', 'nodes=2']}, 'one process on one node'),
 ])
-def test_a_mistake_is_one_line_and_nothing_runs(place, given, message):
+def test_a_mistake_is_one_line_and_nothing_runs(place, given, message, counted, monkeypatch):
+    monkeypatch.setattr(here, '_devices', lambda: counted)
     with pytest.raises(ConfigError, match=message) as refused:
         run(place, **given)
     assert '\n' not in str(refused.value) and not list((place / 'runs').glob('*.log'))
@@ -169,7 +178,7 @@ def test_how_a_run_is_carried_out_may_change(place, capsys):
 
 def test_two_sweeps_do_not_work_in_one_folder(place):
     (place / 'runs').mkdir()
-    with sweep._alone(place / 'runs'), pytest.raises(ConfigError, match='another sweep, .* is at work there'):
+    with _alone(place / 'runs'), pytest.raises(ConfigError, match='another sweep, .* is at work there'):
         run(place)
 
 
@@ -186,9 +195,11 @@ def test_gpus_are_shared_out_so_that_each_run_sees_its_own_alone(monkeypatch):
         _by_devices(cores, 'tpu', 4, 1)
 
 
-def test_runs_that_share_a_cpu_have_cores_of_their_own():
+def test_runs_that_share_a_cpu_have_cores_of_their_own(counted, monkeypatch):
+    monkeypatch.setattr(here, '_devices', lambda: counted)
+    assert counted == ('cpu', 8)
     cores = sorted(os.sched_getaffinity(0))
-    found = places(len(cores))
+    found = here.places(len(cores))
     assert [each.cores for each in found] == [(core,) for core in cores]
 
 
@@ -231,8 +242,7 @@ def test_a_sweep_that_is_stopped_saves_and_the_same_line_goes_on(place, monkeypa
     monkeypatch.setenv('XLA_FLAGS', on(1))
     code = ('import argparse, json, sys\nfrom recog.commands import sweep\n'
             'try: sys.exit(sweep.run(argparse.Namespace(**json.loads(sys.argv[1]))))\nexcept KeyboardInterrupt: sys.exit(130)')
-    longer = ['--config.train.length=60 steps', '--config.eval.every=0 steps', '--config.checkpoint.every=1000 steps']
-    given = options(place, variants='small', seeds='2', overrides=longer)
+    given = options(place, variants='small', seeds='2', overrides=['--config.train.length=60 steps'])
     started = subprocess.Popen([sys.executable, '-c', code, json.dumps(given)], cwd=ROOT, text=True,
                                stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     first = place / 'runs' / 'small-seed0'

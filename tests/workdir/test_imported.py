@@ -8,7 +8,7 @@ import tarfile
 import jax
 import numpy as np
 import pytest
-from golden import fill, golden
+from golden import GOLDENS, fill, golden
 from pytorch_files import Tensor, in_a_row, zipped
 from small import ROOT
 
@@ -40,7 +40,7 @@ def run(capsys, *arguments):
 
 def shapes(name):
     """The arrays of a checkpoint, all zero and without memory."""
-    rows = json.loads((ROOT / 'tests' / 'goldens' / f'{name}.keys.json').read_text())
+    rows = json.loads((GOLDENS / f'{name}.keys.json').read_text())
     return {row['key']: np.broadcast_to(np.float32(0), row['shape']) for row in rows}
 
 

@@ -5,15 +5,13 @@ How they were made stands in their README. Only the command and `recog.load` are
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import recog
+from recog.commands import command_line
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ROOT / 'tests' / 'fixtures' / 'recog-0.1.0-2bb25bb'
@@ -28,13 +26,14 @@ def older(tmp_path_factory):
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Run a command of recog in a process of its own, and return what it printed."""
+def command(capsys):
+    """Run a command of recog, and return what it printed."""
     def run(*arguments):
-        done = subprocess.run([sys.executable, '-m', 'recog', *map(str, arguments)], capture_output=True, text=True, cwd=ROOT,
-                              env={**os.environ, 'RECOG_CACHE': str(tmp_path / 'cache')})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        capsys.readouterr()
+        status = command_line.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed.out
     return run
 
 
