@@ -55,8 +55,9 @@ def refuse_other_things(folder: Any, *, resumes: bool, named: bool = True) -> No
 class Mirror:
     """The local folder where small files are written; for a workdir in a bucket a temporary one.
 
-    Objects in a bucket cannot be appended to, so `send` copies whole files that changed. A kill loses nothing:
-    what a run writes after its last `send` it writes again when it resumes from the checkpoint made there.
+    Objects in a bucket cannot be appended to, so `send` copies whole files that changed. A kill loses
+    nothing: what a run wrote after its last `send` it writes again when it resumes from the checkpoint
+    made there.
     """
 
     def __init__(self, workdir: Any):

@@ -62,7 +62,8 @@ def test_a_kind_of_bucket_that_is_not_known_or_not_installed_is_refused_in_one_l
     with pytest.raises(ConfigError, match='workdir ftp://a/b: ftp:// must be one of gs://, s3://, az://'):
         workdir_path('ftp://a/b')
     monkeypatch.setitem(LIBRARIES, 'gs', 'no_such_library')
-    with pytest.raises(ConfigError, match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
+    with pytest.raises(ConfigError,
+                       match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
         workdir_path('gs://a/b')
 
 
