@@ -20,6 +20,7 @@ from recog.export import parity
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
 from recog.workdir import provenance
+from recog.workdir.files import SAMPLES
 from recog.workdir.folder import is_remote
 from recog.workdir.opened import Opened
 
@@ -44,7 +45,7 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
         form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
         manifest = _manifest(opened, form, beam, source) | form_facts
         manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
-        found = parity.check(Folder(draft, manifest), opened.model, opened.variables, Path(source) / 'samples')
+        found = parity.check(Folder(draft, manifest), opened.model, opened.variables, Path(source) / SAMPLES)
         manifest['parity'] = {'images': found.images, 'worst_score_difference': found.worst}
         manifest['digest'] = digest(manifest)
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')

@@ -15,6 +15,7 @@ from recog.metrics.formulas import formula_tokens, well_formed
 from recog.reading import adapt
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.read import Engine, Reading, read_source, set_length
+from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
 if TYPE_CHECKING:
@@ -171,8 +172,8 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
 
 def needs_workdir(folder: Any) -> None:
     """Refuse what is no workdir, one line saying what it is."""
-    if not (folder / 'config.json').is_file():
-        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
+    if not is_workdir(folder):
+        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob(f'*/{CONFIG}')))
         what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
             'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
         raise ConfigError(f'workdir {str(folder)!r} {what}{near}')

@@ -12,7 +12,7 @@ from recog.reading.read import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
 from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted
-from recog.report.record import Example, Record
+from recog.report.record import Judged, Record
 from recog.report.sections import NO_RESULTS, listed
 from recog.workdir.opened import Opened
 
@@ -43,7 +43,7 @@ def choose(record: Record, found: Gallery) -> Shown:
     return Shown(*(found.pictured(group) for group in groups))
 
 
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
+def _spread(examples: Sequence[Judged], most: int) -> list[Judged]:
     """So many examples at even distances."""
     count = min(len(examples), most)
     return [examples[number * len(examples) // count] for number in range(count)]
@@ -62,14 +62,14 @@ class Explainer:
 
     def __init__(self, opened: Opened, album: charts.Album):
         self._opened, self._album = opened, album
-        self._files: dict[Example, Path] = {}
+        self._files: dict[Judged, Path] = {}
 
     def figures(self, group: Sequence[Pictured], name: str) -> list[Html]:
         """A picture with a caption for each of the group that was read."""
         return [self._figure(each.example, each.reading, f'{name}-{number}-read') for number, each in enumerate(group, 1)
                 if each.reading is not None and each.reading.text is not None]
 
-    def _figure(self, example: Example, reading: Reading, name: str) -> Html:
+    def _figure(self, example: Judged, reading: Reading, name: str) -> Html:
         if example not in self._files:
             file = self._files[example] = self._album.folder / f'{name}.png'
             explain.draw(reading, self._opened.vocab, self._opened.config.image, file)
@@ -86,7 +86,7 @@ def mistakes(record: Record, shown: Shown, found: Gallery, album: charts.Album, 
     parts: list[Html] = [paragraph(f'{wrong:,} of {len(record.examples):,} examples are wrong. Marked is what differs.'),
                          listed([f'No pictures: {why}' for why in found.absent.values()])]
     groups = (('confident', 'The most confident mistakes', shown.confident), ('worst', 'The worst mistakes', shown.worst))
-    seen: set[Example] = set()
+    seen: set[Judged] = set()
     for name, title, group in groups:
         if group:
             cards = [_card(each, f'{name}-{number}', record, album) for number, each in enumerate(group, 1)]
@@ -111,7 +111,7 @@ def _card(each: Pictured, name: str, record: Record, album: charts.Album) -> Htm
     return captioned(album.photograph(name, f'image of {example.truth}', _smaller(each.image)), caption)
 
 
-def marked(example: Example, separator: str) -> tuple[Html, Html]:
+def marked(example: Judged, separator: str) -> tuple[Html, Html]:
     """Truth and text as they are compared, with what differs marked."""
     sides: tuple[list[Html], list[Html]] = [], []
     for step in tallies.aligned(example.wanted, example.written):

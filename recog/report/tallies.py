@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recog.report.record import Example
+from recog.report.record import Judged
 
 # Longer than any character and no LaTeX token, so they cannot be mistaken for one.
 NOTHING, OTHER = 'nothing', 'other'
@@ -51,7 +51,7 @@ def aligned(wanted: Sequence[str], written: Sequence[str]) -> Iterator[Step]:
         yield Step(code.tag == 'equal', tuple(wanted[code.src_start:code.src_end]), tuple(written[code.dest_start:code.dest_end]))
 
 
-def pairs(examples: Iterable[Example]) -> Pairs:
+def pairs(examples: Iterable[Judged]) -> Pairs:
     """How often each token was read as which, over all examples."""
     found: Pairs = Counter()
     for example in examples:
@@ -89,7 +89,7 @@ def confused(found: Pairs, most: int) -> list[tuple[str, str, int, float]]:
     return [(truth, read, times, times / totals[truth]) for (truth, read), times in wrong[:most]]
 
 
-def by_length(examples: Sequence[Example]) -> list[Bin]:
+def by_length(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by the length of their truth, in tokens; lengths that do not occur are left out."""
     lengths = [len(example.wanted) for example in examples]
     longest = max(lengths, default=0)
@@ -102,9 +102,9 @@ def by_length(examples: Sequence[Example]) -> list[Bin]:
     return bins
 
 
-def by_confidence(examples: Sequence[Example]) -> list[Bin]:
+def by_confidence(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by confidence, in bins of equal width; empty ones are kept."""
-    inside: list[list[Example]] = [[] for _ in range(BINS)]
+    inside: list[list[Judged]] = [[] for _ in range(BINS)]
     for example in examples:
         inside[min(max(int(example.confidence * BINS), 0), BINS - 1)].append(example)
     return [_bin(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found) for number, found in enumerate(inside)]
@@ -116,6 +116,6 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(abs(each.right - each.confidence * each.total) for each in bins) / max(total, 1)
 
 
-def _bin(label: str, inside: Sequence[Example]) -> Bin:
+def _bin(label: str, inside: Sequence[Judged]) -> Bin:
     confidence = sum(example.confidence for example in inside) / max(len(inside), 1)
     return Bin(label, len(inside), sum(example.right for example in inside), confidence)

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 
 from recog.errors import ConfigError
 from recog.reading.exported import is_exported
+from recog.workdir.files import is_workdir
 from recog.workdir.folder import workdir_path
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
@@ -138,16 +139,15 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
     if wanted < 2 or not others:
         return wanted
     place = workdir_path(folder)
-    if not (place / 'config.json').is_file():
+    if not is_workdir(place):
         if is_exported(place):
             print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does not count for it',
                   file=sys.stderr, flush=True)
         return 0
     from recog import models
-    from recog.text.vocabulary import Vocab
-    from recog.workdir.description import read_config
+    from recog.workdir.description import read_config, read_vocab
 
-    if models.build(read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
+    if models.build(read_config(place), read_vocab(place)).about.beam:
         return wanted
     print(f'recog serve: {name}: this model has no beam search, so it gives one text', file=sys.stderr, flush=True)
     return 0

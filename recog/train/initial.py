@@ -14,6 +14,7 @@ from recog.errors import ConfigError, nearest
 from recog.models.peers import listed, matched
 from recog.text.vocabulary import Vocab
 from recog.weights.files import read_weights
+from recog.workdir.files import is_workdir
 from recog.workdir.folder import workdir_path
 from recog.workdir.opened import open_workdir
 
@@ -56,7 +57,7 @@ def given(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
 def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], Vocab | None]:
     """The arrays of a workdir or file by our paths, and the vocabulary that they were trained with, where it is known."""
     place = workdir_path(name)
-    if (place / 'config.json').is_file():
+    if is_workdir(place):
         opened = open_workdir(name)
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
     if not Path(name).is_file():

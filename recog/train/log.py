@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.devices import processes
+from recog.workdir import files
 
 
 class Log:
@@ -18,11 +19,10 @@ class Log:
         self.first, self._file, self._events = first, None, None
         if not first:
             return
-        file = workdir / 'metrics.jsonl'
         # What a killed run wrote beyond its last checkpoint will be written again.
-        lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-        file.write_text(''.join(line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= start))
-        self._file = file.open('a')
+        lines = [line for line in files.read_log(workdir) if line['step'] <= start]
+        (workdir / files.LOG).write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        self._file = (workdir / files.LOG).open('a')
         self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05, dynamic_ncols=True)
         if tensorboard:
             from tensorboardX import SummaryWriter

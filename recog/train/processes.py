@@ -20,7 +20,7 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog.config import values
-from recog.devices import processes
+from recog.devices import processes, signals
 from recog.devices.mesh import batch_sharding, local_rows, replicated
 from recog.errors import ConfigError
 from recog.train import watchdog
@@ -78,34 +78,21 @@ def check_workdir(workdir: Path) -> None:
                           'all processes need the same folder')
 
 
-class Stop:
+class Stop(signals.Stop):
     """Whether SIGTERM or SIGUSR1 came to any process; all of them learn it at the same step."""
 
-    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
     def __init__(self) -> None:
-        self._asked = False
-        self._before: list[tuple[signal.Signals, Any]] = []
-        if threading.current_thread() is threading.main_thread():
-            self._before = [(number, signal.signal(number, self._ask)) for number in self.SIGNALS]
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self._asked = True
+        super().__init__(signal.SIGTERM, signal.SIGUSR1)
 
     def poll(self, mesh: Mesh) -> Callable[[], bool]:
         """Ask all processes; the answer can be waited for later, when the devices have come to it."""
         if jax.process_count() == 1:
-            asked = self._asked
+            asked = self.asked
             return lambda: asked
-        mine = np.full(len(local_rows(mesh, mesh.size)), self._asked, np.int32)
+        mine = np.full(len(local_rows(mesh, mesh.size)), self.asked, np.int32)
         flags = jax.make_array_from_process_local_data(batch_sharding(mesh), mine, (mesh.size,))
         answer = _largest(replicated(mesh))(flags)
         return lambda: bool(answer)
-
-    def close(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before:
-            signal.signal(number, handler)
 
 
 @functools.cache

@@ -24,7 +24,7 @@ from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
 from recog.report.page import joined
-from recog.report.record import Example
+from recog.report.record import Judged
 from recog.text.vocabulary import Vocab
 from recog.workdir.opened import Opened
 
@@ -72,7 +72,7 @@ class Page(html.parser.HTMLParser):
 
 
 def example(truth, text, confidence=0.5, place=0):
-    return Example('words', place, f'{place}.png', truth, text, confidence, truth == text, tuple(truth), tuple(text))
+    return Judged('words', place, f'{place}.png', truth, text, confidence, truth == text, tuple(truth), tuple(text))
 
 
 def arguments(workdir, **given):
@@ -303,7 +303,7 @@ def test_what_differs_is_marked():
     truth, text = examples.marked(example('a<c', 'axc'), '')
     assert truth == '<bdi><span>a</span><mark>&lt;</mark><span>c</span></bdi>' and '<mark>x</mark>' in text
     assert '(nothing)' in examples.marked(example('a', ''), '')[1]
-    formula = Example('s', 0, 'i', '', '', 0.5, False, ('x', '^', '2'), ('x', '_', '2'))
+    formula = Judged('s', 0, 'i', '', '', 0.5, False, ('x', '^', '2'), ('x', '_', '2'))
     assert page.safe(examples.marked(formula, ' ')[0]) == '<bdi><span>x</span> <mark>^</mark> <span>2</span></bdi>'
 
 
