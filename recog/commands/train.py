@@ -125,7 +125,8 @@ def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int
     from recog.data.sets import open_set
     from recog.evaluation.sets import measure_sets
     from recog.report import pictures
-    from recog.train.loop import NonFinite, train_to_end
+    from recog.train.loop import train_to_end
+    from recog.train.progress import NonFinite
     from recog.workdir import description
     from recog.workdir.folder import Mirror, is_remote
     from recog.workdir.opened import open_workdir

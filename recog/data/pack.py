@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config.recipe import from_json, to_json
-from recog.data import file_hashes
+from recog.data import file_hashes, labels
 from recog.data.batches import empty_batch
 from recog.data.packed import MANIFEST, rule
 from recog.data.rows import Source
@@ -64,17 +64,17 @@ def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path
     shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8), 'size': ((rows, 2), np.int32),
               'tokens': ((rows, length), np.int32), 'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
     arrays = {key: _reserved(part / f'{key}.npy', shape, dtype) for key, (shape, dtype) in shapes.items()}
-    offsets, reasons = np.zeros(rows + 1, np.int64), ['', 'changed']
+    offsets, reasons = np.zeros(rows + 1, np.int64), ['', labels.CHANGED]
     place = 0
-    with (part / 'labels.bin').open('wb') as labels:
-        for start, done, said, blob, ends in _chunks(rows, name, config, root, workers):
+    with (part / 'labels.bin').open('wb') as texts:
+        for start, done, notes, blob, ends in _chunks(rows, name, config, root, workers):
             for key, values in done.items():
                 arrays[key][start:start + len(values)] = values
-            for row, reason in said:
+            for row, reason in notes:
                 if reason not in reasons:
                     reasons.append(reason)
                 arrays['code'][row] = reasons.index(reason)
-            labels.write(blob)
+            texts.write(blob)
             offsets[start + 1:start + 1 + len(ends)] = place + ends
             place += len(blob)
             bar.update(len(ends))
@@ -121,21 +121,17 @@ def _open(name: str, recipe: str, root: str) -> None:
 
 
 def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]:
-    """Arrays of the rows, what is to be said of some, their ids and texts in one piece, and where each ends in it."""
+    """Arrays of the rows, the notes of some, their ids and texts in one piece, and where each ends in it."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
     rows = _OPENED['source'].rows(range(start, stop))
-    arrays, said = empty_batch(len(rows), config.text.max_length), []
+    arrays, notes = empty_batch(len(rows), config.text.max_length), []
     for place, row in enumerate(rows):
-        try:
-            encoding = vocab.encode(row.text, max_length=config.text.max_length)
-        except vocabulary.Unencodable as error:
-            said.append((start + place, row.reason or error.reason))
-            continue
-        arrays['length'][place] = len(encoding.ids)
-        arrays['tokens'][place, :len(encoding.ids)] = encoding.ids
-        if row.reason or encoding.dropped:
-            said.append((start + place, row.reason or 'changed'))
+        label = labels.encode(vocab, row.text, config.text.max_length)
+        labels.write(label, arrays, place)
+        note = row.reason or label.reason or (labels.CHANGED if label.changed else '')
+        if note:
+            notes.append((start + place, note))
     arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
     pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
     done = {key: arrays[key] for key in ('image', 'size', 'tokens', 'length')}
-    return start, done, said, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])
+    return start, done, notes, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])

@@ -1,16 +1,13 @@
 """A trained model that reads images, a workdir's as well as an exported one, through the same code as evaluation."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from recog.data.files import read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
-from recog.images.read import Unreadable, read_image
+from recog.images.read import Unreadable, image_of
 from recog.metrics import formulas
 from recog.reading import adapt
 from recog.reading.exported import Folder, is_exported, open_folder
@@ -21,8 +18,6 @@ if TYPE_CHECKING:
     from jax.sharding import Mesh
 
     from recog.workdir.opened import Opened
-
-
 
 INVERT = ('yes', 'no', 'auto')
 
@@ -38,49 +33,29 @@ class Arrays:
 
     name = 'images'
 
-    def __init__(self, given: Sequence[Any]):
-        self.given = given
+    def __init__(self, images: Sequence[Any]):
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.given)
+        return len(self.images)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return [(str(self.given[i]) if isinstance(self.given[i], str | Path) else f'image {i}', '') for i in indices]
+        return [(self._name(index), '') for index in indices]
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(name, self.given[i]) for i, (name, _) in zip(indices, self.labels(indices), strict=True)]
+        return [self._row(self._name(index), self.images[index]) for index in indices]
 
-    def _row(self, name: str, given: Any) -> Row:
-        if isinstance(given, str | Path | bytes):
-            return read_row(name, '', given)
+    def _name(self, index: int) -> str:
+        image = self.images[index]
+        return str(image) if isinstance(image, str | Path) else f'image {index}'
+
+    def _row(self, name: str, image: Any) -> Row:
+        if isinstance(image, str | Path | bytes):
+            return read_row(name, '', image)
         try:
-            return Row(name, '', _pixels(given))
+            return Row(name, '', image_of(image))
         except Unreadable as error:
             return Row(name, '', None, error.reason)
-
-
-def _pixels(given: Any) -> np.ndarray:
-    """An array that is an image, or what one of Pillow's images shows."""
-    if isinstance(given, np.ndarray):
-        colours = given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3))
-        if given.dtype != np.uint8 or not colours or not given.size:
-            raise Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
-                             '[H, W, 1] can be read')
-        return given
-    from PIL import Image, ImageOps
-
-    if not isinstance(given, Image.Image):
-        raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(given).__name__}')
-    if given.mode in ('I', 'F'):
-        raise Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
-    picture = ImageOps.exif_transpose(given)
-    if picture.mode not in ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA'):
-        picture = picture.convert('RGB')
-    if picture.mode == 'RGB' and not picture.has_transparency_data:
-        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-    file = io.BytesIO()
-    picture.save(file, 'PNG', compress_level=0)  # palettes, depths and transparency as in a file
-    return read_image(file.getvalue())
 
 
 class Recognizer:

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from recog.config import recipe, values
+from recog.data import labels
 from recog.data.batches import Batches
 from recog.data.joined import joined
 from recog.data.plan import Plan
@@ -16,10 +17,9 @@ from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
-from recog.text.vocabulary import Unencodable
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
 from recog.train.run import Run
+from recog.train.step import make_state, make_step
 
 SECONDS = 50.0  # of training, besides compiling
 LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the first loss that is left
@@ -77,10 +77,11 @@ class Few:
 
     def __init__(self, run: Run, count: int):
         self.name, self._source, self._rows = f'{count} of {run.source.name}', run.source, []
+        longest = run.config.text.max_length
         for start in range(0, len(run.source), count):
             block = list(range(start, min(start + count, len(run.source))))
             self._rows += [index for index, row in zip(block, run.source.rows(block), strict=True)
-                           if row.image is not None and usable(run, row.text)]
+                           if row.image is not None and labels.encode(run.vocab, row.text, longest).ids]
             if len(self._rows) >= count:
                 break
         if len(self._rows) < count:
@@ -95,12 +96,3 @@ class Few:
 
     def labels(self, indices: Any) -> list[tuple[str, str]]:
         return self._source.labels([self._rows[index] for index in indices])
-
-
-def usable(run: Run, text: str) -> bool:
-    """Whether a label can be coded."""
-    try:
-        run.vocab.encode(text, max_length=run.config.text.max_length)
-    except Unencodable:
-        return False
-    return True

@@ -15,7 +15,8 @@ from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import NonFinite, train_to_end
+from recog.train.loop import train_to_end
+from recog.train.progress import NonFinite
 from recog.train.run import make_run
 from recog.train.step import make_state, make_step
 from recog.workdir import description
