@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from golden import fill
+from pytorch_files import Tensor, zipped
 from small import DEMO, NARROW
 
 from recog import models
@@ -102,8 +103,6 @@ def test_a_start_that_is_not_there_leaves_no_workdir(first, tmp_path, capsys):
 
 
 def test_a_published_file_is_a_start_too(tmp_path):
-    from pytorch import Tensor, zipped
-
     recipe = DEMO.replace(':demo', ':mv3')
     config = experiments.load(recipe, NARROW)
     vocab = vocabulary.from_config(config.text)
