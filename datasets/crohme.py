@@ -22,7 +22,9 @@ from recog.images import ink
 from recog.images.ink import joined
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, trees
-from recog.text import latex
+from recog.text.latex import CROHME
+from recog.text.mathml import from_mathml
+from recog.text.normal_form import Malformed, normal_tokens
 
 SPLITS = ('train', 'test_2014', 'test_2016', 'test_2019')
 OTHER = re.compile(r'symbol|struct|matri|isolated|junk')  # the competitions' other tasks
@@ -182,17 +184,17 @@ def caption(truth: str, math: ElementTree.Element | None) -> tuple[str, str]:
     The truth is right more often than the MathML, which stands in where the truth is broken or uses other words than LaTeX.
     """
     try:
-        found = latex.tokens(truth)
-        problem = '' if found and set(found) <= set(latex.CROHME) else 'truth has unknown tokens'
-    except latex.Malformed:
+        found = normal_tokens(truth)
+        problem = '' if found and set(found) <= set(CROHME) else 'truth has unknown tokens'
+    except Malformed:
         found, problem = (), 'truth is malformed'
     if not problem:
         return ' '.join(found), ''
     try:
-        other = () if math is None else latex.from_mathml(math)
-    except latex.Malformed:
+        other = () if math is None else from_mathml(math)
+    except Malformed:
         other = ()
-    if other and (not found or set(other) <= set(latex.CROHME)):
+    if other and (not found or set(other) <= set(CROHME)):
         return ' '.join(other), f'{problem}, MathML used' if truth.strip() else 'no truth, MathML used'
     return ' '.join(found), problem if truth.strip() else 'there is no truth'
 

@@ -22,7 +22,7 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, labels, trees
-from recog.text import latex
+from recog.text.normal_form import Malformed, normal_text
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
 # scikit-learn's train_test_split, twice: share and seed.
@@ -124,8 +124,8 @@ def disjoint(rows: Sequence[labels.Label], excluded: Iterable[str] = ()) -> dict
 def formula(text: str) -> str:
     """What formulas are compared by: tokens in normal form, or the text without blanks where it cannot be read."""
     try:
-        return latex.normal(text)
-    except latex.Malformed:
+        return normal_text(text)
+    except Malformed:
         return ''.join(text.split())
 
 

@@ -29,7 +29,7 @@ class Reader:
 
     def __init__(self, folder: str, batch: int, beam: int):
         import recog
-        from recog.server import canvases
+        from recog.server.serve import canvases
         from recog.server.batching import warming
         from recog.server.desk import Desk
         from recog.server.intake import Limits

@@ -66,7 +66,7 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
     """The recipe with what the options ask for."""
     from recog.config.test_sets import GROUPS
     from recog.data.sets import open_set
-    from recog.metrics.words import identifier
+    from recog.metrics.words import protocol_id
     from recog.reading.read import set_length
 
     config = opened.config.copy_and_resolve_references()
@@ -78,7 +78,7 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
                 open_set(name, config, arguments.data)  # a set asked for by name must be there
     config.eval.protocol = arguments.protocol or config.eval.protocol
     config.eval.nfkd = arguments.nfkd or config.eval.nfkd
-    identifier(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
+    protocol_id(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
     config.eval.batch = arguments.batch or config.eval.batch
     config.eval.beam = arguments.beam or config.eval.beam
     config.image.width_rule = arguments.width_rule or config.image.width_rule

@@ -16,8 +16,8 @@ from recog.data.sets import DRAWN, open_set
 from recog.errors import ConfigError
 from recog.evaluation.lexicons import constrained, word_lists
 from recog.evaluation.results import Prediction, Result, as_csv, document, findings, interval, sections
-from recog.metrics import formulas
-from recog.metrics.words import identifier, judge, summary
+from recog.metrics.formulas import formula_figures, normal_forms
+from recog.metrics.words import judge, protocol_id, word_figures
 from recog.reading.compiled import Compiled
 from recog.reading.read import read_source
 from recog.text.vocabulary import Vocab
@@ -38,7 +38,7 @@ def measure_set(decode: Callable, variables: models.Variables, source: Source, v
                          total=min(len(source), limit or len(source)), unit='image', leave=False,
                          disable=None if progress else True))
     labels = source.labels([reading.row for reading in readings])
-    protocol = identifier(config.eval.protocol, config.eval.nfkd)
+    protocol = protocol_id(config.eval.protocol, config.eval.nfkd)
     predictions, unreadable, shrunk = [], [], []
     for reading, (name, truth) in zip(readings, labels, strict=True):
         if reading.text is None:
@@ -49,11 +49,11 @@ def measure_set(decode: Callable, variables: models.Variables, source: Source, v
         verdict = judge(truth, reading.text, protocol)
         predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
     truths, texts = [p.truth for p in predictions], [p.text for p in predictions]
-    figures = summary(truths, texts, protocol)
+    figures = word_figures(truths, texts, protocol)
     if protocol == 'latex':
-        figures |= formulas.summary(truths, texts, known)
+        figures |= formula_figures(truths, texts, known)
     given = word_lists(source, [reading.row for reading in readings if reading.text is not None])
-    lexicons = {name: summary(truths, constrained(texts, words, protocol), protocol)
+    lexicons = {name: word_figures(truths, constrained(texts, words, protocol), protocol)
                 for name, words in given.items()}
     return Result(source.name, {**figures, 'unreadable': len(unreadable)}, predictions, unreadable, shrunk, lexicons)
 
@@ -68,7 +68,7 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
             source = open_set(name, config, root)
         except ConfigError:  # evaluation does not need the training sets
             return frozenset()
-        found.update(formulas.keys(text for _, text in source.labels(range(len(source)))))
+        found.update(normal_forms(text for _, text in source.labels(range(len(source)))))
     return frozenset(found)
 
 

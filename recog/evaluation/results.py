@@ -7,9 +7,8 @@ from typing import Any, NamedTuple
 
 from recog.evaluation import markdown, protocols
 from recog.evaluation.averages import Average, Tally, averages, averages_table
-from recog.metrics import formulas
-from recog.metrics.words import NFKD, canonical, judge
-from recog.metrics.words import interval as words_interval
+from recog.metrics.formulas import accuracy_by_depth, accuracy_by_length
+from recog.metrics.words import NFKD, canonical, judge, wilson_interval
 
 # The columns that formulas have besides, by their figure.
 OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised', 'structure': 'structure',
@@ -71,7 +70,7 @@ def _tally(result: Result, protocol: str) -> Tally:
 
 def interval(figures: Mapping[str, float]) -> tuple[float, float]:
     """The 95 % interval of an accuracy."""
-    return words_interval(int(figures['right']), int(figures['count']))
+    return wilson_interval(int(figures['right']), int(figures['count']))
 
 
 def table(results: list[Result], missing: list[str]) -> str:
@@ -132,7 +131,7 @@ def _notes(found: Findings) -> Iterable[str]:
 def sizes(result: Result) -> dict[str, dict[str, dict[str, float]]]:
     """by_length and by_depth of a set of formulas."""
     truths, texts = [each.truth for each in result.predictions], [each.text for each in result.predictions]
-    return {'by_length': formulas.by_length(truths, texts), 'by_depth': formulas.by_depth(truths, texts)}
+    return {'by_length': accuracy_by_length(truths, texts), 'by_depth': accuracy_by_depth(truths, texts)}
 
 
 def document(found: Findings) -> dict[str, Any]:

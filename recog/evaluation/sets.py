@@ -15,7 +15,7 @@ from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.evaluation import averages, measure
 from recog.evaluation.results import Result
-from recog.metrics.words import identifier
+from recog.metrics.words import protocol_id
 from recog.reading.compiled import decoder
 from recog.workdir import provenance
 from recog.workdir.folder import Mirror
@@ -61,7 +61,7 @@ def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
-        'protocol': identifier(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'protocol': protocol_id(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),

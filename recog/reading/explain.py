@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.metrics import formulas
+from recog.metrics.formulas import well_formed
 from recog.reading.read import Reading
-from recog.text import latex
+from recog.text.latex import to_latex
 from recog.text.vocabulary import Vocab
 
 HEAT = 'inferno'
@@ -101,8 +101,8 @@ def _formula(tokens: Sequence[str]) -> np.ndarray:
     from matplotlib import mathtext
     from matplotlib.font_manager import FontProperties
 
-    right = bool(tokens) and formulas.well_formed(tokens)
-    drawn, file = f'${latex.latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
+    right = bool(tokens) and well_formed(tokens)
+    drawn, file = f'${to_latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
     mathtext.math_to_image(drawn, file, prop=FontProperties(size=22), dpi=110, format='png')
     return np.asarray(cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_GRAYSCALE))
 

@@ -8,7 +8,7 @@ from recog.data.files import read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, image_of
-from recog.metrics import formulas
+from recog.metrics.formulas import formula_tokens, well_formed
 from recog.reading import adapt
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.read import Engine, Reading, read_source, set_length
@@ -158,4 +158,4 @@ def text_facts(formula: bool, text: str, confidence: float, score: float | None 
     found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
     if score is not None:
         found['score'] = round(score, 4)
-    return found | ({'well_formed': formulas.well_formed(formulas.tokens(text))} if formula else {})
+    return found | ({'well_formed': well_formed(formula_tokens(text))} if formula else {})

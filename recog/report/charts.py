@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recog.metrics import words
+from recog.metrics.words import wilson_interval
 from recog.report import page
 from recog.report.tallies import Bin, Matrix
 
@@ -110,7 +110,7 @@ def reliability(bins: Sequence[Bin]) -> Any:
 
 def _accuracies(cell: Any, places: np.ndarray, bins: Sequence[Bin]) -> None:
     shares = np.array([each.right / each.total for each in bins])
-    ends = np.array([words.interval(each.right, each.total) for each in bins]).T
+    ends = np.array([wilson_interval(each.right, each.total) for each in bins]).T
     # At 0 and 1 rounding may put an end of the interval on the wrong side.
     reach = np.maximum(np.stack([shares - ends[0], ends[1] - shares]), 0)
     cell.errorbar(places, shares, reach, color=GREEN, marker='o', markersize=4, linewidth=1.4, elinewidth=1, capsize=2)

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from recog.errors import ConfigError, nearest
-from recog.metrics import words
+from recog.metrics.words import canonical, edit_distance, protocol_id
 
 RESULTS, LOG, PREDICTIONS = 'results.json', 'metrics.jsonl', 'predictions.tsv'
 
@@ -31,7 +31,7 @@ class Example(NamedTuple):
     @property
     def distance(self) -> float:
         """Edits as a share of the longer text."""
-        return words.edit_distance(self.wanted, self.written) / max(len(self.wanted), len(self.written), 1)
+        return edit_distance(self.wanted, self.written) / max(len(self.wanted), len(self.written), 1)
 
 
 class Record(NamedTuple):
@@ -56,7 +56,7 @@ def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = ()) 
     """The record of a workdir, of these sets alone if any are named."""
     results = json.loads((folder / RESULTS).read_text(encoding='utf-8')) if (folder / RESULTS).is_file() else {}
     figures, missing = results.pop('sets', {}), results.pop('missing', [])
-    usual = words.identifier(config.eval.protocol, config.eval.nfkd)
+    usual = protocol_id(config.eval.protocol, config.eval.nfkd)
     protocol = results['protocol'] if 'protocol' in results else usual
     examples = _examples(folder / PREDICTIONS, protocol)
     known = dict.fromkeys([*figures, *(example.set for example in examples)])
@@ -86,7 +86,7 @@ def _examples(file: Path, protocol: str) -> list[Example]:
         for row in csv.DictReader(lines, delimiter='\t'):
             place = places[row['set']]
             places[row['set']] += 1
-            wanted, written = (tuple(words.canonical(row[column], protocol)) for column in ('truth', 'text'))
+            wanted, written = (tuple(canonical(row[column], protocol)) for column in ('truth', 'text'))
             examples.append(Example(row['set'], place, row['id'], row['truth'], row['text'], float(row['confidence']),
                                     row['right'] == 'right', wanted, written))
     return examples

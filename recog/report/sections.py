@@ -10,7 +10,7 @@ from recog.config.fields import FIELDS
 from recog.devices import cost
 from recog.devices.measured import recorded
 from recog.evaluation.results import OF_FORMULAS
-from recog.metrics import words
+from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
 from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
@@ -108,7 +108,7 @@ def _figures(every: Sequence[tuple[str, Mapping[str, Any]]], missing: Sequence[s
     rows: list[list[Any]] = []
     for name, figures in every:
         row = [name, *(_figure(each, figures[each]) if each in figures else '' for each in names)]
-        low, high = words.interval(int(figures['right']), int(figures['count']))
+        low, high = wilson_interval(int(figures['right']), int(figures['count']))
         rows.append([*row[:place], f'{low:.2%} to {high:.2%}', *row[place:]])
     rows += [[name, 'missing', *[''] * (len(heads) - 1)] for name in missing]
     return table([*heads[:place], '95 % interval', *heads[place:]], rows)

@@ -12,7 +12,7 @@ from small import ROOT
 
 from recog.prepare import labels
 from recog.prepare.script import main
-from recog.text import latex
+from recog.text.normal_form import normal_text
 
 
 @pytest.fixture(scope='module')
@@ -101,7 +101,7 @@ def test_the_disjoint_split_shares_no_formula_and_keeps_out_what_it_is_told(run,
     status, said = run('--config', 'disjoint', '--exclude', tmp_path / 'out.tsv')
     assert status == 0, said
     splits = ('train', 'validation', 'test', 'official')
-    found = {split: {latex.normal(text) for _, text in texts(tmp_path, 'disjoint', split)} for split in splits}
+    found = {split: {normal_text(text) for _, text in texts(tmp_path, 'disjoint', split)} for split in splits}
     assert sum(map(len, found.values())) == len(FORMULAS) == len(set.union(*found.values()))
     assert len(found['train']) > len(found['test']) > 0
     assert found['official'] == {'x ^ { 5 } + a', 'x ^ { 6 } + b'}

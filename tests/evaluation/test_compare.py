@@ -12,7 +12,7 @@ from recog.commands import command_line
 from recog.config.test_sets import SETS
 from recog.errors import ConfigError
 from recog.evaluation import compare, measure, results
-from recog.metrics import words
+from recog.metrics.words import judge, word_figures
 
 
 def run(folder, verdicts, protocol='36', **about):
@@ -20,9 +20,9 @@ def run(folder, verdicts, protocol='36', **about):
     found = []
     for name, right in verdicts.items():
         pairs = [('word', 'word' if good else 'worm') for good in right]
-        read = [results.Prediction(str(number), name, *pair, 0.5, *words.judge(*pair, protocol))
+        read = [results.Prediction(str(number), name, *pair, 0.5, *judge(*pair, protocol))
                 for number, pair in enumerate(pairs)]
-        figures = words.summary(*zip(*pairs, strict=True), protocol)
+        figures = word_figures(*zip(*pairs, strict=True), protocol)
         found.append(results.Result(name, {**figures, 'unreadable': 0}, read, [], []))
     measure.write(folder, found, [], {'model': 'crnn', 'protocol': protocol, 'beam': 1, 'seed': 0, 'recipe': 'a', **about})
     return folder
@@ -143,7 +143,7 @@ def test_labels_of_any_kind_survive_their_file(tmp_path):
     odd = ['a"b', '"', "it's", 'tab\there', 'a\u2028b', ' x ', 'a\\b', 'two\nlines', 'ü']
     for name in ('a', 'b'):
         read = [results.Prediction(str(number), 'mine', truth, truth, 1.0, True, 0) for number, truth in enumerate(odd)]
-        found = results.Result('mine', {**words.summary(odd, odd, 'exact'), 'unreadable': 0}, read, [], [])
+        found = results.Result('mine', {**word_figures(odd, odd, 'exact'), 'unreadable': 0}, read, [], [])
         measure.write(tmp_path / name, [found], [], {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
     found = compare.verdicts(compare.load(tmp_path / 'a'), ['mine'])
     assert found == {('mine', str(number), 0): (truth, True) for number, truth in enumerate(odd)}

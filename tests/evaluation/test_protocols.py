@@ -16,8 +16,8 @@ from recog.data.sets import open_set
 from recog.devices.mesh import one_device
 from recog.evaluation import averages, lexicons, measure, protocols, results
 from recog.evaluation.averages import Tally
-from recog.metrics import formulas
-from recog.metrics.words import interval, judge, summary
+from recog.metrics.formulas import formula_figures
+from recog.metrics.words import judge, wilson_interval, word_figures
 from recog.text import vocabulary
 from recog.workdir import provenance
 
@@ -137,9 +137,9 @@ def result(name, pairs, protocol='36', unreadable=0, **more):
     read = [results.Prediction(str(number), name, truth, text, 0.5, *judge(truth, text, protocol))
             for number, (truth, text) in enumerate(pairs)]
     truths, texts = zip(*pairs, strict=True) if pairs else ((), ())
-    figures = summary(truths, texts, protocol)
+    figures = word_figures(truths, texts, protocol)
     if protocol == 'latex':
-        figures |= formulas.summary(truths, texts)
+        figures |= formula_figures(truths, texts)
     left_out = [(f'x{number}', 'is empty') for number in range(unreadable)]
     return results.Result(name, {**figures, 'unreadable': unreadable}, read, left_out, [], **more)
 
@@ -150,7 +150,7 @@ ABOUT = {'model': 'crnn', 'step': 7, 'protocol': '36', 'beam': 1, 'seed': 3, 'co
 
 def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_from(tmp_path):
     pairs = [('Café', 'cafe'), ('co-op', 'coop'), ('word', 'worm')] + [('same', 'same')] * 284
-    given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': summary(*zip(*pairs, strict=True), '36')}),
+    given = [result('cute80:test', pairs, unreadable=1, lexicons={'CUTE80-50': word_figures(*zip(*pairs, strict=True), '36')}),
              result('other', pairs[:3])]
     said = measure.write(tmp_path, given, ['svt:test'], ABOUT)
     document = json.loads((tmp_path / 'results.json').read_text(encoding='utf-8'))
@@ -159,7 +159,7 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
     assert {name: document[name] for name in ABOUT} == ABOUT and document['missing'] == ['svt:test']
     cute = document['sets']['cute80:test']
     assert (cute['count'], cute['right'], cute['unreadable']) == (287, 285, 1)  # é is none of the 36: caf is not cafe
-    assert cute['interval'] == pytest.approx(interval(285, 287))
+    assert cute['interval'] == pytest.approx(wilson_interval(285, 287))
     assert cute['unreadable_images'] == [['x0', 'is empty']] and cute['lexicons']['CUTE80-50']['right'] == 285
     assert 'CUTE80 incomplete' not in markdown and '| MindOCR | not printed: IIIT5K missing, SVT missing' in markdown
     assert {each['value'] for each in document['averages']} == {None} and len(document['averages']) == 15

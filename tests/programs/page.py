@@ -142,7 +142,7 @@ def samples(folder):
 def upload_and_change(browser, address, shots, words, formulas):
     """Files, models, n-best, explanations, copying and what is no image."""
     import recog
-    from recog.metrics.formulas import tokens, well_formed
+    from recog.metrics.formulas import formula_tokens, well_formed
 
     visitor = Visitor(browser, address, shots, viewport=WIDE, permissions=['clipboard-read', 'clipboard-write'])
     page = visitor.page
@@ -171,7 +171,7 @@ def upload_and_change(browser, address, shots, words, formulas):
     visitor.upload(formula)
     text, drawn = visitor.answered(), page.locator('#formula').is_visible()
     check(f'an uploaded formula is read: {text}', text == expected)
-    check(f'it is drawn if it is well-formed: {drawn}', drawn == well_formed(tokens(text)))
+    check(f'it is drawn if it is well-formed: {drawn}', drawn == well_formed(formula_tokens(text)))
     visitor.shot('formula')
     page.set_input_files('#file', files=[{'name': 'letter.png', 'mimeType': 'image/png', 'buffer': b'Dear reader'}])
     page.wait_for_selector('#error', state='visible')
