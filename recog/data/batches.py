@@ -19,7 +19,7 @@ SHRUNK = 'shrunk to'  # how the note of an image begins that was larger than any
 
 
 class Batches:
-    """The batches of a plan as a random-access source of Grain: element k is a whole batch, which is what makes it fast.
+    """The batches of a plan as a random-access source of Grain, fast because each element is a whole batch.
 
     `places` gives, for the number of a batch's rows, those that this process reads.
     """
@@ -42,7 +42,10 @@ class Batches:
         rows, epochs = self.plan.rows(int(step))
         shape, places = self.plan.shape(int(step)) or self.fixed, self.places[len(rows)]
         whole, rows, epochs = np.array(len(rows)), rows[places], epochs[places]
-        batch = self._read(rows, epochs, shape) if self.packed is None else _taken(self.packed, rows, shape.length)
+        if self.packed is None:
+            batch = self._read(rows, epochs, shape)
+        else:
+            batch = _copied(self.packed, rows, shape.length)
         return {**batch, 'rows': whole}
 
     def _read(self, rows: np.ndarray, epochs: np.ndarray, shape: Shape) -> dict[str, np.ndarray]:
@@ -76,8 +79,8 @@ class Batches:
         return augment.augment(row.image, random, self.image.augment, row.strokes)
 
 
-def _taken(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-    """A batch of a packed source, which holds it as it is, but for labels that may be longer than `length`."""
+def _copied(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """A batch of a packed source, which holds all of it; only the labels may have to be cut to `length`."""
     batch = source.arrays(rows)
     batch['tokens'] = batch['tokens'][:, :length]
     code = batch.pop('code')
@@ -86,10 +89,10 @@ def _taken(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.
 
 
 class Steps:
-    """The batches of an evaluation, each example exactly once; fillers in the last one have weight 0 and index -1.
+    """The batches of an evaluation, each example once; fillers in the last have weight 0 and index -1.
 
-    Images of any size are sorted into the recipe's shapes within a window of some batches. An image that is larger
-    than all of them is shrunk, and a note says so.
+    Images of any size are sorted into the recipe's shapes within a window of some batches. An image that is
+    larger than all of them is shrunk, and a note says so.
     """
 
     def __init__(self, source: Source, places: Callable[[int], np.ndarray], batch: int, config: ConfigDict,
@@ -144,7 +147,9 @@ def _windows(number: np.ndarray, allowed: Sequence[Shape]) -> Iterator[tuple[Sha
 
 def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     """The reason why an image that keeps its size does not fit the canvas, if so."""
-    if image is None or rule.fit != 'none' or (image.shape[0] <= shape.height and image.shape[1] <= shape.width):
+    if image is None or rule.fit != 'none':
+        return ''
+    if image.shape[0] <= shape.height and image.shape[1] <= shape.width:
         return ''
     return f'larger than {shape.height} x {shape.width}'
 
@@ -169,7 +174,7 @@ def empty_batch(rows: int, max_length: int) -> dict[str, np.ndarray]:
 
 
 def pack_notes(notes: list[tuple]) -> np.ndarray:
-    """(row, id, reason, text) of rows that were changed or left out, as bytes: what travels between processes."""
+    """(row, id, reason, text) of rows that were changed or left out, as bytes for other processes."""
     return np.frombuffer(json.dumps(notes).encode(), np.uint8)
 
 

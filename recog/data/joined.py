@@ -21,7 +21,7 @@ class Joined:
         return int(self._starts[-1])
 
     def _by_source(self, indices: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
-        """For each source that has some of the rows: its number, where they stand in `indices`, their numbers in it."""
+        """The rows by source: its number, the rows' places in `indices`, and their numbers in the source."""
         wanted = np.asarray(indices)
         owners = np.searchsorted(self._starts, wanted, side='right') - 1
         for owner in np.unique(owners).tolist():
@@ -67,9 +67,12 @@ class JoinedPacked(Joined):
 
     def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
         """(row, id, reason, text) as from `Packed.notes`; the row is its number among all rows."""
-        return [(int(rows[place]), *note[1:]) for owner, places, mine in self._by_source(rows)
-                for place, note in zip(places[code[places] > 0], self.sources[owner].notes(mine, code[places]),
-                                       strict=True)]
+        found: list[tuple] = []
+        for owner, places, mine in self._by_source(rows):
+            notes = self.sources[owner].notes(mine, code[places])
+            noted = places[code[places] > 0]
+            found += [(int(rows[place]), *note[1:]) for place, note in zip(noted, notes, strict=True)]
+        return found
 
 
 def joined(sources: Sequence[Source]) -> Joined:

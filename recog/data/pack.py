@@ -23,10 +23,11 @@ from recog.images.fit import channels, fit_batch
 from recog.text import vocabulary
 
 CHUNK = 4096  # rows that a worker does at a time
+Chunk = tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]
 
 
 def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -> dict[str, Any]:
-    """Pack a set below the root into the folder `place`; returns the manifest. What is not complete is never left there."""
+    """Pack a set below the root into the folder `place`, all of it or nothing; returns the manifest."""
     from tqdm import tqdm
 
     source = open_set(name, config, root)
@@ -54,15 +55,17 @@ def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
     pixels = rows * config.image.height * config.image.width * channels(config.image)
     free = shutil.disk_usage(part.parent).free
     if free < pixels * 1.05:
-        raise OSError(f'{part.parent}: no space left: {pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
+        raise OSError(f'{part.parent}: no space left: '
+                      f'{pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
 
 
 def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path, workers: int,
            bar: Any) -> dict[str, Any]:
     """All arrays of a packed set; returns the reasons by code, and how many rows have each."""
     rows, length, image = len(source), config.text.max_length, config.image
-    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8), 'size': ((rows, 2), np.int32),
-              'tokens': ((rows, length), np.int32), 'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
+    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8),
+              'size': ((rows, 2), np.int32), 'tokens': ((rows, length), np.int32),
+              'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
     arrays = {key: _reserved(part / f'{key}.npy', shape, dtype) for key, (shape, dtype) in shapes.items()}
     offsets, reasons = np.zeros(rows + 1, np.int64), ['', labels.CHANGED]
     place = 0
@@ -88,7 +91,7 @@ def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path
 
 
 def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    """A mapped array whose space on the disk is taken at once: a disk that fills up later would kill the process."""
+    """A mapped array with its space on the disk reserved: a disk that fills up later kills the process."""
     array = np.lib.format.open_memmap(file, 'w+', dtype, shape)
     if hasattr(os, 'posix_fallocate'):
         with file.open('rb+') as opened:
@@ -96,8 +99,8 @@ def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     return array
 
 
-def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[tuple]:
-    """What `_chunk` gives for all rows, in order, a few chunks being under way at a time."""
+def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[Chunk]:
+    """All rows in chunks, in order, a few of which are made at the same time."""
     arguments = (name, to_json(config), str(root))
     with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _open, arguments) as pool:
         waiting: list[Any] = []
@@ -109,7 +112,7 @@ def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) 
             yield future.result()
 
 
-_OPENED: dict[str, Any] = {}  # what this worker reads
+_OPENED: dict[str, Any] = {}  # the source, vocabulary and recipe of this worker
 
 
 def _open(name: str, recipe: str, root: str) -> None:
@@ -117,10 +120,11 @@ def _open(name: str, recipe: str, root: str) -> None:
 
     cv2.setNumThreads(1)
     config = from_json(recipe)
-    _OPENED.update(source=open_set(name, config, root), vocab=vocabulary.from_config(config.text), config=config)
+    vocab = vocabulary.from_config(config.text)
+    _OPENED.update(source=open_set(name, config, root), vocab=vocab, config=config)
 
 
-def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]:
+def _chunk(start: int, stop: int) -> Chunk:
     """Arrays of the rows, the notes of some, their ids and texts in one piece, and where each ends in it."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
     rows = _OPENED['source'].rows(range(start, stop))

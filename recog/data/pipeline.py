@@ -11,14 +11,15 @@ from ml_collections import ConfigDict
 from recog.data.batches import Batches, Steps, unpack_notes
 
 
-def read_batches(batches: Batches | Steps, config: ConfigDict, start: int = 0) -> Iterator[dict[str, np.ndarray]]:
+def read_batches(batches: Batches | Steps, config: ConfigDict,
+                 start: int = 0) -> Iterator[dict[str, np.ndarray]]:
     """Batches from number `start` on, read ahead in threads or processes by Grain, in order."""
     import grain
 
     data = config.data
     dataset: Any = grain.MapDataset.source(batches)[start:]
-    # Threads are enough where decoding and drawing release the interpreter; processes cost a copy of each batch.
-    # Packed rows only have to be copied: with more than one thread that would be slower.
+    # Threads are enough if decoding and drawing release the interpreter; processes cost a copy of each batch.
+    # Packed rows only have to be copied, which several threads would do more slowly.
     copied = isinstance(batches, Batches) and batches.packed is not None
     threads = min(data.threads, 1) if copied else data.threads
     ahead = grain.ReadOptions(num_threads=threads, prefetch_buffer_size=data.prefetch if threads else 0)
@@ -31,7 +32,7 @@ def read_batches(batches: Batches | Steps, config: ConfigDict, start: int = 0) -
 
 
 def _settle_flags() -> None:
-    """Let Grain's own flags have their defaults, which it asks for even where nobody has parsed a command line."""
+    """Give Grain's flags their defaults: it asks for them even if no command line was parsed by absl."""
     from absl import flags
 
     if not flags.FLAGS.is_parsed():
@@ -66,7 +67,7 @@ def read_ahead(batches: Steps, config: ConfigDict) -> Iterator[dict[str, np.ndar
 
 
 def to_devices(batches: Iterable[dict[str, np.ndarray]], sharding: Any, depth: int = 2) -> Iterator[tuple]:
-    """(batch on the devices, notes), transferred ahead; each process gives its own part of a batch's `rows`."""
+    """(batch on the devices, notes), transferred ahead; each process gives its own part of the rows."""
     import jax
 
     def put(batch: dict[str, np.ndarray]) -> tuple[dict[str, jax.Array], list[tuple]]:

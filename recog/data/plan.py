@@ -24,13 +24,14 @@ class Shape(NamedTuple):
 
 
 class Plan:
-    """Which rows of the joined sources make batch k: a pure function of the seed and k, alike on every process."""
+    """Which rows of the joined sources make batch k: a function of seed and k, the same on every process."""
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], batch: int, order: str, seed: int):
         self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
         self.total = sum(self.sizes)
         self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
-        # As in the reference, the last rows of an epoch that fill no batch are left out: others each epoch if shuffled.
+        # As in the reference, the last rows of an epoch that fill no batch are left out: if shuffled, others
+        # each epoch.
         self.epoch = max(1, self.total // batch)
         self.average: float = batch  # rows of a batch
 
@@ -63,16 +64,22 @@ class Plan:
                 epochs.append(np.full(len(rows[-1]), each))
             offset += size
         # Batch norm in groups of consecutive rows is to see the mixture, not one source.
-        order = generator(self.seed, 'batch', step).permutation(self.batch) if self.order == 'shuffle' else slice(None)
-        return np.concatenate(rows)[order], np.concatenate(epochs)[order]
+        mixed, their_epochs = np.concatenate(rows), np.concatenate(epochs)
+        if self.order != 'shuffle':
+            return mixed, their_epochs
+        order = generator(self.seed, 'batch', step).permutation(self.batch)
+        return mixed[order], their_epochs[order]
 
     def _ordered(self, stream: int, epoch: int, size: int, places: np.ndarray) -> np.ndarray:
-        return places if self.order == 'file' else _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
+        if self.order == 'file':
+            return places
+        return _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
 
 
 def generator(seed: int, *where: int | str) -> np.random.Generator:
-    """A random generator of its own for this place in the run."""
-    words = [seed, *(int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item for item in where)]
+    """The random numbers of this place in the run."""
+    words = [int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item
+             for item in (seed, *where)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
@@ -82,7 +89,7 @@ def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
 
 
 def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
-    """The shapes of a recipe, smallest canvas first; a batch has `batch` rows, or fewer if data.pixels limits them.
+    """The shapes of a recipe, smallest canvas first; of `batch` rows, or fewer if data.pixels limits them.
 
     The last is the largest canvas of the recipe, image.height x image.width with text.max_length tokens.
     """
@@ -90,9 +97,10 @@ def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
     buckets = sorted({(*parse_bucket(bucket, most[2]),) for bucket in rule.buckets} | {most}, key=np.prod)
     for bucket in buckets:
         if any(size > limit for size, limit in zip(bucket, most, strict=True)):
-            raise ConfigError(f'config.data.buckets: {"x".join(map(str, bucket))} must be at most '
-                              f'{"x".join(map(str, most))}, which is config.image.height x config.image.width x '
-                              'config.text.max_length')
+            raise ConfigError(
+                f'config.data.buckets: {"x".join(map(str, bucket))} must be at most '
+                f'{"x".join(map(str, most))}, which is config.image.height x config.image.width x '
+                'config.text.max_length')
     return [Shape(_rows(height * width, batch, rule.pixels, multiple), height, width, length)
             for height, width, length in buckets]
 
@@ -104,7 +112,7 @@ def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
 
 
 def fitting(sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
-    """The number of the first shape that each image [N, 2] with its label [N] fits; the last if none.  -> [N]"""
+    """The number of the first shape that each image [N, 2] with its label [N] fits, else the last.  -> [N]"""
     room = np.array([(shape.height, shape.width, shape.length) for shape in shapes])
     needed = np.concatenate([sizes, lengths[:, None]], 1)
     fits = np.asarray((needed[:, None] <= room[None]).all(-1))
@@ -113,13 +121,14 @@ def fitting(sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape]) -> 
 
 
 class Bucketed(Plan):
-    """The plan over rows of different sizes: every batch has one of the shapes, an epoch visits every row once.
+    """The plan over rows of different sizes: each batch has one of the shapes, an epoch visits each row once.
 
-    Rows that fill no batch of their shape go into the largest. Of those, the last that fill no batch are left out,
-    others in each epoch.
+    Rows that fill no batch of their shape go into the largest. Of those, the last that fill no batch are left
+    out, others in each epoch.
     """
 
-    def __init__(self, sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape], order: str, seed: int):
+    def __init__(self, sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape], order: str,
+                 seed: int):
         super().__init__([len(sizes)], (), 1, order, seed)
         self.shapes, self._bucket = list(shapes), fitting(sizes, lengths, shapes)
         counts = np.bincount(self._bucket, minlength=len(shapes))

@@ -25,7 +25,7 @@ def start(names: str = '') -> list[jax.Device]:
     import cv2
     from absl import logging as absl_logging
 
-    # Tracing makes millions of objects that stay: searching them for cycles again and again is a third of its time.
+    # Tracing makes millions of objects that stay: looking for cycles in them takes a third of its time.
     gc.set_threshold(50_000, 20, 10)
     absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what it was asked to do
     cv2.setNumThreads(1)  # the threads that read images share the cores already
@@ -36,7 +36,7 @@ def start(names: str = '') -> list[jax.Device]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without Orbax's warnings of what it was asked to do; log levels, which threads share, stay as they are."""
+    """Without Orbax's warnings of what it was asked to do; log levels, which all threads share, stay."""
     logger = logging.getLogger('absl')
 
     def is_error(record: logging.LogRecord) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 
 from recog.errors import ConfigError
 
-# Headers that promise more are refused before anything is decoded: a few bytes could otherwise fill the memory.
+# A header that announces more is refused before anything is decoded: a few bytes could fill the memory.
 MOST_PIXELS = 64_000_000
 # Pillow would start Ghostscript for EPS; only formats that it decodes by itself.
 FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM')
@@ -40,7 +40,7 @@ class Header(NamedTuple):
 
 
 def read_image(source: str | Path | bytes, name: str = '') -> np.ndarray:
-    """A file or its bytes as uint8 BGR [H, W, 3], the first frame, upright; `Unreadable` says what is wrong with it.
+    """A file or its bytes as uint8 BGR [H, W, 3], the first frame, upright, or `Unreadable`.
 
     Unlike the reference, which drops the alpha channel, what is transparent lies on white.
     """
@@ -68,13 +68,14 @@ def image_of(value: Any) -> np.ndarray:
     if isinstance(value, np.ndarray):
         is_image = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3))
         if value.dtype != np.uint8 or not is_image or not value.size:
-            raise Unreadable('', f'is an array of {value.dtype} {list(value.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
-                             '[H, W, 1] can be read')
+            raise Unreadable('', f'is an array of {value.dtype} {list(value.shape)}; '
+                             'uint8 [H, W, 3] (BGR), [H, W] and [H, W, 1] can be read')
         return value
     from PIL import Image
 
     if not isinstance(value, Image.Image):
-        raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(value).__name__}')
+        raise ConfigError('an image is a path, encoded bytes, an array or one of Pillow, '
+                          f'not {type(value).__name__}')
     _check_size(value.height, value.width, '')
     return _shown(value, '')
 
@@ -96,7 +97,7 @@ def _header(data: bytes, name: str) -> Header | None:
 
 
 def _png_header(data: bytes, name: str) -> Header:
-    """What the first chunk says, if no chunk is cut off: OpenCV would allocate whatever length a damaged one claims."""
+    """What the first chunk says, once all chunks are seen: OpenCV allocates any length that one claims."""
     if len(data) >= 16 and data[8:16] != b'\0\0\0\rIHDR':
         raise Unreadable(name, 'is broken (no header)')
     place, transparent = len(PNG), False
@@ -123,7 +124,8 @@ def _jpeg_header(data: bytes) -> Header | None:
         if marker == 0xFF:
             place += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = int.from_bytes(data[place + 5:place + 7]), int.from_bytes(data[place + 7:place + 9])
+            height = int.from_bytes(data[place + 5:place + 7])
+            width = int.from_bytes(data[place + 7:place + 9])
             # OpenCV silently fills what is cut off with grey, and takes every CMYK for Adobe's inverted one.
             plain = data.endswith(JPEG_END) and data[place + 9] != 4
             return Header(height, width, 'opencv' if plain else 'pillow')

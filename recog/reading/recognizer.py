@@ -1,4 +1,4 @@
-"""A trained model that reads images, a workdir's as well as an exported one, through the same code as evaluation."""
+"""A trained model that reads images, of a workdir or an exported folder, by the same code as evaluation."""
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -23,7 +23,7 @@ INVERT = ('yes', 'no', 'auto')
 
 
 class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
-    """A text and its confidence; `others` are the best texts of the beam as (text, confidence, score), this one first."""
+    """A text and its confidence; `others` is the beam's best as (text, confidence, score), this one first."""
 
     others: tuple[tuple[str, float, float], ...] = ()
 
@@ -59,14 +59,15 @@ class Arrays:
 
 
 class Recognizer:
-    """A trained model that reads images: paths, encoded bytes, Pillow's images, or uint8 arrays (BGR, or grey)."""
+    """A trained model that reads images: paths, encoded bytes, Pillow's, or uint8 arrays (BGR or grey)."""
 
-    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1, invert: str = ''):
+    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64,
+                 beam: int = 1, width_rule: str = '', max_length: int = 0, details: bool = False,
+                 best: int = 1, invert: str = ''):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
         self.config = opened.config.copy_and_resolve_references()
         with self.config.unlocked():
-            self.config.data.workers = 0  # nobody waits for processes to start
+            self.config.data.workers = 0  # starting processes would take longer than reading
             self.config.image.width_rule = width_rule or self.config.image.width_rule
         best = best or beam  # all
         if best > beam:
@@ -82,10 +83,11 @@ class Recognizer:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What this reads with."""
+        """The model and how it reads."""
         protocol = self.config.eval.protocol
-        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name, 'formula': protocol == 'latex',
-                'beam': self.beam, 'max_length': self.config.text.max_length, 'protocol': protocol}
+        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name,
+                'formula': protocol == 'latex', 'beam': self.beam, 'max_length': self.config.text.max_length,
+                'protocol': protocol}
 
     def read(self, source: Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
@@ -98,7 +100,7 @@ class Recognizer:
         return list(self.read(Arrays(given)))
 
     def __call__(self, given: Any) -> Any:
-        """Text and confidence of an image, or of each in a list; an unreadable one raises images.Unreadable."""
+        """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
         if not isinstance(given, list | tuple):
             return self([given])[0]
         source, answers = Arrays(given), []
@@ -119,13 +121,14 @@ def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, b
     return Compiled(decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
 
 
-def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto', width_rule: str = '',
-         best: int = 1, explain: bool = False, step: int | None = None, devices: str = '') -> Recognizer:
-    """What reads images with the model of a workdir or an exported folder; the arguments are those of `recog predict`."""
+def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
+         width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
+         devices: str = '') -> Recognizer:
+    """The recognizer of a workdir or an exported folder; the arguments are those of `recog predict`."""
     if invert not in INVERT:
         raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
-    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length, 'details': explain,
-                           'best': best, 'invert': invert}
+    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
+                           'details': explain, 'best': best, 'invert': invert}
     folder = workdir_path(path)
     if is_exported(folder):
         exported = open_folder(folder, devices)
@@ -145,7 +148,7 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
 
 
 def needs_workdir(folder: Any) -> None:
-    """Refuse what is no workdir, one line saying what it is."""
+    """Refuse a folder that is not a workdir, saying what it is."""
     if not (folder / 'config.json').is_file():
         near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
         what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
@@ -154,7 +157,7 @@ def needs_workdir(folder: Any) -> None:
 
 
 def text_facts(formula: bool, text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-    """What is said of a text, as JSON holds it: how sure it is, and of a formula also whether its LaTeX is well-formed."""
+    """A text as JSON holds it: with its confidence, and for a formula whether its LaTeX is well-formed."""
     found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
     if score is not None:
         found['score'] = round(score, 4)

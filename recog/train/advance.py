@@ -1,4 +1,4 @@
-"""What makes the next steps of a run: on batches that are read meanwhile, or on data that the devices hold."""
+"""What makes the next steps of a run: on batches that are read ahead, or on data that the devices hold."""
 
 import functools
 import time
@@ -39,8 +39,8 @@ class Streamed:
 
     def __init__(self, run: Run, step: Callable, layout: Any, position: int):
         self._run, self._step, self._layout = run, step, layout
-        self._source = Batches(run.source, run.plan, functools.partial(local_rows, run.mesh), run.vocab, run.config,
-                               run.total)
+        places = functools.partial(local_rows, run.mesh)
+        self._source = Batches(run.source, run.plan, places, run.vocab, run.config, run.total)
         self._batches = to_devices(read_batches(self._source, run.config, position), batch_sharding(run.mesh))
         self._compiled: dict[tuple, tuple[Callable, float]] = {}
 
@@ -90,5 +90,5 @@ class Resident:
         places = np.stack([self._run.plan.rows(position + number) for number in range(count)])
         read = [self._store.notes(rows) for rows, _ in places]
         state, metrics = self._steps(state, self._store.arrays, resident.padded(places), count)
-        return state, Dispatched(count, metrics, places.shape[2], self._flops, 0.0, sum(rows for rows, _ in read),
-                                 [note for _, notes in read for note in notes])
+        here, notes = sum(rows for rows, _ in read), [note for _, notes in read for note in notes]
+        return state, Dispatched(count, metrics, places.shape[2], self._flops, 0.0, here, notes)

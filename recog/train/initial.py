@@ -19,7 +19,7 @@ from recog.workdir.opened import open_workdir
 
 
 class Initial(NamedTuple):
-    """The variables that are taken from elsewhere, and lines that say which; all others are drawn at random."""
+    """The variables that are taken from elsewhere, and lines that say which; others are drawn at random."""
 
     variables: models.Variables
     lines: tuple[str, ...] = ()
@@ -31,8 +31,9 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
         return Initial(model.pretrained())
     shapes = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))
     found, trained_with = _read(config.init, model)
-    patterns.check('config.init_parts', config.init_parts, [_name(path) for path in shapes])
-    wanted = [path for path in shapes if not config.init_parts or patterns.chosen(_name(path), config.init_parts)]
+    parts = config.init_parts
+    patterns.check('config.init_parts', parts, [_name(path) for path in shapes])
+    wanted = [path for path in shapes if not parts or patterns.chosen(_name(path), parts)]
     redrawn = []
     # Even if it has as many tokens, another vocabulary gives the rows of these parameters other meanings.
     if trained_with is not None and trained_with.tokens != vocab.tokens:
@@ -42,7 +43,7 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
     lines = [f'starts from {config.init}: {len(wanted)} of {len(shapes)} arrays']
     if redrawn:
         lines.append(f'made anew, as the vocabulary is another: {_names(redrawn)}')
-    if config.init_parts:
+    if parts:
         left = [path for path in shapes if path not in wanted and path not in redrawn]
         lines.append(f'not taken, by config.init_parts: {_names(left, 4)}')
     arrays = {path: np.asarray(found[path], np.float32) for path in wanted}
@@ -50,7 +51,7 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
 
 
 def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], Vocab | None]:
-    """The arrays of a workdir or file by our paths, and the vocabulary that they were trained with, if it is known."""
+    """The arrays of a workdir or file by our paths, and the vocabulary they were trained with, if known."""
     place = workdir_path(name)
     if (place / 'config.json').is_file():
         opened = open_workdir(name)

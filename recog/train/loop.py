@@ -1,11 +1,12 @@
 """The loop of training around its step.
 
 Its order: step k runs; meanwhile the metrics of step k - 1 are read; whatever is due at k, an evaluation or a
-checkpoint, happens before batch k + 1 is taken. So data position, state and step number are one integer. Where the
-devices hold the data, one call runs several steps, up to the next at which something is due.
+checkpoint, happens before batch k + 1 is taken. So data position, state and step number are one integer. If
+the devices hold the data, one call runs several steps, up to the next at which something is due.
 """
 
 import contextlib
+import math
 from pathlib import Path
 
 from recog.evaluation import measure
@@ -36,6 +37,11 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None) ->
         return finished
 
 
+def _next(position: int, length: int) -> int | float:
+    """The next multiple of a length, for ever away if the length is 0."""
+    return position - position % length + length if length else math.inf
+
+
 class Trainer:
     """A run on its workdir: restored or fresh, then stepped to its end."""
 
@@ -59,7 +65,7 @@ class Trainer:
         position = self.start
         while position < run.total:
             stopped = self.stop.poll(run.mesh)
-            until = min([run.total, *(position - position % length + length for length in every.values() if length)])
+            until = int(min(run.total, *(_next(position, length) for length in every.values())))
             self.state, sent = advance(self.state, position, until)
             progress.add(position, sent)
             position += sent.steps

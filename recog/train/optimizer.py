@@ -23,8 +23,8 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
 
     warmup = length(rule.warmup)
     if warmup >= total and rule.name in ('cosine', 'one_cycle'):
-        raise ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below the {total} of '
-                          f'config.train.length={config.train.length!r}')
+        raise ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below '
+                          f'the {total} of config.train.length={config.train.length!r}')
     if rule.name == 'one_cycle':
         up = optax.cosine_decay_schedule(rate, max(warmup, 1), alpha=1 / 25)
         down = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
@@ -37,13 +37,15 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
                  for boundary, factor in zip(rule.boundaries, rule.factors, strict=True)}
         after = optax.piecewise_constant_schedule(rate, steps)
     elif rule.name == 'two_cosines':
-        # Both start after the warm-up; the second, as in the reference, is as long as the whole run nevertheless.
+        # Both start after the warm-up, though the second, as in the reference, is as long as the whole run.
         first = length(rule.boundaries[0]) - warmup
         down, up = optax.cosine_decay_schedule(rate, max(first, 1)), optax.cosine_decay_schedule(rate, total)
         after = lambda step: jnp.where(step <= first, down(step), up(step))  # noqa: E731
     else:
         after = optax.constant_schedule(rate)
-    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup])
 
 
 def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientTransformation:
@@ -70,10 +72,10 @@ def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientT
 
 
 def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
-    """Each parameter's update is multiplied as the last 'PATTERN=MULTIPLIER' says whose pattern fits its path.
+    """Multiply each parameter's update by the last of the 'PATTERN=MULTIPLIER' whose pattern fits its path.
 
-    A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter: it does not
-    decay either, but its gradient still counts in the norm over all tensors.
+    A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter: it does
+    not decay either, but its gradient still counts in the norm over all tensors.
     """
     rules = [values.parse_group(group) for group in groups]
 
@@ -99,8 +101,8 @@ def _path(keys: Any) -> str:
 def norm(gradient: Any) -> jax.Array:
     """The 2-norm over all tensors.
 
-    The small ones, which are most of a network's, are concatenated: one by one, as optax takes them, each keeps an
-    accelerator busy for as long as a large one.
+    The small ones, which are most of a network's, are concatenated: one by one, as optax takes them, each
+    keeps an accelerator busy for as long as a large one.
     """
     leaves = jax.tree.leaves(gradient)
     small = [leaf.reshape(-1) for leaf in leaves if leaf.size < SMALLEST]

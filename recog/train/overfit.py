@@ -28,8 +28,9 @@ LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the
 def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable = print) -> bool:
     """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
     config = recipe.changed(config.copy_and_resolve_references(), {
-        'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0, 'train.length': '1000000 steps',
-        'image.augment.probability': 0.0, 'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
+        'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0,
+        'train.length': '1000000 steps', 'image.augment.probability': 0.0, 'schedule.name': 'constant',
+        'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
     })
     whole = open_run(config)
     source = Few(whole, count)
@@ -60,15 +61,17 @@ def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable =
     return verdict(right, first, losses[-1], number, count, say)
 
 
-def verdict(right: float, first: float, last: float, steps: int, count: int, say: Callable[[str], None]) -> bool:
-    """Say in words whether the recipe learns."""
+def verdict(right: float, first: float, last: float, steps: int, count: int,
+            say: Callable[[str], None]) -> bool:
+    """Say whether the recipe can learn: from accuracy and loss."""
     learns = right >= LEARNT or last <= FALLEN * first
     figures = (f'after {steps} steps {right:.0%} of the {count} examples are read rightly, '
                f'the loss went from {first:.4g} to {last:.4g}')
     if learns:
         say(f'this recipe can learn: {figures}')
     else:
-        say(f'this recipe does not learn: {figures}; look at config.optimizer.rate, the labels, and config.image')
+        say(f'this recipe does not learn: {figures}; '
+            'look at config.optimizer.rate, the labels, and config.image')
     return learns
 
 

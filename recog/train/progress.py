@@ -1,4 +1,4 @@
-"""The metrics of a run's steps: each read while the next step runs, checked, and logged where a line is due."""
+"""The metrics of a run's steps: each read while the next step runs, checked, and logged if a line is due."""
 
 import math
 from collections.abc import Callable
@@ -24,11 +24,13 @@ class NonFinite(RuntimeError):
 class Progress:
     """What is said of a run: the metrics that are waited for, and where they are written."""
 
-    def __init__(self, run: Run, folder: Path, position: int, rows: dict[str, int], latest: Callable[[], int | None]):
+    def __init__(self, run: Run, folder: Path, position: int, rows: dict[str, int],
+                 latest: Callable[[], int | None]):
         """`folder` is where files are written, `latest` gives the step of the last checkpoint."""
         self.run, self._latest = run, latest
         process = jax.process_index()
-        self.log = Log(folder, position, run.total, first=process == 0, tensorboard=run.config.log.tensorboard)
+        self.log = Log(folder, position, run.total, first=process == 0,
+                       tensorboard=run.config.log.tensorboard)
         self.rejections = Rejections(folder, process, rows)
         self._clock = Clock()
         self._pending: tuple[int, Dispatched] | None = None
@@ -41,7 +43,7 @@ class Progress:
         self._pending = position, sent
 
     def read(self) -> None:
-        """Wait for the metrics that are pending; stop where they are no numbers, log where a line is due."""
+        """Wait for the pending metrics: `NonFinite` if they are no numbers, a log line where one is due."""
         if self._pending is None:
             return
         (before, sent), self._pending = self._pending, None
@@ -81,9 +83,10 @@ class Progress:
 
 def _line(run: Run, position: int, values: dict[str, float], counts: dict[str, int]) -> str:
     """The log line of a step."""
-    words = [f'step {position}/{run.total}', f'epoch {position / run.plan.epoch:.2f}', f'loss {values["loss"]:.4f}',
-             f'rate {values["rate"]:.2e}', f'gradient {values["grad_norm"]:.2f}',
-             f'{values["images_per_second"]:.0f} images/s', f'data wait {values["data_wait"]:.0%}',
+    words = [f'step {position}/{run.total}', f'epoch {position / run.plan.epoch:.2f}',
+             f'loss {values["loss"]:.4f}', f'rate {values["rate"]:.2e}',
+             f'gradient {values["grad_norm"]:.2f}', f'{values["images_per_second"]:.0f} images/s',
+             f'data wait {values["data_wait"]:.0%}',
              cost.share_of_peak(values['flops_per_second'], run.mesh)]
     words += [f'{name} {value:.0f}' for name, value in values.items() if name not in KNOWN and value]
     return '  '.join(words + ([kept(counts)] if set(counts) - {'read'} else []))

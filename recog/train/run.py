@@ -1,4 +1,4 @@
-"""A recipe made ready to train: its data opened, its batches planned, its model built on a mesh of devices."""
+"""A recipe made ready to train: data opened, batches planned, the model built, devices laid out as a mesh."""
 
 import functools
 from collections.abc import Callable
@@ -48,14 +48,16 @@ class Run(NamedTuple):
         def both(steps: int) -> str:
             return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
 
-        return (f'{both(self.total)} of {self.plan.average:.4g} images; {len(self.source):,} images in {self.source.name}; '
-                f'warm-up {both(self.steps(config.schedule.warmup))}; evaluation every {both(self.steps(config.eval.every))}; '
+        return (f'{both(self.total)} of {self.plan.average:.4g} images; '
+                f'{len(self.source):,} images in {self.source.name}; '
+                f'warm-up {both(self.steps(config.schedule.warmup))}; '
+                f'evaluation every {both(self.steps(config.eval.every))}; '
                 f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
                 f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
 
 
 def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
-    """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
+    """Open the data and build the model; what does not fit is refused here, before anything is compiled."""
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]
@@ -64,7 +66,8 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     if config.image.fit == 'none' or config.data.buckets:
         plan = _bucketed(config, vocab, source, mesh, seed)
     else:
-        plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
+        sizes = [len(source) for source in opened]
+        plan = Plan(sizes, config.data.weights, config.train.batch, config.data.order, seed)
     if config.data.resident:
         resident.check(config, source, mesh)
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
@@ -79,8 +82,8 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
 def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed: int) -> Bucketed:
     """The plan over images of any size and labels of any length, which are read first where they decide."""
     if config.data.weights:
-        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
-                          'config.image.fit=none')
+        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with '
+                          'config.data.buckets or config.image.fit=none')
     allowed = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
     lengths = np.zeros(len(source), np.int64)
     if len({shape.length for shape in allowed}) > 1:
