@@ -29,10 +29,10 @@ class Reader:
 
     def __init__(self, folder: str, batch: int, beam: int):
         import recog
-        from recog.server.serve import canvases
         from recog.server.batching import warming
         from recog.server.desk import Desk
         from recog.server.intake import Limits
+        from recog.server.serve import canvases
 
         self.name, self.explaining = Path(folder).name, None
         self.recognizer = recog.load(folder, batch=batch, beam=beam, best=max(beam, 1))

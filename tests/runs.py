@@ -9,7 +9,7 @@ from recog import models
 from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, parts
+from recog.train.step import make_state, parts
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.description import read_config
 

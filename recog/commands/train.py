@@ -133,7 +133,8 @@ def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int
     """Train to the end, or until it is asked to stop; the status."""
     import jax
 
-    from recog.train.loop import NonFinite, train_to_end
+    from recog.train.loop import train_to_end
+    from recog.train.progress import NonFinite
     from recog.workdir import files
 
     try:
