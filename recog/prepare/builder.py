@@ -18,9 +18,10 @@ from tensorflow_datasets.core import splits
 
 from recog.data import file_hashes
 from recog.errors import ConfigError, nearest
-from recog.prepare import shards, survey, workers
+from recog.prepare import report, shards, workers
 from recog.prepare.examples import Example, Noted, Rejected
 from recog.prepare.progress import Progress
+from recog.prepare.survey import Survey
 from recog.prepare.work import Work, chunks, elsewhere
 
 
@@ -125,10 +126,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         self.info.read_from_directory(str(folder))
         return folder
 
-    def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], survey.Survey]:
+    def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], Survey]:
         """The records, as shards; returns what TFDS knows of each split, and what was seen."""
         written: dict[str, shards.Shards] = {}
-        gathered = survey.Survey(place)
+        gathered = Survey(place)
         with contextlib.ExitStack() as stack:
             stack.callback(shards.drop, written)
             stack.enter_context(contextlib.closing(gathered))
@@ -146,7 +147,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             names += [split for split in written if split not in names]
             return {split: written[split].finish(self.name, Path(self.data_dir)) for split in names}, gathered
 
-    def _finish(self, place: Path, finished: dict[str, Any], gathered: survey.Survey) -> None:
+    def _finish(self, place: Path, finished: dict[str, Any], gathered: Survey) -> None:
         """What belongs beside the shards."""
         if not finished:
             raise ConfigError(f'{self.source} gives no record: {gathered.problem_line() or "nothing was found in it"}')
@@ -157,7 +158,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         records = {split: reader.as_data_source(split, decoders=skip) for split in finished}
         gathered.check_ids(records)
         name = '/'.join(part for part in (self.name, self.builder_config_name) if part)
-        for line in gathered.report(f'{name} {self.version}', self.expected, records):
+        for line in report.write(gathered, f'{name} {self.version}', self.expected, records):
             print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)
         file_hashes.seal(place)
 

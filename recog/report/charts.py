@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from recog.metrics import words
-from recog.report import page
+from recog.report import markup
 from recog.report.tallies import Bin, Matrix
 
 # Colours that nothing else has: inside the page they become those of its text and of its paper.
@@ -33,7 +33,7 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
-    def chart(self, name: str, alternative: str, draw: Callable[..., Any], *arguments: Any) -> page.Html:
+    def chart(self, name: str, alternative: str, draw: Callable[..., Any], *arguments: Any) -> markup.Html:
         """NAME.svg and NAME.png of a figure that is drawn in the page's style."""
         import matplotlib
 
@@ -42,16 +42,16 @@ class Album:
             figure = draw(*arguments)
             figure.savefig(file, metadata=NO_METADATA)
             figure.savefig(file.with_suffix('.png'), dpi=130)
-        inside = page.drawing(file.read_text(encoding='utf-8'), name, alternative, INK, PAPER)
-        return page.captioned(inside, alternative)
+        inside = markup.drawing(file.read_text(encoding='utf-8'), name, alternative, INK, PAPER)
+        return markup.captioned(inside, alternative)
 
-    def photograph(self, name: str, alternative: str, pixels: np.ndarray) -> page.Html:
+    def photograph(self, name: str, alternative: str, pixels: np.ndarray) -> markup.Html:
         """NAME.png of pixels [H, W, 3] or [H, W] in OpenCV's order."""
         import cv2
 
         file = self.folder / f'{name}.png'
         file.write_bytes(cv2.imencode('.png', pixels)[1].tobytes())
-        return page.picture(file, alternative)
+        return markup.picture(file, alternative)
 
 
 def figure(width: float, height: float) -> Any:

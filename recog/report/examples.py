@@ -10,7 +10,7 @@ from recog.reading import explain
 from recog.reading.read import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
-from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted
+from recog.report.markup import Html, Section, captioned, element, joined, paragraph, picture, quoted
 from recog.report.record import Example, Record
 from recog.report.sections import NO_RESULTS, listed
 from recog.workdir.opened import Opened

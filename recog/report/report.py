@@ -8,7 +8,7 @@ from ml_collections import ConfigDict
 
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
-from recog.report import charts, examples, page, record, sections
+from recog.report import charts, examples, markup, record, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
 from recog.workdir.folder import Mirror
@@ -43,7 +43,7 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
         sections.confusion(found, album), sections.lengths(found, album), sections.calibration(found, album),
         examples.mistakes(found, shown, gallery, album, explainer), examples.features(shown, gallery, opened, album),
         examples.attention(found, shown, gallery, explainer), sections.speed(found, album, devices[0].device_kind)]
-    file.write_text(page.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
+    file.write_text(markup.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
 
 
 def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
@@ -66,7 +66,7 @@ def _mesh(devices: list[jax.Device]) -> Any:
     return make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
 
 
-def _lead(found: record.Record) -> page.Html:
+def _lead(found: record.Record) -> markup.Html:
     """The figures that everybody asks for first."""
     said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items() if 'accuracy' in figures]
-    return page.paragraph(f'{found.config.model.name}: ' + (', '.join(said) if said else 'not evaluated yet'), faint=True)
+    return markup.paragraph(f'{found.config.model.name}: ' + (', '.join(said) if said else 'not evaluated yet'), faint=True)

@@ -12,7 +12,7 @@ from recog.devices.measured import recorded
 from recog.evaluation.results import OF_FORMULAS
 from recog.metrics import words
 from recog.report import charts, tallies
-from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
+from recog.report.markup import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
 from recog.workdir.opened import Opened
 

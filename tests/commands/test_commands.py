@@ -219,32 +219,33 @@ def test_the_module_is_the_command():
 
 def test_two_processes_train_as_one_does(tmp_path):
     """The same steps, losses and words read, whether one process holds both devices or two of a Slurm job hold one each."""
-    runs = {}
-    recipe = ['--config', DEMO, *NARROW, '--config.schedule.name=constant', '--config.schedule.warmup=0 steps',
-              '--config.eval.report=words', '--config.render.count=64', '--data', str(tmp_path / 'data')]
     words = tmp_path / 'data' / 'words'
     words.mkdir(parents=True)
-    labels = [f'{number}.png\tword\n' for number in range(5)]
-    (words / 'labels.tsv').write_text(''.join(labels))
+    (words / 'labels.tsv').write_text(''.join(f'{number}.png\tword\n' for number in range(5)))
     for number in range(5):
         cv2.imwrite(str(words / f'{number}.png'), np.full((20, 60, 3), 40 * number, np.uint8))
-    for count in (1, 2):
-        workdir = tmp_path / f'by{count}'
-        job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2', 'SLURM_LOCALID': '0'}
-        environment = {**os.environ, 'XLA_FLAGS': on(2 // count), **job}
-        line = [sys.executable, '-m', 'recog', 'train', '--workdir', str(workdir), *recipe]
-        line += ['--cluster'] * (count == 2)
-        started = [subprocess.Popen(line, cwd=ROOT, env={**environment, 'SLURM_PROCID': str(index)},
-                                    text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for index in range(count)]
-        said = [process.communicate(timeout=300)[0] for process in started]
-        assert [process.returncode for process in started] == [0] * count, said
-        logged = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
-        runs[count] = logged, (workdir / 'predictions.tsv').read_text().splitlines()
-    for one, two in zip(runs[1][0], runs[2][0], strict=True):
-        assert one['step'] == two['step']
-        if 'loss' in one:
-            np.testing.assert_allclose([one['loss'], one['grad_norm']], [two['loss'], two['grad_norm']], rtol=1e-4)
-    assert [line.split('\t')[:4] for line in runs[1][1]] == [line.split('\t')[:4] for line in runs[2][1]]
+    train = ['train', '--config', DEMO, *NARROW, '--config.train.length=3 steps', '--config.eval.every=3 steps',
+             '--config.checkpoint.every=3 steps', '--config.schedule.name=constant',
+             '--config.schedule.warmup=0 steps', '--config.eval.report=words', '--config.render.count=64',
+             '--data', str(tmp_path / 'data'), '--workdir']
+    job = {'SLURM_JOB_ID': str(os.getpid()), 'SLURM_STEP_NODELIST': 'localhost', 'SLURM_NTASKS': '2',
+           'SLURM_LOCALID': '0', 'XLA_FLAGS': on(1)}
+    line = [sys.executable, '-m', 'recog', *train, str(tmp_path / 'two'), '--cluster']
+    started = [subprocess.Popen(line, cwd=ROOT, env={**os.environ, **job, 'SLURM_PROCID': str(index)}, text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.STDOUT) for index in range(2)]
+    assert command_line.main([*train, str(tmp_path / 'one'), '--devices', '0,1']) == 0
+    said = [process.communicate(timeout=300)[0] for process in started]
+    assert [process.returncode for process in started] == [0, 0], said
+    one, two = ([json.loads(line) for line in (tmp_path / name / 'metrics.jsonl').read_text().splitlines()]
+                for name in ('one', 'two'))
+    for mine, theirs in zip(one, two, strict=True):
+        assert mine['step'] == theirs['step']
+        if 'loss' in mine:
+            figures = ([line['loss'], line['grad_norm']] for line in (mine, theirs))
+            np.testing.assert_allclose(*figures, rtol=1e-4)
+    read = ([line.split('\t')[:4] for line in (tmp_path / name / 'predictions.tsv').read_text().splitlines()]
+            for name in ('one', 'two'))
+    assert next(read) == next(read)
 
 
 @pytest.mark.parametrize(('asked', 'given'), [

@@ -132,10 +132,10 @@ def test_a_folder_named_as_an_image_is_refused(tmp_path):
 
 def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):
     (tmp_path / 'bomb.png').write_bytes(WRONG['bomb.png'][0])
-    code = ('import cv2, resource, sys; from PIL import Image; from recog import images\n'
+    code = ('import cv2, resource, sys; from PIL import Image; from recog.images import read\n'
             'before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss\n'
-            'try: images.read(sys.argv[1])\n'
-            'except images.Unreadable as error: print(error)\n'
+            'try: read.read_image(sys.argv[1])\n'
+            'except read.Unreadable as error: print(error)\n'
             'print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss < 1.3 * before)')
     said = subprocess.check_output([sys.executable, '-c', code, str(tmp_path / 'bomb.png')], text=True).splitlines()
     assert 'bomb.png: has too many pixels' in said[0] and said[1] == 'True'

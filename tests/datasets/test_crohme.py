@@ -1,21 +1,18 @@
 """CROHME: InkML trees and zips, published bitmaps as files and pickles, and what is refused."""
 
-import importlib.util
 import pickle
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
 from recog.errors import ConfigError
 from recog.images import ink
 from recog.prepare import bitmaps, examples
-from recog.prepare.script import main
 
+SCRIPT = 'crohme'
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
 
 
@@ -27,25 +24,6 @@ def inkml(truth='$x_k$', traces=('10 10, 10 90', '30 50, 40 90'), math=MATH, nam
     group = '<traceGroup xml:id="6"><annotation type="truth">q</annotation><traceView traceDataRef="0"/></traceGroup>'
     return (f'<ink {namespace}><annotation type="UI">u</annotation>{note}{tree if math else ""}{lines}'
             f'<traceGroup xml:id="5"><annotation type="truth">Segmentation</annotation>{group}</traceGroup></ink>')
-
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('crohme_script', ROOT / 'datasets' / 'crohme.py')
-    module = sys.modules['crohme_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = main(script.Crohme, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
 
 
 @pytest.fixture

@@ -1,35 +1,13 @@
 """A folder of images and its labels, in every form they come in; HME100K and im2latex as they are released."""
 
-import importlib.util
 import json
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
-from recog.prepare.script import main
-
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('folder_script', ROOT / 'datasets' / 'folder.py')
-    module = sys.modules['folder_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, name='mine', source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1', *(['--name', name] if name else [])]
-        status = main(script.Folder, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+SCRIPT, NAME = 'folder', 'mine'
 
 
 @pytest.fixture

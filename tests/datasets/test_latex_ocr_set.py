@@ -1,37 +1,16 @@
 """LaTeX-OCR's set: the author's split, a split by formula, and what is refused."""
 
-import importlib.util
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
 from recog.prepare import labels
-from recog.prepare.script import main
 from recog.text import latex
 
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('latex_ocr_script', ROOT / 'datasets' / 'latex_ocr.py')
-    module = sys.modules['latex_ocr_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = main(script.LatexOcr, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+SCRIPT = 'latex_ocr'
 
 
 def bitmap(number=0):

@@ -1,22 +1,18 @@
 """MJSynth's builder on archives and trees in the release's form."""
 
-import importlib.util
 import io
-import sys
 import tarfile
 
 import cv2
 import numpy as np
 import pytest
-from small import ROOT
+from builders import load
 
+from recog import prepare
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.prepare import script
 
-spec = importlib.util.spec_from_file_location('mjsynth', ROOT / 'datasets' / 'mjsynth.py')
-mjsynth = sys.modules['mjsynth'] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(mjsynth)
+mjsynth = load('mjsynth')
 
 FOLDER = 'mnt/ramdisk/max/90kDICT32px'
 LEXICON = ['a', 'lube', 'moniker', 'ecclesiastics', 'firestorm']
@@ -156,7 +152,7 @@ def test_sources_of_the_wrong_kind_are_one_line_and_status_2(tmp_path, capsys):
                        'text.tar.gz': 'is no tar archive: it must be mjsynth.tar.gz', 'cut.tar.gz': 'is cut off or damaged',
                        'nowhere': 'does not exist'}.items():
         arguments = ['--source', str(tmp_path / name), '--data', str(tmp_path / 'data')]
-        assert script.main(mjsynth.MJSynth, arguments) == 2
+        assert prepare.main(mjsynth.MJSynth, arguments) == 2
         error = capsys.readouterr().err
         assert said in error and error.count('\n') == 1, error
     assert not list((tmp_path / 'data').rglob('*.json'))

@@ -1,24 +1,20 @@
 """SynthText's builder on a gt.mat as MATLAB and scipy write it, with its pictures in a folder or a zip."""
 
-import importlib.util
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import load
 from scipy.io import savemat
-from small import ROOT
 
+from recog import prepare
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images.read import read_image
-from recog.prepare import script
 
-spec = importlib.util.spec_from_file_location('synthtext', ROOT / 'datasets' / 'synthtext.py')
-synthtext = sys.modules['synthtext'] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(synthtext)
+synthtext = load('synthtext')
 
 
 def box(left, top, right, bottom):
@@ -188,7 +184,7 @@ def test_sources_of_the_wrong_kind_are_one_line_and_status_2(tmp_path, capsys):
     for name, said in {'text.zip': 'is no zip: it must be SynthText.zip', 'bad': 'gt.mat cannot be read',
                        'partial': 'gt.mat holds no txt', 'nowhere': 'does not exist',
                        'apart': 'holds none of the pictures of gt.mat, e.g. 8/a_1.jpg'}.items():
-        assert script.main(synthtext.SynthText, ['--source', str(tmp_path / name), '--data', str(tmp_path / 'data')]) == 2
+        assert prepare.main(synthtext.SynthText, ['--source', str(tmp_path / name), '--data', str(tmp_path / 'data')]) == 2
         error = capsys.readouterr().err
         assert said in error and error.count('\n') == 1, error
     assert not list((tmp_path / 'data').rglob('*.json'))

@@ -22,8 +22,8 @@ from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
-from recog.report import charts, examples, gallery, maps, page, record, sections, tallies
-from recog.report.page import joined
+from recog.report import charts, examples, gallery, maps, markup, record, sections, tallies
+from recog.report.markup import joined
 from recog.report.record import Example
 from recog.text.vocabulary import Vocab
 from recog.workdir.opened import Opened
@@ -163,8 +163,8 @@ def test_the_calibration_error_is_the_weighted_gap():
 
 
 def test_what_comes_from_data_is_escaped():
-    assert '<script' not in page.table((HOSTILE,), [(HOSTILE,)]) and '&lt;script' in page.paragraph(HOSTILE)
-    assert '<b>' not in page.element('p', '<b>', title='"<b>') and joined([page.Html('<b>'), '<i>']) == '<b>\n&lt;i&gt;'
+    assert '<script' not in markup.table((HOSTILE,), [(HOSTILE,)]) and '&lt;script' in markup.paragraph(HOSTILE)
+    assert '<b>' not in markup.element('p', '<b>', title='"<b>') and joined([markup.Html('<b>'), '<i>']) == '<b>\n&lt;i&gt;'
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):
@@ -178,20 +178,22 @@ def test_charts_are_files_and_parts_of_the_page(tmp_path):
     assert (tmp_path / 'confusion.svg').read_bytes() == (tmp_path / 'again' / 'confusion.svg').read_bytes()
 
 
-def test_the_page_holds_every_section_asks_the_network_nothing_and_is_always_the_same(trained, capsys, tmp_path):
-    text = made(trained, capsys)
+def test_the_page_holds_every_section_asks_the_network_nothing_and_is_always_the_same(
+        workdir, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(examples, 'EXPLAINED', 2)
+    text = made(workdir, capsys)
     parsed = Page(text)
     assert parsed.sections == SECTIONS and parsed.open == [] and parsed.links == [f'#{name}' for name in SECTIONS]
     assert len(parsed.ids) == len(set(parsed.ids))
     assert not NETWORK.search(text) and not parsed.tags & {'script', 'link', 'iframe', 'object'}
     assert 'alert("1")' in parsed.text and '<script' not in text
-    files = {file.name for file in (trained / 'report').iterdir()}
+    files = {file.name for file in (workdir / 'report').iterdir()}
     assert {'confusion.svg', 'confusion.png', 'curve-loss.svg', 'calibration.png', 'confident-1.png', 'worst-1-read.png',
             'features-1-backbone.png', 'length.svg'} <= files
-    facts = json.loads((trained / 'results.json').read_text())
+    facts = json.loads((workdir / 'results.json').read_text())
     assert all(str(value) in parsed.text for value in facts.values() if isinstance(value, (str, int)))
     assert parsed.images >= sum(name.endswith('.png') for name in files) - sum(name.endswith('.svg') for name in files)
-    assert made(trained, capsys, out=str(tmp_path / 'elsewhere' / 'page.html')) == text
+    assert made(workdir, capsys, out=str(tmp_path / 'elsewhere' / 'page.html')) == text
     assert (tmp_path / 'elsewhere' / 'page' / 'confusion.svg').is_file()
 
 
@@ -304,7 +306,7 @@ def test_what_differs_is_marked():
     assert truth == '<bdi><span>a</span><mark>&lt;</mark><span>c</span></bdi>' and '<mark>x</mark>' in text
     assert '(nothing)' in examples.marked(example('a', ''), '')[1]
     formula = Example('s', 0, 'i', '', '', 0.5, False, ('x', '^', '2'), ('x', '_', '2'))
-    assert page.safe(examples.marked(formula, ' ')[0]) == '<bdi><span>x</span> <mark>^</mark> <span>2</span></bdi>'
+    assert markup.safe(examples.marked(formula, ' ')[0]) == '<bdi><span>x</span> <mark>^</mark> <span>2</span></bdi>'
 
 
 def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
