@@ -117,6 +117,13 @@ def workdir(trained, tmp_path, monkeypatch):
     return tmp_path / 'demo'
 
 
+@pytest.fixture
+def empty_charts(monkeypatch):
+    """Charts take most of the time of a page; here they show nothing."""
+    for name in ('curves', 'bars', 'reliability', 'confusion'):
+        monkeypatch.setattr(charts, name, lambda *_: charts.figure(1, 1))
+
+
 def rewrite(workdir, change):
     """Change the rows of predictions.tsv."""
     file = workdir / 'predictions.tsv'
@@ -212,7 +219,7 @@ def test_a_single_example_and_no_log_are_enough(workdir, capsys):
     assert 'bdi' in parsed.tags and (workdir / 'report' / 'features-1-backbone.png').is_file()
 
 
-def test_a_run_that_was_not_evaluated_has_a_page_of_what_there_is(workdir, capsys):
+def test_a_run_that_was_not_evaluated_has_a_page_of_what_there_is(workdir, capsys, empty_charts):
     for name in ('results.json', 'predictions.tsv'):
         (workdir / name).unlink()
     parsed = Page(made(workdir, capsys))
@@ -220,7 +227,7 @@ def test_a_run_that_was_not_evaluated_has_a_page_of_what_there_is(workdir, capsy
     assert (workdir / 'report' / 'sample-1-read.png').is_file()
 
 
-def test_sets_that_are_not_there_or_have_changed_are_named_and_the_rest_is_made(workdir, capsys):
+def test_sets_that_are_not_there_or_have_changed_are_named_and_the_rest_is_made(workdir, capsys, empty_charts):
     parsed = Page(made(workdir, capsys, data=str(workdir / 'nowhere')))
     assert parsed.sections == SECTIONS and "set 'words' is not there" in parsed.text and parsed.images == 0
     labels = workdir.parent / 'data' / 'words' / 'labels.tsv'
@@ -228,13 +235,13 @@ def test_sets_that_are_not_there_or_have_changed_are_named_and_the_rest_is_made(
     assert "set 'words' is not what it was when it was measured" in Page(made(workdir, capsys)).text
 
 
-def test_without_a_checkpoint_the_page_says_so(workdir, capsys):
+def test_without_a_checkpoint_the_page_says_so(workdir, capsys, empty_charts):
     shutil.rmtree(workdir / 'checkpoints')
     parsed = Page(made(workdir, capsys))
     assert parsed.sections == SECTIONS and 'holds no checkpoint yet' in parsed.text and parsed.images > 0
 
 
-def test_images_behind_unreadable_ones_are_found_and_a_step_that_is_gone_is_named(workdir, capsys):
+def test_images_behind_unreadable_ones_are_found_and_a_step_that_is_gone_is_named(workdir, capsys, empty_charts):
     rewrite(workdir, lambda rows: rows[1:])
     results = json.loads((workdir / 'results.json').read_text())
     results['sets']['words'] |= {'unreadable': 1, 'unreadable_images': [['0.png', 'is <broken>']]}
@@ -244,7 +251,7 @@ def test_images_behind_unreadable_ones_are_found_and_a_step_that_is_gone_is_name
     assert parsed.images and 'is not what it was' not in parsed.text and 'is <broken>' in parsed.text
 
 
-def test_one_set_of_several_can_be_asked_for(workdir, capsys):
+def test_one_set_of_several_can_be_asked_for(workdir, capsys, empty_charts):
     rewrite(workdir, lambda rows: rows + [row | {'set': 'more'} for row in all_right(rows)])
     parsed = Page(made(workdir, capsys, set='more', step=2))
     assert 'among 20 examples' in parsed.text and 'results are those of step 4; step 2 has read' in parsed.text
