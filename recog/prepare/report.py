@@ -1,4 +1,5 @@
-"""The report of a preparation: report.txt, report.json and report.png, and the characters and tokens of its labels.
+"""The report of a preparation: report.txt, report.json and report.png,
+and the characters and tokens of its labels.
 
 It counts the records, names what was rejected, and tells of sizes, characters and labels that splits share.
 """
@@ -29,7 +30,8 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
     problems = survey.problem_line()
     text = [*lines, *_problem_lines(survey), *_split_lines(tallies), *_shared_lines(shared, tallies)]
     facts = _facts(survey, title, expected, tallies, shared)
-    (survey.folder / 'report.txt').write_text('\n'.join(text) + '\n', encoding='utf-8', errors='backslashreplace')
+    (survey.folder / 'report.txt').write_text('\n'.join(text) + '\n', encoding='utf-8',
+                                              errors='backslashreplace')
     (survey.folder / 'report.json').write_text(json.dumps(facts, indent=1) + '\n')
     sheet.draw(survey.folder / 'report.png', title, tallies, survey.problems, shared, records)
     for name, found in _dictionaries(tallies).items():
@@ -38,11 +40,14 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
 
 
 def _dictionaries(tallies: Mapping[str, Tally]) -> dict[str, list[str]]:
-    """Files for config.text.charset, of the training: its characters and, where labels have several, its tokens."""
+    """Files for config.text.charset, of the training: its characters and, where labels have several,
+    its tokens."""
     tally = tallies['train'] if 'train' in tallies else next(iter(tallies.values()))
-    several = len(tally.counters['token']) <= MOST_TOKENS and tally.count and tally.quantiles('tokens')['max'] > 1
+    few = len(tally.counters['token']) <= MOST_TOKENS
+    several = few and tally.count and tally.quantiles('tokens')['max'] > 1
     files = {'characters.txt': 'character', **({'tokens.txt': 'token'} if several else {})}
-    return {name: sorted(each for each in tally.counters[kind] if each not in '\r\n') for name, kind in files.items()}
+    return {name: sorted(each for each in tally.counters[kind] if each not in '\r\n')
+            for name, kind in files.items()}
 
 
 def _problem_lines(survey: Survey) -> Iterator[str]:
@@ -78,7 +83,8 @@ def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
 def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally]) -> Iterator[str]:
     if shared:
         yield ''
-        yield ('records whose label stands in another split, too: as given, and folded (NFKC, lower case, no white '
+        yield ('records whose label stands in another split, too: as given, and folded (NFKC, lower case, no '
+               'white '
                'space)')
     for each in shared:
         count = tallies[each.split].count
@@ -94,7 +100,8 @@ def _facts(survey: Survey, title: str, expected: Mapping[str, int], tallies: Map
         'set': title,
         'splits': {split: _split_facts(tally, expected[split] if split in expected else None)
                    for split, tally in tallies.items()},
-        **{kind: {reason: {'count': count, 'examples': survey.listed[kind, reason]} for reason, count in ranked(counts)}
+        **{kind: {reason: {'count': count, 'examples': survey.listed[kind, reason]}
+                  for reason, count in ranked(counts)}
            for kind, counts in survey.problems.items()},
         'shared_labels': [each._asdict() for each in shared],
     }

@@ -83,40 +83,51 @@ def _characters(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
         total.update(tally.counters['character'])
     blanks = total.pop(' ', 0)
     shown = [each for each, _ in ranked(total)[:CHARACTERS]]
-    kinds = [next((name for name, members in SETS.items() if each in members), 'outside 94') for each in shown]
+    kinds = [next((name for name, members in SETS.items() if each in members), 'outside 94')
+             for each in shown]
     names = [drawable(each) for each in shown]
     axes = _axes(figure, 0.6, top, WIDTH - 0.8, CHART - 0.2)
-    axes.bar(range(len(shown)), [100 * total[each] / total.total() for each in shown], color=[CLASSES[kind] for kind in kinds])
-    axes.set_xticks(range(len(shown)), names, rotation=90 if max(map(len, names), default=0) > 1 else 0, **MONO)
+    axes.bar(range(len(shown)), [100 * total[each] / total.total() for each in shown],
+             color=[CLASSES[kind] for kind in kinds])
+    axes.set_xticks(range(len(shown)), names, rotation=90 if max(map(len, names), default=0) > 1 else 0,
+                    **MONO)
     axes.set_xlim(-0.7, max(len(shown), 20))
     axes.set_ylabel('% of characters', fontsize=9)
-    more = f', the {len(shown)} most frequent of {len(total):,}' if len(total) > len(shown) else f' ({len(total):,} different)'
+    more = f', the {len(shown)} most frequent of {len(total):,}'
+    more = more if len(total) > len(shown) else f' ({len(total):,} different)'
     more += f', besides {blanks:,} blanks' if blanks else ''
     axes.set_title(f'characters{more}; the smallest usual set that holds each:', fontsize=9)
     if kinds:
-        axes.legend(handles=[Patch(color=colour, label=name) for name, colour in CLASSES.items() if name in kinds], fontsize=8,
+        axes.legend(handles=[Patch(color=colour, label=name)
+                             for name, colour in CLASSES.items() if name in kinds], fontsize=8,
                     frameon=False, loc='upper center', ncols=len(CLASSES))
 
 
 def _columns(tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
              shared: Sequence[Shared]) -> dict[str, list[str]]:
     """What is said in words, by its heading."""
-    rejected = [f'{count:>11,}  {kind}: {reason}' for kind, counts in problems.items() for reason, count in ranked(counts)]
-    outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}' for split, tally in tallies.items()
+    rejected = [f'{count:>11,}  {kind}: {reason}' for kind, counts in problems.items()
+                for reason, count in ranked(counts)]
+    outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}'
+               for split, tally in tallies.items()
                for name in SETS if (count := tally.counters['outside'][name]) or name == '94']
-    common = [f'{each.folded:>11,} {each.folded / tallies[each.split].count:7.2%}  {each.split} in {each.other}'
+    common = [f'{each.folded:>11,} {each.folded / tallies[each.split].count:7.2%}  {each.split} in '
+              f'{each.other}'
               for each in shared]
-    return {'rejected and noted': rejected or ['none'], 'labels with characters outside the usual sets': outside,
+    return {'rejected and noted': rejected or ['none'],
+            'labels with characters outside the usual sets': outside,
             'labels that stand in another split, too (folded)': common or ['there is one split']}
 
 
 def _words(figure: Any, top: float, height: float, columns: Mapping[str, Sequence[str]]) -> None:
     for number, (head, lines) in enumerate(columns.items()):
-        axes = _axes(figure, MARGIN + number * WIDTH / len(columns), top, WIDTH / len(columns) - MARGIN, height)
+        axes = _axes(figure, MARGIN + number * WIDTH / len(columns), top, WIDTH / len(columns) - MARGIN,
+                     height)
         axes.set_axis_off()
         axes.text(0, 1, head, fontsize=9, va='top', weight='bold', transform=axes.transAxes)
         for place, line in enumerate(lines):
-            axes.text(0, 1 - LINE * (place + 1.4) / height, drawable(line), va='top', transform=axes.transAxes, **MONO)
+            axes.text(0, 1 - LINE * (place + 1.4) / height, drawable(line), va='top',
+                      transform=axes.transAxes, **MONO)
 
 
 def _samples(records: Any) -> list[tuple[np.ndarray, str]]:

@@ -1,7 +1,7 @@
 """What is known of a set while it is written: counts of its records, problems, and labels that splits share.
 
-Counters and 64-bit hashes are kept of the records, not their texts. Labels of two splits are the same where hashes agree: as
-given, and folded (NFKC, lower case, white space removed).
+Counters and 64-bit hashes are kept of the records, not their texts. Labels of two splits are the same where
+hashes agree: as given, and folded (NFKC, lower case, white space removed).
 """
 
 from collections import Counter, defaultdict
@@ -39,9 +39,11 @@ class Survey:
             if len(self.listed[kind, reason]) < LISTED:
                 self.listed[kind, reason].append(f'{name}{f" ({detail})" if detail else ""}')
             if kind not in self._files:
-                self._files[kind] = (self.folder / f'{kind}.tsv').open('w', encoding='utf-8', errors='backslashreplace')
+                self._files[kind] = (self.folder / f'{kind}.tsv').open('w', encoding='utf-8',
+                                                                       errors='backslashreplace')
                 self._files[kind].write('split\tid\treason\tdetail\n')
-            self._files[kind].write('\t'.join(' '.join(field.split()) for field in (split, name, reason, detail)) + '\n')
+            self._files[kind].write('\t'.join(' '.join(field.split())
+                                              for field in (split, name, reason, detail)) + '\n')
 
     def close(self) -> None:
         """Close the lists."""
@@ -50,11 +52,13 @@ class Survey:
 
     def problem_line(self) -> str:
         """'rejected 3: image cannot be decoded 3', or nothing."""
-        return '; '.join(f'{kind} {counts.total():,}: ' + ', '.join(f'{reason} {count:,}' for reason, count in ranked(counts))
+        return '; '.join(f'{kind} {counts.total():,}: '
+                         + ', '.join(f'{reason} {count:,}' for reason, count in ranked(counts))
                          for kind, counts in self.problems.items() if counts)
 
     def check_ids(self, records: Mapping[str, Any]) -> None:
-        """Refuse a set in which two records of a split have one id; `records` gives random access to a split."""
+        """Refuse a set in which two records of a split have one id;
+        `records` gives random access to a split."""
         for split, tally in self.tallies.items():
             ids = np.asarray(tally.hashes['id'])
             order = np.argsort(ids, kind='stable')
@@ -92,4 +96,5 @@ def _examples(records: Any, hashes: np.ndarray) -> list[str]:
 
 
 def _labels(records: Any) -> Iterator[str]:
-    return (records[place]['text'].decode() for place in spread(len(records), SAMPLE))  # not at once: images come along
+    # One by one: the images come along.
+    return (records[place]['text'].decode() for place in spread(len(records), SAMPLE))

@@ -53,7 +53,8 @@ class Gallery:
             source = self._source(name)
             if source is not None:
                 labels = source.labels(range(min(count, len(source))))
-                return [Example(name, place, label, truth, '', 0.0, False, (), ()) for place, (label, truth) in enumerate(labels)]
+                return [Example(name, place, label, truth, '', 0.0, False, (), ())
+                        for place, (label, truth) in enumerate(labels)]
         return []
 
     def _source(self, name: str) -> Source | None:
@@ -76,8 +77,8 @@ class Gallery:
         for row, label in zip(rows, source.labels(rows), strict=True):
             if label == (example.id, example.truth):
                 return source.rows([row])[0].image
-        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: {example.id!r} has moved or '
-                                    'changed')
+        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: '
+                                    f'{example.id!r} has moved or changed')
         return None
 
 
@@ -91,7 +92,8 @@ def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> 
 
 
 def features(opened: Opened, reading: Reading) -> dict[str, np.ndarray]:
-    """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides, where the model does that."""
+    """The feature maps [h, w, C] of a reading's image, by stage; `rectified` [H, W, C] besides,
+    where the model does that."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)
     stages, _ = apply(opened.variables, {'image': details['image'][None], 'size': details['size'][None]})

@@ -1,4 +1,5 @@
-"""What the tests of the builders' scripts share: the script, its command, and reports without their picture."""
+"""What the tests of the builders' scripts share: the script, its command,
+and reports without their picture."""
 
 import pytest
 from builders import load
@@ -21,14 +22,17 @@ def script(request):
 
 @pytest.fixture
 def run(script, request, tmp_path, capsys):
-    """Call the script's command; returns its status and what it printed. A file of tests may give its set a NAME."""
-    kinds = [each for each in vars(script).values() if isinstance(each, type) and issubclass(each, prepare.Builder)]
+    """Call the script's command; returns its status and what it printed.
+    A file of tests may give its set a NAME."""
+    kinds = [each for each in vars(script).values() if isinstance(each, type)
+             and issubclass(each, prepare.Builder)]
     usual = getattr(request.module, 'NAME', '')
 
     def call(*arguments, source=tmp_path / 'source', name=usual):
         fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
         named = ['--name', name] if name else []
-        status = prepare.main(kinds[-1], [*fixed, *named, *map(str, arguments)])  # the script's own stands last
+        # The script's own builder stands last.
+        status = prepare.main(kinds[-1], [*fixed, *named, *map(str, arguments)])
         captured = capsys.readouterr()
         return status, captured.out + captured.err
     return call
