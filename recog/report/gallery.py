@@ -52,7 +52,8 @@ class Gallery:
             source = self._source(name)
             if source is not None:
                 labels = source.labels(range(min(count, len(source))))
-                return [Judged(name, place, label, truth, '', 0.0, False, (), ()) for place, (label, truth) in enumerate(labels)]
+                return [Judged(name, place, label, truth, '', 0.0, False, (), ())
+                        for place, (label, truth) in enumerate(labels)]
         return []
 
     def _source(self, name: str) -> Source | None:
@@ -75,8 +76,8 @@ class Gallery:
         for row, label in zip(rows, source.labels(rows), strict=True):
             if label == (example.id, example.truth):
                 return source.rows([row])[0].image
-        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: {example.id!r} has moved or '
-                                    'changed')
+        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: '
+                                    f'{example.id!r} has moved or changed')
         return None
 
 
