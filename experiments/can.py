@@ -1,24 +1,25 @@
-"""CAN: DenseNet, counting of symbols, attention with coverage (Li et al. 2022, arXiv 2207.11463), in the form PaddleOCR published
-as rec_d28_can.
+"""CAN: DenseNet, counting of symbols, attention with coverage (Li et al. 2022, arXiv 2207.11463), in the form
+PaddleOCR published as rec_d28_can.
 
-Published ExpRate on CROHME: 57.00 % (2014), 56.06 % (2016), 54.88 % (2019) by the paper, without augmentation; 51.72 % by
-PaddleOCR ("CROHME test sets"); 52.2 to 55.6 % by users of the authors' code. Ours: not run. Training data: the 8,835 bitmaps
-of CROHME's training set, of which we keep a twentieth to choose the checkpoint by. Cost of d28: 240 epochs, about 2 million
-images.
+Published ExpRate on CROHME: 57.00 % (2014), 56.06 % (2016), 54.88 % (2019) by the paper, without
+augmentation; 51.72 % by PaddleOCR ("CROHME test sets"); 52.2 to 55.6 % by users of the authors' code. Ours:
+not run. Training data: the 8,835 bitmaps of CROHME's training set, of which we keep a twentieth to choose the
+checkpoint by. Cost of d28: 240 epochs, about 2 million images.
 """
 
 from recog import config as configs
 
-# Of the images that CROHME's training has, ten canvases waste less than half of their pixels. The last, the recipe's own, is the
-# reference's budget for a batch; 32 images of the 8,835 are larger and left out. Rare long labels have the last to themselves.
-CANVASES = ('96x192x40', '160x256x40', '128x384x80', '96x768x80', '160x512x80', '192x640x80', '128x1216x80', '320x576x80',
-            '224x1024x96')
+# Of the images that CROHME's training has, ten canvases waste less than half of their pixels. The last, the
+# recipe's own, is the reference's budget for a batch; 32 images of the 8,835 are larger and left out. Rare
+# long labels have the last to themselves.
+CANVASES = ('96x192x40', '160x256x40', '128x384x80', '96x768x80', '160x512x80', '192x640x80', '128x1216x80',
+            '320x576x80', '224x1024x96')
 
 # As sharp as the bitmaps that it is tested on; where a set has the ink, its points are moved and drawn anew.
 AUGMENT = {
     'image.augment.probability': 0.5,
-    'image.augment.scale': 0.25, 'image.augment.stretch': 0.2, 'image.augment.rotation': 5.0, 'image.augment.elastic': 2.5,
-    'image.augment.stroke': 1.0,
+    'image.augment.scale': 0.25, 'image.augment.stretch': 0.2, 'image.augment.rotation': 5.0,
+    'image.augment.elastic': 2.5, 'image.augment.stroke': 1.0,
 }
 
 # Every layer sees the image alone, so it may lie on any canvas with any others; an epoch is 200 to 300 steps.
@@ -26,8 +27,8 @@ MODERN = {
     'model.masked': True,
     'train.length': '200 epochs', 'train.batch': 32, 'train.precision': 'bfloat16', 'train.ema': 0.999,
     'data.pixels': 32 * 160 * 512,
-    'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.02, 'optimizer.decay_kind': 'decoupled',
-    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.02,
+    'optimizer.decay_kind': 'decoupled', 'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '2 epochs', 'schedule.boundaries': (),
     'eval.batch': 32,
     **AUGMENT,
@@ -36,18 +37,18 @@ MODERN = {
 # Twelve narrow layers on short drawn formulas: about five minutes on two CPU cores, no download.
 DEMO = {
     'image.height': 64, 'image.width': 192, 'image.symbol': 18.0, 'text.max_length': 16,
-    'formulas.height': 64, 'formulas.width': 192, 'formulas.size': 18.0, 'formulas.difficulty': 0.3, 'formulas.symbols': 20,
-    'formulas.tokens': (1, 12), 'formulas.depth': 1, 'formulas.count': 48_000,
-    'model.growth': 12, 'model.layers': 4, 'model.stem': 16, 'model.dropout': 0.0, 'model.counting_width': 128,
-    'model.hidden': 128, 'model.attention': 128, 'model.coverage': 5, 'model.word_dropout': 0.1, 'model.masked': True,
-    'model.capacity': 40,
+    'formulas.height': 64, 'formulas.width': 192, 'formulas.size': 18.0, 'formulas.difficulty': 0.3,
+    'formulas.symbols': 20, 'formulas.tokens': (1, 12), 'formulas.depth': 1, 'formulas.count': 48_000,
+    'model.growth': 12, 'model.layers': 4, 'model.stem': 16, 'model.dropout': 0.0,
+    'model.counting_width': 128, 'model.hidden': 128, 'model.attention': 128, 'model.coverage': 5,
+    'model.word_dropout': 0.1, 'model.masked': True, 'model.capacity': 40,
     'data.train': ('formulas:train',), 'data.nominal': 0, 'data.buckets': ('64x96x16',),
     'train.length': '48000 images', 'train.batch': 32,
-    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_kind': 'decoupled',
-    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01,
+    'optimizer.decay_kind': 'decoupled', 'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %', 'schedule.boundaries': (),
-    'eval.sets': ('formulas:validation',), 'eval.report': ('formulas:test',), 'eval.every': '25 %', 'eval.limit': 500,
-    'eval.batch': 64, 'checkpoint.every': '25 %', 'log.every': 50,
+    'eval.sets': ('formulas:validation',), 'eval.report': ('formulas:test',), 'eval.every': '25 %',
+    'eval.limit': 500, 'eval.batch': 64, 'checkpoint.every': '25 %', 'log.every': 50,
 }
 
 VARIANTS = {
@@ -55,8 +56,10 @@ VARIANTS = {
     # The authors' own optimizer, under the same schedule.
     'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6},
     'modern': MODERN,
-    'ink': {                                         # modern, from InkML: what is changed in training is drawn anew
-        **MODERN, 'data.train': ('crohme:train[5%:]',), 'data.nominal': 8_392, 'eval.sets': ('crohme:train[:5%]',),
+    # Modern, from InkML: what is changed in training is drawn anew.
+    'ink': {
+        **MODERN, 'data.train': ('crohme:train[5%:]',), 'data.nominal': 8_392,
+        'eval.sets': ('crohme:train[:5%]',),
         'eval.report': ('crohme:test_2014', 'crohme:test_2016', 'crohme:test_2019'),
     },
     'demo': DEMO,
@@ -68,6 +71,20 @@ VARIANTS = {
 }
 
 PUBLISHED = ('d28',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 8  # on two CPU cores
+# Formulas as most are: on CPUs the size that the reference was timed at, on accelerators one of the canvases.
+# A training step has so many rows there; a beam takes longer than greedy decoding.
+BENCH = {
+    'rows': 512, 'beam': True,
+    'on_cpu': {'image.height': 128, 'image.width': 512, 'text.max_length': 36},
+    'elsewhere': {'image.height': 112, 'image.width': 400, 'text.max_length': 40},
+}
+# For tests.
+NARROW = {
+    'model.growth': 4, 'model.layers': 1, 'model.stem': 8, 'model.counting_width': 32, 'model.hidden': 16,
+    'model.attention': 8, 'model.coverage': 3, 'model.masked': True, 'model.capacity': 25,
+    'image.height': 32, 'image.width': 48, 'text.max_length': 12, 'data.buckets': ('16x32',),
+}
 ALLOWED = {'model.masked': (True, False)}
 
 
@@ -75,7 +92,8 @@ def get_config(variant: str = 'd28'):
     """The recipe of one variant."""
     config = configs.base(
         name='can',
-        growth=24, layers=16,  # of DenseNet: channels that a layer adds, and layers of each of the three blocks
+        # Of DenseNet: channels that a layer adds, and layers of each of the three blocks.
+        growth=24, layers=16,
         stem=48,               # channels of the first convolution
         dropout=0.2,           # in DenseNet
         counting=(3, 5),       # kernels of the counters; () counts nothing
@@ -84,17 +102,20 @@ def get_config(variant: str = 'd28'):
         attention=512,
         coverage=11,           # how many cells the attention knows around each one, where it has looked
         word_dropout=0.5,      # before each token is chosen
-        # Whether padding is told from the image, in every layer, and the loss is the mean over the tokens that are there. Else,
-        # as in the reference, training reads padding as if it were image, and the loss counts each label as long as the batch's
-        # longest, filled with ends. Decoding always reads an image as if it were alone.
+        # Whether padding is told from the image, in every layer, and the loss is the mean over the tokens
+        # that are there. Else, as in the reference, training reads padding as if it were image, and the loss
+        # counts each label as long as the batch's longest, filled with ends. Decoding always reads an image
+        # as if it were alone.
         masked=False,
         capacity=256,          # most tokens of an answer
         length_penalty=0.0,    # of the beam search: ranks by log-probability / length ** penalty
     )
     config.text.charset, config.text.separator, config.text.case = 'can', ' ', 'keep'
-    # The longest label of the training has 96 tokens, of the tests 204; 36 answers as the reference's prediction does.
+    # The longest label of the training has 96 tokens, of the tests 204; 36 answers as the reference's
+    # prediction does.
     config.text.max_length = 204
-    # White ink on black as it is, read as 1 - pixel / 255; unlike the reference's, a batch has images of like sizes.
+    # White ink on black as it is, read as 1 - pixel / 255; unlike the reference's, a batch has images of like
+    # sizes.
     config.image.fit, config.image.height, config.image.width = 'none', 320, 1600
     config.image.channels, config.image.mean, config.image.std = 'grey', 1.0, -1.0
     config.image.ink, config.image.symbol = 'light', 28.0
@@ -107,7 +128,8 @@ def get_config(variant: str = 'd28'):
     config.train.batch = 8
     config.optimizer.name, config.optimizer.rate, config.optimizer.momentum = 'momentum', 0.01, 0.9
     config.optimizer.decay, config.optimizer.decay_kind, config.optimizer.clip_norm = 1e-4, 'coupled', 100.0
-    config.schedule.name, config.schedule.warmup, config.schedule.boundaries = 'two_cosines', '1 epochs', ('201 epochs',)
+    config.schedule.name, config.schedule.warmup = 'two_cosines', '1 epochs'
+    config.schedule.boundaries = ('201 epochs',)
     config.eval.sets = ('crohme/bitmaps:train[:5%]',)
     config.eval.report = ('crohme/bitmaps:test_2014', 'crohme/bitmaps:test_2016', 'crohme/bitmaps:test_2019')
     config.eval.protocol, config.eval.batch = 'latex', 8

@@ -1,16 +1,16 @@
 """CRNN: convolutions, BiLSTM, CTC (Shi, Bai, Yao 2015, arXiv 1507.05717), in the forms PaddleOCR published.
 
 Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 81.04 %, mv3 77.95 %. Ours: not run.
-Training data of both: MJSynth and SynthText one behind the other (14.4 million words); chosen on the validation union
-of the real training sets. Cost of r34: 72 epochs, about 1.04 thousand million images.
+Training data of both: MJSynth and SynthText one behind the other (14.4 million words); chosen on the
+validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 thousand million images.
 """
 
 from recog import config as configs
 
 MODERN = {
     'train.length': '30 epochs', 'train.precision': 'bfloat16', 'train.ema': 0.9999,
-    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 5.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '1 epochs',
     'image.augment.probability': 0.3,  # three or four of the twelve at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
@@ -25,19 +25,20 @@ DEMO = {
     'data.train': ('rendered:train',), 'data.nominal': 0, 'data.order': 'file',
     'render.count': 57_600, 'render.difficulty': 0.0,
     'train.length': '57600 images', 'train.batch': 64,
-    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 5.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %', 'eval.limit': 1000,
-    'checkpoint.every': '25 %', 'log.every': 25,
+    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %',
+    'eval.limit': 1000, 'checkpoint.every': '25 %', 'log.every': 25,
 }
 
 VARIANTS = {
     'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one card
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96,
             'data.order': 'file'},                   # rec_mv3_none_bilstm_ctc: trains unshuffled
-    # Four cards of 256 images, as the reference trains: gradients are averaged, statistics are each card's own.
-    # Unlike the reference, which keeps the first card's running statistics, ours are the mean of all cards'.
+    # Four cards of 256 images, as the reference trains: gradients are averaged, statistics are each card's
+    # own. Unlike the reference, which keeps the first card's running statistics, ours are the mean of all
+    # cards'.
     'x4': {'train.batch': 1024, 'train.norm_group': 256},
     'mv3_x4': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96, 'data.order': 'file',
                'train.batch': 1024, 'train.norm_group': 256},
@@ -52,6 +53,9 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 6  # on two CPU cores
+BENCH = {'rows': 1024}  # a training step on an accelerator
+NARROW = {'model.backbone': 'small', 'model.lstm_hidden': 8, 'image.width': 48}  # for tests
 ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small')}
 
 
@@ -64,8 +68,8 @@ def get_config(variant: str = 'r34'):
         lstm_layers=2,         # 0: no recurrence
         lstm_hidden=256,       # each way
     )
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a constant rate,
-    # no decay, no augmentation, evaluated every 2000 steps.
+    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
+    # constant rate, no decay, no augmentation, evaluated every 2000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000
     config.train.length = '72 epochs'

@@ -1,50 +1,59 @@
-"""LaTeX-OCR: the front of a ResNet34, an LSTM along each row, and a Transformer decoder (GuoJiashu's LaTex_Equation_Generator).
+"""LaTeX-OCR: the front of a ResNet34, an LSTM along each row, and a Transformer decoder (GuoJiashu's
+LaTex_Equation_Generator).
 
-Published on its own test split of 3,448 images, exact match 71.98 %, of joined tokens; token accuracy 81.44 %, NED 91.86 %, BLEU
-84.75 %. That split is by image: of the formulas that occur nowhere else in its pool 43.2 % are right. Ours: not run. Its "beam 3"
-is greedy decoding: its three beams start alike and stay copies of one another. Cost of r34: 50 epochs, 804,000 images.
+Published on its own test split of 3,448 images, exact match 71.98 %, of joined tokens; token accuracy 81.44
+%, NED 91.86 %, BLEU 84.75 %. That split is by image: of the formulas that occur nowhere else in its pool 43.2
+% are right. Ours: not run. Its "beam 3" is greedy decoding: its three beams start alike and stay copies of
+one another. Cost of r34: 50 epochs, 804,000 images.
 
-Unlike the reference, which chooses the best checkpoint by validation loss, ours is chosen by exact match on the validation split.
-Its rotation comes after the canvas, to the nearest pixel and with black corners; ours before it, bilinear, the paper going on
-beyond the edge. Its brightness multiplies the levels by up to 1 +- 0.2; ours adds up to +- 0.2 of the full range.
+Unlike the reference, which chooses the best checkpoint by validation loss, ours is chosen by exact match on
+the validation split. Its rotation comes after the canvas, to the nearest pixel and with black corners; ours
+before it, bilinear, the paper going on beyond the edge. Its brightness multiplies the levels by up to 1 +-
+0.2; ours adds up to +- 0.2 of the full range.
 """
 
 from recog import config as configs
 
 MODERN = {
     'data.train': ('latex_ocr/disjoint:train',), 'data.nominal': 0,
-    'eval.sets': ('latex_ocr/disjoint:validation',), 'eval.report': ('latex_ocr/disjoint:test', 'latex_ocr/disjoint:official'),
-    # Nine labels of ten have at most 35 tokens, the longest 222, and the decoder takes all that a batch has room for.
+    'eval.sets': ('latex_ocr/disjoint:validation',),
+    'eval.report': ('latex_ocr/disjoint:test', 'latex_ocr/disjoint:official'),
+    # Nine labels of ten have at most 35 tokens, the longest 222, and the decoder takes all that a batch has
+    # room for.
     'data.buckets': ('128x512x15', '128x512x31', '128x512x63'),
     'train.length': '100 epochs', 'train.batch': 64, 'train.precision': 'bfloat16', 'train.ema': 0.999,
-    'optimizer.name': 'adamw', 'optimizer.rate': 3e-4, 'optimizer.decay': 0.05, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 1.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 3e-4, 'optimizer.decay': 0.05,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 1.0,
     'image.augment.probability': 0.4,  # about three of the eight at a time
-    'image.augment.rotation': 4.0, 'image.augment.stretch': 0.25, 'image.augment.perspective': 0.1, 'image.augment.curve': 0.15,
+    'image.augment.rotation': 4.0, 'image.augment.stretch': 0.25, 'image.augment.perspective': 0.1,
+    'image.augment.curve': 0.15,
     'image.augment.blur': 1.0, 'image.augment.downscale': 0.4, 'image.augment.noise': 10.0,
 }
 
 # Two blocks and a narrow decoder on short formulas, drawn in white on black: two CPU cores, no download.
 DEMO = {
     'model.depths': (1, 1), 'model.widths': (16, 32), 'model.width': 128, 'model.layers': 2, 'model.heads': 4,
-    'model.feed_forward': 256, 'model.dropout': 0.0, 'model.positions': 32, 'model.capacity': 24, 'model.pretrained': '',
-    'text.charset': 'can', 'text.separator': ' ', 'text.max_length': 16,
-    'image.height': 64, 'image.width': 192, 'image.ink': 'light', 'image.symbol': 20.0, 'image.augment.probability': 0.0,
+    'model.feed_forward': 256, 'model.dropout': 0.0, 'model.positions': 32, 'model.capacity': 24,
+    'model.pretrained': '', 'text.charset': 'can', 'text.separator': ' ', 'text.max_length': 16,
+    'image.height': 64, 'image.width': 192, 'image.ink': 'light', 'image.symbol': 20.0,
+    'image.augment.probability': 0.0,
     'data.train': ('formulas:train',), 'data.nominal': 0, 'data.order': 'file',
-    'formulas.count': 57_600, 'formulas.difficulty': 0.0, 'formulas.tokens': (1, 9), 'formulas.depth': 1, 'formulas.symbols': 24,
-    'formulas.size': 20.0, 'formulas.height': 64, 'formulas.width': 192,
+    'formulas.count': 57_600, 'formulas.difficulty': 0.0, 'formulas.tokens': (1, 9), 'formulas.depth': 1,
+    'formulas.symbols': 24, 'formulas.size': 20.0, 'formulas.height': 64, 'formulas.width': 192,
     'train.length': '57600 images', 'train.batch': 32,
-    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 1.0,
+    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 1.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('formulas:validation',), 'eval.report': ('formulas:test',), 'eval.every': '25 %', 'eval.limit': 500,
-    'eval.batch': 128,
+    'eval.sets': ('formulas:validation',), 'eval.report': ('formulas:test',), 'eval.every': '25 %',
+    'eval.limit': 500, 'eval.batch': 128,
     'checkpoint.every': '25 %', 'log.every': 25,
 }
 
 VARIANTS = {
-    'r34': {},                                       # the reference's notebook to the letter; needs torchvision's file
-    'modern': MODERN,                                # parts that share no formula; bfloat16, AdamW, averaged weights
+    # The reference's notebook to the letter; needs torchvision's file.
+    'r34': {},
+    # Parts that share no formula; bfloat16, AdamW, averaged weights.
+    'modern': MODERN,
     'demo': DEMO,
     # Ablations of the reference recipe.
     'scratch': {'model.pretrained': ''},             # all weights from scratch
@@ -56,6 +65,17 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 8  # on two CPU cores
+# Formulas as most are: on CPUs the length that the reference was timed at, on accelerators one of those that
+# training puts its batches into. A training step has so many rows there; a beam takes longer than greedy
+# decoding.
+BENCH = {'rows': 512, 'beam': True, 'on_cpu': {'text.max_length': 40}, 'elsewhere': {'text.max_length': 31}}
+# For tests.
+NARROW = {
+    'model.depths': (1, 1), 'model.widths': (4, 8), 'model.width': 16, 'model.layers': 2, 'model.heads': 2,
+    'model.feed_forward': 24, 'model.positions': 32, 'model.capacity': 25, 'model.pretrained': '',
+    'image.height': 32, 'image.width': 48, 'text.max_length': 12,
+}
 ALLOWED = {'image.fit': ('thumbnail', 'pad', 'stretch')}
 
 
@@ -71,7 +91,8 @@ def get_config(variant: str = 'r34'):
         feed_forward=1536,
         dropout=0.1,
         smoothing=0.1,         # of the labels: the share of the right class that all have in common
-        positions=448,         # that the decoder knows; the reference has twice its longest sequence, 224 with start and end
+        # That the decoder knows; the reference has twice its longest sequence, 224 with start and end.
+        positions=448,
         capacity=223,          # tokens that decoding can write
         length_penalty=0.6,    # of the beam search: ranks by log-probability / length ** penalty
         # A file of torchvision's ResNet34 that the backbone starts from; '' starts it from scratch.
@@ -79,7 +100,8 @@ def get_config(variant: str = 'r34'):
     )
     config.text.update(charset='latex_ocr', case='keep', max_length=222)
     # Black on white; values between 0 and 1, not those of ImageNet, although the weights are.
-    config.image.update(height=128, width=512, channels='grey', fit='thumbnail', ink='dark', mean=0.0, std=1.0)
+    config.image.update(height=128, width=512, channels='grey', fit='thumbnail', ink='dark', mean=0.0,
+                        std=1.0)
     config.image.augment.update(probability=1.0, rotation=2.0, brightness=0.2, contrast=0.2)
     config.data.train = ('latex_ocr/published:train',)
     config.data.nominal = 16_088
@@ -87,5 +109,6 @@ def get_config(variant: str = 'r34'):
     config.train.batch = 32
     config.optimizer.rate = 1e-4
     config.schedule.update(name='cosine', warmup='10 %')
-    config.eval.update(sets=('latex_ocr/published:validation',), report=('latex_ocr/published:test',), batch=32, protocol='latex')
+    config.eval.update(sets=('latex_ocr/published:validation',), report=('latex_ocr/published:test',),
+                       batch=32, protocol='latex')
     return configs.variant(config, VARIANTS, variant)

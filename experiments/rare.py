@@ -1,20 +1,23 @@
-"""RARE: rectification, convolutions, BiLSTM, attention (Shi et al. 2016, arXiv 1603.03915), in the forms PaddleOCR published.
+"""RARE: rectification, convolutions, BiLSTM, attention (Shi et al. 2016, arXiv 1603.03915), in the forms
+PaddleOCR published.
 
-Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 83.6 % (83.98 % in its overview of algorithms), mv3
-82.5 % (81.76 %). Ours: not run. Training data of both: MJSynth and SynthText one behind the other (14.4 million words);
-chosen on the validation union of the real training sets. Cost of r34: 400 epochs, about 5.8 thousand million images.
+Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 83.6 % (83.98 % in its overview of
+algorithms), mv3 82.5 % (81.76 %). Ours: not run. Training data of both: MJSynth and SynthText one behind the
+other (14.4 million words); chosen on the validation union of the real training sets. Cost of r34: 400 epochs,
+about 5.8 thousand million images.
 """
 
 from recog import config as configs
 
-# Teacher forcing as in the paper's equation 8: the steps read the label and say its next letter, the mean over letters and
-# ends is the loss. Unlike the paper, the rectified image is at first the whole image, and goes on beyond its border.
+# Teacher forcing as in the paper's equation 8: the steps read the label and say its next letter, the mean
+# over letters and ends is the loss. Unlike the paper, the rectified image is at first the whole image, and
+# goes on beyond its border.
 MODERN = {
     'model.teaching': 'labels', 'model.shifted': True, 'model.skip_ends': False,
     'model.start': 'straight', 'model.border': 'border', 'text.max_length': 25,
     'train.length': '30 epochs', 'train.precision': 'bfloat16', 'train.ema': 0.9999,
-    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
+    'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
     'schedule.name': 'cosine', 'schedule.warmup': '1 epochs',
     'image.augment.probability': 0.3,  # three or four of the twelve at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
@@ -23,7 +26,8 @@ MODERN = {
     'image.augment.downscale': 0.5, 'image.augment.jpeg': 70.0, 'image.augment.motion': 4.0,
 }
 
-# A small rectifier, five convolutions and one BiLSTM on rendered words: about five minutes on two CPU cores, no download.
+# A small rectifier, five convolutions and one BiLSTM on rendered words: about five minutes on two CPU cores,
+# no download.
 DEMO = {
     'model.rectify': 'small', 'model.start': 'straight', 'model.border': 'border',
     'model.backbone': 'small', 'model.lstm_layers': 1, 'model.lstm_hidden': 128, 'model.attention': 128,
@@ -31,21 +35,22 @@ DEMO = {
     'data.train': ('rendered:train',), 'data.nominal': 0, 'data.order': 'file',
     'render.count': 48_000, 'render.difficulty': 0.0,
     'train.length': '48000 images', 'train.batch': 32,
-    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
-    'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
-    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %', 'eval.limit': 1000,
-    'checkpoint.every': '25 %', 'log.every': 50,
+    'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %',
+    'eval.limit': 1000, 'checkpoint.every': '25 %', 'log.every': 50,
 }
 
 VARIANTS = {
     'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one card
-    'mv3': {'model.backbone': 'mobilenet_v3', 'model.rectify': 'small', 'model.lstm_hidden': 96, 'model.attention': 96,
-            'optimizer.decay': 1e-5, 'optimizer.decay_kind': 'coupled',
+    'mv3': {'model.backbone': 'mobilenet_v3', 'model.rectify': 'small', 'model.lstm_hidden': 96,
+            'model.attention': 96, 'optimizer.decay': 1e-5, 'optimizer.decay_kind': 'coupled',
             'train.length': '72 epochs'},            # rec_mv3_tps_bilstm_att
     'modern': MODERN,
     # Scheduled sampling: after 300,000 steps a quarter of the steps read the model's own last guess.
-    'scheduled': {**MODERN, 'model.teaching': 'scheduled', 'model.own_share': 0.25, 'model.own_steps': 300_000},
+    'scheduled': {**MODERN, 'model.teaching': 'scheduled', 'model.own_share': 0.25,
+                  'model.own_steps': 300_000},
     'demo': DEMO,
     # Ablations of the reference recipe.
     'no_tps': {'model.rectify': 'none', 'optimizer.groups': ()},
@@ -58,8 +63,18 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 10  # on two CPU cores
+# A training step on an accelerator; a beam takes longer than greedy decoding.
+BENCH = {'rows': 1024, 'beam': True}
+# For tests.
+NARROW = {
+    'model.rectify': 'small', 'model.fiducials': 8, 'model.start': 'straight', 'model.border': 'border',
+    'model.backbone': 'small', 'model.lstm_layers': 1, 'model.lstm_hidden': 8, 'model.attention': 8,
+    'model.teaching': 'labels', 'model.shifted': True, 'model.skip_ends': False, 'image.width': 48,
+}
 ALLOWED = {
-    'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small'), 'model.rectify': ('large', 'small', 'none'),
+    'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small'),
+    'model.rectify': ('large', 'small', 'none'),
     'model.start': ('slanted', 'straight'), 'model.border': ('zeros', 'border'),
     'model.teaching': ('own', 'labels', 'scheduled'),
 }
@@ -71,7 +86,8 @@ def get_config(variant: str = 'r34'):
         name='rare',
         rectify='large',       # localisation network: large or small; none: no rectification
         fiducials=20,          # points of the thin-plate spline, half of them along the top
-        start='slanted',       # where they are at first: slanted (the paper's Figure 6 a), or straight (the whole image)
+        # Where they are at first: slanted (the paper's Figure 6 a), or straight (the whole image).
+        start='slanted',
         border='zeros',        # what is sampled outside the image: zeros, or border (its outer pixels)
         backbone='resnet34_vd',
         mobilenet_scale=0.5,   # width of mobilenet_v3
@@ -79,20 +95,23 @@ def get_config(variant: str = 'r34'):
         lstm_hidden=256,       # each way
         attention=256,         # width of the decoder's state
         capacity=25,           # steps of the decoder
-        # What a step reads in training: own (the last guess), labels (teacher forcing), or scheduled (labels, and own_share of
-        # own guesses after own_steps steps, rising linearly).
+        # What a step reads in training: own (the last guess), labels (teacher forcing), or scheduled (labels,
+        # and own_share of own guesses after own_steps steps, rising linearly).
         teaching='own', own_share=0.0, own_steps=1,
-        # Whether a step has to say the letter after the one it reads, and the loss is the mean over letters and ends. The
-        # reference's first step has to say the start, and its loss is the sum over all steps, those behind the end as well.
+        # Whether a step has to say the letter after the one it reads, and the loss is the mean over letters
+        # and ends. The reference's first step has to say the start, and its loss is the sum over all steps,
+        # those behind the end as well.
         shifted=False,
-        skip_ends=True,        # decoding leaves starts and ends out and goes on, as the reference; else the first end is the end
+        # Decoding leaves starts and ends out and goes on, as the reference; else the first end is the end.
+        skip_ends=True,
         length_penalty=0.0,    # of the beam search: ranks by log-probability / length ** penalty
     )
-    # The start and the end take two of the 25 steps. The reference drops labels above 24 letters, and one of 24 makes 26
-    # steps, with which its batch cannot be stacked: 23 letters are the most that it can train and evaluate.
+    # The start and the end take two of the 25 steps. The reference drops labels above 24 letters, and one of
+    # 24 makes 26 steps, with which its batch cannot be stacked: 23 letters are the most that it can train and
+    # evaluate.
     config.text.max_length = 23
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 400 epochs at a constant rate,
-    # no decay, no augmentation, evaluated every 2000 steps.
+    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 400 epochs at a
+    # constant rate, no decay, no augmentation, evaluated every 2000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000
     config.train.length = '400 epochs'

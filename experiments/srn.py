@@ -1,9 +1,10 @@
-"""SRN: ResNet50 with a feature pyramid, parallel visual attention, semantic reasoning (Yu et al. 2020, arXiv 2003.12294), in the
-form PaddleOCR published as rec_r50_fpn_srn.
+"""SRN: ResNet50 with a feature pyramid, parallel visual attention, semantic reasoning (Yu et al. 2020, arXiv
+2003.12294), in the form PaddleOCR published as rec_r50_fpn_srn.
 
-Published by PaddleOCR, mean word accuracy over seven benchmark sets: 86.31 %. Ours: not run. Training data: MJSynth and
-SynthText one behind the other, unshuffled (14.4 million words); PaddleOCR's first release trained on enlarged, perturbed
-copies of them, and whether this one did is not documented. Cost of r50: 72 epochs, about 1.04 thousand million images.
+Published by PaddleOCR, mean word accuracy over seven benchmark sets: 86.31 %. Ours: not run. Training data:
+MJSynth and SynthText one behind the other, unshuffled (14.4 million words); PaddleOCR's first release trained
+on enlarged, perturbed copies of them, and whether this one did is not documented. Cost of r50: 72 epochs,
+about 1.04 thousand million images.
 """
 
 from recog import config as configs
@@ -12,8 +13,8 @@ MODERN = {
     'data.order': 'shuffle',
     'train.length': '10 epochs', 'train.batch': 256, 'train.precision': 'bfloat16', 'train.ema': 0.9999,
     'model.positions': 'learned', 'model.dropout_rule': 'upscale', 'model.average': True,
-    'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.05, 'optimizer.decay_vectors': False,
-    'optimizer.groups': ('backbone/smooth_*/bias=0',),
+    'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.05,
+    'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '0.5 epochs',
     'image.augment.probability': 0.3,  # three or four of the twelve at a time
@@ -23,7 +24,8 @@ MODERN = {
     'image.augment.downscale': 0.5, 'image.augment.jpeg': 70.0, 'image.augment.motion': 4.0,
 }
 
-# One block a stage and narrow layers, half the height and width, on rendered words: two CPU cores, no download.
+# One block a stage and narrow layers, half the height and width, on rendered words: two CPU cores, no
+# download.
 DEMO = {
     'image.height': 32, 'image.width': 128, 'text.max_length': 12,
     'model.depths': (1, 1, 1, 1), 'model.widths': (16, 32, 32, 32), 'model.width': 128, 'model.heads': 4,
@@ -32,8 +34,8 @@ DEMO = {
     'data.train': ('rendered:train',), 'data.nominal': 0,
     'render.count': 57_600, 'render.difficulty': 0.0,
     'train.length': '57600 images', 'train.batch': 32,
-    'optimizer.name': 'adamw', 'optimizer.rate': 3e-3, 'optimizer.decay': 0.01, 'optimizer.decay_vectors': False,
-    'optimizer.groups': ('backbone/smooth_*/bias=0',),
+    'optimizer.name': 'adamw', 'optimizer.rate': 3e-3, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
     'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %',
@@ -42,14 +44,14 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r50': {},                                       # rec_r50_fpn_srn to the letter, one card; trains unshuffled
+    'r50': {},                         # rec_r50_fpn_srn to the letter, one card; trains unshuffled
     'modern': MODERN,
     'demo': DEMO,
     # Ablations of the reference recipe, after the paper's section 4.3.
     'no_gsrm': {'model.semantic': False},            # characters from PVAM alone
     'forward': {'model.branches': 'forward'},        # meaning from what stands before a character
     'backward': {'model.branches': 'backward'},      # and from what stands behind it
-    'add': {'model.fusion': 'add'},                  # visual and semantic features added, not weighed by a gate
+    'add': {'model.fusion': 'add'},    # visual and semantic features added, not weighed by a gate
     'encoder1': {'model.encoder_layers': 1},         # transformer layers of PVAM; the reference has 2
     'encoder4': {'model.encoder_layers': 4},
     'reason1': {'model.reason_layers': 1},           # and of each branch of GSRM, where it has 4
@@ -57,6 +59,13 @@ VARIANTS = {
 }
 
 PUBLISHED = ('r50',)  # of these the reference has published weights, which `recog import` reads
+DEMO_MINUTES = 12  # on two CPU cores
+BENCH = {'rows': 256}  # a training step on an accelerator
+# For tests.
+NARROW = {
+    'model.depths': (1, 1, 1, 1), 'model.widths': (4, 4, 8, 8), 'model.width': 16, 'model.heads': 2,
+    'model.feed_forward': 24, 'model.encoder_layers': 1, 'model.reason_layers': 1, 'image.width': 64,
+}
 ALLOWED = {
     'model.branches': ('both', 'forward', 'backward'),
     'model.fusion': ('gate', 'add'),
@@ -79,21 +88,24 @@ def get_config(variant: str = 'r50'):
         branches='both',       # both, forward or backward
         reason_layers=4,       # of each branch of GSRM
         fusion='gate',         # VSFD: gate or add
-        # fixed: tables as they were drawn, small beside the features, which are multiplied by sqrt(width), as PaddleOCR has
-        # them; learned: tables and reading order start as large as the features and learn, which takes far fewer steps
+        # fixed: tables as they were drawn, small beside the features, which are multiplied by sqrt(width), as
+        # PaddleOCR has them; learned: tables and reading order start as large as the features and learn,
+        # which takes far fewer steps
         positions='fixed',
         dropout=0.1,
-        # downscale: kept values stay as they are in training and all are multiplied by 1 - dropout in evaluation, as
-        # PaddleOCR's exported model does (its own evaluation leaves them random); upscale: kept values are divided by it
+        # downscale: kept values stay as they are in training and all are multiplied by 1 - dropout in
+        # evaluation, as PaddleOCR's exported model does (its own evaluation leaves them random); upscale:
+        # kept values are divided by it
         dropout_rule='downscale',
         word_weight=3.0, gsrm_weight=0.15, vsfd_weight=1.0,  # of the three losses
         average=False,         # the loss is the sum over a batch's characters, or their mean
         skip_ends=False,       # read on behind an end, leaving it out, as PaddleOCR does
     )
     # Grey pixels 0..255 as they are, on black.
-    config.image.update(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0, padding=0.0)
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a constant rate,
-    # no decay, no augmentation, evaluated every 5000 steps.
+    config.image.update(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0,
+                        padding=0.0)
+    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
+    # constant rate, no decay, no augmentation, evaluated every 5000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000
     config.data.order = 'file'

@@ -7,46 +7,40 @@ from typing import Any
 import cv2
 import jax
 import numpy as np
-from small import QUICKLY
+from ml_collections import ConfigDict
+from small import QUICKLY, ROOT
 
 from recog import models
-from recog.config import recipe
+from recog.config import experiments, recipe
 from recog.images.fit import channels
 from recog.models.parts import rectification
 from recog.text.vocabulary import Vocab
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 
+# What of an image's fields a model sees.
+SEEN = ('height', 'width', 'channels', 'fit', 'scale', 'mean', 'std')
+
+
+def recipes() -> dict[str, ConfigDict]:
+    """The first recipe of each algorithm, made narrow as its experiment says."""
+    found = {}
+    for file in experiments.files(ROOT):
+        narrow = experiments.declared(file).narrow
+        found[file.stem] = recipe.changed(experiments.experiment_module(str(file)).get_config(), narrow)
+    return found
+
+
+RECIPES = recipes()
 # A small model of each algorithm: its own fields, and those of the image.
 NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
-    'can': (
-        {'growth': 4, 'layers': 1, 'stem': 8, 'dropout': 0.2, 'counting': (3, 5), 'counting_width': 32, 'hidden': 16,
-         'attention': 8, 'coverage': 3, 'word_dropout': 0.5, 'masked': True, 'capacity': 25, 'length_penalty': 0.0},
-        {'height': 32, 'width': 48, 'channels': 'grey', 'fit': 'none', 'mean': 1.0, 'std': -1.0},
-    ),
-    'crnn': ({'backbone': 'small', 'lstm_layers': 2, 'lstm_hidden': 8, 'mobilenet_scale': 0.5}, {'width': 48}),
-    'latex_ocr': (
-        {'depths': (1, 1), 'widths': (4, 8), 'width': 16, 'row_lstm': True, 'layers': 2, 'heads': 2, 'feed_forward': 24,
-         'dropout': 0.1, 'smoothing': 0.1, 'positions': 32, 'capacity': 25, 'length_penalty': 0.6, 'pretrained': ''},
-        {'height': 32, 'width': 48, 'channels': 'grey', 'fit': 'thumbnail', 'mean': 0.0, 'std': 1.0},
-    ),
-    'rare': (
-        {'rectify': 'small', 'fiducials': 8, 'start': 'straight', 'border': 'border', 'backbone': 'small', 'mobilenet_scale': 0.5,
-         'lstm_layers': 1, 'lstm_hidden': 8, 'attention': 8, 'capacity': 25, 'teaching': 'labels', 'shifted': True,
-         'own_share': 0.0, 'own_steps': 1, 'skip_ends': False, 'length_penalty': 0.0},
-        {'width': 48},
-    ),
-    'srn': (
-        {'depths': (1, 1, 1, 1), 'widths': (4, 4, 8, 8), 'width': 16, 'heads': 2, 'feed_forward': 24, 'encoder_layers': 1,
-         'semantic': True, 'branches': 'both', 'reason_layers': 1, 'fusion': 'gate', 'positions': 'fixed', 'dropout': 0.1,
-         'dropout_rule': 'downscale', 'word_weight': 3.0, 'gsrm_weight': 0.15, 'vsfd_weight': 1.0, 'average': False,
-         'skip_ends': False},
-        {'height': 64, 'width': 64, 'channels': 'grey', 'fit': 'steps', 'scale': 1.0, 'mean': 0.0, 'std': 1.0},
-    ),
+    name: ({field: value for field, value in config.model.items() if field != 'name'},
+           {field: config.image[field] for field in SEEN})
+    for name, config in RECIPES.items()
 }
 VOCAB = Vocab(tuple('012345'))
 KEY = 5
-MATHS = ('can', 'latex_ocr')
+MATHS = tuple(name for name, config in RECIPES.items() if config.eval.protocol == 'latex')
 
 
 @functools.cache
@@ -94,7 +88,8 @@ def random_variables(model: models.Model, seed: int = 1) -> models.Variables:
 def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any], key: int | None = KEY,
           quickly: bool = False) -> Any:
     """Total, count, statistics, metrics and gradients of the total; without a key there is no dropout."""
-    return jax.device_get(learner(model.loss, quickly)(variables, batch, None if key is None else jax.random.key(key)))
+    return jax.device_get(learner(model.loss, quickly)(variables, batch,
+                                                       None if key is None else jax.random.key(key)))
 
 
 @functools.cache
@@ -107,7 +102,8 @@ def learner(loss: Callable[..., Any], quickly: bool) -> Callable[..., Any]:
             (total, count), rest = loss({'params': params, 'stats': variables['stats']}, batch, key=key)
             return total, (count, *rest)
 
-        (value, (count, stats, metrics)), gradients = jax.value_and_grad(total, has_aux=True)(variables['params'])
+        result, gradients = jax.value_and_grad(total, has_aux=True)(variables['params'])
+        value, (count, stats, metrics) = result
         return {'total': value, 'count': count, 'stats': stats, 'metrics': metrics, 'gradients': gradients}
 
     return run
@@ -129,8 +125,10 @@ def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Va
         name, values = path[-1].key, random.normal(size=aval.shape).astype(np.float32)
         if name in ('scale', 'variance'):
             return 1 + 0.3 * abs(values)
-        if path[-2].key == 'points':  # a thin-plate spline through points anywhere makes much of a rounding error
-            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias' else 0.02 * values)
+        # A thin-plate spline through points anywhere makes much of a rounding error.
+        if path[-2].key == 'points':
+            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias'
+                              else 0.02 * values)
         return np.float32(gain * values * (0.2 if aval.ndim < 2 else np.prod(aval.shape[:-1]) ** -0.5))
 
     return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, jax.random.key(0)))
@@ -146,8 +144,8 @@ def make_workdir(folder, name, **training):
     if name in MATHS:
         vocab = Vocab(('x', '^', '{', '}', '1', '+'), 'keep', 'drop', ' ')
         config.eval.protocol, config.image.ink, config.text.separator = 'latex', 'light', ' '
-    if name == 'can':
-        config.data.buckets = ('16x32',)
+    if config.image.fit == 'none':
+        config.data.buckets = RECIPES[name].data.buckets
     description.write(folder, config, vocab)
     variables = weighted(models.build(config, vocab), *((1.5, 4) if name == 'rare' else (2.5, 1)))
     saved = Checkpoints(folder)
@@ -156,5 +154,6 @@ def make_workdir(folder, name, **training):
     (folder / 'samples').mkdir()
     for number, (height, width) in enumerate([(16, 30), (32, 44), (20, 48), (31, 17)]):
         down, right = np.mgrid[:height, :width] * (0.2 + 0.1 * number)
-        cv2.imwrite(str(folder / 'samples' / f'{number}.png'), (127 + 120 * np.sin(down + right * number)).astype(np.uint8))
+        cv2.imwrite(str(folder / 'samples' / f'{number}.png'),
+                    (127 + 120 * np.sin(down + right * number)).astype(np.uint8))
     return folder

@@ -1,4 +1,4 @@
-"""State dicts in files as PyTorch writes them, written without it."""
+"""Writes state dicts to files as PyTorch does, without PyTorch."""
 
 import collections
 import io
@@ -13,10 +13,10 @@ from unittest import mock
 import ml_dtypes
 import numpy as np
 
-from recog.weights import files
-from recog.weights.files import MAGIC, PROTOCOL
+from recog.weights import pytorch
+from recog.weights.pytorch import MAGIC, PROTOCOL
 
-STORAGES = {np.dtype(name): storage for storage, name in files.STORAGES.items() if name != 'bfloat16'}
+STORAGES = {np.dtype(name): storage for storage, name in pytorch.STORAGES.items() if name != 'bfloat16'}
 STORAGES[np.dtype(ml_dtypes.bfloat16)] = 'BFloat16Storage'
 SYSTEM = {'protocol_version': 1001, 'little_endian': True, 'type_sizes': {'short': 2, 'int': 4, 'long': 4}}
 
@@ -25,23 +25,23 @@ class Tensor:
     """An array that is pickled as PyTorch pickles a tensor: a view of a storage."""
 
     def __init__(self, storage, shape=None, strides=None, offset=0):
-        self.storage = storage
+        self.storage, self.offset = storage, offset
         self.shape = storage.shape if shape is None else shape
-        self.strides = tuple(math.prod(self.shape[axis + 1:]) for axis in range(len(self.shape))) if strides is None else strides
-        self.offset = offset
+        packed = tuple(math.prod(self.shape[axis + 1:]) for axis in range(len(self.shape)))
+        self.strides = packed if strides is None else strides
 
 
 class Parameter:
-    """A tensor that learns."""
+    """A tensor that is pickled as PyTorch pickles a trainable parameter."""
 
     def __init__(self, tensor):
         self.tensor = tensor
 
 
 def modules():
-    """Modules that have what the pickles name."""
+    """Modules with the names that PyTorch's pickles refer to."""
     torch, inner = types.ModuleType('torch'), types.ModuleType('torch._utils')
-    for name in STORAGES:
+    for name in pytorch.STORAGES:
         setattr(torch, name, type(name, (), {'__module__': 'torch'}))
     for name in ('_rebuild_tensor_v2', '_rebuild_parameter'):
         function = types.FunctionType((lambda *arguments: None).__code__, {}, name)
@@ -79,7 +79,7 @@ class Pickler(pickle.Pickler):
 
 
 def zipped(path, state, changes=None, compression=zipfile.ZIP_STORED):
-    """The format of today."""
+    """Write a state dict in the format of today."""
     content = io.BytesIO()
     pickler = Pickler(content, False)
     pickler.dump(state)
@@ -92,7 +92,7 @@ def zipped(path, state, changes=None, compression=zipfile.ZIP_STORED):
 
 
 def in_a_row(path, state, system=SYSTEM):
-    """The format before PyTorch 1.6."""
+    """Write a state dict in the format from before PyTorch 1.6."""
     with path.open('wb') as file:
         for value in (MAGIC, PROTOCOL, system):
             pickle.dump(value, file, protocol=2)

@@ -1,10 +1,10 @@
-"""What devices send one another in a training step: read off the compiled program, for meshes of eight simulated devices.
+"""What devices send one another in a training step: read off the compiled program, for meshes of eight
+simulated devices.
 
 For CPUs XLA forms no reduce-scatter: where the state is cut by fsdp, gradients are reduced whole, then cut.
 Run as a process of its own (`python -m recog.bench.collectives`), since the devices are made when jax starts.
 """
 
-import argparse
 import json
 import math
 import os
@@ -22,8 +22,8 @@ from recog.errors import ConfigError
 DEVICES = 8
 MESHES = ((8, 1), (1, 8), (4, 2))  # data, fsdp
 ROWS = 2  # images of each device: weights and gradients are the same size for any number
-KINDS = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all', 'collective-permute',
-         'collective-broadcast')
+KINDS = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all',
+         'collective-permute', 'collective-broadcast')
 LARGEST = 3  # of them are shown with the place they come from
 
 
@@ -51,7 +51,8 @@ def collectives(program: hlo.Program, devices: int) -> list[Collective]:
             start, beside = wrapped.get(computation, (operation, computation))
             asynchronous = start.kind.endswith('-start')
             overlapped = asynchronous and _overlapped(start, program.computations[beside])
-            found.append(Collective(kind, times, size, _sent(kind, size, group), asynchronous, overlapped, operation.place))
+            found.append(Collective(kind, times, size, _sent(kind, size, group), asynchronous, overlapped,
+                                    operation.place))
     return found
 
 
@@ -89,7 +90,8 @@ def _overlapped(start: hlo.Operation, around: Sequence[hlo.Operation]) -> bool:
     for operation in around[begun + 1:]:
         if start.name in operation.operands and operation.kind.endswith('-done'):
             return False
-        if operation.kind not in hlo.IDLE and not operation.kind.endswith(('-start', '-done')) and operation.kind not in KINDS:
+        computes = operation.kind not in hlo.IDLE and operation.kind not in KINDS
+        if computes and not operation.kind.endswith(('-start', '-done')):
             return True
     return False
 
@@ -109,7 +111,8 @@ def summary(found: Iterable[Collective]) -> dict[str, Any]:
         figures['asynchronous'] += each.asynchronous
         figures['overlapped'] += each.overlapped
     largest = sorted(every, key=lambda each: -each.times * each.sent)[:LARGEST]
-    return {'kinds': kinds, 'largest': [{'kind': each.kind, 'times': each.times, 'bytes': each.bytes, 'place': each.place}
+    return {'kinds': kinds, 'largest': [{'kind': each.kind, 'times': each.times, 'bytes': each.bytes,
+                                         'place': each.place}
                                         for each in largest]}
 
 
@@ -119,28 +122,31 @@ def lines(meshes: dict[str, Any]) -> Iterator[str]:
            f'{"asynchronous":>12} {"overlapped":>10}')
     for mesh, found in meshes.items():
         for kind, figures in found['kinds'].items():
-            yield (f'{mesh:14} {kind:20} {figures["operations"]:10,} {figures["runs"]:6,} {figures["bytes"] / 1e6:9,.3f} '
-                   f'{figures["sent"] / 1e6:11,.3f} {figures["asynchronous"]:12,} {figures["overlapped"]:10,}')
+            yield (f'{mesh:14} {kind:20} {figures["operations"]:10,} {figures["runs"]:6,} '
+                   f'{figures["bytes"] / 1e6:9,.3f} {figures["sent"] / 1e6:11,.3f} '
+                   f'{figures["asynchronous"]:12,} {figures["overlapped"]:10,}')
         for each in found['largest']:
             times = f'{each["times"]} x ' if each['times'] > 1 else ''
-            yield f'{"":14}   {times}{each["bytes"] / 1e6:,.3f} MB {each["kind"]}: {each["place"][:90] or "not named"}'
+            place = each['place'][:90] or 'not named'
+            yield f'{"":14}   {times}{each["bytes"] / 1e6:,.3f} MB {each["kind"]}: {place}'
     if not any(figures['asynchronous'] for found in meshes.values() for figures in found['kinds'].values()):
-        yield 'No transfer is asynchronous: for CPUs XLA makes none so. What overlaps elsewhere does not show here.'
+        yield ('No transfer is asynchronous: for CPUs XLA makes none so. '
+               'What overlaps elsewhere does not show here.')
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(recipe: str, overrides: Sequence[str], batch: int, json_file: str) -> int:
     """Print the table of a recipe, from a process that has eight simulated devices."""
     flags = re.sub(r'--xla_force_host_platform_device_count=\d+', '', os.environ.get('XLA_FLAGS', ''))
-    environment = os.environ | {'JAX_PLATFORMS': 'cpu', 'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={DEVICES}'}
-    command = [sys.executable, '-m', 'recog.bench.collectives', arguments.config, str(arguments.train_batch),
-               *arguments.overrides]
+    environment = os.environ | {'JAX_PLATFORMS': 'cpu',
+                                'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={DEVICES}'}
+    command = [sys.executable, '-m', 'recog.bench.collectives', recipe, str(batch), *overrides]
     done = subprocess.run(command, env=environment, stdout=subprocess.PIPE, text=True)
     if done.returncode:
         return 1
     figures = json.loads(done.stdout.splitlines()[-1])
-    print(f'training step of {arguments.config}, batch {figures["batch"]}, on {DEVICES} simulated devices')
+    print(f'training step of {recipe}, batch {figures["batch"]}, on {DEVICES} simulated devices')
     print('\n'.join(lines(figures['meshes'])))
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, json_file)
     return 0
 
 

@@ -26,7 +26,8 @@ class Cost(NamedTuple):
 
 
 def profile(call: Callable[[], Any], program: hlo.Program, folder: Path) -> list[Cost]:
-    """Write a trace of a few calls to the folder, and give what operations cost, the dearest first; none if it cannot tell."""
+    """Write a trace of a few calls to the folder, and give what operations cost, the dearest first; none if
+    it cannot tell."""
     import jax
 
     options = jax.profiler.ProfileOptions()
@@ -59,7 +60,8 @@ def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) ->
             spent[name] += microseconds * 1e-6
             runs[name] += 1
     whole = sum(spent.values())
-    return [Cost(name, seconds / steps, runs[name] / steps, seconds / whole, known[name].place if name in known else '')
+    return [Cost(name, seconds / steps, runs[name] / steps, seconds / whole,
+                 known[name].place if name in known else '')
             for name, seconds in sorted(spent.items(), key=lambda item: -item[1]) if whole]
 
 
@@ -70,8 +72,10 @@ def _runs(events: Sequence[dict[str, Any]], program: hlo.Program) -> Iterator[tu
              for kind in ('process_name', 'thread_name')}
     devices = {pid for (pid, _), name in named['process_name'].items() if name.startswith('/device:')}
     timed = [event for event in events if event.get('ph') == 'X']
-    for lane in ('XLA Ops', 'Stream'):  # TPUs have the first, GPUs the second, perhaps both: then the first says it all
-        lanes = {key for key, name in named['thread_name'].items() if key[0] in devices and name.startswith(lane)}
+    # TPUs have the first, GPUs the second, perhaps both: then the first says it all.
+    for lane in ('XLA Ops', 'Stream'):
+        lanes = {key for key, name in named['thread_name'].items() if key[0] in devices
+                 and name.startswith(lane)}
         found = [event for event in timed if (event['pid'], event['tid']) in lanes]
         if found:
             yield from ((_operation(event), event['dur']) for event in found)
@@ -99,10 +103,13 @@ def _readers(program: hlo.Program) -> dict[str, set[str]]:
     return found
 
 
-def _runs_on_host(timed: Sequence[dict[str, Any]], readers: Mapping[str, set[str]]) -> Iterator[tuple[str, float]]:
-    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event `end: NAME`.
+def _runs_on_host(timed: Sequence[dict[str, Any]],
+                  readers: Mapping[str, set[str]]) -> Iterator[tuple[str, float]]:
+    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event
+    `end: NAME`.
 
-    That event may come late, as the thread that ends an operation begins the next first: it was over when another read it.
+    That event may come late, as the thread that ends an operation begins the next first: it was over when
+    another read it.
     """
     ends: dict[str, list[float]] = collections.defaultdict(list)
     begun: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
@@ -128,7 +135,8 @@ def figures(found: Sequence[Cost]) -> list[dict[str, Any]]:
 def lines(found: Sequence[Cost], folder: Path) -> Iterator[str]:
     """The table of the costliest operations, or why there is none."""
     if not found:
-        yield f'the trace in {folder} names no operations, or too many to be written out: their costs cannot be listed; see xprof'
+        yield (f'the trace in {folder} names no operations, or too many to be written out: '
+               'their costs cannot be listed; see xprof')
         return
     yield f'{"share":>6} {"ms/step":>9} {"runs/step":>9}  operation'
     for cost in found[:COSTLIEST]:

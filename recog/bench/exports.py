@@ -1,7 +1,6 @@
-"""`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from, and beside the same network
-in PyTorch where there is one, all in turns."""
+"""`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from, and
+beside the same network in PyTorch where there is one, all in turns."""
 
-import argparse
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -18,6 +17,7 @@ from recog.errors import ConfigError
 from recog.export.parity import random_images
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
+from recog.workdir.files import SAMPLES, is_workdir
 
 WIDTH = 24
 PARTS = 50  # into which the time is cut for convolutions, of which there are dozens
@@ -25,23 +25,28 @@ PARTS = 50  # into which the time is cut for convolutions, of which there are do
 Form = Callable[[tuple], Callable[[], Any]]  # from what is given to the call that is timed
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Measure the folders of each workdir together with it, on the same images; print a line for each, and ratios."""
-    missing = [name for name in arguments.folder if not is_exported(name)]
+def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
+    """Measure the folders of each workdir together with it, on the same images; print a line for each, and
+    ratios."""
+    missing = [name for name in given if not is_exported(name)]
     if missing:
-        raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); a recipe is measured with --config')
+        raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); '
+                          'a recipe is measured with --config')
     sources: dict[Any, list[Folder]] = {}
-    for folder in [open_folder(name, arguments.devices) for name in arguments.folder]:
-        sources.setdefault(tuple(folder.manifest[name] for name in ('source', 'step', 'beam')), []).append(folder)
-    sizes = sorted({1, max(arguments.batch, 1)})
-    print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path', flush=True)
-    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, arguments.seconds)]
-    measured.keep(found, arguments.json)
+    for folder in [open_folder(name, devices) for name in given]:
+        sources.setdefault(tuple(folder.manifest[name] for name in ('source', 'step', 'beam')),
+                           []).append(folder)
+    sizes = sorted({1, max(batch, 1)})
+    print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path',
+          flush=True)
+    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, seconds)]
+    measured.keep(found, json_file)
     return 0
 
 
 def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-    """The figures of folders of one workdir, and of all that they are compared with, once they are printed."""
+    """The figures of folders of one workdir, and of all that they are compared with, once they are
+    printed."""
     first = folders[0]
     forms = _opened(first)
     if not forms:
@@ -51,18 +56,23 @@ def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) ->
     took: dict[tuple[str, str], dict[int, float]] = {name: {} for name in forms}
     for size in sizes:
         given = _batch(first, size)
-        for name, each in timing.alternate({name: form(given) for name, form in forms.items()}, seconds).items():
+        for name, each in timing.alternate({name: form(given) for name, form in forms.items()},
+                                           seconds).items():
             took[name][size] = each
         for folder in folders:
             if folder.form == 'onnx':
-                alone = onnx_convolutions.alone(folder.path / 'model.onnx', given, partial(_median, seconds=seconds / PARTS))
-                took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'), {})[size] = max(alone, 1e-9)
+                alone = onnx_convolutions.alone(folder.path / 'model.onnx', given,
+                                                partial(_median, seconds=seconds / PARTS))
+                took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'),
+                                {})[size] = max(alone, 1e-9)
     for (form, path), spent in took.items():
-        print(f'{form:{WIDTH}}' + ''.join(f'{size / spent[size]:18,.1f}' for size in sizes) + f'   {path}', flush=True)
+        print(f'{form:{WIDTH}}' + ''.join(f'{size / spent[size]:18,.1f}' for size in sizes) + f'   {path}',
+              flush=True)
     for folder in folders:
         _compare(folder, took, sizes)
     return [{'form': form, 'path': path, 'beam': first.manifest['beam'],
-             **{f'images_per_second_{size}': size / spent[size] for size in sizes}} for (form, path), spent in took.items()]
+             **{f'images_per_second_{size}': size / spent[size] for size in sizes}}
+            for (form, path), spent in took.items()]
 
 
 def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], sizes: Sequence[int]) -> None:
@@ -70,9 +80,11 @@ def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], size
     mine, words = took[folder.form, str(folder.path)], []
     for kind in ('workdir', 'PyTorch', 'convolutions'):
         others = [spent for (form, path), spent in took.items()
-                  if form.startswith(kind) and (kind != 'convolutions' or path.startswith(f'{folder.path}: '))]
+                  if form.startswith(kind) and (kind != 'convolutions'
+                                                or path.startswith(f'{folder.path}: '))]
         if others:
-            words.append(f'{kind} ' + ' / '.join(f'{mine[size] / min(spent[size] for spent in others):.2f}' for size in sizes))
+            words.append(f'{kind} ' + ' / '.join(f'{mine[size] / min(spent[size] for spent in others):.2f}'
+                                                 for size in sizes))
     if words:
         print(f'{folder.path}: {folder.form} takes as a multiple of {"; ".join(words)}', flush=True)
 
@@ -84,9 +96,10 @@ def _bound(folder: Folder) -> Form:
 
 
 def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
-    """The same function of the workdir, where it still has that step, and in PyTorch, where it is installed and has a rival."""
+    """The same function of the workdir, where it still has that step, and in PyTorch, where it is installed
+    and has a rival."""
     source, step, beam = (folder.manifest[name] for name in ('source', 'step', 'beam'))
-    if not (Path(source) / 'config.json').is_file():
+    if not is_workdir(Path(source)):
         return {}
     import jax
 
@@ -104,16 +117,16 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
     if beam == 1 and rivals.reads(folder.config) and importlib.util.find_spec('torch'):
-        from recog.bench.pytorch.readers import readers as readers_readers
+        from recog.bench.pytorch.readers import readers
 
-        readers = readers_readers(folder.config, len(folder.vocab), opened.model, opened.variables)
-        found |= {(kind, f'{source}: the same network'): reader for kind, reader in readers.items()}
+        reading = readers(folder.config, len(folder.vocab), opened.model, opened.variables)
+        found |= {(kind, f'{source}: the same network'): reader for kind, reader in reading.items()}
     return found
 
 
 def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample images of the workdir, where they are, otherwise random ones, on the recipe's largest canvas."""
-    samples: list[Any] = sorted(str(file) for file in (Path(folder.manifest['source']) / 'samples').glob('*.png'))
+    samples: list[Any] = sorted(str(file) for file in (Path(folder.manifest['source']) / SAMPLES).glob('*.png'))
     images = samples or random_images(folder.config.image)
     source = Arrays([images[number % len(images)] for number in range(rows)])
     config = folder.config.copy_and_resolve_references()

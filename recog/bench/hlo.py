@@ -8,7 +8,8 @@ from typing import NamedTuple
 INSIDE = {'while': ('body', 'condition'), 'call': ('to_apply',), 'async-start': ('calls',),
           'conditional': ('branch_computations', 'true_computation', 'false_computation')}
 # What takes no time of its own, and so hides no transfer.
-IDLE = frozenset('parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id opt-barrier'.split())
+IDLE = frozenset('parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id '
+                 'opt-barrier'.split())
 NAME, ARRAY = re.compile(r'%([\w.\-]+)'), re.compile(r'\b([a-z]+)(\d*)\w*\[([\d,<= ]*)\]')
 LINE = re.compile(r'\s+(?:ROOT )?%([\w.\-]+) = ')
 HEAD = re.compile(r'(ENTRY )?%([\w.\-]+) .*\{\s*$')
@@ -32,7 +33,8 @@ class Operation(NamedTuple):
 
     @property
     def place(self) -> str:
-        """Where in the model it comes from, in short: 'backward: backbone/conv_4/conv/conv_general_dilated'."""
+        """Where in the model it comes from, in short: 'backward:
+        backbone/conv_4/conv/conv_general_dilated'."""
         found = re.search(r'op_name="(?:jit\(\w+\)/)?([^"]*)"', self.rest)
         backward = re.sub(r'transpose\(jvp\([\w.]*\)\)/', 'backward: ', found[1] if found else '')
         return re.sub(r'jit\(\w+\)/', '', re.sub(r'jvp\([\w.]*\)/', 'forward: ', backward))
@@ -63,7 +65,8 @@ def parse(text: str) -> Program:
             current = computations.setdefault(head[2], [])
             entry = head[2] if head[1] else entry
         elif current is not None and (found := LINE.match(line)):
-            current.append(_operation(found[1], re.sub(r'/\*.*?\*/', '', line[found.end():]), 'ROOT' in found[0]))
+            current.append(_operation(found[1], re.sub(r'/\*.*?\*/', '', line[found.end():]),
+                                      'ROOT' in found[0]))
     return Program(entry, computations)
 
 
@@ -90,11 +93,13 @@ def _arrays(shape: str) -> Iterator[int]:
     """Bytes of each array of a shape such as '(f32[2,3]{1,0}, pred[])'."""
     for kind, bits, sizes in ARRAY.findall(shape):
         width = int(bits) if bits else 8 * (kind == 'pred')  # a token has none
-        yield math.ceil(math.prod(int(size.strip(' <=')) for size in sizes.split(',') if size.strip()) * width / 8)
+        yield math.ceil(math.prod(int(size.strip(' <='))
+                                  for size in sizes.split(',') if size.strip()) * width / 8)
 
 
 def executed(program: Program, computation: str = '', times: int = 1) -> Iterator[tuple[Operation, str, int]]:
-    """Every operation, the computation it stands in, and how often it runs: in loops by their steps, where XLA knows them.
+    """Every operation, the computation it stands in, and how often it runs: in loops by their steps, where
+    XLA knows them.
 
     Of a choice every branch counts; what is fused counts as one operation.
     """

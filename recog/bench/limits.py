@@ -1,4 +1,5 @@
-"""What the devices could do at most, measured on the spot, and which limit holds a program back: arithmetic or memory."""
+"""What the devices could do at most, measured on the spot, and which limit holds a program back: arithmetic
+or memory."""
 
 import functools
 import time
@@ -18,7 +19,8 @@ FREE = hlo.IDLE | {'while', 'conditional', 'call', 'async-start'}
 
 
 def peak(dtype: str, devices: Sequence[jax.Device]) -> float:
-    """FLOP/s of a large matrix product of this type, at the precision that products have by default, on all devices together."""
+    """FLOP/s of a large matrix product of this type, at the precision that products have by default, on all
+    devices together."""
     return _peak(dtype, tuple(devices))
 
 
@@ -30,7 +32,8 @@ def bandwidth(devices: Sequence[jax.Device]) -> float:
 @functools.cache
 def _peak(dtype: str, devices: tuple[jax.Device, ...]) -> float:
     side = 1024 if devices[0].platform == 'cpu' else 4096
-    matrix = jnp.asarray(np.random.default_rng(0).normal(size=(side, side)) / side ** 0.5, dtype)  # powers of it stay small
+    values = np.random.default_rng(0).normal(size=(side, side)) / side ** 0.5  # powers of it stay small
+    matrix = jnp.asarray(values, dtype)
     return 2 * side ** 3 * len(devices) / _seconds(jax.jit(lambda left, right: left @ right), [
         (jax.device_put(matrix, device), jax.device_put(matrix, device)) for device in devices])
 
@@ -57,27 +60,34 @@ def _seconds(call: Callable, arguments: list[tuple[jax.Array, ...]]) -> float:
 
 
 def shares(arithmetic: float, memory: float) -> dict[str, Any]:
-    """The shares of peak and of bandwidth that a program comes to, and which of the two bounds it: the larger.
+    """The shares of peak and of bandwidth that a program comes to, and which of the two bounds it: the
+    larger.
 
-    Where both are small, neither does: then it is the start of many small operations, or the waiting of one for another.
+    Where both are small, neither does: then it is the start of many small operations, or the waiting of one
+    for another.
     """
     return {'share_of_peak': arithmetic, 'share_of_bandwidth': memory,
             'bound_by': 'arithmetic' if arithmetic >= memory else 'memory'}
 
 
 def moved(program: Program, computation: str = '') -> int:
-    """Bytes that a compiled program, or one of its computations, reads and writes on each device: all that kernels take and give.
+    """Bytes that a compiled program, or one of its computations, reads and writes on each device: all that
+    kernels take and give.
 
     What is fused stays inside, of a sliced array the slice counts, and a loop counts by its steps (XLA's own
-    `cost_analysis()['bytes accessed']`, which it equals otherwise, counts a loop once). It is an upper bound: what a cache
-    still holds of the kernel before counts, too, so that small models may seem to pass the bandwidth of the memory.
+    `cost_analysis()['bytes accessed']`, which it equals otherwise, counts a loop once). It is an upper bound:
+    what a cache still holds of the kernel before counts, too, so that small models may seem to pass the
+    bandwidth of the memory.
     """
-    named = {name: {each.name: each for each in operations} for name, operations in program.computations.items()}
-    return sum(times * _touched(operation, named[place], named) for operation, place, times in hlo.executed(program, computation)
+    named = {name: {each.name: each for each in operations}
+             for name, operations in program.computations.items()}
+    return sum(times * _touched(operation, named[place], named)
+               for operation, place, times in hlo.executed(program, computation)
                if operation.kind not in FREE and not operation.kind.endswith('-done'))
 
 
-def _touched(operation: Operation, around: dict[str, Operation], named: dict[str, dict[str, Operation]]) -> int:
+def _touched(operation: Operation, around: dict[str, Operation],
+             named: dict[str, dict[str, Operation]]) -> int:
     operands = [around[name].bytes for name in operation.operands]
     if operation.kind in ('fusion', 'fusion-start'):  # the latter runs beside others; its end is not counted
         fused = named[operation.computations('calls')[0]]
@@ -90,13 +100,15 @@ def _touched(operation: Operation, around: dict[str, Operation], named: dict[str
         return 2 * operands[1]
     if operation.kind.endswith('-start'):  # its results repeat its operands
         return 2 * sum(operands)
-    if operation.kind == 'custom-call' and 'custom_call_target="__cu' in operation.rest:  # of cuBLAS and cuDNN: no scratch space
+    # Of cuBLAS and cuDNN: no scratch space.
+    if operation.kind == 'custom-call' and 'custom_call_target="__cu' in operation.rest:
         return operation.results[0] + sum(operands)
     return operation.bytes + sum(operands)
 
 
 def _read(source: Operation, fused: dict[str, Operation]) -> int:
-    """Bytes of an array that a fusion reads: of one that is only sliced, the slices; of one that is updated in place, none."""
+    """Bytes of an array that a fusion reads: of one that is only sliced, the slices; of one that is updated
+    in place, none."""
     total = 0
     for user in fused.values():
         if source.name not in user.operands:

@@ -14,11 +14,18 @@ from recog import models
 from recog.config import values
 from recog.data.batches import empty_batch
 from recog.devices import cost
-from recog.devices.mesh import batch_sharding, check_batch, compiler_options, make_mesh, replicated, state_layout
+from recog.devices.mesh import (
+    batch_sharding,
+    check_batch,
+    compiler_options,
+    make_mesh,
+    replicated,
+    state_layout,
+)
 from recog.images.fit import channels
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 
 class Program(NamedTuple):
@@ -53,7 +60,8 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     abstract = shapes, arrays['image'], arrays['size'], longest
 
     def calls(compiled: Any) -> tuple[Callable, Callable]:
-        given = jax.device_put((drawn(shapes) if variables is None else variables, *abstract[1:3]), places[:3])
+        given = jax.device_put((drawn(shapes) if variables is None else variables, *abstract[1:3]),
+                               places[:3])
 
         def at_length(length: int) -> Any:
             return compiled(*given, np.int32(length))
@@ -63,7 +71,8 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     return Draft(lambda: jitted.lower(*abstract), cost.flops(decode, *abstract), calls)
 
 
-def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int, variables: Any = None) -> Draft:
+def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int,
+                  variables: Any = None) -> Draft:
     """Forward, loss, backward and optimizer on a batch that is on the device."""
     step, jitted, make, layout = _step(model, config, mesh, batch)
     arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
@@ -96,13 +105,15 @@ def drawn(shapes: Any) -> Any:
         if leaf.ndim > 1:
             values = random.standard_normal(leaf.shape, np.float32) / np.prod(leaf.shape[:-1]) ** 0.5
         else:
-            values = np.full(leaf.shape, jax.tree_util.keystr(path[-1:], simple=True) in ('scale', 'variance'))
+            values = np.full(leaf.shape,
+                             jax.tree_util.keystr(path[-1:], simple=True) in ('scale', 'variance'))
         return values.astype(leaf.dtype)
 
     return jax.tree_util.tree_map_with_path(draw, shapes)
 
 
-def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tuple[Callable, Any, Callable, Any]:
+def _step(model: models.Model, config: ConfigDict, mesh: Any,
+          batch: int) -> tuple[Callable, Any, Callable, Any]:
     """The step as training makes it, pure and under jit, and what makes its state and how that lies."""
     config = config.copy_and_resolve_references()
     config.train.batch = batch
@@ -119,7 +130,8 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any, batch: int) -> tup
 
 
 def lowered_step(config: ConfigDict, batch: int) -> Any:
-    """The training step for such a batch on the recipe's mesh of all devices, to be compiled; no array is made on them."""
+    """The training step for such a batch on the recipe's mesh of all devices, to be compiled; no array is
+    made on them."""
     config = config.copy_and_resolve_references()
     # As many groups of rows as the recipe's batch has.
     config.train.norm_group = -(-config.train.norm_group * batch // config.train.batch)
@@ -131,20 +143,23 @@ def lowered_step(config: ConfigDict, batch: int) -> Any:
 
 
 def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
-    """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens as there may be."""
+    """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens
+    as there may be."""
     random, rule = np.random.default_rng(0), config.image
     vocab, most = vocabulary.from_config(config.text), config.text.max_length
     arrays = empty_batch(batch, most)
     arrays['image'] = random.integers(0, 256, (batch, rule.height, rule.width, channels(rule)), np.uint8)
     arrays['size'] = np.tile(np.array([rule.height, rule.width], np.int32), (batch, 1))
-    arrays['length'][:] = random.integers(1, (most if config.eval.protocol == 'latex' else min(9, most)) + 1, batch)
+    arrays['length'][:] = random.integers(1, (most if config.eval.protocol == 'latex' else min(9, most)) + 1,
+                                          batch)
     ids = random.integers(0, len(vocab), arrays['tokens'].shape)
     arrays['tokens'][:] = np.where(np.arange(most) < arrays['length'][:, None], ids, -1)
     return arrays
 
 
 def _compile(lower: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """The compiled function, and what compiling took with an empty compilation cache and with a filled one."""
+    """The compiled function, and what compiling took with an empty compilation cache and with a filled
+    one."""
     from jax.experimental.compilation_cache import compilation_cache
 
     names = ('jax_persistent_cache_min_compile_time_secs', 'jax_persistent_cache_min_entry_size_bytes',

@@ -1,6 +1,6 @@
-"""`recog bench --config`: compile time, images per second, arithmetic and memory of a recipe, measured here and kept."""
+"""`recog bench --config`: compile time, images per second, arithmetic and memory of a recipe, measured here
+and kept."""
 
-import argparse
 import os
 import sys
 import time
@@ -14,6 +14,7 @@ from ml_collections import ConfigDict
 
 from recog import __version__, models
 from recog.bench import costliest, hlo, limits, programs, timing
+from recog.bench.asked import Asked
 from recog.bench.programs import Draft, Program
 from recog.data.batches import Batches
 from recog.data.joined import joined
@@ -30,57 +31,60 @@ from recog.workdir import provenance
 CPU_TRAIN_BATCH = 16
 
 
-def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
-    """Measure what was asked for, print a table, keep the figures."""
+def run(config: ConfigDict, asked: Asked, root: str, devices: list[jax.Device]) -> int:
+    """Measure what was asked for, with prepared sets below `root`, print a table, keep the figures."""
     mesh = make_mesh(config.mesh, devices)
     vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
-    figures = about(arguments.config, arguments.overrides, config, devices)
+    figures = about(asked.recipe, asked.overrides, config, devices)
     program: Program | None = None
     costs: list[costliest.Cost] = []
-    for name, make, rows in wanted(config, arguments, mesh):
+    for name, make, rows in wanted(config, asked, mesh):
         program = None  # its arrays are given back before the next are made
         program = programs.compiled(make(model, config, mesh, rows))
-        figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, arguments.seconds)
-    if program and arguments.profile:
-        costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(arguments.profile))
+        figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, asked.seconds)
+    if program and asked.profile:
+        costs = costliest.profile(program.call, hlo.parse(program.compiled.as_text()), Path(asked.profile))
         figures['costliest'] = costliest.figures(costs)
     program = None
-    if not arguments.only or 'data' in arguments.only:
-        figures['data'] = pipeline(config, vocab, arguments.data, arguments.seconds)
-        figures['resident'] = room(config, mesh, arguments.data)
+    if asked.wants('data'):
+        figures['data'] = pipeline(config, vocab, root, asked.seconds)
+        figures['resident'] = room(config, mesh, root)
     limit(figures, config.train.precision, devices)
     _print({name: value for name, value in figures.items() if name != 'costliest'})
-    if arguments.profile:
-        print('\n'.join(costliest.lines(costs, Path(arguments.profile))))
+    if asked.profile:
+        print('\n'.join(costliest.lines(costs, Path(asked.profile))))
     kept = measured.place(config, devices[0].device_kind)
     kept.parent.mkdir(parents=True, exist_ok=True)
     measured.keep(figures, str(kept))
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, asked.json)
     return 0
 
 
-def about(recipe: str, overrides: Sequence[str], config: ConfigDict, devices: list[jax.Device]) -> dict[str, Any]:
+def about(recipe: str, overrides: Sequence[str], config: ConfigDict,
+          devices: list[jax.Device]) -> dict[str, Any]:
     """What is measured, where and when."""
     model = models.build(config, vocabulary.from_config(config.text))
     return {
-        'config': recipe, 'overrides': list(overrides), 'device': f'{len(devices)} x {devices[0].device_kind}',
-        'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__, 'jax': jax.__version__,
-        'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
+        'config': recipe, 'overrides': list(overrides),
+        'device': f'{len(devices)} x {devices[0].device_kind}',
+        'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__,
+        'jax': jax.__version__, 'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
         'image': f'{config.image.height} x {config.image.width}', 'tokens': config.text.max_length,
         'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
     }
 
 
-def wanted(config: ConfigDict, arguments: argparse.Namespace, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
+def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
     """What is measured: its name, what drafts it, and its batch."""
     found: list[tuple[str, Callable[..., Draft], int]] = []
-    if not arguments.only or 'infer' in arguments.only:
+    if asked.wants('infer'):
         found += [(f'infer_{batch}', programs.inference, rounded(mesh, batch))
-                  for batch in sorted({1, max(arguments.batch, 1)})]
-    if not arguments.only or 'train' in arguments.only:
+                  for batch in sorted({1, max(asked.batch, 1)})]
+    if asked.wants('train'):
         on_cpu = mesh.devices.flat[0].platform == 'cpu'
-        batch = arguments.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch)
+        batch = asked.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu
+                                      else config.train.batch)
         found.append((f'train_{batch}', programs.training_step, batch))
     return found
 
@@ -90,18 +94,23 @@ def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seco
     whole = timing.median(lambda: jax.block_until_ready(program.call()), seconds)
     moved = limits.moved(compiled) * mesh.size
     memory = program.compiled.memory_analysis()
-    return program.figures | {'images_per_second': batch / whole, 'GFLOP_per_image': program.flops / batch / 1e9,
+    return program.figures | {'images_per_second': batch / whole,
+                              'GFLOP_per_image': program.flops / batch / 1e9,
                               'MB_per_image': moved / batch / 1e6,
-                              'memory_MiB': (memory.temp_size_in_bytes + memory.argument_size_in_bytes) / 2 ** 20,
+                              'memory_MiB': (memory.temp_size_in_bytes
+                                             + memory.argument_size_in_bytes) / 2 ** 20,
                               } | _decoding(program, compiled, mesh, whole, seconds)
 
 
-def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float, seconds: float) -> dict[str, Any]:
-    """Of a program that writes token after token and takes so long as a `whole`: time and memory traffic of a step."""
+def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float,
+              seconds: float) -> dict[str, Any]:
+    """Of a program that writes token after token and takes so long as a `whole`: time and memory traffic of a
+    step."""
     if program.at_length is None:
         return {}
     # The end of other loops is known beforehand.
-    loops = [operation for operation, _, _ in hlo.executed(compiled) if operation.kind == 'while' and not hlo.steps(operation)]
+    loops = [operation for operation, _, _ in hlo.executed(compiled) if operation.kind == 'while'
+             and not hlo.steps(operation)]
     steps = int(np.max(program.call()['length'])) if loops else 0
     if steps < 2:
         return {}
@@ -119,7 +128,8 @@ def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) ->
     peak, bandwidth = limits.peak(precision, devices), limits.bandwidth(devices)
     for each in measured:
         images = each['images_per_second']
-        each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak, images * each['MB_per_image'] * 1e6 / bandwidth)
+        each |= limits.shares(images * each['GFLOP_per_image'] * 1e9 / peak,
+                              images * each['MB_per_image'] * 1e6 / bandwidth)
         if 'MB_per_token' in each:
             each['least_ms_per_token'] = 1e3 * each['MB_per_token'] * 1e6 / bandwidth
     figures |= {'peak_GFLOP_per_second': peak / 1e9, 'bandwidth_GB_per_second': bandwidth / 1e9}
@@ -131,7 +141,8 @@ def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: fl
         opened = [open_set(name, config, root) for name in config.data.train]
     except ConfigError as error:
         return {'not_run': str(error)}
-    plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, 0)
+    plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch,
+                config.data.order, 0)
     batches = Batches(joined(opened), plan, np.arange, vocab, config, 1 << 20)
     stream = read_batches(batches, config)
     next(stream)
@@ -140,7 +151,8 @@ def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: fl
         next(stream)
         count += config.train.batch
     workers = max(config.data.workers, 1)
-    figures = {'images_per_second': count / (time.perf_counter() - begun), 'workers': workers, 'threads': config.data.threads}
+    figures = {'images_per_second': count / (time.perf_counter() - begun), 'workers': workers,
+               'threads': config.data.threads}
     figures['images_per_second_per_worker'] = figures['images_per_second'] / workers
     if not config.data.workers:
         figures['images_per_CPU_second'] = count / (time.process_time() - spent)
@@ -148,8 +160,8 @@ def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: fl
 
 
 def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
-    """What `data.resident` would need on each device, and what is there: of the recipe's sets or, where they are not, of as many
-    images as the literature counts."""
+    """What `data.resident` would need on each device, and what is there: of the recipe's sets or, where they
+    are not, of as many images as the literature counts."""
     if config.image.fit == 'none':
         return {'not_run': "images of any size (config.image.fit='none') are not packed"}
     try:
@@ -157,8 +169,10 @@ def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
     except ConfigError:
         rows = config.data.nominal
     there = resident.memory(mesh)
-    figures: dict[str, Any] = {'images': rows, 'devices': mesh.size, 'GB_needed': resident.expected(config, rows, mesh) / 1e9}
-    return figures | ({} if there is None else {'GB_there': there / 1e9, 'GB_for_data': resident.ROOM * there / 1e9})
+    figures: dict[str, Any] = {'images': rows, 'devices': mesh.size,
+                               'GB_needed': resident.expected(config, rows, mesh) / 1e9}
+    return figures | ({} if there is None else {'GB_there': there / 1e9,
+                                                'GB_for_data': resident.ROOM * there / 1e9})
 
 
 def _print(figures: dict[str, Any]) -> None:
@@ -166,9 +180,13 @@ def _print(figures: dict[str, Any]) -> None:
         if isinstance(value, dict):
             print(name)
             for key, number in value.items():
-                shown = number if isinstance(number, str) else f'{number:,}' if isinstance(number, int) else f'{number:,.3f}'
-                print(f'  {key:30} {shown}')
+                print(f'  {key:30} {_shown(number, 3)}')
         else:
-            shown = f'{value:,.0f}' if isinstance(value, float) else f'{value:,}' if isinstance(value, int) else value
-            print(f'{name:32} {shown}')
+            print(f'{name:32} {_shown(value, 0)}')
     sys.stdout.flush()
+
+
+def _shown(value: Any, places: int) -> str:
+    if isinstance(value, float):
+        return f'{value:,.{places}f}'
+    return f'{value:,}' if isinstance(value, int) else str(value)

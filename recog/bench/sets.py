@@ -1,4 +1,5 @@
-"""How fast a prepared set is read: by one worker, shuffled, fitted and encoded, from a cold and from a warm page cache."""
+"""How fast a prepared set is read: by one worker, shuffled, fitted and encoded, from a cold and from a warm
+page cache."""
 
 import os
 import time
@@ -25,11 +26,13 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     plan = Plan([len(source)], (), min(BATCH, len(source)), 'shuffle', 0)
     batches = Batches(source, plan, np.arange, vocabulary.from_config(config.text), config, 1 << 30)
     _forget(Path(root) / name.partition(':')[0])
-    print(f'set                              {name}: {len(source):,} rows{", packed" if batches.packed else ""}')
+    packed = ', packed' if batches.packed else ''
+    print(f'set                              {name}: {len(source):,} rows{packed}')
     for kind in ('cold', 'warm'):
         # From a cold cache each row is read once at most; a warm one has been read whole where time allows.
         wall, cpu, count = _read(batches, config, seconds, plan.epoch if kind == 'cold' else 0)
-        print(f'{kind} images/s per worker       {count / wall:>12,.0f}   ({count / cpu:,.0f} per CPU second, {count:,} images)')
+        print(f'{kind} images/s per worker       {count / wall:>12,.0f}   '
+              f'({count / cpu:,.0f} per CPU second, {count:,} images)')
         if kind == 'cold':
             _read(batches, config, seconds, plan.epoch)
     return 0

@@ -1,9 +1,9 @@
 """How long training steps take to start: from a new process to the compiled program.
 
-Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says how long that took.
+Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says
+how long that took.
 """
 
-import argparse
 import json
 import os
 import subprocess
@@ -26,32 +26,36 @@ def recipes(given: Sequence[str]) -> list[str]:
     found = []
     for recipe in given:
         path, colon, _ = recipe.partition(':')
-        found += [recipe] if colon else [f'{path}:{name}' for name in experiments.experiment_module(path).VARIANTS]
+        found += [recipe] if colon else [f'{path}:{name}'
+                                         for name in experiments.experiment_module(path).VARIANTS]
     return found
 
 
-def run(arguments: argparse.Namespace) -> int:
-    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled one."""
-    every = recipes(arguments.startup)
+def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
+    """Print how the training step of each recipe starts, with an empty compilation cache and with the filled
+    one."""
+    every = recipes(given)
     for recipe in every:
-        experiments.load(recipe, arguments.overrides)  # a mistake is said before the first of them starts
+        experiments.load(recipe, overrides)  # a mistake is said before the first of them starts
     width = max(map(len, every))
-    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS), flush=True)
+    print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS),
+          flush=True)
     figures: dict[str, Any] = {}
     for recipe in every:
         with tempfile.TemporaryDirectory() as folder:
-            figures[recipe] = {kind: _start(recipe, arguments.overrides, folder) for kind in CACHES}
+            figures[recipe] = {kind: _start(recipe, overrides, folder) for kind in CACHES}
         seconds = [found and found[part] for found in figures[recipe].values() for part in PARTS]
         cells = ('failed' if each is None else f'{each:.2f}' for each in seconds)
         print(f'{recipe:{width}}' + ''.join(f' {cell:>12}' for cell in cells), flush=True)
-    measured.keep(figures, arguments.json)
+    measured.keep(figures, json_file)
     return 0 if all(found for kinds in figures.values() for found in kinds.values()) else 1
 
 
 def _start(recipe: str, overrides: Sequence[str], folder: str) -> dict[str, float] | None:
     """The figures of a process of its own that has this compilation cache."""
     begun = time.perf_counter()
-    done = subprocess.run([sys.executable, '-m', 'recog.bench.startup', recipe, *overrides], stdout=subprocess.PIPE, text=True,
+    done = subprocess.run([sys.executable, '-m', 'recog.bench.startup', recipe, *overrides],
+                          stdout=subprocess.PIPE, text=True,
                           env=os.environ | {'JAX_COMPILATION_CACHE_DIR': folder})
     if done.returncode:
         return None
@@ -71,7 +75,8 @@ def main(recipe: str, *overrides: str) -> None:
         sys.exit(f'{recipe}: {error}')
     traced = time.perf_counter()
     lowered.compile()
-    print(json.dumps({'import': imported - begun, 'trace': traced - imported, 'compile': time.perf_counter() - traced}))
+    print(json.dumps({'import': imported - begun, 'trace': traced - imported,
+                      'compile': time.perf_counter() - traced}))
 
 
 if __name__ == '__main__':

@@ -23,7 +23,8 @@ def median(call: Callable[[], Any], seconds: float) -> float:
 
 
 def alternate(calls: Mapping[Name, Callable[[], Any]], seconds: float) -> dict[Name, float]:
-    """The median seconds of a call of each, who take turns, as others may use the machine; each turn begins with one untimed."""
+    """The median seconds of a call of each, who take turns, as others may use the machine; each turn begins
+    with one untimed."""
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():

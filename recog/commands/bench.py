@@ -2,40 +2,48 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recog.commands.options import Command, add_data, add_devices, data_root, recipe, refuse_negative, start
 from recog.errors import ConfigError
 
+if TYPE_CHECKING:
+    from recog.bench.asked import Asked
+
 
 def add(bench: argparse.ArgumentParser) -> None:
     """The arguments."""
-    bench.add_argument('folder', nargs='*', help='instead of a recipe: exported folders, each beside its workdir')
-    bench.add_argument('--batch', type=int, default=32, help='images of the larger inference batch (default 32)')
+    bench.add_argument('folder', nargs='*',
+                       help='instead of a recipe: exported folders, each beside its workdir')
+    bench.add_argument('--batch', type=int, default=32,
+                       help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,
                        help="images of the training step (default: the recipe's, at most 16 on a CPU)")
     bench.add_argument('--seconds', type=float, default=5.0, help='time for each figure (default 5)')
     bench.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
-                       help='instead: how fast one worker reads this prepared set, cold and warm, for the recipe '
-                       '(default: 32 x 100, 36 characters)')
+                       help='instead: how fast one worker reads this prepared set, cold and warm, '
+                       'for the recipe (default: 32 x 100, 36 characters)')
     bench.add_argument('--only', action='append', default=[], choices=('infer', 'train', 'data'),
                        help='measure only this')
     bench.add_argument('--profile', default='', metavar='FOLDER',
                        help='also write a trace of three training steps there (with --only infer: of three '
                        'inferences), and list the ten costliest operations')
     bench.add_argument('--collectives', action='store_true',
-                       help='instead: what devices send one another in a training step, on three meshes of eight '
-                       'simulated ones')
+                       help='instead: what devices send one another in a training step, '
+                       'on three meshes of eight simulated ones')
     bench.add_argument('--startup', nargs='+', default=[], metavar='FILE[:VARIANT]',
-                       help='instead: seconds until the training steps of these recipes are compiled, with an empty '
-                       'compilation cache and with the filled one; a file stands for all its variants')
+                       help='instead: seconds until the training steps of these recipes are compiled, '
+                       'with an empty compilation cache and with the filled one; '
+                       'a file stands for all its variants')
     bench.add_argument('--pytorch', action='store_true',
-                       help='instead: the same network in PyTorch, found equal and timed in turns (CRNN, RARE and SRN, '
-                       'on a CPU)')
+                       help='instead: the same network in PyTorch, where there is one, '
+                       'found equal and timed in turns (on a CPU)')
     bench.add_argument('--all', metavar='FOLDER', default='',
-                       help='instead: measure every reference recipe, keep the figures in the folder, and print the '
-                       'table')
+                       help='instead: measure every reference recipe, keep the figures in the folder, '
+                       'and print the table')
     bench.add_argument('--recipes', default='', metavar='A,B',
-                       help='with --all: only these, as the files of figures are called (crnn-r34, can-d28, ...)')
+                       help='with --all: only these, as the files of figures are called '
+                       '(EXPERIMENT-VARIANT, ...)')
     bench.add_argument('--table', metavar='FOLDER', default='',
                        help='instead: print the table of such a folder; measure nothing')
     bench.add_argument('--json', metavar='FILE', default='',
@@ -48,54 +56,78 @@ def run(arguments: argparse.Namespace) -> int:
     """Measure what was asked for."""
     refuse_negative(arguments, 'batch', 'train-batch', 'seconds')
     # An override whose value has a blank looks like a folder to the parser.
+    folders = [name for name in arguments.folder if not name.startswith('--')]
     arguments.overrides += [name for name in arguments.folder if name.startswith('--')]
-    arguments.folder = [name for name in arguments.folder if not name.startswith('--')]
-    if arguments.folder:
+    if folders:
         from recog.bench import exports
 
-        return exports.run(arguments)
+        return exports.run(folders, arguments.devices, arguments.batch, arguments.seconds, arguments.json)
     if arguments.recipes and not arguments.all:
         raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:
-        from recog.bench import all_recipes
-
-        return all_recipes.run(Path(arguments.all), arguments) if arguments.all else \
-            all_recipes.show(Path(arguments.table))
-    root, _, rest = arguments.data.partition(':')
-    if not arguments.set and (rest or not Path(root).exists()) and arguments.data != data_root():
-        arguments.set, arguments.data = arguments.data, data_root()  # --data NAME
+        return _all(arguments)
+    name, root = _set_and_root(arguments)
     if arguments.pytorch:
-        return _beside_pytorch(arguments)
-    if arguments.set:
-        return _set(arguments)
+        return _beside_pytorch(arguments, name)
+    if name:
+        return _set(name, root, arguments)
     if arguments.profile and set(arguments.only) == {'data'}:
-        raise ConfigError(f'--profile {arguments.profile}: with --only data no program runs; leave one of them out')
+        raise ConfigError(f'--profile {arguments.profile}: with --only data no program runs; '
+                          'leave one of them out')
     if arguments.startup and arguments.config:
-        raise ConfigError(f'--config {arguments.config}: --startup names its recipes itself; leave one of them out')
+        raise ConfigError(f'--config {arguments.config}: --startup names its recipes itself; '
+                          'leave one of them out')
     if arguments.startup:
         from recog.bench import startup
 
-        return startup.run(arguments)
+        return startup.run(arguments.startup, arguments.overrides, arguments.json)
     config = recipe(arguments)
     if arguments.collectives:
         from recog.bench import collectives
 
-        return collectives.run(arguments)
+        return collectives.run(arguments.config, arguments.overrides, arguments.train_batch, arguments.json)
     from recog.bench import recipe as one_recipe
 
-    return one_recipe.run(config, arguments, start(arguments.devices))
+    return one_recipe.run(config, _asked(arguments), root, start(arguments.devices))
 
 
-def _set(arguments: argparse.Namespace) -> int:
+def _all(arguments: argparse.Namespace) -> int:
+    from recog.bench import all_recipes
+
+    if not arguments.all:
+        return all_recipes.show(Path(arguments.table))
+    return all_recipes.run(Path(arguments.all), arguments.recipes, arguments.overrides, arguments.seconds,
+                           arguments.profile, start(arguments.devices))
+
+
+def _set_and_root(arguments: argparse.Namespace) -> tuple[str, str]:
+    """The prepared set that is to be read, if any, and where sets are: `--data NAME` stands for `--set
+    NAME`."""
+    root, _, rest = arguments.data.partition(':')
+    if not arguments.set and (rest or not Path(root).exists()) and arguments.data != data_root():
+        return arguments.data, data_root()
+    return arguments.set, arguments.data
+
+
+def _asked(arguments: argparse.Namespace) -> 'Asked':
+    from recog.bench.asked import Asked
+
+    return Asked(arguments.config, tuple(arguments.overrides), tuple(arguments.only), arguments.batch,
+                 arguments.train_batch, arguments.seconds, arguments.profile, arguments.json)
+
+
+def _set(name: str, root: str, arguments: argparse.Namespace) -> int:
     from recog.bench import sets
     from recog.config.recipe import base, override
 
     config = recipe(arguments) if arguments.config else override(base(name=''), arguments.overrides)
-    return sets.run(arguments.set, config, arguments.data, arguments.seconds)
+    return sets.run(name, config, root, arguments.seconds)
 
 
-def _beside_pytorch(arguments: argparse.Namespace) -> int:
-    others = [f'--{name}' for name in ('set', 'startup', 'collectives', 'profile') if getattr(arguments, name)]
+def _beside_pytorch(arguments: argparse.Namespace, name: str) -> int:
+    given = {'set': name, 'startup': arguments.startup, 'collectives': arguments.collectives,
+             'profile': arguments.profile}
+    others = [f'--{flag}' for flag, value in given.items() if value]
     others += ['--only data'] if 'data' in arguments.only else []
     if others:
         raise ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
@@ -105,8 +137,9 @@ def _beside_pytorch(arguments: argparse.Namespace) -> int:
     rivals.check(config)
     from recog.bench.pytorch import race
 
-    return race.run(config, arguments, start(arguments.devices))
+    return race.run(config, _asked(arguments), start(arguments.devices))
 
 
-COMMAND = Command('bench', 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.', add, run,
+COMMAND = Command('bench', 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',
+                  add, run,
                   recipe=True, overridable=True, epilog='The figures are kept, and `recog config` uses them.')

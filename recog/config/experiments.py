@@ -1,15 +1,44 @@
-"""Experiment files: found, loaded by path, and what they declare."""
+"""Experiment files: where they are, how a recipe is loaded from one, and what a file declares besides its
+recipes."""
 
+import ast
 import importlib.util
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
+from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from recog.config.recipe import override
 from recog.errors import ConfigError, nearest
+
+FOLDER = Path('experiments')
+NEEDED = ('VARIANTS', 'ALLOWED', 'get_config')  # what every experiment file defines
+
+
+class Bench(NamedTuple):
+    """How `recog bench --all` measures the published recipes of an experiment: `BENCH` in its file, as a
+    dict."""
+
+    rows: int = 256  # images of a training step on an accelerator; the recipe's own may leave it idle
+    beam: bool = False  # whether the beam search is measured, too
+    on_cpu: Mapping[str, Any] = {}  # fields of the recipe that are changed on a CPU,
+    elsewhere: Mapping[str, Any] = {}  # and on accelerators
+
+
+class Experiment(NamedTuple):
+    """What an experiment file declares besides its recipes; `name` is that of the file."""
+
+    name: str
+    file: Path
+    variants: tuple[str, ...]
+    published: tuple[str, ...]  # PUBLISHED: variants of which the reference has published weights
+    minutes: int  # DEMO_MINUTES: how long the variant `demo` trains on two CPU cores; 0 if it is not known
+    bench: Bench
+    narrow: Mapping[str, Any]  # NARROW: fields of the first variant that make it small enough for tests
+    formulas: bool  # whether it reads formulas; else words
 
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -21,16 +50,53 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
     variants = module.VARIANTS
     name = name or next(iter(variants))
     if name not in variants:
-        raise ConfigError(f'{path}: variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
+        raise ConfigError(f'{path}: variant {name!r} is not known{nearest(name, variants)}; '
+                          f'there are: {", ".join(variants)}')
     config = override(module.get_config(name), overrides)
     checks.check(config, module.ALLOWED)
     return config
 
 
-def published(file: str | Path) -> tuple[str, ...]:
-    """The variants of an experiment file of which the reference has published weights."""
+def declared(file: str | Path) -> Experiment:
+    """What an experiment file declares; what it leaves out has its default."""
     module = experiment_module(str(file))
-    return tuple(module.PUBLISHED) if hasattr(module, 'PUBLISHED') else ()
+    given = getattr(module, 'BENCH', {})
+    unknown = sorted(set(given) - set(Bench._fields))
+    if unknown:
+        raise ConfigError(f'experiment file {str(file)!r}: BENCH has {unknown[0]!r}'
+                          f'{nearest(unknown[0], Bench._fields)}; it may have {", ".join(Bench._fields)}')
+    return Experiment(Path(file).stem, Path(file), tuple(module.VARIANTS),
+                      tuple(getattr(module, 'PUBLISHED', ())),
+                      getattr(module, 'DEMO_MINUTES', 0), Bench(**given), getattr(module, 'NARROW', {}),
+                      module.get_config().eval.protocol == 'latex')
+
+
+def every() -> list[Experiment]:
+    """All experiments, those that read words first."""
+    return sorted(map(declared, files()), key=lambda each: (each.formulas, each.name))
+
+
+def files(checkout: Path = Path(__file__).parents[2]) -> list[Path]:
+    """The experiment files: of the folder `experiments` here, else of the checkout that this package is part
+    of."""
+    for folder in (FOLDER, checkout / FOLDER):
+        found = [file for file in sorted(folder.glob('*.py')) if _is_experiment(file)]
+        if found:
+            return found
+    raise ConfigError(f'the recipes are in the folder {FOLDER} of a checkout of recog, '
+                      'which is not here: run it there')
+
+
+def _is_experiment(file: Path) -> bool:
+    """Whether a Python file defines what an experiment does; it is not run."""
+    try:
+        tree = ast.parse(file.read_text(encoding='utf-8'))
+    except (SyntaxError, UnicodeDecodeError):
+        return False
+    defined = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)
+               and isinstance(node.ctx, ast.Store)}
+    defined |= {node.name for node in tree.body if isinstance(node, ast.FunctionDef)}
+    return set(NEEDED) <= defined
 
 
 def experiment_module(path: str) -> ModuleType:
@@ -49,7 +115,7 @@ def experiment_module(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ConfigError(f'experiment file {path}, line {error.lineno}: {error.msg}') from None
-    for name in ('VARIANTS', 'ALLOWED', 'get_config'):
+    for name in NEEDED:
         if not hasattr(module, name):
             raise ConfigError(f'experiment file {path!r} must define {name}; see experiments/crnn.py')
     return module

@@ -1,8 +1,7 @@
-"""Measures on strings: word accuracy, 1-NED and the intervals that belong to them.
+"""Measures on texts: word accuracy, 1-NED (normalised edit distance) and confidence intervals.
 
-What counts as the same word is a protocol: the characters that are compared, blanks never among them; `latex` compares
-tokens instead (see `recog.expressions` for what is measured on formulas besides). Its id says all of it: `94+nfkd` is 94 of
-texts that were turned into ASCII first.
+A protocol says which characters of two texts are compared; `latex` compares tokens instead.
+Its id is its name, with `+nfkd` behind it if texts are turned into ASCII first.
 """
 
 import re
@@ -28,23 +27,23 @@ class Verdict(NamedTuple):
     distance: int
 
 
-def identifier(protocol: str, nfkd: bool) -> str:
-    """The id of a protocol: its name, and whether texts are turned into ASCII first."""
+def protocol_id(protocol: str, nfkd: bool) -> str:
+    """The id of a protocol: its name, with `+nfkd` if texts are turned into ASCII first."""
     if nfkd and protocol == 'latex':
         raise ConfigError('--nfkd is for characters; the protocol latex compares tokens')
     return protocol + NFKD * nfkd
 
 
 def in_ascii(text: str) -> str:
-    """A text in NFKD without what is not ASCII then, as PARSeq turns its labels: Café is Cafe."""
+    """A text in NFKD without what is not ASCII, as PARSeq treats its labels: Café becomes Cafe."""
     return unicodedata.normalize('NFKD', text).encode('ascii', 'ignore').decode()
 
 
 def canonical(text: str, protocol: str) -> Sequence[str]:
-    """What of a text is compared: '36' folds case, it, '62' and '94' keep their characters only; 'exact' keeps all.
+    """The part of a text that the protocol compares.
 
-    'latex' gives the tokens: commands, escaped characters and single characters, without blanks. Behind a name, `+nfkd`
-    turns the text into ASCII first.
+    '36', '62' and '94' keep the characters of these charsets, '36' in lower case. 'exact' keeps everything.
+    'latex' gives the tokens: commands, escaped characters and single characters, without spaces.
     """
     if protocol.endswith(NFKD) and protocol != f'latex{NFKD}':
         text, protocol = in_ascii(text), protocol.removesuffix(NFKD)
@@ -53,7 +52,8 @@ def canonical(text: str, protocol: str) -> Sequence[str]:
     if protocol == 'latex':
         return _LATEX.findall(text)
     if protocol not in _KEPT:
-        raise ConfigError(f'protocol {protocol!r} is not one of {", ".join(PROTOCOLS)}{nearest(protocol, PROTOCOLS)}')
+        raise ConfigError(f'protocol {protocol!r} is not one of {", ".join(PROTOCOLS)}'
+                          f'{nearest(protocol, PROTOCOLS)}')
     kept = _KEPT[protocol]
     return ''.join(filter(kept.__contains__, text.lower() if protocol == '36' else text))
 
@@ -72,18 +72,18 @@ def judge(truth: str, prediction: str, protocol: str) -> Verdict:
 
 
 def word_accuracy(truths: Iterable[str], predictions: Iterable[str]) -> float:
-    """The share of predictions that equal their truth; 0 where there are none."""
+    """The share of predictions that equal their truth; 0 if there are none."""
     pairs = list(zip(truths, predictions, strict=True))
     return sum(truth == prediction for truth, prediction in pairs) / max(len(pairs), 1)
 
 
 def normalised_edit_distance(truths: Iterable[str], predictions: Iterable[str]) -> float:
-    """1-NED, 1 being best: the mean of 1 - distance / the longer length (both empty: 1); 0 where there are none."""
+    """1-NED, the mean of 1 - distance / longer length: 1 is best, two empty texts have 1; 0 of none."""
     pairs = list(zip(truths, predictions, strict=True))
     return sum(map(_similarity, pairs)) / max(len(pairs), 1)
 
 
-def summary(truths: Iterable[str], predictions: Iterable[str], protocol: str) -> dict[str, float]:
+def word_figures(truths: Iterable[str], predictions: Iterable[str], protocol: str) -> dict[str, float]:
     """count, right, accuracy and one_minus_ned of predictions under a protocol."""
     pairs = [(canonical(truth, protocol), canonical(prediction, protocol))
              for truth, prediction in zip(truths, predictions, strict=True)]
@@ -94,16 +94,20 @@ def summary(truths: Iterable[str], predictions: Iterable[str], protocol: str) ->
 
 
 def reference_word_metric(pairs: Iterable[tuple[str, str]], *, filtered: bool = False) -> dict[str, float]:
-    """PaddleOCR's RecMetric on (prediction, truth): blanks are removed, or (`filtered`) all but 0-9a-z, folded."""
+    """PaddleOCR's RecMetric on pairs of (prediction, truth).
+
+    Spaces are removed first; if `filtered`, all but digits and letters, and letters are put in lower case.
+    """
     compared = [(canonical(prediction, '36'), canonical(truth, '36')) if filtered
                 else (prediction.replace(' ', ''), truth.replace(' ', '')) for prediction, truth in pairs]
     count = len(compared) + 1e-5
     right = sum(prediction == truth for prediction, truth in compared)
-    return {'acc': right / count, 'norm_edit_dis': 1 - sum(1 - _similarity(pair) for pair in compared) / count}
+    return {'acc': right / count,
+            'norm_edit_dis': 1 - sum(1 - _similarity(pair) for pair in compared) / count}
 
 
-def interval(right: int, count: int) -> tuple[float, float]:
-    """The 95 % Wilson interval of an accuracy; (0, 1) where nothing was counted."""
+def wilson_interval(right: int, count: int) -> tuple[float, float]:
+    """The 95 % Wilson interval of an accuracy; (0, 1) if nothing was counted."""
     if not count:
         return 0.0, 1.0
     share, square = right / count, _NORMAL_95 ** 2

@@ -11,6 +11,16 @@ A batch is a dict of arrays with these keys (B rows, H x W pixels, C channels, L
 | `length` | int32 [B] |
 | `weight` | float32 [B], 1 for a real row, 0 for filler; batch statistics leave fillers out |
 | `index` | int32 [B], row in its source, -1 for filler |
+
+What `decode` may give with details, besides the texts (h x w cells, K classes, V tokens of the vocabulary):
+
+| map | what |
+|---|---|
+| `attention` | [B, N, L, h, w], where the model looked for each token |
+| `frames` | [B, T, 1 + V], the probability of the blank and of each token in each frame, from left to right |
+| `counts`, `counting` | [B, V] and [B, h, w, V], how often each token stands in the image, and where |
+| `rectified` | [B, H, W, C], the image as it was straightened; all other maps lie over it |
+| `fiducials` | [B, F, 2], the points x, y from -1 to 1 of the image that it was straightened by |
 """
 
 import ast
@@ -31,6 +41,12 @@ Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts 
 TURNS = {'same': None, 'conv': (2, 3, 1, 0), 'transpose': (1, 0)}
 
 
+# The maps that `decode` may give, of each text and of each image.
+RECTIFIED = 'rectified'
+MAPS_OF_TEXTS = ('attention',)
+MAPS_OF_IMAGES = (RECTIFIED, 'fiducials', 'frames', 'counts', 'counting')
+
+
 class About(NamedTuple):
     """What cannot be asked of the functions themselves."""
 
@@ -40,6 +56,10 @@ class About(NamedTuple):
     beam: bool  # decode takes beam > 1
     vocabulary_parameters: tuple[str, ...]  # 'head/kernel': parameters whose shape depends on the vocabulary
     no_gradient: tuple[str, ...]  # parameters that never get a gradient
+    maps: tuple[str, ...] = ()  # that decode gives with details
+    features: tuple[str, ...] = ('backbone',)  # stages of apply that are feature maps [B, h, w, channels]
+    # Jitted functions that a table of layers shows, though they are no modules.
+    operations: tuple[str, ...] = ()
 
 
 class Peer(NamedTuple):
@@ -62,7 +82,7 @@ class Model(NamedTuple):
       is the loss, count 0 means a sum that is not divided, and metrics are sums as well
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
       ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
-      with details also token_confidence [B, N, L] and the maps. max_length is an int32 scalar.
+      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are
       published

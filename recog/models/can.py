@@ -163,7 +163,9 @@ def _about(settings: Any, init: Any) -> About:
 
     shapes = jax.eval_shape(init, jax.random.key(0))['params']
     still = ['/'.join(path) for path in flatten(shapes) if never_learns(path)]
-    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still))
+    counted = ('counts', 'counting') if settings.counting else ()
+    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still),
+                 maps=('attention', *counted), features=('backbone', *counted[1:]))
 
 
 def _module(settings: Any, classes: int) -> CAN:

@@ -73,7 +73,7 @@ def build(config: Any, vocab: Any) -> Model:
         return finish(result, frames, max_length, details)
 
     peers = _peers(settings, init)
-    about = About(STRIDE, capacity, False, True, ('head/bias', 'head/kernel'), ())
+    about = About(STRIDE, capacity, False, True, ('head/bias', 'head/kernel'), (), maps=('frames',))
     return Model(init, apply, loss, decode, peers, about)
 
 

@@ -120,7 +120,8 @@ def build(config: Any, vocab: Any) -> Model:
     shapes = jax.eval_shape(init, jax.random.key(0))
     given = partial(resnet34.pretrained, settings.pretrained, shapes) if settings.pretrained else dict
     sized = ('head/embedding/table', 'head/output/kernel', 'head/output/bias')
-    about = About((STRIDE, STRIDE), settings.capacity, False, True, sized, ())
+    about = About((STRIDE, STRIDE), settings.capacity, False, True, sized, (), maps=('attention',),
+                  features=('backbone', 'encoder'), operations=('sine_positions',))
     return Model(init, apply, loss, decode, _peers(shapes), about, given, _adapt)
 
 

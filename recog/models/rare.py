@@ -90,7 +90,9 @@ def build(config: Any, vocab: Any) -> Model:
         return result
 
     sized = 'head/classes_bias', 'head/classes_kernel', 'head/kernel_ih'
-    about = About(STRIDE, settings.capacity, False, True, sized, ())
+    straightened = ('rectified', 'fiducials') if settings.rectify != NONE else ()
+    about = About(STRIDE, settings.capacity, False, True, sized, (), maps=('attention', *straightened),
+                  operations=('sample',))
     return Model(init, apply, loss, decode, _peers(settings, init), about)
 
 

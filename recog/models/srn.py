@@ -212,7 +212,8 @@ def build(config: Any, vocab: Any) -> Model:
 
     leaves = list(flatten(jax.eval_shape(init, jax.random.key(0))))
     constant = _never_learning(leaves, not learns(settings))
-    about = About(size, length, False, not settings.skip_ends, _sized_by_vocabulary(leaves), constant)
+    about = About(size, length, False, not settings.skip_ends, _sized_by_vocabulary(leaves), constant,
+                  maps=('attention',))
     return Model(init, apply, loss, decode, _peers(leaves), about)
 
 

@@ -1,4 +1,5 @@
-"""Pictures of how an image was read: the image as the model saw it, and for each token where the model looked."""
+"""Pictures of how an image was read: the image as the model saw it, and for each token where the model
+looked."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -7,9 +8,10 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.metrics import formulas
+from recog.metrics.formulas import well_formed
+from recog.models import RECTIFIED
 from recog.reading.read import Reading
-from recog.text import latex
+from recog.text.latex import to_latex
 from recog.text.vocabulary import Vocab
 
 HEAT = 'inferno'
@@ -39,18 +41,12 @@ class Pictures:
 
 
 def draw(reading: Reading, vocab: Vocab, rule: ConfigDict, file: Path) -> None:
-    """The image as fitted, with fiducial points and rectified where the model does that; then its maps."""
+    """The image as fitted, and straightened where the model does that; then the maps that the model gives."""
     from matplotlib.figure import Figure
 
     details = reading.details or {}
-    seen = _shown(details['image'], rule)
-    tops = [('as the model sees it', seen, details.get('fiducials'))]
-    if 'rectified' in details:
-        tops.append(('rectified', _levels(details['rectified']), None))
     tokens = [vocab.decode([int(token)]) for token in details['tokens'] if token >= 0]
-    formula = _formula(tokens) if vocab.separator else None
-    if formula is not None:
-        tops.append((AS_SET, formula, None))
+    tops = _tops(details, tokens, vocab, rule)
     maps = [*(_maps(details, tokens) if 'attention' in details else []),
             *(_counting(details, vocab) if 'counting' in details else [])]
     under = next(image for title, image, _ in reversed(tops) if title != AS_SET)
@@ -59,34 +55,58 @@ def draw(reading: Reading, vocab: Vocab, rule: ConfigDict, file: Path) -> None:
     ratio = under.shape[0] / under.shape[1]
     tall = [1.0] + [1.0] * rows + ([2.4] if 'frames' in details else [])
     figure = Figure(figsize=(11, 0.6 + sum(tall) * (11 / columns * ratio + 0.35)), layout='constrained')
-    figure.suptitle(_safe(f'{_short(reading.text) or "(nothing)"}   {reading.confidence:.3f}'), family='monospace')
+    figure.suptitle(_safe(f'{_short(reading.text) or "(nothing)"}   {reading.confidence:.3f}'),
+                    family='monospace')
     parts = figure.subfigures(len(tall), 1, height_ratios=tall, squeeze=False)[:, 0]
-    for cell, (title, image, points) in zip(np.atleast_1d(parts[0].subplots(1, len(tops))), tops, strict=True):
-        _image(cell, image, title)
-        if points is not None:
-            x, y = ((points[:, axis] + 1) / 2 * (image.shape[1 - axis] - 1) for axis in (0, 1))
-            cell.plot(x, y, linestyle='', marker='o', markersize=4, color=MARK, markeredgecolor='white', clip_on=False)
+    for cell, top in zip(np.atleast_1d(parts[0].subplots(1, len(tops))), tops, strict=True):
+        _top(cell, *top)
     for row in range(rows):
-        for cell, one in zip(parts[1 + row].subplots(1, columns), [*maps[row * columns:(row + 1) * columns], *[None] * columns],
-                             strict=False):
-            if one is None:
-                cell.set_axis_off()
-                continue
-            title, heat = one
-            _image(cell, under, title)
-            cell.imshow(heat, cmap=HEAT, alpha=0.65, extent=(-0.5, under.shape[1] - 0.5, under.shape[0] - 0.5, -0.5),
-                        interpolation='bilinear', aspect='equal')
+        shown = maps[row * columns:(row + 1) * columns]
+        cells = parts[1 + row].subplots(1, columns)
+        for cell, (title, heat) in zip(cells, shown, strict=False):
+            _over(cell, under, heat, title)
+        for cell in cells[len(shown):]:
+            cell.set_axis_off()
     if 'frames' in details:
-        _frames(parts[-1], seen, details['frames'], vocab)
+        _frames(parts[-1], _shown(details['image'], rule), details['frames'], vocab)
     figure.savefig(file, dpi=110)
 
 
+def _tops(details: dict[str, Any], tokens: Sequence[str], vocab: Vocab,
+          rule: ConfigDict) -> list[tuple[str, np.ndarray, np.ndarray | None]]:
+    """A title, an image and the points on it for each image above the maps."""
+    tops = [('as the model sees it', _shown(details['image'], rule), details.get('fiducials'))]
+    if RECTIFIED in details:
+        tops.append((RECTIFIED, _levels(details[RECTIFIED]), None))
+    if vocab.separator:
+        tops.append((AS_SET, _formula(tokens), None))
+    return tops
+
+
+def _top(cell: Any, title: str, image: np.ndarray, points: np.ndarray | None) -> None:
+    """An image, with points whose coordinates go from -1 to 1."""
+    _image(cell, image, title)
+    if points is not None:
+        x, y = ((points[:, axis] + 1) / 2 * (image.shape[1 - axis] - 1) for axis in (0, 1))
+        cell.plot(x, y, linestyle='', marker='o', markersize=4, color=MARK, markeredgecolor='white',
+                  clip_on=False)
+
+
+def _over(cell: Any, under: np.ndarray, heat: np.ndarray, title: str) -> None:
+    """A map over the image that it belongs to."""
+    _image(cell, under, title)
+    cell.imshow(heat, cmap=HEAT, alpha=0.65, extent=(-0.5, under.shape[1] - 0.5, under.shape[0] - 0.5, -0.5),
+                interpolation='bilinear', aspect='equal')
+
+
 def _counting(details: dict[str, Any], vocab: Vocab) -> list[tuple[str, np.ndarray]]:
-    """A title and the map [h, w] of where it is counted for each token that the model thinks stands there, the most first."""
+    """A title and the map [h, w] of where it is counted for each token that the model thinks stands there,
+    the most first."""
     counts, shares = details['counts'], details['counting']
     found = np.flatnonzero(counts >= SEEN)
     most = found[np.argsort(-counts[found], kind='stable')][:MOST_COUNTED]
-    return [(f'counted {vocab.decode([index])!r} {counts[index]:.1f} times', shares[..., index]) for index in most.tolist()]
+    return [(f'counted {vocab.decode([index])!r} {counts[index]:.1f} times', shares[..., index])
+            for index in most.tolist()]
 
 
 def _short(text: str | None, most: int = 110) -> str:
@@ -101,8 +121,8 @@ def _formula(tokens: Sequence[str]) -> np.ndarray:
     from matplotlib import mathtext
     from matplotlib.font_manager import FontProperties
 
-    right = bool(tokens) and formulas.well_formed(tokens)
-    drawn, file = f'${latex.latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
+    right = bool(tokens) and well_formed(tokens)
+    drawn, file = f'${to_latex(tokens, limits=False)}$' if right else 'not well-formed', io.BytesIO()
     mathtext.math_to_image(drawn, file, prop=FontProperties(size=22), dpi=110, format='png')
     return np.asarray(cv2.imdecode(np.frombuffer(file.getvalue(), np.uint8), cv2.IMREAD_GRAYSCALE))
 
@@ -110,7 +130,8 @@ def _formula(tokens: Sequence[str]) -> np.ndarray:
 def _maps(details: dict[str, Any], tokens: Sequence[str]) -> list[tuple[str, np.ndarray]]:
     """A title and weights [h, w] for each token, the first MOST_TOKENS of them."""
     sure = details['token_confidence']
-    return [(f'{token!r} {sure[place]:.3f}', details['attention'][place]) for place, token in enumerate(tokens[:MOST_TOKENS])]
+    return [(f'{token!r} {sure[place]:.3f}', details['attention'][place])
+            for place, token in enumerate(tokens[:MOST_TOKENS])]
 
 
 def _frames(part: Any, image: np.ndarray, frames: np.ndarray, vocab: Vocab) -> None:

@@ -1,4 +1,5 @@
-"""Pictures of feature maps: the strongest channels of a stage, and over the image the one with the strongest response of all."""
+"""Pictures of feature maps: the strongest channels of a stage, and over the image the one with the strongest
+response of all."""
 
 import math
 from collections.abc import Mapping
@@ -6,17 +7,18 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.models import RECTIFIED
 from recog.reading.explain import HEAT
 from recog.reading.read import Reading
 from recog.report import charts
 
 CHANNELS, COLUMNS = 16, 4
-RECTIFIED = 'rectified'  # the stage over which maps lie where there is one
 WIDTH, TALLEST = 10.0, 1.0  # inches; height of a picture as a share of its width, at most
 
 
 class Cut(NamedTuple):
-    """An image without its padding, the cells of the maps over it, and the region (left, right, bottom, top) they cover."""
+    """An image without its padding, the cells of the maps over it, and the region (left, right, bottom, top)
+    they cover."""
 
     image: np.ndarray
     maps: np.ndarray  # [h, w, C]
@@ -24,7 +26,8 @@ class Cut(NamedTuple):
 
 
 def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: bool) -> Any:
-    """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the strongest ones."""
+    """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the
+    strongest ones."""
     cut = _cut(reading.details or {}, found, name, bgr)
     strengths = cut.maps.max((0, 1))
     order = np.argsort(-strengths, kind='stable')[:CHANNELS]
@@ -34,7 +37,7 @@ def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: boo
     figure = charts.figure(WIDTH, sum(tall))
     top, below = figure.subfigures(2, 1, height_ratios=tall)
     image, heat = top.subplots(1, 2)
-    _show(image, cut.image, 'rectified' if RECTIFIED in found else 'as the model sees it')
+    _show(image, cut.image, RECTIFIED if RECTIFIED in found else 'as the model sees it')
     _show(heat, cut.image, f'channel {order[0]}, response {strengths[order[0]]:.2f}')
     heat.imshow(cut.maps[:, :, order[0]], cmap=HEAT, alpha=0.65, extent=cut.region, interpolation='bilinear')
     cells = np.atleast_1d(below.subplots(rows, COLUMNS)).reshape(-1)

@@ -1,4 +1,5 @@
-"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG, pictures of where the model looked."""
+"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG,
+pictures of where the model looked."""
 
 import base64
 import io
@@ -6,16 +7,17 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog.metrics import formulas
+from recog.metrics.formulas import Tokens, formula_tokens
 from recog.reading.recognizer import text_facts
 from recog.server.intake import Wishes
-from recog.text import latex
+from recog.text.latex import to_latex
 
 SIZE = 28  # of drawn formulas, in points
 
 
 def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
-    """One image's answer; what is drawn for it makes this slow, and matplotlib wants it to happen in one thread."""
+    """One image's answer; what is drawn for it makes this slow,
+    and matplotlib wants it to happen in one thread."""
     formula = recognizer.about['formula']
     found = facts(reading.text, reading.confidence, formula, draw=wishes.draw)
     if reading.reason:
@@ -28,26 +30,28 @@ def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
     return found
 
 
-def facts(text: str, confidence: float, formula: bool, score: float | None = None, *, draw: bool = False) -> dict[str, Any]:
+def facts(text: str, confidence: float, formula: bool, score: float | None = None, *,
+          draw: bool = False) -> dict[str, Any]:
     """What `recog predict --json` says of a text; of a well-formed formula also how it looks."""
     found = text_facts(formula, text, confidence, score)
     if draw and formula and found['well_formed']:
-        found['svg'] = _encoded('image/svg+xml', svg(formulas.tokens(text)))
+        found['svg'] = _encoded('image/svg+xml', svg(formula_tokens(text)))
     return found
 
 
-def svg(tokens: formulas.Tokens) -> bytes:
+def svg(tokens: Tokens) -> bytes:
     """A well-formed formula as mathtext sets it, black on nothing, its letters as outlines."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties
     from matplotlib.mathtext import MathTextParser
 
-    font, text, file = FontProperties(size=SIZE), f'${latex.latex(tokens, limits=False)}$', io.BytesIO()
+    font, text, file = FontProperties(size=SIZE), f'${to_latex(tokens, limits=False)}$', io.BytesIO()
     width, height, depth = MathTextParser('path').parse(text, 72, font)[:3]
     around = SIZE / 4
     figure = Figure(figsize=((width + 2 * around) / 72, (height + 2 * around) / 72))
-    figure.text(around / (width + 2 * around), (depth + around) / (height + 2 * around), text, fontproperties=font)
+    figure.text(around / (width + 2 * around), (depth + around) / (height + 2 * around), text,
+                fontproperties=font)
     with rc_context({'svg.fonttype': 'path', 'svg.hashsalt': 'recog'}):
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None})
     return file.getvalue()

@@ -1,6 +1,6 @@
-"""Text and ids: the charsets, dictionary files, and which labels cannot be coded.
+"""The vocabulary of a model: texts to ids and back, charsets, dictionary files, and labels that are refused.
 
-Vocabularies hold no special tokens; a model adds its own (CTC: class = id + 1, 0 is the blank).
+A vocabulary holds no special tokens; a model adds its own (CTC: class = id + 1, and class 0 is the blank).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from recog.text import latex
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
-# In the order of string.printable, which is the reference's and ASTER's.
+# In the order of string.printable, as in the reference and in ASTER.
 CHARSETS = {
     '36': string.digits + string.ascii_lowercase,
     '62': string.digits + string.ascii_letters,
@@ -28,15 +28,12 @@ CHARSETS = {
     '95': string.digits + string.ascii_letters + string.punctuation + ' ',
 }
 
-# The LaTeX tokens of the references, and what stands between them in a label: LaTeX-OCR's are cut out of raw LaTeX.
-SEPARATORS = {'can': ' ', 'latex_ocr': ''}
-
 Reason = Literal['empty', 'too long', 'unknown character']
 FIELDS = ('tokens', 'case', 'unknown', 'separator')
 
 
 class Unencodable(ValueError):
-    """A label that no training or evaluation can use; `reason` is one of three fixed words."""
+    """A label that can be used neither in training nor in evaluation, and why."""
 
     def __init__(self, reason: Reason, detail: str = ''):
         super().__init__(reason, detail)
@@ -48,7 +45,7 @@ class Unencodable(ValueError):
 
 
 class Encoding(NamedTuple):
-    """The ids of a text and the tokens that were dropped from it because the vocabulary lacks them."""
+    """The ids of a text, and its tokens that were dropped because they are not in the vocabulary."""
 
     ids: tuple[int, ...]
     dropped: tuple[str, ...]
@@ -56,7 +53,7 @@ class Encoding(NamedTuple):
 
 @dataclass(frozen=True)
 class Vocab:
-    """The tokens a model can write, and how a text is cut into them."""
+    """The tokens that a model can write, and how a text is cut into them."""
 
     tokens: tuple[str, ...]
     case: str = 'lower'
@@ -67,8 +64,9 @@ class Vocab:
         return len(self.tokens)
 
     def encode(self, text: str, *, max_length: int | None = None) -> Encoding:
-        """The text's ids; `Unencodable` where none is left, there are more than `max_length`, or one is refused."""
-        # As the reference, on the raw text: what is dropped counts. Lower-casing can lengthen (U+0130), so again below.
+        """The ids of a text; raises `Unencodable` if it is empty, too long, or has a refused token."""
+        # As in the reference, tokens that are dropped below count here. Ids are counted again, because a text
+        # can become longer in lower case (U+0130).
         if max_length is not None and len(self._pieces(text)) > max_length:
             raise Unencodable('too long', f'more than {max_length} tokens')
         known, pieces = self._ids, self._pieces(text.lower() if self.case == 'lower' else text)
@@ -83,7 +81,7 @@ class Vocab:
         return Encoding(tuple(ids), tuple(dropped))
 
     def decode(self, ids: Iterable[int]) -> str:
-        """The text of the ids; the first negative one ends it."""
+        """The text of the ids up to the first negative one."""
         tokens = []
         for index in ids:
             if index < 0:
@@ -97,7 +95,7 @@ class Vocab:
         return hashlib.sha256(self.to_json().encode()).hexdigest()[:16]
 
     def to_json(self) -> str:
-        """The canonical JSON text; `from_json` gives the vocabulary back."""
+        """The vocabulary as JSON, always in the same form; `from_json` reads it."""
         fields = {name: getattr(self, name) for name in FIELDS}
         return json.dumps(fields, sort_keys=True, separators=(',', ':'))
 
@@ -110,7 +108,8 @@ class Vocab:
             if not isinstance(tokens, list) or not all(isinstance(word, str) for word in (*tokens, *words)):
                 raise TypeError
         except (ValueError, KeyError, TypeError):
-            raise ConfigError(f'a vocabulary is a JSON object of {", ".join(FIELDS)}; this is {text[:40]!r}') from None
+            raise ConfigError(f'a vocabulary is a JSON object of {", ".join(FIELDS)}; '
+                              f'this is {text[:40]!r}') from None
         return cls(tuple(tokens), *words)
 
     def save(self, path: str | Path) -> None:
@@ -146,15 +145,15 @@ def from_config(rule: ConfigDict) -> Vocab:
     """The vocabulary that `config.text` asks for."""
     if rule.charset in CHARSETS:
         tokens = tuple(CHARSETS[rule.charset])
-    elif rule.charset in SEPARATORS:
+    elif rule.charset in latex.vocabularies():
         tokens = latex.vocabulary(rule.charset)
-        if rule.separator != SEPARATORS[rule.charset]:
-            raise ConfigError(f'config.text.separator={rule.separator!r} must be {SEPARATORS[rule.charset]!r} for '
-                              f'config.text.charset={rule.charset}')
+        if rule.separator != latex.separator(tokens):
+            raise ConfigError(f'config.text.separator={rule.separator!r} must be {latex.separator(tokens)!r} '
+                              f'for config.text.charset={rule.charset}')
     elif Path(rule.charset).is_file():
         tokens = _dictionary(Path(rule.charset), rule.separator)
     else:
-        known = [*CHARSETS, *SEPARATORS]
+        known = [*CHARSETS, *latex.vocabularies()]
         raise ConfigError(f'config.text.charset={rule.charset!r} is neither one of {", ".join(known)} '
                           f'nor a dictionary file{nearest(rule.charset, known)}')
     return Vocab(tokens, rule.case, rule.unknown, rule.separator)
@@ -168,17 +167,20 @@ def _dictionary(path: Path, separator: str) -> tuple[str, ...]:
         raise ConfigError(f'config.text.charset: {path} must be UTF-8; byte {error.start} is not') from None
     except OSError as error:
         raise ConfigError(f'config.text.charset: {path} cannot be read: {error.strerror}') from None
-    # Not splitlines: U+2028 and its like may be tokens.
+    # Not splitlines, because U+2028 and similar characters may be tokens.
     lines = text.replace('\r\n', '\n').removesuffix('\n').split('\n')
     seen: dict[str, int] = {}
     for number, token in enumerate(lines, 1):
         where = f'config.text.charset: {path}, line {number}'
         if not token:
-            raise ConfigError(f'{where} is empty; a dictionary has one token a line, and a single blank for the blank')
+            raise ConfigError(f'{where} is empty; a dictionary has one token a line, '
+                              'and a single blank for the blank')
         if token in seen:
-            raise ConfigError(f'{where}: {token!r} is already in line {seen[token]}; every token may stand there once')
+            raise ConfigError(f'{where}: {token!r} is already in line {seen[token]}; '
+                              'every token may stand there once')
         if separator and separator in token:
-            raise ConfigError(f'{where}: {token!r} contains config.text.separator={separator!r}; no token may')
+            raise ConfigError(f'{where}: {token!r} contains config.text.separator={separator!r}; '
+                              'no token may')
         if not separator and len(token) > 1:
             raise ConfigError(f'{where}: {token!r} is more than one character; '
                               "that takes config.text.separator=' ' and labels with blanks between tokens")

@@ -1,51 +1,37 @@
-"""Checkpoints of other frameworks as arrays by their names, read without the framework and without running what is in them.
+"""Checkpoint files of PyTorch and Paddle as arrays by name, read without either framework.
 
-PyTorch's: the zip that it writes now, and the row of pickles that it wrote before 1.6. Paddle's: a pickle, or a tar with one.
+Nothing in the files is run. Paddle writes a pickle, published bare or in a tar; for PyTorch see `pytorch`.
 """
 
 import io
-import math
 import tarfile
 import zipfile
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any
 
 import numpy as np
 
 from recog.errors import ConfigError
-from recog.weights import pickles
+from recog.weights import pickles, pytorch
+from recog.weights.pickles import Damaged
 
-MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # of the row of pickles
-WHOLE = ('model', 'state_dict', 'model_state_dict')  # under which a checkpoint keeps the model's own
-TABLE, PIECES = 'StructuredToParameterName@@', 'UnpackBigParamInfor@@'  # Paddle's names, and its arrays of over a gigabyte
-SPREAD = 'module.'  # before all names where PyTorch trained on several devices
-COUNTER = 'num_batches_tracked'  # of PyTorch's batch norms, which no model needs
-# PyTorch's storages and the numbers in them; bfloat16 is numpy's by way of ml_dtypes.
-STORAGES = {'FloatStorage': 'float32', 'DoubleStorage': 'float64', 'HalfStorage': 'float16', 'BFloat16Storage': 'bfloat16',
-            'LongStorage': 'int64', 'IntStorage': 'int32', 'ShortStorage': 'int16', 'CharStorage': 'int8', 'ByteStorage': 'uint8',
-            'BoolStorage': 'bool'}
-
-
-class Damaged(ValueError):
-    """What is in a file contradicts itself."""
-
-
-class Kind(NamedTuple):
-    """The class of a storage, as far as we need it: the name of its numbers."""
-
-    dtype: str
+MODEL_KEYS = ('model', 'state_dict', 'model_state_dict')  # where the model stands in a larger checkpoint
+# What Paddle writes beside its arrays: a table of names, and how arrays above a gigabyte are cut into pieces.
+PADDLE_NAMES, PADDLE_PIECES = 'StructuredToParameterName@@', 'UnpackBigParamInfor@@'
+PARALLEL_PREFIX = 'module.'  # before every name if PyTorch trained on several devices
+BATCH_COUNTER = 'num_batches_tracked'  # of PyTorch's batch norms; no model needs it
+BEST = 'best_accuracy.pdparams'  # which of several files in Paddle's tar is read
 
 
 def read_weights(path: str | Path) -> dict[str, np.ndarray]:
-    """The arrays that PyTorch or Paddle saved, by their names; what is no part of a model, such as an optimizer, is left out."""
+    """The arrays of a model that PyTorch or Paddle saved, by name; what else the file holds is left out."""
     try:
         with Path(path).open('rb') as file:
-            found = _model(_tarred(file) if tarfile.is_tarfile(file) else _plain(file))
+            found = _model_of(_from_tar(file) if tarfile.is_tarfile(file) else _from_file(file))
     except OSError as error:
         raise ConfigError(f'{path} cannot be read: {error.strerror or error}') from None
-    # A damaged pickle raises almost anything.
+    # A damaged pickle raises almost any exception.
     except Exception as error:
         raise ConfigError(f'{path} cannot be read as weights of PyTorch or Paddle: {error}') from None
     if not isinstance(found, Mapping):
@@ -53,137 +39,45 @@ def read_weights(path: str | Path) -> dict[str, np.ndarray]:
     for name, value in found.items():
         if not isinstance(name, str) or not isinstance(value, np.ndarray):
             raise ConfigError(f'{path}: {name!r} is a {type(value).__name__} instead of an array')
-    return {name: np.array(value, order='C') for name, value in found.items() if not name.endswith(COUNTER)}
+    return {name: np.array(value, order='C') for name, value in found.items()
+            if not name.endswith(BATCH_COUNTER)}
 
 
-def _model(found: Any) -> Any:
-    """The arrays of a model, where they stand beside other things, or beside Paddle's table of names."""
-    for name in WHOLE:
-        if isinstance(found, Mapping) and isinstance(found.get(name), Mapping):
-            found = found[name]
+def _model_of(found: Any) -> Any:
+    """The arrays of the model among all that a file holds."""
+    for key in MODEL_KEYS:
+        if isinstance(found, Mapping) and isinstance(found.get(key), Mapping):
+            found = found[key]
     if not isinstance(found, Mapping):
         return found
-    if PIECES in found:
+    if PADDLE_PIECES in found:
         raise Damaged('it holds an array in pieces, as no model here has one')
-    kept = {name: value for name, value in found.items() if name != TABLE}
-    if kept and all(isinstance(name, str) and name.startswith(SPREAD) for name in kept):
-        return {name.removeprefix(SPREAD): value for name, value in kept.items()}
+    kept = {name: value for name, value in found.items() if name != PADDLE_NAMES}
+    if kept and all(isinstance(name, str) and name.startswith(PARALLEL_PREFIX) for name in kept):
+        return {name.removeprefix(PARALLEL_PREFIX): value for name, value in kept.items()}
     return kept
 
 
-def _tarred(file: IO[bytes]) -> Any:
-    """The object of the one *.pdparams of a tar, or of best_accuracy.pdparams among several."""
+def _from_tar(file: IO[bytes]) -> Any:
+    """The object of the only *.pdparams in a tar, or of best_accuracy.pdparams among several."""
     file.seek(0)
     with tarfile.open(fileobj=file) as archive:
         members = [member for member in archive if member.isfile() and member.name.endswith('.pdparams')
                    and not Path(member.name).name.startswith('.')]
-        named = [member for member in members if Path(member.name).name == 'best_accuracy.pdparams']
-        chosen = named if len(members) > 1 else members
+        best = [member for member in members if Path(member.name).name == BEST]
+        chosen = best if len(members) > 1 else members
         if len(chosen) != 1:
-            raise Damaged(f'it holds {len(members)} files *.pdparams and {len(named)} called best_accuracy.pdparams')
+            raise Damaged(f'it holds {len(members)} files *.pdparams and {len(best)} called {BEST}')
         content = archive.extractfile(chosen[0])
         assert content is not None  # it is a file
-        return _plain(io.BytesIO(content.read()))
+        return _from_file(io.BytesIO(content.read()))
 
 
-def _plain(file: IO[bytes]) -> Any:
+def _from_file(file: IO[bytes]) -> Any:
+    """The object of a file that is no tar: PyTorch's zip, its older row of pickles, or a pickle of arrays."""
     file.seek(0)
     if zipfile.is_zipfile(file):
-        return _zipped(file)
+        return pytorch.read_zip(file)
     file.seek(0)
     first = pickles.load(file, pickles.ARRAYS, encoding='latin1')
-    return _in_a_row(file) if first == MAGIC else first
-
-
-def _zipped(file: IO[bytes]) -> Any:
-    """The object of NAME/data.pkl, whose storages are the files NAME/data/KEY."""
-    with zipfile.ZipFile(file) as archive:
-        entries = {entry.filename: entry for entry in archive.infolist()}
-        pickled = [name for name in entries if name == 'data.pkl' or name.endswith('/data.pkl')]
-        if len(pickled) != 1:
-            raise Damaged('it holds no data.pkl')
-        folder = pickled[0].removesuffix('data.pkl')
-
-        def content(name: str, size: int | None = None) -> bytes:
-            entry = entries[folder + name]
-            # Nothing that PyTorch writes is compressed; what is could be far larger than the file.
-            if entry.compress_type != zipfile.ZIP_STORED or size is not None and entry.file_size != size:
-                raise Damaged(f'{entry.filename} has another size than it should have')
-            return archive.read(entry)
-
-        if folder + 'byteorder' in entries and content('byteorder') != b'little':
-            raise Damaged('its numbers are not little-endian')
-
-        def storage(kind: Kind, key: str, count: int) -> np.ndarray:
-            dtype = _dtype(kind)
-            return np.frombuffer(content(f'data/{key}', count * dtype.itemsize), dtype)
-
-        return pickles.load(io.BytesIO(content('data.pkl')), NAMES, encoding='utf-8', persistent=_storages(storage))
-
-
-def _in_a_row(file: IO[bytes]) -> Any:
-    """The object of the fourth pickle, whose storages stand behind the fifth, the list of their keys; the first is read."""
-    place = file.tell()
-    size = file.seek(0, io.SEEK_END)
-    file.seek(place)
-    storages: dict[str, np.ndarray] = {}
-
-    def storage(kind: Kind, key: str, count: int) -> np.ndarray:
-        if not 0 <= count * _dtype(kind).itemsize <= size:
-            raise Damaged(f'storage {key} of {count} numbers is larger than the file')
-        return storages.setdefault(key, np.zeros(count, _dtype(kind)))
-
-    if pickles.load(file, {}) != PROTOCOL:
-        raise Damaged('it does not begin as such files do')
-    if not pickles.load(file, {}, encoding='utf-8')['little_endian']:
-        raise Damaged('its numbers are not little-endian')
-    found = pickles.load(file, NAMES, encoding='utf-8', persistent=_storages(storage))
-    for key in pickles.load(file, {}, encoding='utf-8'):
-        array = storages[key]
-        count, content = int.from_bytes(file.read(8), 'little'), file.read(array.nbytes)
-        if count != array.size or len(content) != array.nbytes:
-            raise Damaged(f'storage {key} is cut off')
-        array[...] = np.frombuffer(content, array.dtype)  # the views of it that were made see this
-    return found
-
-
-def _storages(storage: Callable[[Kind, str, int], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """What a pickle calls by a reference to a storage: the array of its numbers, the same one each time."""
-    known: dict[str, np.ndarray] = {}
-
-    def load(reference: Any) -> np.ndarray:
-        word, kind, key, _, count, *view = reference
-        if word != 'storage' or not isinstance(kind, Kind) or not isinstance(key, str) or any(part is not None for part in view):
-            raise Damaged(f'a reference to {word!r} is not one to a storage')
-        if key not in known:
-            known[key] = storage(kind, key, int(count))
-        return known[key]
-
-    return load
-
-
-def _tensor(storage: np.ndarray, offset: int, shape: Any, strides: Any, *_: Any) -> np.ndarray:
-    """A tensor as a view of its storage, strides in numbers."""
-    offset, shape, strides = int(offset), tuple(map(int, shape)), tuple(map(int, strides))
-    count, last = math.prod(shape), offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if min((*shape, *strides, offset)) < 0 or count > storage.size or count and last >= storage.size:
-        raise Damaged(f'a tensor of {shape} reaches beyond its storage of {storage.size}')
-    steps = [stride * storage.itemsize for stride in strides]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
-
-
-def _parameter(data: np.ndarray, *_: Any) -> np.ndarray:
-    return data
-
-
-def _dtype(kind: Kind) -> np.dtype:
-    if kind.dtype == 'bfloat16':
-        from ml_dtypes import bfloat16
-
-        return np.dtype(bfloat16)
-    return np.dtype(kind.dtype).newbyteorder('<')
-
-
-NAMES: pickles.Names = {
-    ('collections', 'OrderedDict'): OrderedDict, ('torch._utils', '_rebuild_tensor_v2'): _tensor,
-    ('torch._utils', '_rebuild_parameter'): _parameter, **{('torch', name): Kind(kind) for name, kind in STORAGES.items()}}
+    return pytorch.read_row(file) if first == pytorch.MAGIC else first

@@ -1,4 +1,4 @@
-"""Pickles read without running anything: what is not in a table of exact names is refused."""
+"""Pickles read without running anything: a pickle may name only what stands in a table of exact names."""
 
 import codecs
 import pickle
@@ -8,18 +8,27 @@ from typing import IO, Any
 import numpy as np
 from numpy._core import multiarray, numeric
 
-Names = Mapping[tuple[str, str], Any]
+Names = Mapping[tuple[str, str], Any]  # (module, name) to what stands for it
 
-# All that pickled arrays need. Exact names: numpy has functions that run text as code.
+# All that pickled arrays need. The names are exact, because numpy has functions that run text as code.
 ARRAYS: Names = {
     ('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype, ('_codecs', 'encode'): codecs.encode,
-    **{(module, name): thing for name, place, thing in (
-        ('_reconstruct', 'multiarray', multiarray._reconstruct), ('_frombuffer', 'numeric', numeric._frombuffer))  # type: ignore[attr-defined]
-       for module in (f'numpy.core.{place}', f'numpy._core.{place}')}}
+    **{(f'numpy.{core}.multiarray', '_reconstruct'): multiarray._reconstruct  # type: ignore[attr-defined]
+       for core in ('core', '_core')},
+    **{(f'numpy.{core}.numeric', '_frombuffer'): numeric._frombuffer  # type: ignore[attr-defined]
+       for core in ('core', '_core')}}
 
 
-def load(file: IO[bytes], names: Names, *, encoding: str = 'ASCII', persistent: Callable[[Any], Any] | None = None) -> Any:
-    """The next object of a file, which may name what the table has and nothing else; a damaged pickle raises almost anything."""
+class Damaged(ValueError):
+    """A file whose content contradicts itself."""
+
+
+def load(file: IO[bytes], names: Names, *, encoding: str = 'ASCII',
+         persistent: Callable[[Any], Any] | None = None) -> Any:
+    """The next object of a file, which may name only what `names` holds.
+
+    `persistent` resolves references to things outside the pickle. A damaged one raises almost any exception.
+    """
     return _Restricted(file, names, encoding, persistent).load()
 
 

@@ -20,9 +20,8 @@ from recog.text import vocabulary
 from recog.weights.files import read_weights
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.folder import is_occupied
+from recog.workdir.folder import refuse_other_things
 
-RECIPES = Path('experiments')
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
 SHOWN = 8  # names of a kind that are listed; all of them with --partial
 
@@ -38,25 +37,27 @@ class Recognised(NamedTuple):
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
     """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
-    if is_occupied(workdir):
-        raise ConfigError(f'--workdir {workdir} holds other things; choose another')
+    refuse_other_things(workdir, resumes=False)
     state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)
     if _untrained(variables['stats']):
-        print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, as before training', file=sys.stderr)
+        print(f'recog import: warning: {file}: every running mean is 0 and every variance 1, '
+              'as before training', file=sys.stderr)
     description.write(workdir, found.config, found.vocab)
     params = variables['params']
     kept = {**variables, 'ema': params} if found.config.train.ema else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
-    record = {**description.record(found.config, found.vocab, 0, {}, {}), 'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
+    record = {**description.record(found.config, found.vocab, 0, {}, {}),
+              'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
     checkpoints = Checkpoints(workdir)
     try:
         checkpoints.save(0, {'variables': kept}, record, {})
     finally:
         checkpoints.close()
     print(f'{file}: {len(state)} arrays of {found.recipe}, {cost.parameters(params):,} trainable parameters '
-          f'({cost.parameters(variables):,} with statistics), written to {workdir}; try: recog evaluate {workdir}')
+          f'({cost.parameters(variables):,} with statistics), written to {workdir}; '
+          f'try: recog evaluate {workdir}')
     return 0
 
 
@@ -83,11 +84,11 @@ def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Reco
 
 def published() -> list[str]:
     """The recipes whose reference has published weights: `PUBLISHED` in the files of experiments."""
-    folder = RECIPES if RECIPES.is_dir() else Path(__file__).parents[2] / RECIPES
-    found = [f'{file}:{variant}' for file in sorted(folder.glob('*.py')) for variant in experiments.published(file)]
-    if not found:
-        raise ConfigError(f'no folder {RECIPES} here to tell the recipe by; --config FILE:VARIANT says which it is')
-    return found
+    try:
+        files = experiments.files()
+    except ConfigError as error:
+        raise ConfigError(f'{error}; or --config FILE:VARIANT says which recipe it is') from None
+    return [f'{file}:{variant}' for file in files for variant in experiments.declared(file).published]
 
 
 @functools.cache
@@ -101,9 +102,11 @@ def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: 
     """The variables of the file, all or nothing; `partial` lets what it lacks start afresh, and says so."""
     filled, problems = matched(found.model, state)
     lenient = ('missing', 'surplus') if partial else ()
-    wrong = '; '.join(listed(kind, names, SHOWN) for kind, names in problems.items() if names and kind not in lenient)
+    wrong = '; '.join(listed(kind, names, SHOWN)
+                      for kind, names in problems.items() if names and kind not in lenient)
     if wrong:
-        hint = '' if partial or any(names for kind, names in problems.items() if kind not in ('missing', 'surplus')) else \
+        hint = '' if partial or any(names for kind, names in problems.items()
+                                    if kind not in ('missing', 'surplus')) else \
             ' (--partial lets what is missing start afresh and leaves out what is surplus)'
         raise ConfigError(f'{file} is not of {found.recipe}: {wrong}{hint}')
     if not filled:

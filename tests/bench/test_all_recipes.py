@@ -15,18 +15,23 @@ from recog.errors import chosen
 @pytest.fixture
 def folder(tmp_path):
     """Figures of a recipe with its beam and its rival, and of one that has neither."""
-    about = {'device': '1 x cpu', 'processor': 'Some CPU', 'cpus': 2, 'recog': '1', 'jax': '2', 'date': '2026-01-02',
-             'precision': 'float32', 'overrides': []}
+    about = {'device': '1 x cpu', 'processor': 'Some CPU', 'cpus': 2, 'recog': '1', 'jax': '2',
+             'date': '2026-01-02', 'precision': 'float32', 'overrides': []}
 
     def program(speed, bound='arithmetic'):
         return {'images_per_second': speed, 'GFLOP_per_image': 1.5, 'bound_by': bound}
 
-    rare = about | {'config': 'experiments/rare.py:r34', 'trainable_parameters': 1_234_567, 'peak_GFLOP_per_second': 200.4}
-    found = {'rare-r34': rare | {'infer_1': program(12.345), 'infer_32': program(2345.6), 'beam10_1': program(1.25),
+    rare = about | {'config': 'experiments/rare.py:r34', 'trainable_parameters': 1_234_567,
+                    'peak_GFLOP_per_second': 200.4}
+    found = {'rare-r34': rare | {'infer_1': program(12.345), 'infer_32': program(2345.6),
+                                 'beam10_1': program(1.25),
                                  'beam10_8': program(2.5), 'train_16': program(3.5, 'memory')},
-             'rare-r34-pytorch': {'infer_1': {'ratio_of_times': 1.155}, 'train_16': {'ratio_of_times': 0.9}, 'torch': '3'},
-             'can-d28': rare | {'config': 'experiments/can.py:d28', 'infer_1': program(6), 'date': '2026-01-03',
-                                'overrides': ['--config.image.height=112'], 'image': '112 x 400', 'tokens': 40}}
+             'rare-r34-pytorch': {'infer_1': {'ratio_of_times': 1.155}, 'train_16': {'ratio_of_times': 0.9},
+                                  'torch': '3'},
+             'can-d28': rare | {'config': 'experiments/can.py:d28', 'infer_1': program(6),
+                                'date': '2026-01-03',
+                                'overrides': ['--config.image.height=112'], 'image': '112 x 400',
+                                'tokens': 40}}
     (tmp_path / 'cpu').mkdir()
     for name, figures in found.items():
         (tmp_path / 'cpu' / f'{name}.json').write_text(json.dumps(figures))
@@ -38,9 +43,11 @@ def test_the_table_puts_a_recipes_figures_in_one_row(capsys, folder):
     about, _, _, _, can, rare = capsys.readouterr().out.strip().splitlines()
     assert about == ('1 x cpu (Some CPU, 2 CPUs), 2026-01-02 to 2026-01-03, recog 1, jax 2; '
                      'a matrix product gave 200 to 200 GFLOP/s:')
-    assert rare == ('| `rare.py:r34` | float32 | 1,234,567 | 12.3 (batch 1), 2,346 (batch 32) | 1.25 (batch 1), 2.5 (batch 8) '
-                    '| 3.5 (batch 16) | 1.16 / 0.90 | 1.5 / 1.5 | arithmetic, memory |')
-    assert can == '| `can.py:d28`, 112 x 400, 40 tokens | float32 | 1,234,567 | 6 (batch 1) | - |  | - | 1.5 | arithmetic |'
+    assert rare == ('| `rare.py:r34` | float32 | 1,234,567 | 12.3 (batch 1), 2,346 (batch 32) | '
+                    '1.25 (batch 1), 2.5 (batch 8) | 3.5 (batch 16) | 1.16 / 0.90 | 1.5 / 1.5 '
+                    '| arithmetic, memory |')
+    assert can == ('| `can.py:d28`, 112 x 400, 40 tokens | float32 | 1,234,567 | 6 (batch 1) '
+                   '| - |  | - | 1.5 | arithmetic |')
 
 
 def test_a_folder_without_figures_is_named(capsys, tmp_path):
@@ -50,10 +57,13 @@ def test_a_folder_without_figures_is_named(capsys, tmp_path):
 
 def test_every_reference_recipe_is_measured_in_float32_on_a_cpu_and_in_bfloat16_elsewhere(monkeypatch):
     monkeypatch.chdir(ROOT)
-    here, there = list(all_recipes.measurements(True)), list(all_recipes.measurements(False, ['--config.seed=3']))
-    assert len({each.recipe for each in here}) == 7 and [each.recipe for each in here] == [each.recipe for each in there]
+    here = list(all_recipes.measurements(True))
+    there = list(all_recipes.measurements(False, ['--config.seed=3']))
+    assert len({each.recipe for each in here}) == 7
+    assert [each.recipe for each in here] == [each.recipe for each in there]
     assert sum(bool(each.searched) for each in here) == 4 and sum(each.rival for each in here) == 5
-    assert all(all_recipes.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3' and not each.rival for each in there)
+    assert all(all_recipes.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3'
+               and not each.rival for each in there)
     assert not any(all_recipes.FASTER in each.overrides for each in here)
     for each in (*here, *there):
         experiments.load(each.recipe, each.overrides)

@@ -20,7 +20,8 @@ TEXT = '''HloModule jit_step, is_scheduled=true, entry_computation_layout={(f32[
   %state = (s32[], f32[4,8]{1,0}) parameter(0)
   %number = s32[] get-tuple-element(%state), index=0
   %values = f32[4,8]{1,0:T(8,128)} get-tuple-element(%state), index=1
-  %inner = f32[4,8]{1,0} all-reduce(%values), channel_id=1, replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add, \
+  %inner = f32[4,8]{1,0} all-reduce(%values), channel_id=1, \
+replica_groups={{0,1,2,3},{4,5,6,7}}, to_apply=%add, \
 metadata={op_name="jit(step)/transpose(jvp(Net))/lstm_0/jit(lstm)/while/body/dot_general" stack_frame_id=3}
   ROOT %next = (s32[], f32[4,8]{1,0}) tuple(%number, /*index=1*/%inner)
 }
@@ -48,12 +49,14 @@ ASYNCHRONOUS = '''HloModule jit_step, is_scheduled=true
 
 %wrapped (part: f32[8,4]) -> f32[1,4] {
   %part = f32[8,4]{1,0} parameter(0)
-  ROOT %scattered = f32[1,4]{1,0} reduce-scatter(%part), replica_groups=[1,8]<=[8], dimensions={0}, to_apply=%add
+  ROOT %scattered = f32[1,4]{1,0} reduce-scatter(%part), replica_groups=[1,8]<=[8], \
+dimensions={0}, to_apply=%add
 }
 
 ENTRY %main (input: f32[8,4]) -> f32[8,4] {
   %input = f32[8,4]{1,0} parameter(0)
-  %gather = (f32[8,4]{1,0}, f32[64,4]{1,0}) all-gather-start(%input), replica_groups=[1,8]<=[8], dimensions={0}
+  %gather = (f32[8,4]{1,0}, f32[64,4]{1,0}) all-gather-start(%input), \
+replica_groups=[1,8]<=[8], dimensions={0}
   %heavy = f32[8,4]{1,0} multiply(%input, %input)
   %gathered = f32[64,4]{1,0} all-gather-done(%gather)
   %reduce = f32[8,4]{1,0} all-reduce-start(%heavy), replica_groups=[1,8]<=[8], to_apply=%add
@@ -62,7 +65,8 @@ ENTRY %main (input: f32[8,4]) -> f32[8,4] {
   %scatter = ((f32[8,4]{1,0}), f32[1,4]{1,0}) async-start(%reduced), calls=%wrapped
   %more = f32[8,4]{1,0} add(%heavy, %heavy)
   %scattered.1 = f32[1,4]{1,0} async-done(%scatter)
-  %shift = (f32[8,4]{1,0}, f32[8,4]{1,0}, u32[], u32[]) collective-permute-start(%more), source_target_pairs={{0,1},{1,0}}
+  %shift = (f32[8,4]{1,0}, f32[8,4]{1,0}, u32[], u32[]) collective-permute-start(%more), \
+source_target_pairs={{0,1},{1,0}}
   ROOT %shifted = f32[8,4]{1,0} collective-permute-done(%shift)
 }
 '''
@@ -130,7 +134,8 @@ def test_bench_lists_what_eight_simulated_devices_send(capsys, tmp_path):
                            '--json', str(file)])
     figures = json.loads(file.read_text())
     assert status == 0 and figures['batch'] == 16 and 'MB/step' in capsys.readouterr().out
-    data, fsdp, both = (figures['meshes'][mesh]['kinds'] for mesh in ('data=8 fsdp=1', 'data=1 fsdp=8', 'data=4 fsdp=2'))
+    data, fsdp, both = (figures['meshes'][mesh]['kinds']
+                        for mesh in ('data=8 fsdp=1', 'data=1 fsdp=8', 'data=4 fsdp=2'))
     assert set(data) == {'all-reduce'} and data['all-reduce']['bytes'] > 4 * 500_000  # every gradient, once
     assert fsdp['all-gather']['bytes'] > 0 and both['all-gather']['bytes'] > 0
-    assert not data['all-reduce']['in_loops'] and not fsdp['all-gather']['in_loops'] and not both['all-gather']['in_loops']
+    assert not any(each['in_loops'] for each in (data['all-reduce'], fsdp['all-gather'], both['all-gather']))

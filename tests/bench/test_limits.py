@@ -21,7 +21,8 @@ def moved(function, *arguments):
 
 
 def test_the_larger_share_bounds():
-    assert limits.shares(0.6, 0.2) == {'share_of_peak': 0.6, 'share_of_bandwidth': 0.2, 'bound_by': 'arithmetic'}
+    assert limits.shares(0.6, 0.2) == {'share_of_peak': 0.6, 'share_of_bandwidth': 0.2,
+                                       'bound_by': 'arithmetic'}
     assert limits.shares(0.1, 0.2)['bound_by'] == 'memory'
 
 
@@ -44,7 +45,8 @@ def test_without_loops_the_traffic_is_what_xla_counts():
 
 def test_a_loop_counts_by_its_steps_and_of_what_it_slices_the_slices():
     def recur(weights, rows):
-        return jax.lax.scan(lambda carry, row: (jnp.tanh(carry @ weights + row), carry.sum()), jnp.zeros(128), rows)
+        return jax.lax.scan(lambda carry, row: (jnp.tanh(carry @ weights + row), carry.sum()), jnp.zeros(128),
+                            rows)
 
     short, long = (moved(recur, jnp.ones((128, 128)), jnp.ones((length, 128))) for length in (100, 400))
     assert 3.5 < long / short < 4.5
@@ -76,19 +78,22 @@ metadata={op_name="jit(f)/jvp(Net)/backbone/conv_1/jit(conv)/add"}
 
 
 def test_a_fusion_that_updates_in_place_moves_the_update_alone():
-    assert limits.moved(hlo.parse(FUSED)) == 4 * 8 + 4 * 8 + 4 + 4 * 8  # row, slice, place; the update written
+    # Row, slice, place; the update written.
+    assert limits.moved(hlo.parse(FUSED)) == 4 * 8 + 4 * 8 + 4 + 4 * 8
 
 
 def test_the_scratch_space_of_a_library_is_not_traffic():
-    text = ('ENTRY %main (left: f32[4,8], right: f32[8,2]) -> f32[4,2] {\n  %left = f32[4,8]{1,0} parameter(0)\n'
-            '  %right = f32[8,2]{1,0} parameter(1)\n  %both = (f32[4,2]{1,0}, s8[33554432]{0}) custom-call(%left, %right), '
+    text = ('ENTRY %main (left: f32[4,8], right: f32[8,2]) -> f32[4,2] {\n'
+            '  %left = f32[4,8]{1,0} parameter(0)\n  %right = f32[8,2]{1,0} parameter(1)\n'
+            '  %both = (f32[4,2]{1,0}, s8[33554432]{0}) custom-call(%left, %right), '
             'custom_call_target="__cublas$lt$matmul"\n'
             '  ROOT %out = f32[4,2]{1,0} get-tuple-element(%both), index=0\n}\n')
     assert limits.moved(hlo.parse(text)) == 4 * (4 * 8 + 8 * 2 + 4 * 2)
 
 
 def event(name, start, length, thread=1, process=7, **arguments):
-    return {'ph': 'X', 'pid': process, 'tid': thread, 'ts': start, 'dur': length, 'name': name, 'args': arguments}
+    return {'ph': 'X', 'pid': process, 'tid': thread, 'ts': start, 'dur': length, 'name': name,
+            'args': arguments}
 
 
 def named(kind, name, process=7, thread=1):
@@ -108,15 +113,16 @@ def test_operations_of_a_cpu_trace_last_until_their_end():
     dearest, other = costliest.costs(HOST, hlo.parse(FUSED), 2)
     assert (dearest.name, dearest.runs, dearest.place) == ('fusion', 1, 'forward: backbone/conv_1/add')
     assert dearest.seconds == pytest.approx(4e-6) and dearest.share == pytest.approx(8 / 14)
-    assert other.name == 'dot.1' and other.seconds == pytest.approx(3e-6) and other.share == pytest.approx(6 / 14)
+    assert other.name == 'dot.1'
+    assert (other.seconds, other.share) == (pytest.approx(3e-6), pytest.approx(6 / 14))
 
 
 def test_an_operation_of_a_cpu_trace_is_over_when_another_reads_it_though_its_end_is_told_later():
     text = ('ENTRY %main (input: f32[2]) -> f32[2] {\n  %input = f32[2]{0} parameter(0)\n'
             '  %first.1 = f32[2]{0} add(%input, %input)\n  %turned = f32[2]{0} bitcast(%first.1)\n'
             '  ROOT %then.2 = f32[2]{0} multiply(%turned, %turned)\n}\n')
-    run = [event('first.1', 0, 1, hlo_op='first.1'), event('then.2', 4, 5, hlo_op='then.2'), event('end: first.1', 9, 0),
-           event('end: then.2', 9, 0)]
+    run = [event('first.1', 0, 1, hlo_op='first.1'), event('then.2', 4, 5, hlo_op='then.2'),
+           event('end: first.1', 9, 0), event('end: then.2', 9, 0)]
     again = [event | {'ts': event['ts'] + 100} for event in run]
     found = costliest.costs([*run, *again], hlo.parse(text), 2)
     assert [(cost.name, round(cost.seconds * 1e6)) for cost in found] == [('then.2', 5), ('first.1', 4)]
@@ -126,10 +132,11 @@ def test_of_a_device_its_own_lane_counts_and_nothing_of_the_host():
     def lane(name, thread):
         return [named('thread_name', name, 1, thread), event('kernel', 0, 4, thread, 1, hlo_op='fusion.2')]
 
-    device = [named('process_name', '/device:GPU:0', 1), named('thread_name', 'Steps', 1, 5), event('0', 0, 90, 5, 1)]
+    device = [named('process_name', '/device:GPU:0', 1), named('thread_name', 'Steps', 1, 5),
+              event('0', 0, 90, 5, 1)]
     for lanes in ([*lane('Stream #13(Compute)', 3)], [*lane('Stream #13(Compute)', 3), *lane('XLA Ops', 4)]):
         [only] = costliest.costs([*HOST, *device, *lanes], hlo.parse(FUSED), 1)
-        assert (only.name, only.runs, only.share) == ('fusion.2', 1, 1) and only.seconds == pytest.approx(4e-6)
+        assert (only.name, only.runs, only.share, only.seconds) == ('fusion.2', 1, 1, pytest.approx(4e-6))
 
 
 def test_loops_are_not_listed_beside_what_they_run():
@@ -141,7 +148,8 @@ def test_loops_are_not_listed_beside_what_they_run():
 
 def test_a_trace_that_names_no_operation_is_said_in_one_line(tmp_path):
     file = tmp_path / 'vm.trace.json.gz'
-    file.write_bytes(gzip.compress(json.dumps({'traceEvents': [named('process_name', '/host:CPU'), event('x', 0, 1)]}).encode()))
+    file.write_bytes(gzip.compress(json.dumps({'traceEvents': [named('process_name', '/host:CPU'),
+                                                               event('x', 0, 1)]}).encode()))
     found = costliest.costs(costliest.read(file), hlo.parse(FUSED), 3)
     [line] = costliest.lines(found, tmp_path)
     assert 'names no operations' in line
@@ -171,12 +179,14 @@ def test_starts_are_listed_cold_and_warm(capsys, tmp_path):
 
 def test_bench_names_the_limit_and_the_costliest_operations(capsys, tmp_path):
     file, folder = tmp_path / 'figures.json', tmp_path / 'trace'
-    status = command_line.main(['bench', '--config', DEMO, *NARROW, '--devices', '0', '--seconds', '0.1', '--batch', '1', '--only',
+    status = command_line.main(['bench', '--config', DEMO, *NARROW, '--devices', '0', '--seconds', '0.1',
+                                '--batch', '1', '--only',
                            'infer', '--profile', str(folder), '--json', str(file)])
     figures, out = json.loads(file.read_text()), capsys.readouterr().out
     assert status == 0 and figures['peak_GFLOP_per_second'] > 0 and figures['bandwidth_GB_per_second'] > 0
     measured = figures['infer_1']
-    assert measured['MB_per_image'] > 0 and measured['bound_by'] in ('arithmetic', 'memory') and 'bound_by' in out
+    assert measured['bound_by'] in ('arithmetic', 'memory') and 'bound_by' in out
+    assert measured['MB_per_image'] > 0
     flops = measured['images_per_second'] * measured['GFLOP_per_image']
     assert measured['share_of_peak'] == pytest.approx(flops / figures['peak_GFLOP_per_second'])
     assert len(figures['costliest']) == 10 and 0 < sum(cost['share'] for cost in figures['costliest']) <= 1

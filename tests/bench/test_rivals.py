@@ -10,7 +10,8 @@ from recog.commands import command_line
 
 
 def refused(capsys, recipe, *arguments):
-    assert command_line.main(['bench', '--config', f'{ROOT}/experiments/{recipe}', '--pytorch', *arguments]) == 2
+    assert command_line.main(['bench', '--config', f'{ROOT}/experiments/{recipe}', '--pytorch',
+                              *arguments]) == 2
     said = capsys.readouterr()
     assert said.out == '' and said.err.count('\n') == 1
     return said.err
@@ -25,8 +26,10 @@ def test_an_algorithm_without_a_rival_is_refused_with_those_that_have_one(capsys
 
 @pytest.mark.parametrize('recipe, field', [
     ('crnn.py:vgg', "config.model.backbone='vgg'"), ('crnn.py:x4', 'config.train.norm_group=256'),
-    ('crnn.py:modern', "config.train.precision='bfloat16'"), ('rare.py:demo', "config.model.backbone='small'"),
-    ('rare.py:scheduled', "config.model.teaching='scheduled'"), ('rare.py:stop', 'config.model.skip_ends=False'),
+    ('crnn.py:modern', "config.train.precision='bfloat16'"),
+    ('rare.py:demo', "config.model.backbone='small'"),
+    ('rare.py:scheduled', "config.model.teaching='scheduled'"),
+    ('rare.py:stop', 'config.model.skip_ends=False'),
     ('srn.py:modern', "config.model.positions='learned'"), ('srn.py:no_gsrm', 'config.model.semantic=False')])
 def test_a_variant_that_computes_something_else_is_refused_with_its_field(capsys, recipe, field):
     message = refused(capsys, recipe)
@@ -34,7 +37,8 @@ def test_a_variant_that_computes_something_else_is_refused_with_its_field(capsys
 
 
 def test_what_does_not_compare_is_refused_beside_it(capsys):
-    assert 'leave --profile, --only data out' in refused(capsys, 'crnn.py:mv3', '--profile', 'folder', '--only', 'data')
+    assert 'leave --profile, --only data out' in refused(capsys, 'crnn.py:mv3', '--profile', 'folder',
+                                                         '--only', 'data')
 
 
 def test_several_devices_are_refused(capsys):
@@ -43,7 +47,8 @@ def test_several_devices_are_refused(capsys):
 
 def test_without_pytorch_the_command_says_how_to_install_it(capsys, monkeypatch):
     monkeypatch.setitem(__import__('sys').modules, 'torch', None)  # as if it were not there
-    assert refused(capsys, 'crnn.py:mv3', '--devices', '0').endswith('--pytorch needs PyTorch: pip install torch\n')
+    message = refused(capsys, 'crnn.py:mv3', '--devices', '0')
+    assert message.endswith('--pytorch needs PyTorch: pip install torch\n')
 
 
 def test_all_take_turns_of_an_untimed_call_and_at_least_one_that_counts():

@@ -1,5 +1,5 @@
-"""Every experiment times every variant: it loads, builds, and its training step is traced at full size; and what the steps are
-made of is lowered for devices that are not here."""
+"""Every experiment times every variant: it loads, builds, and its training step is traced at full size; and
+what the steps are made of is lowered for devices that are not here."""
 
 import importlib.util
 
@@ -14,7 +14,7 @@ from recog.config import experiments, values
 from recog.images.fit import channels
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 
 def recipes():
@@ -32,11 +32,13 @@ def lowered():
 
 
 def operations(jaxpr):
-    """What a program is made of, whatever the sizes: each operation with the types and ranks of what it reads."""
+    """What a program is made of, whatever the sizes: each operation with the types and ranks of what it
+    reads."""
     found, waiting, seen = set(), [jaxpr], {id(jaxpr)}
     while waiting:
         for equation in waiting.pop().eqns:
-            found.add((equation.primitive.name, *((str(read.aval.dtype), read.aval.ndim) for read in equation.invars)))
+            found.add((equation.primitive.name, *((str(read.aval.dtype), read.aval.ndim)
+                                                  for read in equation.invars)))
             new = [inner for inner in jaxprs_in_params(equation.params) if id(inner) not in seen]
             waiting += new
             seen |= set(map(id, new))
@@ -44,7 +46,9 @@ def operations(jaxpr):
 
 
 @pytest.mark.parametrize('recipe', recipes())
-def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowered_for_gpus_and_tpus(recipe, lowered):
+def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowered_for_gpus_and_tpus(
+    recipe, lowered
+):
     config = experiments.load(str(ROOT / 'experiments' / recipe))
     model = models.build(config, vocabulary.from_config(config.text))
     epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
@@ -55,8 +59,10 @@ def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowere
     rows, rule, length = config.train.batch, config.image, config.text.max_length
     batch = {
         'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, channels(rule)), jnp.uint8),
-        'size': jax.ShapeDtypeStruct((rows, 2), jnp.int32), 'tokens': jax.ShapeDtypeStruct((rows, length), jnp.int32),
-        'length': jax.ShapeDtypeStruct((rows,), jnp.int32), 'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
+        'size': jax.ShapeDtypeStruct((rows, 2), jnp.int32),
+        'tokens': jax.ShapeDtypeStruct((rows, length), jnp.int32),
+        'length': jax.ShapeDtypeStruct((rows,), jnp.int32),
+        'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
         'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
     }
     traced = jax.jit(make_step(model, tx, rate, config)).trace(state, batch)

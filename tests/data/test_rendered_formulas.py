@@ -15,8 +15,9 @@ from recog.data.drawn.grammar import FREQUENCY, Grammar, split_of
 from recog.data.drawn.handwriting import BIG, Hand, layout
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.metrics import formulas
-from recog.text import latex
+from recog.metrics.formulas import well_formed
+from recog.text.latex import CROHME
+from recog.text.normal_form import normal_tokens
 
 EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}
 SCRIPTS = frozenset(('_', '^', '{', '}', r'\frac', r'\sqrt'))
@@ -48,16 +49,16 @@ def nested(tokens: list[str]) -> int:
 
 def test_every_formula_is_in_the_normal_form():
     for tokens in drawn(1500):
-        assert list(latex.tokens(' '.join(tokens))) == tokens
+        assert list(normal_tokens(' '.join(tokens))) == tokens
 
 
 def test_every_formula_can_be_drawn_by_mathtext():
-    assert all(formulas.well_formed(tokens) for tokens in drawn(100))
+    assert all(well_formed(tokens) for tokens in drawn(100))
 
 
 def test_the_grammar_writes_every_symbol_of_crohme():
-    assert set(FREQUENCY) | SCRIPTS == set(latex.CROHME)
-    assert {token for tokens in drawn(12_000) for token in tokens} == set(latex.CROHME)
+    assert set(FREQUENCY) | SCRIPTS == set(CROHME)
+    assert {token for tokens in drawn(12_000) for token in tokens} == set(CROHME)
 
 
 @pytest.mark.parametrize('symbols', [1, 2, 8, 30, 60])
@@ -67,7 +68,7 @@ def test_formulas_keep_to_the_symbols_and_the_depth(symbols, deep):
     for tokens in drawn(200, symbols, deep, (1, 12)):
         assert set(tokens) <= known
         assert nested(tokens) <= deep
-        assert tuple(latex.tokens(' '.join(tokens))) == tuple(tokens)
+        assert tuple(normal_tokens(' '.join(tokens))) == tuple(tokens)
 
 
 @pytest.mark.parametrize('tokens', [(1, 1), (5, 5), (20, 40), (60, 70)])

@@ -1,3 +1,5 @@
+"""Measures on words, compared with the reference's, with textbook formulas, and with values made by hand."""
+
 import json
 import math
 import random
@@ -11,22 +13,22 @@ from recog.metrics.words import (
     PROTOCOLS,
     canonical,
     edit_distance,
-    identifier,
-    interval,
     judge,
     normalised_edit_distance,
+    protocol_id,
     reference_word_metric,
-    summary,
+    wilson_interval,
     word_accuracy,
+    word_figures,
 )
-from recog.metrics.words import summary as words_summary
 
 GOLDENS = json.loads((golden.GOLDENS / 'data.json').read_text(encoding='utf-8'))
 
 
 def random_pairs(count: int, letters: str = 'abAB1- é') -> list[tuple[str, str]]:
     draw = random.Random(7)
-    return [tuple(''.join(draw.choices(letters, k=draw.randint(0, 6))) for _ in range(2)) for _ in range(count)]
+    return [tuple(''.join(draw.choices(letters, k=draw.randint(0, 6))) for _ in range(2))
+            for _ in range(count)]
 
 
 @pytest.mark.parametrize('name, filtered', [('plain', False), ('filter', True)])
@@ -35,12 +37,13 @@ def test_the_word_metric_is_the_references(name, filtered):
     assert ours == pytest.approx(GOLDENS['word_metric'][name], abs=1e-12)
 
 
-def test_our_measures_agree_with_the_references_but_for_its_small_denominator():
+def test_our_measures_are_the_references_without_the_small_number_in_its_denominator():
     predictions, truths = zip(*GOLDENS['pairs'], strict=True)
-    ours, theirs = summary(truths, predictions, '36'), GOLDENS['word_metric']['filter']
+    ours, theirs = word_figures(truths, predictions, '36'), GOLDENS['word_metric']['filter']
+    added = (6 + 1e-5) / 6
     assert (ours['count'], ours['right']) == (6, 4)
-    assert ours['accuracy'] == pytest.approx(theirs['acc'] * (6 + 1e-5) / 6, abs=1e-12)
-    assert 1 - ours['one_minus_ned'] == pytest.approx((1 - theirs['norm_edit_dis']) * (6 + 1e-5) / 6, abs=1e-12)
+    assert ours['accuracy'] == pytest.approx(theirs['acc'] * added, abs=1e-12)
+    assert 1 - ours['one_minus_ned'] == pytest.approx((1 - theirs['norm_edit_dis']) * added, abs=1e-12)
 
 
 def test_edit_distances_agree_with_the_textbook():
@@ -74,7 +77,8 @@ def test_an_unknown_protocol_is_refused_with_what_is_allowed():
 
 
 @pytest.mark.parametrize('text, compared', [
-    ('Café', 'Cafe'), ('ﬁsh', 'fish'), ('Ａ１', 'A1'), ('½', '12'), ('10€', '10'), ('Grüße', 'Grue'), ('naïve x-y', 'naivex-y')])
+    ('Café', 'Cafe'), ('ﬁsh', 'fish'), ('Ａ１', 'A1'), ('½', '12'), ('10€', '10'), ('Grüße', 'Grue'),
+    ('naïve x-y', 'naivex-y')])
 def test_nfkd_turns_texts_into_ascii_before_they_are_filtered(text, compared):
     assert canonical(text, '94+nfkd') == compared
     assert canonical(text, '36+nfkd') == ''.join(filter(str.isalnum, compared.lower()))
@@ -83,10 +87,10 @@ def test_nfkd_turns_texts_into_ascii_before_they_are_filtered(text, compared):
 
 
 def test_a_protocol_is_known_by_its_id():
-    assert [identifier(name, nfkd) for name, nfkd in (('36', False), ('94', True), ('latex', False))] == [
+    assert [protocol_id(name, nfkd) for name, nfkd in (('36', False), ('94', True), ('latex', False))] == [
         '36', '94+nfkd', 'latex']
     with pytest.raises(ConfigError, match='the protocol latex compares tokens'):
-        identifier('latex', True)
+        protocol_id('latex', True)
     for unknown in ('latex+nfkd', '36+nfk', '+nfkd', '63+nfkd'):
         with pytest.raises(ConfigError, match='is not one of'):
             canonical('a', unknown)
@@ -100,38 +104,39 @@ def test_a_verdict_compares_what_the_protocol_keeps():
 
 
 @pytest.mark.parametrize('protocol', PROTOCOLS)
-def test_a_summary_adds_up_its_verdicts(protocol):
+def test_word_figures_add_up_the_verdicts(protocol):
     truths, predictions = zip(*random_pairs(100), strict=True)
     verdicts = [judge(a, b, protocol) for a, b in zip(truths, predictions, strict=True)]
-    summary = words_summary(truths, predictions, protocol)
-    assert summary['right'] == sum(verdict.right for verdict in verdicts)
-    assert summary['accuracy'] == summary['right'] / 100
+    figures = word_figures(truths, predictions, protocol)
+    assert figures['right'] == sum(verdict.right for verdict in verdicts)
+    assert figures['accuracy'] == figures['right'] / 100
     kept = [[canonical(word, protocol) for word in words] for words in (truths, predictions)]
-    assert summary['one_minus_ned'] == pytest.approx(normalised_edit_distance(*kept))
+    assert figures['one_minus_ned'] == pytest.approx(normalised_edit_distance(*kept))
     assert all(verdict.right == (verdict.distance == 0) for verdict in verdicts)
 
 
 def test_nothing_predicted_is_no_accuracy():
-    assert summary([], [], '36') == {'count': 0, 'right': 0, 'accuracy': 0, 'one_minus_ned': 0}
+    assert word_figures([], [], '36') == {'count': 0, 'right': 0, 'accuracy': 0, 'one_minus_ned': 0}
     assert word_accuracy([], []) == normalised_edit_distance([], []) == 0
 
 
 def test_truths_and_predictions_of_different_number_are_refused():
-    for measure in (word_accuracy, normalised_edit_distance, lambda a, b: summary(a, b, '36')):
+    for measure in (word_accuracy, normalised_edit_distance, lambda a, b: word_figures(a, b, '36')):
         with pytest.raises(ValueError):
             measure(['a', 'b'], ['a'])
 
 
 @pytest.mark.parametrize('right, count', [(0, 10), (1, 10), (810, 1000), (3000, 3000)])
 def test_the_ends_of_the_interval_are_where_the_observation_is_just_plausible(right, count):
-    low, high = interval(right, count)
+    low, high = wilson_interval(right, count)
     assert 0 <= low <= right / count <= high <= 1
     for end in (low, high):
-        # Wilson's interval is every share from which the observed one lies no further than 1.96 standard deviations.
+        # It holds every share that is at most 1.96 of its standard deviations from the observed one.
         if 0 < end < 1:
-            assert abs(right / count - end) == pytest.approx(1.959963984540054 * math.sqrt(end * (1 - end) / count))
+            deviation = math.sqrt(end * (1 - end) / count)
+            assert abs(right / count - end) == pytest.approx(1.959963984540054 * deviation)
 
 
 def test_the_interval_of_nothing_is_everything():
-    assert interval(0, 0) == (0, 1)
-    assert interval(81, 100) == pytest.approx((0.7222, 0.8748), abs=1e-4)
+    assert wilson_interval(0, 0) == (0, 1)
+    assert wilson_interval(81, 100) == pytest.approx((0.7222, 0.8748), abs=1e-4)

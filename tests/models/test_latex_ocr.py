@@ -25,7 +25,7 @@ from recog.models.parts import layers, transformer_decoder
 from recog.models.parts.transformer import Noise
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 NAME = 'latex_ocr'
 CAPACITY = NARROW[NAME][0]['capacity']

@@ -1,11 +1,13 @@
-"""LaTeX of formulas: the normal form, MathML, LaTeX that compiles, and both references' token lists."""
+"""LaTeX of formulas: the normal form, MathML, LaTeX that compiles, and the references' lists of tokens."""
 
 from xml.etree import ElementTree
 
 import pytest
 from matplotlib.mathtext import MathTextParser
 
-from recog.text import latex
+from recog.text.latex import CROHME, ocr_tokens, to_latex, vocabulary
+from recog.text.mathml import from_mathml
+from recog.text.normal_form import Malformed, normal_text, normal_tokens
 
 NORMAL = [
     # braces
@@ -23,7 +25,7 @@ NORMAL = [
     (r'x^{2}_{}', 'x ^ { 2 }'),
     (r'a_{b_c}', 'a _ { b _ { c } }'),
     (r'x^a_b^c', 'x _ { b } ^ { a } ^ { c }'),
-    # synonyms, and what says nothing
+    # synonyms, and tokens that are dropped
     (r'$x \to 0$', r'x \rightarrow 0'),
     (r'\left\{ a \right.', r'\{ a'),
     (r'a . b', 'a . b'),
@@ -48,19 +50,20 @@ NORMAL = [
 
 @pytest.mark.parametrize('raw, wanted', NORMAL)
 def test_raw_latex_becomes_its_normal_form(raw, wanted):
-    assert latex.normal(raw) == wanted
+    assert normal_text(raw) == wanted
 
 
 @pytest.mark.parametrize('raw, wanted', NORMAL)
 def test_the_normal_form_stays_as_it_is_through_latex_and_back(raw, wanted):
-    assert latex.tokens(latex.latex(latex.tokens(raw))) == latex.tokens(wanted) == tuple(wanted.split())
+    assert normal_tokens(to_latex(normal_tokens(raw))) == normal_tokens(wanted) == tuple(wanted.split())
 
 
 @pytest.mark.parametrize('raw', [
-    r'\frac{a}', '{a', 'a}', 'x^', 'x^^2', r'\sqrt[3', r'\sqrt[{]}', r'\frac^ab', 'a\\', '{' * 5000, r'\frac' * 5000])
+    r'\frac{a}', '{a', 'a}', 'x^', 'x^^2', r'\sqrt[3', r'\sqrt[{]}', r'\frac^ab', 'a\\',
+    '{' * 5000, r'\frac' * 5000])
 def test_malformed_latex_is_refused(raw):
-    with pytest.raises(latex.Malformed):
-        latex.tokens(raw)
+    with pytest.raises(Malformed):
+        normal_tokens(raw)
 
 
 @pytest.mark.parametrize('tokens, wanted', [
@@ -73,12 +76,13 @@ def test_malformed_latex_is_refused(raw):
     (r'\int \limits _ { 0 } x \limits', r'\int\limits_{0}x'),
 ])
 def test_tokens_are_written_as_latex(tokens, wanted):
-    assert latex.latex(tokens.split()) == wanted
+    assert to_latex(tokens.split()) == wanted
 
 
-@pytest.mark.parametrize('raw', [raw for raw, _ in NORMAL if 'foo' not in raw and 'matrix' not in raw and raw])
+@pytest.mark.parametrize('raw', [
+    raw for raw, _ in NORMAL if 'foo' not in raw and 'matrix' not in raw and raw])
 def test_the_latex_that_is_written_compiles(raw):
-    MathTextParser('path').parse(f'${latex.latex(latex.tokens(raw), limits=False)}$')
+    MathTextParser('path').parse(f'${to_latex(normal_tokens(raw), limits=False)}$')
 
 
 def mathml(inner):
@@ -87,30 +91,32 @@ def mathml(inner):
 
 @pytest.mark.parametrize('inner, wanted', [
     ('<mrow><msub><mi>x</mi><mi>k</mi></msub><mo>+</mo><mn>12</mn></mrow>', 'x _ { k } + 1 2'),
-    ('<mfrac><mn>1</mn><msqrt><mi>x</mi><mo>-</mo><mn>1</mn></msqrt></mfrac>', r'\frac { 1 } { \sqrt { x - 1 } }'),
+    ('<mfrac><mn>1</mn><msqrt><mi>x</mi><mo>-</mo><mn>1</mn></msqrt></mfrac>',
+     r'\frac { 1 } { \sqrt { x - 1 } }'),
     ('<mroot><mi>x</mi><mn>3</mn></mroot>', r'\sqrt [ 3 ] { x }'),
-    ('<munderover><mo>sum</mo><mi>i</mi><mi>infin</mi></munderover><mi>\\theta</mi>', r'\sum _ { i } ^ { \infty } \theta'),
+    ('<munderover><mo>sum</mo><mi>i</mi><mi>infin</mi></munderover><mi>\\theta</mi>',
+     r'\sum _ { i } ^ { \infty } \theta'),
     ('<munder><mo>im</mo><mi>n</mi></munder>', r'\lim _ { n }'),
     ('<mo>{</mo><mi>sin</mi><mo>}</mo>', r'\{ \sin \}'),
     ('<semantics><mi>a</mi><annotation>b</annotation></semantics><mo>ctdot</mo>', r'a \cdots'),
     ('<msup><mrow><mi>a</mi><mi>b</mi></mrow><mn>2</mn></msup>', 'a b ^ { 2 }'),
 ])
 def test_mathml_gives_the_same_tokens(inner, wanted):
-    assert ' '.join(latex.from_mathml(mathml(inner))) == wanted
+    assert ' '.join(from_mathml(mathml(inner))) == wanted
 
 
 @pytest.mark.parametrize('inner', [
     '<mfrac><mn>1</mn></mfrac>', '<msub><mi>a</mi></msub>', '<msubsup><mi>a</mi><mi>b</mi></msubsup>'])
 def test_mathml_without_a_part_is_refused(inner):
-    with pytest.raises(latex.Malformed, match='parts'):
-        latex.from_mathml(mathml(inner))
+    with pytest.raises(Malformed, match='parts'):
+        from_mathml(mathml(inner))
 
 
 def test_the_references_lists_are_as_their_checkpoints_need_them():
-    can, ocr = latex.vocabulary('can'), latex.vocabulary('latex_ocr')
+    can, ocr = vocabulary('can'), vocabulary('latex_ocr')
     assert (len(can), can[0], can[-4:]) == (109, '!', ('{', '}', '^', '_'))
     assert (len(ocr), ocr[0], ocr[-1]) == (133, ' ', '~')
-    assert len(latex.CROHME) == len(set(latex.CROHME)) == 110
+    assert len(CROHME) == len(set(CROHME)) == 110
 
 
 @pytest.mark.parametrize('text, wanted', [
@@ -122,10 +128,10 @@ def test_the_references_lists_are_as_their_checkpoints_need_them():
      [r'\left', ' ', '(', '{', r'\mathrm', ' ', '{', '~', 'k', '~', '}', '}', r'\right', ' ', ')']),
 ])
 def test_latex_ocr_cuts_as_its_notebook_does(text, wanted):
-    found = latex.ocr_tokens(text)
+    found = ocr_tokens(text)
     assert list(found) == wanted
-    assert latex.ocr_tokens(latex.ocr_latex(found)) == found
+    assert ocr_tokens(''.join(found)) == found
 
 
 def test_a_command_that_latex_ocr_does_not_know_becomes_characters():
-    assert latex.ocr_tokens(r'\frac12\foo', latex.vocabulary('latex_ocr')) == (r'\frac', '1', '2', '\\', 'f', 'o', 'o')
+    assert ocr_tokens(r'\frac12\foo', vocabulary('latex_ocr')) == (r'\frac', '1', '2', '\\', 'f', 'o', 'o')

@@ -1,3 +1,5 @@
+"""Vocabularies: texts to ids and back, charsets, dictionary files, and labels that are refused."""
+
 import json
 import random
 import string
@@ -40,7 +42,7 @@ def test_labels_are_coded_as_the_reference_codes_them(label, encoded):
             vocab().encode(label, max_length=25)
     else:
         ids = vocab().encode(label, max_length=25).ids
-        # Its labels are CTC classes, one above the ids, filled up with blanks to 25.
+        # The reference's labels are CTC classes (id + 1), padded with blanks to 25.
         assert [index + 1 for index in ids] + [0] * (25 - len(ids)) == encoded
 
 
@@ -65,7 +67,8 @@ def test_decoding_undoes_encoding(charset):
 
 def test_folding_case_is_str_lower():
     assert vocab().decode(vocab().encode('HeLLo').ids) == 'hello'
-    assert vocab(charset='62', case='keep').decode(vocab(charset='62', case='keep').encode('HeLLo').ids) == 'HeLLo'
+    kept = vocab(charset='62', case='keep')
+    assert kept.decode(kept.encode('HeLLo').ids) == 'HeLLo'
     assert vocab(case='keep').encode('HeLLo') == (vocab().encode('eo').ids, ('H', 'L', 'L'))
 
 
@@ -90,7 +93,7 @@ def test_an_empty_label_is_refused(label):
     assert caught.value.reason == 'empty'
 
 
-# The second has 25 characters that would stay; the third becomes 26 by folding, where the dot above is a token.
+# The second keeps 25 characters; the third has 26 in lower case, where the dot above is a token of its own.
 @pytest.mark.parametrize('label, tokens', [('a' * 26, 'a'), ('a' * 25 + '!', 'a'), ('İ' * 13, 'i\u0307')])
 def test_a_label_that_is_too_long_is_refused(label, tokens):
     with pytest.raises(Unencodable) as caught:
@@ -178,7 +181,7 @@ def test_latex_tokens_stand_between_blanks_or_are_cut_out_of_raw_latex():
     assert [ocr.tokens[index] for index in ocr.encode(r'\frac { a } { 2 } \Delta').ids] == [
         r'\frac', ' ', '{', 'a', '}', '{', '2', '}', r'\Delta']
     assert ocr.decode(ocr.encode(r'2 \pi i').ids) == r'2\pi i'
-    assert len(ocr.encode(r'\foo').ids) == 4  # a command that it does not know is its characters
+    assert len(ocr.encode(r'\foo').ids) == 4  # an unknown command is cut into characters
 
 
 @pytest.mark.parametrize(('charset', 'separator', 'wanted'), [('can', '', ' '), ('latex_ocr', ' ', '')])

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from small import ROOT
 
-# Each package may import what its line names, itself, and `errors`; no package but the last imports `commands`.
-# Lazy imports and imports for type checking count as any others.
+# Each package may import what its line names, itself, and `errors`; no package but the last imports
+# `commands`. Lazy imports and imports for type checking count as any others.
 MAY_IMPORT = {
     'errors': '',
     'config': '',
@@ -23,12 +23,13 @@ MAY_IMPORT = {
     'reading': 'config text images devices data models metrics workdir',
     'evaluation': 'config text devices data models metrics workdir reading',
     'train': 'config text images devices data models workdir reading evaluation weights',
-    'sweep': 'config text data workdir evaluation',
+    'sweep': 'config text devices data workdir evaluation',
     'server': 'config text images data models metrics workdir reading',
     'export': 'config text devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',
     'bench': 'config text images devices data models metrics workdir reading evaluation train export',
-    'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation train sweep '
+    'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation '
+                'train sweep '
                 'server export report bench',
     'start': 'commands',
     '__main__': 'start',

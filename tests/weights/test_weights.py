@@ -1,4 +1,4 @@
-"""Checkpoints of PyTorch read without it, and nothing in them run."""
+"""PyTorch's checkpoints are read without PyTorch, and nothing in them is run."""
 
 import collections
 import os
@@ -10,19 +10,20 @@ import pytest
 from pytorch_files import STORAGES, SYSTEM, Parameter, Tensor, in_a_row, zipped
 
 from recog.errors import ConfigError
-from recog.weights.files import MAGIC, read_weights
+from recog.weights.files import read_weights
+from recog.weights.pytorch import MAGIC
 
 
 def a_state():
-    """Arrays of many kinds, some of them views of one storage, and what they are."""
+    """A state dict with arrays of many types, some of them views of one storage, and the expected arrays."""
     shared, random = np.arange(24, dtype=np.float32), np.random.default_rng(0)
     state = collections.OrderedDict({
         'whole': Tensor(shared, (2, 3, 4), (12, 4, 1)), 'turned': Tensor(shared, (4, 3), (1, 4), 12),
         'learns': Parameter(Tensor(shared, (5,))), 'count': Tensor(np.array([7], np.int64), ()),
         'none': Tensor(np.zeros(0, np.float32), (0, 3), (3, 1)),
     })
-    wanted = {'whole': shared.reshape(2, 3, 4), 'turned': shared[12:].reshape(3, 4).T, 'learns': shared[:5], 'count': np.array(7),
-              'none': np.zeros((0, 3), np.float32)}
+    wanted = {'whole': shared.reshape(2, 3, 4), 'turned': shared[12:].reshape(3, 4).T, 'learns': shared[:5],
+              'count': np.array(7), 'none': np.zeros((0, 3), np.float32)}
     for dtype in STORAGES:
         array = (10 * random.normal(size=6)).astype(dtype)
         state[f'kind_{dtype}'], wanted[f'kind_{dtype}'] = Tensor(array), array
@@ -36,7 +37,8 @@ def test_arrays_of_every_kind_and_views_are_read_from_both_formats(write, tmp_pa
     got = read_weights(write(tmp_path / 'weights.pth', state))
     assert list(got) == list(wanted)
     for name, want in wanted.items():
-        assert got[name].dtype == want.dtype and got[name].flags.c_contiguous and got[name].flags.writeable, name
+        assert got[name].dtype == want.dtype, name
+        assert got[name].flags.c_contiguous and got[name].flags.writeable, name
         np.testing.assert_array_equal(got[name], want, err_msg=name)
 
 
@@ -48,12 +50,14 @@ def test_a_pickle_that_would_run_something_is_refused_and_runs_nothing(write, tm
         def __reduce__(self):
             return os.mkdir, (str(trace),)
 
-    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: it wants posix.mkdir'):
+    said = r'weights.pth cannot be read as weights of PyTorch or Paddle: it wants posix.mkdir'
+    with pytest.raises(ConfigError, match=said):
         read_weights(write(tmp_path / 'weights.pth', {'a': Evil()}))
     assert not trace.exists()
 
 
-@pytest.mark.parametrize('name', ['torch._utils._rebuild_tensor', 'torch.load', 'collections.Counter', 'builtins.eval'])
+@pytest.mark.parametrize('name', [
+    'torch._utils._rebuild_tensor', 'torch.load', 'collections.Counter', 'builtins.eval'])
 def test_only_exact_names_are_known(name, tmp_path):
     module, _, thing = name.rpartition('.')
     content = f'c{module}\n{thing}\n.'.encode()
@@ -64,29 +68,32 @@ def test_only_exact_names_are_known(name, tmp_path):
 
 
 @pytest.mark.parametrize(('shape', 'strides', 'offset'), [
-    ((5,), (1,), 0), ((2, 2), (3, 1), 0), ((2,), (1,), 3), ((2,), (-1,), 1), ((2,), (1,), -1), ((1000,), (0,), 0)])
+    ((5,), (1,), 0), ((2, 2), (3, 1), 0), ((2,), (1,), 3), ((2,), (-1,), 1), ((2,), (1,), -1),
+    ((1000,), (0,), 0)])
 def test_a_tensor_that_reaches_beyond_its_storage_is_refused(shape, strides, offset, tmp_path):
     state = {'a': Tensor(np.zeros(4, np.float32), shape, strides, offset)}
     with pytest.raises(ConfigError, match='reaches beyond its storage of 4'):
         read_weights(zipped(tmp_path / 'weights.pth', state))
 
 
-def test_storages_of_another_size_than_said_are_refused(tmp_path):
+def test_a_storage_whose_size_is_not_the_one_given_is_refused(tmp_path):
     state = {'a': Tensor(np.zeros(1000, np.float32))}
     with pytest.raises(ConfigError, match='resnet34/data/0 has another size'):
         read_weights(zipped(tmp_path / 'short.pth', state, {'data/0': bytes(3999)}))
-    with pytest.raises(ConfigError, match='has another size'):  # what is compressed may be far larger than the file
-        read_weights(zipped(tmp_path / 'packed.pth', state, compression=zipfile.ZIP_DEFLATED))
+    packed = zipped(tmp_path / 'packed.pth', state, compression=zipfile.ZIP_DEFLATED)
+    with pytest.raises(ConfigError, match='has another size'):  # it may be far larger than the file
+        read_weights(packed)
     whole = in_a_row(tmp_path / 'row.pth', state).read_bytes()
     (tmp_path / 'row.pth').write_bytes(whole[:-1])
     with pytest.raises(ConfigError, match='storage 0 is cut off'):
         read_weights(tmp_path / 'row.pth')
-    (tmp_path / 'row.pth').write_bytes(whole.replace(b'M\xe8\x03', b'J\xff\xff\xff\x7f'))  # 1000 and 2^31 - 1 numbers
+    # The count of 1000 becomes 2^31 - 1.
+    (tmp_path / 'row.pth').write_bytes(whole.replace(b'M\xe8\x03', b'J\xff\xff\xff\x7f'))
     with pytest.raises(ConfigError, match='is larger than the file'):
         read_weights(tmp_path / 'row.pth')
 
 
-def test_numbers_of_the_other_order_are_refused(tmp_path):
+def test_big_endian_numbers_are_refused(tmp_path):
     state = {'a': Tensor(np.zeros(3, np.float32))}
     for file in (zipped(tmp_path / 'a.pth', state, {'byteorder': b'big'}),
                  in_a_row(tmp_path / 'b.pth', state, SYSTEM | {'little_endian': False})):
@@ -97,12 +104,13 @@ def test_numbers_of_the_other_order_are_refused(tmp_path):
 @pytest.mark.parametrize('content', [b'', b'text', pickle.dumps(MAGIC), b'PK\x03\x04'])
 def test_other_files_are_refused_in_one_line(content, tmp_path):
     (tmp_path / 'weights.pth').write_bytes(content)
-    with pytest.raises(ConfigError, match=r'weights.pth cannot be read as weights of PyTorch or Paddle: .') as refused:
+    said = r'weights.pth cannot be read as weights of PyTorch or Paddle: .'
+    with pytest.raises(ConfigError, match=said) as refused:
         read_weights(tmp_path / 'weights.pth')
     assert '\n' not in str(refused.value)
 
 
-def test_what_is_no_dictionary_of_arrays_is_refused(tmp_path):
+def test_anything_but_a_dictionary_of_arrays_is_refused(tmp_path):
     with pytest.raises(ConfigError, match='holds a list instead of arrays by their names'):
         read_weights(zipped(tmp_path / 'weights.pth', [1]))
     with pytest.raises(ConfigError, match="'epoch' is a int instead of an array"):

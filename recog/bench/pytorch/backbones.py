@@ -18,8 +18,8 @@ UNDERLINED = ('_conv', '_batch_norm')  # as ResNet's parts are called
 
 
 def conv_norm(
-    inputs: int, outputs: int, size: int = 3, stride: int | Pair = 1, *, groups: int = 1, activation: Any = nn.ReLU,
-    names: tuple[str, str] = ('conv', 'bn'),
+    inputs: int, outputs: int, size: int = 3, stride: int | Pair = 1, *, groups: int = 1,
+    activation: Any = nn.ReLU, names: tuple[str, str] = ('conv', 'bn'),
 ) -> nn.Sequential:
     """A convolution that keeps the size at stride 1, batch norm and an activation."""
     parts: OrderedDict[str, nn.Module] = OrderedDict()
@@ -38,7 +38,8 @@ class Block(nn.Module):
         self.conv0 = conv_norm(inputs, outputs, stride=stride, names=UNDERLINED)
         self.conv1 = conv_norm(outputs, outputs, activation=None, names=UNDERLINED)
         self.pool = nn.AvgPool2d(stride) if stride != (1, 1) else nn.Identity()
-        self.short = conv_norm(inputs, outputs, 1, activation=None, names=UNDERLINED) if project else nn.Identity()
+        self.short = conv_norm(inputs, outputs, 1, activation=None,
+                               names=UNDERLINED) if project else nn.Identity()
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return F.relu(self.conv1(self.conv0(x)) + self.short(self.pool(x)), inplace=True)
@@ -81,7 +82,8 @@ class MobileBlock(nn.Module):
         expanded, outputs = scaled(row.expanded, scale), scaled(row.features, scale)
         activation = nn.Hardswish if row.swish else nn.ReLU
         self.expand_conv = conv_norm(inputs, expanded, 1, activation=activation)
-        self.bottleneck_conv = conv_norm(expanded, expanded, row.size, row.strides, groups=expanded, activation=activation)
+        self.bottleneck_conv = conv_norm(expanded, expanded, row.size, row.strides, groups=expanded,
+                                         activation=activation)
         self.mid_se = Squeeze(expanded) if row.squeeze else nn.Identity()
         self.linear_conv = conv_norm(expanded, outputs, 1, activation=None)
         self.residual = row.strides == (1, 1) and inputs == outputs
@@ -111,7 +113,8 @@ class Features(nn.Module):
         self.width = scaled(960, rule.mobilenet_scale) if mobile else 512
         self.lstm = None
         if rule.lstm_layers:
-            self.lstm = nn.LSTM(self.width, rule.lstm_hidden, rule.lstm_layers, batch_first=True, bidirectional=True)
+            self.lstm = nn.LSTM(self.width, rule.lstm_hidden, rule.lstm_layers, batch_first=True,
+                                bidirectional=True)
             self.width = 2 * rule.lstm_hidden
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

@@ -8,6 +8,8 @@ from torch import nn
 from recog.bench.pytorch.backbones import Features
 from recog.bench.pytorch.texts import texts
 
+FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}  # what it can be, besides any size
+
 
 class CRNN(nn.Module):
     """Images [B, C, 32, W] to logits [B, T, 1 + V]; class 0 is the blank."""

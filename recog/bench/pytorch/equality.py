@@ -1,4 +1,4 @@
-"""Whether a recipe's network and its rival in PyTorch are the same function: given the same weights, what do they say?"""
+"""Whether a recipe's network and its rival in PyTorch are the same function, given the same weights."""
 
 import copy
 from functools import partial
@@ -32,13 +32,15 @@ def published(name: str) -> str:
 def load(rival: torch.nn.Module, model: models.Model, variables: models.Variables) -> None:
     """Fill the rival with our variables."""
     leaves, state = models.flatten(variables), {}
-    products = {f'{name}.weight' for name, module in rival.named_modules() if isinstance(module, torch.nn.Linear)}
+    products = {f'{name}.weight' for name, module in rival.named_modules()
+                if isinstance(module, torch.nn.Linear)}
     for name in rival.state_dict():
         if name.endswith('num_batches_tracked'):
             continue
         peer = model.peers.get(published(name))
         if peer is None:
-            raise ConfigError(f'--pytorch: the rival has {name}, which is none of the names of the checkpoint')
+            raise ConfigError(f'--pytorch: the rival has {name}, which is none of the names of '
+                              'the checkpoint')
         array, axes = np.asarray(leaves[peer.path]), models.TURNS[peer.turn]
         array = array if axes is None else array.transpose(np.argsort(axes))
         # Products of the published checkpoints lie the other way round than PyTorch's.
@@ -46,7 +48,8 @@ def load(rival: torch.nn.Module, model: models.Model, variables: models.Variable
     try:
         rival.load_state_dict(state, strict=False)
     except RuntimeError as error:  # sizes that differ
-        raise ConfigError(f'--pytorch: the rival is another network: {" ".join(str(error).split())}') from None
+        reason = ' '.join(str(error).split())
+        raise ConfigError(f'--pytorch: the rival is another network: {reason}') from None
 
 
 def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
@@ -60,18 +63,22 @@ def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
     load(rival, model, variables)
     batch, longest = _smooth(config), config.text.max_length
     run = jax.jit(lambda variables, batch: (model.apply(variables, batch)[0]['head'],
-                                            model.decode(variables, batch['image'], batch['size'], longest)['tokens'][:, 0]))
-    logits, tokens = jax.tree.map(np.asarray, run(variables, {name: batch[name] for name in ('image', 'size')}))
+                                            model.decode(variables, batch['image'], batch['size'],
+                                                         longest)['tokens'][:, 0]))
+    logits, tokens = jax.tree.map(np.asarray, run(variables,
+                                                  {name: batch[name] for name in ('image', 'size')}))
     rival.eval()
     with torch.inference_mode():
         image = pixels(batch, config)
         off = _difference(rival(image).numpy(), logits)
         read = rival.read(image, longest)[0]
     if not off < EQUAL:
-        raise ConfigError(f'--pytorch: logits of the rival differ by {off:.1e} of the largest, more than {EQUAL:.0e}')
+        raise ConfigError(f'--pytorch: logits of the rival differ by {off:.1e} of the largest, more '
+                          f'than {EQUAL:.0e}')
     for row, (text, wanted) in enumerate(zip(read, tokens, strict=True)):
         if text != [token for token in wanted.tolist() if token >= 0]:
-            raise ConfigError(f'--pytorch: the rival reads image {row} as {text}, not {wanted[wanted >= 0].tolist()}')
+            raise ConfigError(f'--pytorch: the rival reads image {row} as {text}, '
+                              f'not {wanted[wanted >= 0].tolist()}')
     return off
 
 
@@ -90,18 +97,22 @@ def check_loss(rival: torch.nn.Module, given: tuple[torch.Tensor, ...], wanted: 
     with torch.no_grad():
         found = quiet.loss(*given).item()
     if not abs(found - wanted) <= EQUAL * abs(wanted):
-        raise ConfigError(f'--pytorch: the loss of the rival in training is {found:.6g} instead of {wanted:.6g}')
+        raise ConfigError(f'--pytorch: the loss of the rival in training is {found:.6g} '
+                          f'instead of {wanted:.6g}')
 
 
-def pixels(batch: dict[str, np.ndarray], config: ConfigDict, layout: Any = torch.contiguous_format) -> torch.Tensor:
+def pixels(batch: dict[str, np.ndarray], config: ConfigDict,
+           layout: Any = torch.contiguous_format) -> torch.Tensor:
     """The images of a batch, normalised, [B, C, H, W]."""
     rule = config.image
-    values = (batch['image'] / np.float32(rule.scale) - np.asarray(rule.mean, np.float32)) / np.asarray(rule.std, np.float32)
+    mean, std = np.asarray(rule.mean, np.float32), np.asarray(rule.std, np.float32)
+    values = (batch['image'] / np.float32(rule.scale) - mean) / std
     return torch.tensor(values).permute(0, 3, 1, 2).contiguous(memory_format=layout)
 
 
 def _lively(model: models.Model) -> models.Variables:
-    """Initial values, moved where they are vectors or all alike: a scale of 1 or a product of 0 would hide what is wrong."""
+    """Initial values, moved where they are vectors or all alike: a scale of 1 or a product of 0 would hide
+    what is wrong."""
     random = np.random.default_rng(0)
 
     def moved(leaf: Any) -> np.ndarray:
@@ -115,7 +126,8 @@ def _lively(model: models.Model) -> models.Variables:
 
 
 def _smooth(config: ConfigDict) -> dict[str, np.ndarray]:
-    """A batch of smooth images: of noise, a grid that differs by rounding alone would take visibly different samples."""
+    """A batch of smooth images: of noise, a grid that differs by rounding alone would take visibly different
+    samples."""
     batch, random = programs.random_batch(config, ROWS), np.random.default_rng(0)
     for image in batch['image']:
         height, width, channels = image.shape

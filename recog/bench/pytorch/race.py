@@ -1,11 +1,10 @@
-"""`recog bench --pytorch`: a recipe's network and its rival in PyTorch, found equal first, then timed in turns in one run."""
+"""`recog bench --pytorch`: a recipe's network and its rival in PyTorch, found equal first, then timed in
+turns in one run."""
 
-import argparse
 import copy
 import importlib
 import os
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -14,17 +13,19 @@ from ml_collections import ConfigDict
 
 from recog import models
 from recog.bench import programs, recipe, timing
+from recog.bench.asked import Asked
 from recog.config import values
 from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.train import patterns
 from recog.workdir import provenance
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
 
 
-def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Device]) -> int:
+def run(config: ConfigDict, asked: Asked, devices: list[jax.Device]) -> int:
     """Print images/s of both at the same batches, and the ratio of their times."""
     torch = _torch(devices)
     from recog.bench.pytorch import equality
@@ -36,21 +37,26 @@ def run(config: ConfigDict, arguments: argparse.Namespace, devices: list[jax.Dev
     variables = model.init(jax.random.key(0))
     equality.load(rival, model, variables)
     count = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
-    print(f'{arguments.config} equals its rival: {count:,} trainable parameters, the same texts, logits within {worst:.0e}')
-    print(f'{provenance.host()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, jax {jax.__version__}')
-    print(f'{"images/s":12}{OURS:>12}{PLAIN:>12}{LAST:>26}    time of recog / time of the faster PyTorch', flush=True)
+    print(f'{asked.recipe} equals its rival: {count:,} trainable parameters, the same texts, '
+          f'logits within {worst:.0e}')
+    print(f'{provenance.host()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, '
+          f'jax {jax.__version__}')
+    print(f'{"images/s":12}{OURS:>12}{PLAIN:>12}{LAST:>26}    time of recog / time of the faster PyTorch',
+          flush=True)
     figures: dict[str, Any] = {
-        'config': arguments.config, 'overrides': arguments.overrides, 'processor': provenance.host(),
-        'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__, 'trainable_parameters': count}
-    for name, make, turns, rows in _programs(config, arguments):
+        'config': asked.recipe, 'overrides': list(asked.overrides), 'processor': provenance.host(),
+        'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__,
+        'trainable_parameters': count}
+    for name, make, turns, rows in _programs(config, asked):
         program = programs.compiled(make(model, config, mesh, rows, variables))
         calls = turns(program, model, variables, rival, config, rows)
-        seconds = timing.alternate(calls, arguments.seconds)
+        seconds = timing.alternate(calls, asked.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
         ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
         figures[name] = speed | {'ratio_of_times': ratio}
-        print(f'{name:12}{speed[OURS]:12,.1f}{speed[PLAIN]:12,.1f}{speed[LAST]:26,.1f}    {ratio:.2f}', flush=True)
-    measured.keep(figures, arguments.json)
+        print(f'{name:12}{speed[OURS]:12,.1f}{speed[PLAIN]:12,.1f}{speed[LAST]:26,.1f}    {ratio:.2f}',
+              flush=True)
+    measured.keep(figures, asked.json)
     return 0
 
 
@@ -67,19 +73,21 @@ def _torch(devices: list[jax.Device]) -> Any:
     return torch
 
 
-def _programs(config: ConfigDict, arguments: argparse.Namespace) -> list[tuple[str, Callable, Callable, int]]:
+def _programs(config: ConfigDict, asked: Asked) -> list[tuple[str, Callable, Callable, int]]:
     """What is compared: its name, what compiles ours, what makes the calls of all, and the batch."""
     found: list[tuple[str, Callable, Callable, int]] = []
-    if not arguments.only or 'infer' in arguments.only:
-        found += [(f'infer_{rows}', programs.inference, _inference, rows) for rows in sorted({1, max(arguments.batch, 1)})]
-    if not arguments.only or 'train' in arguments.only:
-        rows = arguments.train_batch or min(config.train.batch, recipe.CPU_TRAIN_BATCH)
+    if asked.wants('infer'):
+        found += [(f'infer_{rows}', programs.inference, _inference, rows)
+                  for rows in sorted({1, max(asked.batch, 1)})]
+    if asked.wants('train'):
+        rows = asked.train_batch or min(config.train.batch, recipe.CPU_TRAIN_BATCH)
         found.append((f'train_{rows}', programs.training_step, _training, rows))
     return found
 
 
 def _inference(
-    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any, config: ConfigDict, rows: int
+    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
+    config: ConfigDict, rows: int
 ) -> dict[str, Callable]:
     """From images to tokens: ours normalises them besides."""
     import torch
@@ -95,9 +103,11 @@ def _inference(
 
 
 def _training(
-    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any, config: ConfigDict, rows: int
+    program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
+    config: ConfigDict, rows: int
 ) -> dict[str, Callable]:
-    """Forward, loss, backward and optimizer; each has to have our first step's loss, or with dropout ours without."""
+    """Forward, loss, backward and optimizer; each has to have our first step's loss, or with dropout ours
+    without."""
     import torch
 
     from recog.bench.pytorch import equality
@@ -140,6 +150,7 @@ def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[
     found: dict[float, list[Any]] = {}
     for name, parameter in network.named_parameters():
         path = '/'.join(model.peers[equality.published(name)].path[1:])
-        fitting = [multiplier for pattern, multiplier in rules if fnmatchcase(path, pattern)]
-        found.setdefault(fitting[-1] if fitting else 1.0, []).append(parameter)
-    return [{'params': parameters, 'lr': config.optimizer.rate * multiplier} for multiplier, parameters in found.items()]
+        multiplier = patterns.multiplier(path, rules)
+        found.setdefault(1.0 if multiplier is None else multiplier, []).append(parameter)
+    return [{'params': parameters, 'lr': config.optimizer.rate * multiplier}
+            for multiplier, parameters in found.items()]

@@ -11,6 +11,10 @@ from recog.bench.pytorch.backbones import Features, conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.parts import rectification
 
+# What it can be, besides any size.
+FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3'), 'model.teaching': ('own',),
+          'model.shifted': (False,), 'model.skip_ends': (True,)}
+
 
 class Localisation(nn.Module):
     """Images to fiducial points [B, F, 2]."""
@@ -46,7 +50,8 @@ class Rectifier(nn.Module):
 
     def forward(self, image: torch.Tensor) -> torch.Tensor:
         grid = self.terms @ (self.inverse @ self.loc_net(image))
-        return F.grid_sample(image, grid.view(-1, *self.shape, 2), padding_mode=self.border, align_corners=True)
+        return F.grid_sample(image, grid.view(-1, *self.shape, 2), padding_mode=self.border,
+                             align_corners=True)
 
 
 class AttentionCell(nn.Module):
@@ -60,7 +65,8 @@ class AttentionCell(nn.Module):
         self.score = nn.Linear(hidden, 1, bias=False)
         self.rnn = nn.GRUCell(width + classes, hidden)
 
-    def forward(self, columns: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor, last: torch.Tensor) -> torch.Tensor:
+    def forward(self, columns: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor,
+                last: torch.Tensor) -> torch.Tensor:
         energy = self.score(torch.tanh(keys + self.h2h(hidden)[:, None]))
         context = (energy.softmax(1).transpose(1, 2) @ columns)[:, 0]
         return self.rnn(torch.cat([context, F.one_hot(last, self.classes)], 1), hidden)
@@ -102,7 +108,8 @@ class RARE(nn.Module):
         return F.cross_entropy(self(image).transpose(1, 2), wanted, reduction='sum')
 
     def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens of greedy decoding, which stops as ours when all have so many, and their mean probability [B]."""
+        """The tokens of greedy decoding, which stops as ours when all have so many, and their mean
+        probability [B]."""
         memory, hidden, last = self._start(image)
         written, chosen = torch.zeros_like(last), []
         for _ in range(self.steps):

@@ -19,8 +19,10 @@ Given = tuple[np.ndarray, np.ndarray, np.ndarray]
 Reader = Callable[[Given], Callable[[], tuple[list[list[int]], Any]]]
 
 
-def readers(config: ConfigDict, tokens: int, model: models.Model, variables: models.Variables) -> dict[str, Reader]:
-    """For each layout what makes a call of images, sizes and `max_length`: the call gives the tokens of each image.
+def readers(config: ConfigDict, tokens: int, model: models.Model,
+            variables: models.Variables) -> dict[str, Reader]:
+    """For each layout what makes a call of images, sizes and `max_length`: the call gives the tokens of each
+    image.
 
     As in `race`, the images are normalised beforehand, which our forms do themselves.
     """
@@ -38,4 +40,5 @@ def _call(read: Callable, layout: Any, config: ConfigDict, given: Given) -> Call
     """A call that reads what is given."""
     image, size, longest = given
     values = np.array(normalise(image, size, config.image))
-    return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout), int(longest))
+    return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout),
+                   int(longest))

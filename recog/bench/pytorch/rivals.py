@@ -1,41 +1,76 @@
-"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the networks need it."""
+"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the
+networks need it.
 
+A network is the file of its algorithm's name in this folder: `build(config, tokens)`, and a literal `FIELDS`
+of what it can be.
+"""
+
+import ast
+import functools
+from pathlib import Path
 from typing import Any
 
 from ml_collections import ConfigDict
 
+from recog import models
+from recog.config import experiments
 from recog.errors import ConfigError
 
-# What the networks and their training step can do: dotted field -> its values. Sizes are free.
+# Dotted field -> the values that a network or its training step can have. Sizes are free.
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
-    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,), 'train.ema': (0,),
-    'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,), 'optimizer.decay_vectors': (True,),
+    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,),
+    'train.ema': (0,), 'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,),
+    'optimizer.decay_vectors': (True,),
 }
-BACKBONES: Fields = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}
-RIVALS: dict[str, Fields] = {
-    'crnn': BACKBONES,
-    'rare': BACKBONES | {'model.teaching': ('own',), 'model.shifted': (False,), 'model.skip_ends': (True,)},
-    'srn': {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',), 'model.positions': ('fixed',),
-            'model.dropout_rule': ('downscale',), 'model.average': (False,), 'model.skip_ends': (False,)},
-}
+
+
+@functools.cache
+def fields(name: str) -> Fields | None:
+    """What the rival of an algorithm can be, read without PyTorch; None if there is no rival."""
+    file = Path(__file__).with_name(f'{name}.py')
+    if name not in models.names() or not file.is_file():
+        return None
+    for node in ast.parse(file.read_text(encoding='utf-8')).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == 'FIELDS':
+            return ast.literal_eval(node.value)
+    return None
 
 
 def reads(config: ConfigDict) -> bool:
     """Whether the network of a recipe has a rival that reads as it does."""
-    name = config.model.name
-    return name in RIVALS and all(config[section][field] in values for section, field, values in (
-        (*dotted.split('.'), values) for dotted, values in RIVALS[name].items()))
+    known = fields(config.model.name)
+    return known is not None and not _other(config, known)
 
 
 def check(config: ConfigDict) -> None:
     """Refuse a recipe that has no rival."""
-    there = 'there is one for r34 and mv3 of crnn and rare and for r50 of srn, and what differs from them in sizes alone'
-    if config.model.name not in RIVALS:
-        raise ConfigError(f'--pytorch: config.model.name={config.model.name!r} has no rival; {there}')
-    for field, values in (RIVALS[config.model.name] | ALL).items():
-        section, name = field.split('.')
-        if config[section][name] not in values:
-            raise ConfigError(f'--pytorch: config.{field}={config[section][name]!r} has no rival; {there}')
-    if config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
-        raise ConfigError(f'--pytorch: config.optimizer.decay_kind={config.optimizer.decay_kind!r} has no rival; {there}')
+    known = fields(config.model.name)
+    other = 'model.name' if known is None else _other(config, known | ALL)
+    if not other and config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
+        other = 'optimizer.decay_kind'
+    if other:
+        section, name = other.split('.')
+        raise ConfigError(f'--pytorch: config.{other}={config[section][name]!r} has no rival; '
+                          f'{_those_that_have_one()}')
+
+
+def _other(config: ConfigDict, known: Fields) -> str:
+    """The first field whose value the rival cannot have; '' if there is none."""
+    pairs = ((field, *field.split('.')) for field in known)
+    return next((field for field, section, name in pairs if config[section][name] not in known[field]), '')
+
+
+def _those_that_have_one() -> str:
+    """The recipes that have a rival, as a part of a sentence."""
+    having = [name for name in models.names() if fields(name) is not None]
+    alike: dict[tuple[str, ...], list[str]] = {}
+    try:
+        for each in experiments.every():
+            if each.name in having:
+                alike.setdefault(each.published, []).append(each.name)
+    except ConfigError:  # no recipes here to name
+        return f'there is one for recipes of {", ".join(having)}'
+    said = ' and for '.join(f'{" and ".join(variants)} of {" and ".join(names)}'
+                            for variants, names in alike.items())
+    return f'there is one for {said}, and what differs from them in sizes alone'

@@ -1,4 +1,5 @@
-"""SRN in PyTorch: `recog/models/srn.py` says after which paper, and modules are named as in the published checkpoint."""
+"""SRN in PyTorch: `recog/models/srn.py` says after which paper, and modules are named as in the published
+checkpoint."""
 
 import torch
 import torch.nn.functional as F
@@ -9,9 +10,15 @@ from recog.bench.pytorch.backbones import conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 
+# What it can be, besides any size.
+FIELDS = {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',),
+          'model.positions': ('fixed',), 'model.dropout_rule': ('downscale',),
+          'model.average': (False,), 'model.skip_ends': (False,)}
+
 
 class Bottleneck(nn.Module):
-    """Three convolutions and a shortcut; the first of a stage that keeps the size has four taps, two apart."""
+    """Three convolutions and a shortcut; the first of a stage that keeps the size has four taps, two
+    apart."""
 
     def __init__(self, inputs: int, features: int, stride: int, first: bool):
         super().__init__()
@@ -77,14 +84,18 @@ class Layer(nn.Module):
     def __init__(self, rule: ConfigDict):
         super().__init__()
         width, self.heads = rule.width, rule.heads
-        self.preprocesser1, self.preprocesser2 = (nn.ModuleDict({'layer_norm_0': nn.LayerNorm(width)}) for _ in range(2))
-        self.self_attn = nn.ModuleDict({f'{name}_fc': nn.Linear(width, width, bias=False) for name in ('q', 'k', 'v', 'proj')})
-        self.ffn = nn.ModuleDict({'fc1': nn.Linear(width, rule.feed_forward), 'fc2': nn.Linear(rule.feed_forward, width)})
+        self.preprocesser1, self.preprocesser2 = (nn.ModuleDict({'layer_norm_0': nn.LayerNorm(width)})
+                                                  for _ in range(2))
+        self.self_attn = nn.ModuleDict({f'{name}_fc': nn.Linear(width, width, bias=False)
+                                        for name in ('q', 'k', 'v', 'proj')})
+        self.ffn = nn.ModuleDict({'fc1': nn.Linear(width, rule.feed_forward),
+                                  'fc2': nn.Linear(rule.feed_forward, width)})
         self.dropout = Dropout(rule.dropout)
 
     def forward(self, x: torch.Tensor, mask: torch.Tensor | None) -> torch.Tensor:
         inside, attention = self.preprocesser1['layer_norm_0'](x), self.self_attn
-        query, key, value = (attention[f'{name}_fc'](inside).unflatten(-1, (self.heads, -1)).transpose(1, 2) for name in 'qkv')
+        query, key, value = (attention[f'{name}_fc'](inside).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+                             for name in 'qkv')
         scores = query @ key.transpose(2, 3) * x.shape[-1] ** -0.5  # as the reference, by the model's width
         weights = self.dropout((scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1))
         x = x + self.dropout(attention['proj_fc']((weights @ value).transpose(1, 2).flatten(2)))
@@ -116,7 +127,8 @@ class Visual(nn.Module):
         rule, width = config.model, config.model.width
         positions = nn.Embedding(config.image.height // STRIDE * config.image.width // STRIDE, width)
         self.wrap_encoder_for_feature = nn.ModuleDict({
-            'prepare_encoder': nn.ModuleDict({'emb': positions}), 'encoder': Encoder(rule, rule.encoder_layers)})
+            'prepare_encoder': nn.ModuleDict({'emb': positions}),
+            'encoder': Encoder(rule, rule.encoder_layers)})
         self.fc0, self.fc1 = nn.Linear(width, width), nn.Linear(width, 1, bias=False)
         self.emb, self.dropout = nn.Embedding(config.text.max_length, width), Dropout(rule.dropout)
 
@@ -134,7 +146,8 @@ class Branch(nn.Module):
     def __init__(self, config: ConfigDict, embedding: nn.Embedding):
         super().__init__()
         rule = config.model
-        self.prepare_decoder = nn.ModuleDict({'emb0': embedding, 'emb1': nn.Embedding(config.text.max_length, rule.width)})
+        self.prepare_decoder = nn.ModuleDict({'emb0': embedding,
+                                              'emb1': nn.Embedding(config.text.max_length, rule.width)})
         self.encoder, self.dropout = Encoder(rule, rule.reason_layers), Dropout(rule.dropout)
 
     def forward(self, ids: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
@@ -144,7 +157,8 @@ class Branch(nn.Module):
 
 
 class Semantic(nn.Module):
-    """GSRM: the features of all characters [B, L, D] to `word` logits, what their meaning says of them, and its logits."""
+    """GSRM: the features of all characters [B, L, D] to `word` logits, what their meaning says of them, and
+    its logits."""
 
     def __init__(self, config: ConfigDict, classes: int):
         super().__init__()
@@ -164,7 +178,8 @@ class Semantic(nn.Module):
 
 
 class SRN(nn.Module):
-    """Images [B, C, H, W] to logits [B, L, V + 2]; the last class is the end, the one before it is never read."""
+    """Images [B, C, H, W] to logits [B, L, V + 2]; the last class is the end, the one before it is never
+    read."""
 
     def __init__(self, config: ConfigDict, tokens: int):
         super().__init__()
@@ -173,7 +188,8 @@ class SRN(nn.Module):
         self.backbone = Backbone(config)
         self.head = nn.ModuleDict({
             'pvam': Visual(config), 'gsrm': Semantic(config, tokens + 2),
-            'vsfd': nn.ModuleDict({'fc0': nn.Linear(2 * rule.width, rule.width), 'fc1': nn.Linear(rule.width, tokens + 2)})})
+            'vsfd': nn.ModuleDict({'fc0': nn.Linear(2 * rule.width, rule.width),
+                                   'fc1': nn.Linear(rule.width, tokens + 2)})})
 
     def _stages(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
         """The logits of the characters, of their meaning, and of both together."""

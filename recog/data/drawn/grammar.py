@@ -10,7 +10,7 @@ from itertools import accumulate
 
 from recog.data.drawn.dice import SPLITS, Dice
 from recog.errors import ConfigError
-from recog.text import latex
+from recog.text.normal_form import SPELLED
 
 _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
@@ -34,7 +34,7 @@ FUNCTIONS = tuple(r'\sin \cos \tan \log'.split())
 PRIMES = (r'\prime', "'")
 BRACKETS = (('(', ')', 288), ('[', ']', 25), ('|', '|', 16), (r'\{', r'\}', 5))
 TRIES = 20_000  # formulas; where none is what is asked for, none is
-_SPELLED = tuple(' '.join(name) for name in latex.SPELLED)  # letters that the normal form would join
+_SPELLED = tuple(' '.join(name) for name in SPELLED)  # letters that the normal form would join
 
 
 def split_of(text: str) -> str:

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recog.text import latex
+from recog.text.latex import to_latex
 
 # What matplotlib always has, the plainest first; letters are italic, so a slant to the left sets them upright.
 FONTS = ('stixsans', 'dejavusans', 'cm', 'stix', 'dejavuserif')
@@ -43,7 +43,7 @@ def _letters(token: str, font: str, size: int) -> tuple[np.ndarray, int]:
     from matplotlib.mathtext import MathTextParser
 
     with _LOCK:
-        drawn = MathTextParser('agg').parse(f'${latex.latex([token])}$', 72, FontProperties(size=size, math_fontfamily=font))
+        drawn = MathTextParser('agg').parse(f'${to_latex([token])}$', 72, FontProperties(size=size, math_fontfamily=font))
         picture = np.array(drawn.image)
     return picture, picture.shape[0] - round(drawn.depth)
 

@@ -1,0 +1,51 @@
+"""Presentation MathML to LaTeX tokens in the normal form."""
+
+from xml.etree.ElementTree import Element
+
+from recog.text.normal_form import COMMANDS, Malformed, from_pieces, pieces_of
+
+# Elements of several parts: the order of the parts and of the tokens between them in LaTeX.
+LAYOUTS: dict[str, tuple[int | str, ...]] = {
+    'mfrac': (r'\frac', 0, 1), 'msub': (0, '_', 1), 'msup': (0, '^', 1), 'msubsup': (0, '_', 1, '^', 2),
+    'munder': (0, '_', 1), 'mover': (0, '^', 1), 'munderover': (0, '_', 1, '^', 2)}
+# Errors of CROHME's MathML: `im` for `lim`, and braces that are symbols but not escaped.
+CORRECTED = {'im': r'\lim', '{': r'\{', '}': r'\}'}
+
+
+def from_mathml(element: Element) -> tuple[str, ...]:
+    """Presentation MathML as tokens in the normal form; raises `Malformed` if parts are missing."""
+    return from_pieces(_pieces(element))
+
+
+def _pieces(element: Element) -> list[str]:
+    """MathML as pieces of raw LaTeX."""
+    kind = element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
+    if kind in ('mi', 'mn', 'mo', 'mtext'):
+        return _symbol((element.text or '').strip())
+    if kind in ('annotation', 'annotation-xml', 'mspace', ''):
+        return []
+    parts = [_pieces(child) for child in element]
+    if kind in LAYOUTS:
+        return _laid_out(kind, parts)
+    if kind == 'mroot' and len(parts) == 2:
+        return [r'\sqrt', '[', *parts[1], ']', '{', *parts[0], '}']
+    pieces = [piece for part in parts for piece in part]
+    return [r'\sqrt', '{', *pieces, '}'] if kind == 'msqrt' else pieces
+
+
+def _laid_out(kind: str, parts: list[list[str]]) -> list[str]:
+    """The parts of an element in LaTeX's order, each in braces."""
+    layout = LAYOUTS[kind]
+    if len(parts) != sum(isinstance(place, int) for place in layout):
+        raise Malformed(f'{kind} has {len(parts)} parts')
+    return [piece for place in layout
+            for piece in (['{', *parts[place], '}'] if isinstance(place, int) else [place])]
+
+
+def _symbol(text: str) -> list[str]:
+    """The text of an element as pieces: a command, with or without its backslash, or characters."""
+    if text in CORRECTED:
+        return [CORRECTED[text]]
+    if len(text) > 1 and '\\' + text in COMMANDS:
+        return ['\\' + text]
+    return pieces_of(text)
