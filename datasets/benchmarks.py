@@ -1,7 +1,8 @@
 """The scene text benchmarks and the LMDB training data, in whichever of the forms people hold them.
 
-Finds everything of `data_lmdb_release` and of PARSeq's folder, the official archives of IIIT5K, SVT and ICDAR 2003, 2013 and 2015
-(unpacked or not) and folders of crops with labels.tsv, and prepares each as the set that the recipes expect.
+Finds everything of `data_lmdb_release` and of PARSeq's folder, the official archives of IIIT5K, SVT and ICDAR
+2003, 2013 and 2015 (unpacked or not) and folders of crops with labels.tsv, and prepares each as the set that
+the recipes expect.
 """
 
 import argparse
@@ -20,25 +21,29 @@ from recog.prepare import archives, lmdbs
 from recog.prepare.archives import Archive, Picture
 
 # Set -> split -> words. The ten of the literature come first; then what else the releases hold.
-TESTS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015, 'ic15/1811': 1811,
-         'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
+TESTS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015,
+         'ic15/1811': 1811, 'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
 SIZES: Mapping[str, Mapping[str, int]] = {
     **{name: {'test': count} for name, count in TESTS.items()},
-    'iiit5k': {'test': 3000, 'train': 2000}, 'svt': {'test': 647, 'train': 257}, 'ic15/2077': {'test': 2077, 'train': 4468},
+    'iiit5k': {'test': 3000, 'train': 2000}, 'svt': {'test': 647, 'train': 257},
+    'ic15/2077': {'test': 2077, 'train': 4468},
     'ic03/1110': {'test': 1110, 'train': 1156}, 'ic13/1095': {'test': 1095, 'train': 848},
     # As clovaai's LMDBs have them: not quite all of the originals.
     'validation_union': {'validation': 6992}, 'synthtext': {'train': 5_522_808},
     'mjsynth': {'train': 7_224_586, 'validation': 802_731, 'test': 891_924},
 }
-# What a release as a whole is called, and the tests that are chosen from it: shortest word, and letters and digits only.
+# What a release as a whole is called, and the tests that are chosen from it: shortest word, and letters and
+# digits only.
 WHOLE = {'ic03': 'ic03/1110', 'ic13': 'ic13/1095', 'ic15': 'ic15/2077'}
 CHOSEN = {'ic03/867': 3, 'ic13/1015': 1, 'ic13/857': 3}
 # The features that an annotation's form gives besides.
 LEXICONS = {('iiit5k', 'mat'): ('lexicon_50', 'lexicon_1k'), ('svt', 'scenes'): ('lexicon_50',)}
 ONLY_LMDB = ('ic03/860', 'ic15/1811')
 
-LMDBS = {'iiit5k_3000': 'iiit5k', 'iiit5k': 'iiit5k', 'svt': 'svt', 'svt_647': 'svt', 'svtp': 'svtp', 'svtp_645': 'svtp',
-         'cute80': 'cute80', 'cute80_288': 'cute80', **{name.replace('/', '_'): name for name in TESTS if '/' in name}}
+LMDBS = {'iiit5k_3000': 'iiit5k', 'iiit5k': 'iiit5k', 'svt': 'svt', 'svt_647': 'svt', 'svtp': 'svtp',
+         'svtp_645': 'svtp',
+         'cute80': 'cute80', 'cute80_288': 'cute80',
+         **{name.replace('/', '_'): name for name in TESTS if '/' in name}}
 MJSYNTH = {'train': 'train', 'valid': 'validation', 'val': 'validation', 'test': 'test'}
 
 
@@ -77,7 +82,8 @@ class Benchmark(prepare.Builder):
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
         root = Path(self.options['root'])
-        ranges = [lmdbs.ranges(part.origin, lmdbs.called(part.origin, root)) if isinstance(part.origin, Path) else []
+        ranges = [lmdbs.ranges(part.origin, lmdbs.called(part.origin, root)) if isinstance(part.origin, Path)
+                  else []
                   for part in self.parts]
         self.total = sum(map(len, ranges)) if all(ranges) else 0
         for part, found in zip(self.parts, ranges, strict=True):
@@ -113,7 +119,8 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
     import cv2
 
     if picture.image is None:
-        yield from (prepare.Rejected(word.id, 'image file is missing', picture.name) for word in picture.words)
+        yield from (prepare.Rejected(word.id, 'image file is missing', picture.name)
+                    for word in picture.words)
         return
     scene = None
     for word in picture.words:
@@ -134,7 +141,8 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
             continue
         if crop.shape[:2] != (bottom - top, right - left):
             yield prepare.Noted(word.id, 'box cut off at the edge of the image', str(word.box))
-        yield prepare.Example(word.id, word.text, cv2.imencode('.png', crop)[1].tobytes(), extra, crop.shape[:2])
+        yield prepare.Example(word.id, word.text, cv2.imencode('.png', crop)[1].tobytes(), extra,
+                              crop.shape[:2])
 
 
 def lmdb_part(folder: Path, root: Path) -> Part | None:
@@ -142,7 +150,8 @@ def lmdb_part(folder: Path, root: Path) -> Part | None:
     below = [part.lower() for part in folder.relative_to(root).parts]
     parts = [root.parent.name.lower(), root.name.lower(), *below]
     name, parent = parts[-1], parts[-2]
-    if name in ('validation', 'val') and parent != 'mj' and not any(part.startswith('train') for part in below):
+    if name in ('validation', 'val') and parent != 'mj' and not any(part.startswith('train')
+                                                                    for part in below):
         return Part('validation_union', 'validation', folder)
     if name.removeprefix('mj_') in MJSYNTH and (parent == 'mj' or name.startswith('mj_')):
         return Part('mjsynth', MJSYNTH[name.removeprefix('mj_')], folder)
@@ -172,7 +181,8 @@ class Benchmarks(prepare.Builder):
         parser.add_argument('--list', action='store_true', help='say what is found, and prepare nothing')
 
     def found(self) -> dict[str, dict[str, Part]]:
-        """Set -> split -> where it is. An archive goes before an LMDB: it has the lexicons and the images' names."""
+        """Set -> split -> where it is. An archive goes before an LMDB:
+        it has the lexicons and the images' names."""
         root = self.source
         known, lines = archives.found(root)
         parts = [part for archive in known for part in archive_parts(archive)]
@@ -181,7 +191,8 @@ class Benchmarks(prepare.Builder):
             if part:
                 parts.append(part)
             else:
-                lines.append(f'{folder} is an LMDB of no set that is known here (lmdb_folder.py prepares any): left out')
+                lines.append(f'{folder} is an LMDB of no set that is known here (lmdb_folder.py prepares '
+                             'any): left out')
         sets: dict[str, dict[str, Part]] = {name: {} for name in SIZES}
         for part in parts:
             other = sets.setdefault(part.set, {}).setdefault(part.split, part)
@@ -197,7 +208,8 @@ class Benchmarks(prepare.Builder):
         wanted = self.options['only'] or list(SIZES)
         for name in wanted:
             if name not in SIZES:
-                raise ConfigError(f'--only {name!r} is no set{nearest(name, SIZES)}; there are: {", ".join(SIZES)}')
+                raise ConfigError(f'--only {name!r} is no set{nearest(name, SIZES)}; there are: '
+                                  f'{", ".join(SIZES)}')
         if self.name != 'benchmarks':
             raise ConfigError(f'--name {self.name}: the benchmarks have names of their own')
         if not self.source.exists():
@@ -216,19 +228,23 @@ class Benchmarks(prepare.Builder):
                 print(f'WARNING: {name}:test is not there{why}', file=sys.stderr)
         return data
 
-    def _prepare_one(self, name: str, splits: Mapping[str, Part], data: Path, progress: bool, overwrite: bool) -> None:
+    def _prepare_one(self, name: str, splits: Mapping[str, Part], data: Path, progress: bool,
+                     overwrite: bool) -> None:
         base, _, config = name.partition('/')
         origins = [part.origin for part in splits.values() if isinstance(part.origin, Archive)]
-        lexicons = next((LEXICONS[each.name, each.form] for each in origins if (each.name, each.form) in LEXICONS), ())
-        made = Benchmark(source=self.source, data_dir=data, config=config or None, workers=self.workers, name=base,
-                         options={'lexicons': lexicons, 'root': str(self.source)})
+        lexicons = next((LEXICONS[each.name, each.form] for each in origins
+                         if (each.name, each.form) in LEXICONS), ())
+        made = Benchmark(source=self.source, data_dir=data, config=config or None, workers=self.workers,
+                         name=base, options={'lexicons': lexicons, 'root': str(self.source)})
         made.parts = tuple(splits.values())
-        made.EXPECTED = {made.config_name: {split: SIZES[name][split] for split in splits if split in SIZES[name]}}
+        made.EXPECTED = {made.config_name: {split: SIZES[name][split]
+                                            for split in splits if split in SIZES[name]}}
         there = set(made.info.splits)
         folder = made.prepare(progress, overwrite)
         if there and set(splits) - there and not overwrite:
             missing = ', '.join(sorted(set(splits) - there))
-            print(f'WARNING: {folder} lacks {missing}, which are found now; --overwrite prepares it with them', file=sys.stderr)
+            print(f'WARNING: {folder} lacks {missing}, which are found now; --overwrite prepares it with '
+                  'them', file=sys.stderr)
 
 
 if __name__ == '__main__':

@@ -1,8 +1,9 @@
-"""CROHME: handwritten formulas of the competitions of 2011 to 2019, drawn from their ink or as published bitmaps.
+"""CROHME: handwritten formulas of the competitions of 2011 to 2019,
+drawn from their ink or as published bitmaps.
 
-Ink: --source is a tree or zip of InkML; folders and archives called train, or test and 2014, 2016 or 2019, are the splits, or
---ink SPLIT=FOLDER says so. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and --bitmaps SPLIT=PATH (a folder of
-png or bmp, an archive, or WAP's pkl) are relative to --source.
+Ink: --source is a tree or zip of InkML; folders and archives called train, or test and 2014, 2016 or 2019,
+are the splits, or --ink SPLIT=FOLDER says so. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and
+--bitmaps SPLIT=PATH (a folder of png or bmp, an archive, or WAP's pkl) are relative to --source.
 """
 
 import argparse
@@ -47,28 +48,36 @@ class Bitmap(NamedTuple):
 
 
 class Crohme(prepare.Builder):
-    """CROHME's handwritten formulas. `truth` is the text as given, `points` and `strokes` (their lengths) are the ink.
+    """CROHME's handwritten formulas. `truth` is the text as given, `points` and `strokes` (their lengths)
+    are the ink.
 
-    The ink is kept in whole numbers, in thousandths where a file has fractions, so that drawing it gives the image again.
+    The ink is kept in whole numbers, in thousandths where a file has fractions,
+    so that drawing it gives the image again.
     """
 
     VERSION = tfds.core.Version('1.0.0')
     name = 'crohme'
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink', description='drawn from InkML, tokens from its truth and MathML'),
-                       tfds.core.BuilderConfig(name='bitmaps', description='published bitmaps and captions: WAP, BTTR, CAN')]
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink',
+                                               description='drawn from InkML, tokens from its truth and '
+                                                           'MathML'),
+                       tfds.core.BuilderConfig(name='bitmaps',
+                                               description='published bitmaps and captions: WAP, BTTR, CAN')]
     PLAIN = 'ink'
     EXPECTED = {'ink': dict(zip(SPLITS, (8_834, 986, 1_147, 1_199), strict=True)),
                 'bitmaps': dict(zip(SPLITS, (8_835, 986, 1_147, 1_199), strict=True))}
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
-        for name, metavar, text in (('--ink', 'SPLIT=FOLDER', 'ink: where a split is (default: told by the names of folders)'),
+        for name, metavar, text in (('--ink', 'SPLIT=FOLDER',
+                                     'ink: where a split is (default: told by the names of folders)'),
                                     ('--captions', 'SPLIT=FILE', "bitmaps: a split's captions"),
                                     ('--bitmaps', 'SPLIT=PATH', "bitmaps: a split's folder, archive or pkl")):
-            parser.add_argument(name, action='append', default=[], metavar=metavar, help=f'{text}; repeatable')
+            parser.add_argument(name, action='append', default=[], metavar=metavar,
+                                help=f'{text}; repeatable')
 
     def extra_features(self) -> dict[str, Any]:
-        return {'truth': tfds.features.Text(), 'points': tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
+        return {'truth': tfds.features.Text(),
+                'points': tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
                 'strokes': tfds.features.Tensor(shape=(None,), dtype=np.int32)}
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
@@ -89,7 +98,8 @@ class Crohme(prepare.Builder):
         seen: dict[tuple[str, str], str] = {}
         for split, place in given.items() or [('', self.source)]:
             for tree in trees.found(place)[0]:
-                names = sorted(name for name in tree.names if name.lower().endswith('.inkml') and '__MACOSX' not in name)
+                names = sorted(name for name in tree.names if name.lower().endswith('.inkml')
+                               and '__MACOSX' not in name)
                 self.total += len(names)
                 for name, content in tree.stream(names):
                     path = f'{place.resolve().name}/{_below(tree.path, place)}{name}'
@@ -104,9 +114,11 @@ class Crohme(prepare.Builder):
                     yield found, Ink(key, content)
 
     def _bitmaps(self) -> Iterator[tuple[str, Any]]:
-        lists, places = (_pairs(option, self.options[option], self.source) for option in ('captions', 'bitmaps'))
+        lists, places = (_pairs(option, self.options[option], self.source)
+                         for option in ('captions', 'bitmaps'))
         if not lists or lists.keys() != places.keys():
-            raise ConfigError('--config bitmaps takes --captions SPLIT=FILE and --bitmaps SPLIT=PATH for the same splits')
+            raise ConfigError('--config bitmaps takes --captions SPLIT=FILE and --bitmaps SPLIT=PATH for the '
+                              'same splits')
         for split, file in lists.items():
             texts = bitmaps.captions(file)
             self.total += len(texts)
@@ -115,7 +127,8 @@ class Crohme(prepare.Builder):
 
 
 def split_of(path: str) -> str:
-    """The split that the nearest telling folder of a path names; '' where none does, or another year's test."""
+    """The split that the nearest telling folder of a path names; '' where none does,
+    or another year's test."""
     folders = [folder.lower() for folder in path.split('/')[:-1]]
     if any(OTHER.search(folder) for folder in folders):
         return ''
@@ -123,7 +136,8 @@ def split_of(path: str) -> str:
         if 'train' in folders[place]:
             return 'train'
         if 'test' in folders[place]:
-            years = [year for folder in reversed(folders[:place + 1]) for year in re.findall(r'20\d\d', folder)]
+            years = [year for folder in reversed(folders[:place + 1])
+                     for year in re.findall(r'20\d\d', folder)]
             split = f'test_{years[0]}' if years else ''
             return split if split in SPLITS else ''
     return ''
@@ -165,7 +179,8 @@ def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.N
     if not strokes:
         yield prepare.Rejected(task.id, 'there is no ink')
         return
-    truth = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'truth' and note.text), '')
+    truth = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'truth'
+                  and note.text), '')
     text, problem = caption(truth, root.find('.//{*}math'))
     if not text:
         yield prepare.Rejected(task.id, problem, truth)
@@ -179,9 +194,11 @@ def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.N
 
 
 def caption(truth: str, math: ElementTree.Element | None) -> tuple[str, str]:
-    """A formula's tokens, parted by blanks, and what is to be said about them; no tokens where nothing can be read.
+    """A formula's tokens, parted by blanks, and what is to be said about them;
+    no tokens where nothing can be read.
 
-    The truth is right more often than the MathML, which stands in where the truth is broken or uses other words than LaTeX.
+    The truth is right more often than the MathML,
+    which stands in where the truth is broken or uses other words than LaTeX.
     """
     try:
         found = normal_tokens(truth)

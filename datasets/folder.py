@@ -1,7 +1,9 @@
-"""One's own folder of images with labels (tsv, csv, PaddleOCR's list, JSON lines, ICDAR's gt.txt), HME100K and im2latex-100k.
+"""One's own folder of images with labels (tsv, csv, PaddleOCR's list, JSON lines, ICDAR's gt.txt),
+HME100K and im2latex-100k.
 
-A split is a file of labels (--split train=train.tsv --split test=test.tsv), or one file is dealt out by shares
-(--labels labels.tsv --ratio train=0.9 --ratio validation=0.1): by a hash of the file's name, so that a label keeps its split.
+A split is a file of labels (--split train=train.tsv --split test=test.tsv), or one file is dealt out by
+shares (--labels labels.tsv --ratio train=0.9 --ratio validation=0.1): by a hash of the file's name, so that a
+label keeps its split.
 """
 
 import argparse
@@ -27,11 +29,14 @@ class Folder(prepare.Builder):
     name = 'folder'
     BUILDER_CONFIGS = [
         tfds.core.BuilderConfig(name='own', description='any folder with labels'),
-        tfds.core.BuilderConfig(name='hme100k', description='train_labels.txt and test_labels.txt: name, tab, tokens'),
-        tfds.core.BuilderConfig(name='im2latex', description='im2latex_{train,validate,test}.lst and im2latex_formulas.lst'),
+        tfds.core.BuilderConfig(name='hme100k',
+                                description='train_labels.txt and test_labels.txt: name, tab, tokens'),
+        tfds.core.BuilderConfig(name='im2latex',
+                                description='im2latex_{train,validate,test}.lst and im2latex_formulas.lst'),
     ]
     PLAIN = 'own'
-    EXPECTED = {'hme100k': {'train': 74_502, 'test': 24_607}, 'im2latex': {'train': 83_883, 'validation': 9_319, 'test': 10_354}}
+    EXPECTED = {'hme100k': {'train': 74_502, 'test': 24_607},
+                'im2latex': {'train': 83_883, 'validation': 9_319, 'test': 10_354}}
 
     def __init__(self, *, config: str | None = None, name: str = '', **rest: Any):
         own = config in (None, self.PLAIN)
@@ -45,13 +50,19 @@ class Folder(prepare.Builder):
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
-        parser.add_argument('--labels', default='', metavar='FILE', help='the file of labels (default: labels.tsv in the source)')
-        parser.add_argument('--split', action='append', metavar='NAME=FILE', help='a split and its file of labels; repeatable')
-        parser.add_argument('--ratio', action='append', metavar='NAME=SHARE', help='a split and its share of the labels')
+        parser.add_argument('--labels', default='', metavar='FILE',
+                            help='the file of labels (default: labels.tsv in the source)')
+        parser.add_argument('--split', action='append', metavar='NAME=FILE',
+                            help='a split and its file of labels; repeatable')
+        parser.add_argument('--ratio', action='append', metavar='NAME=SHARE',
+                            help='a split and its share of the labels')
         parser.add_argument('--seed', type=int, default=0, help='another way to deal out by shares')
-        parser.add_argument('--images', default='', metavar='FOLDER', help='where the images are (default: is found)')
-        parser.add_argument('--form', choices=labels.FORMS, help='of the labels (default: by the name of their file)')
-        parser.add_argument('--columns', default='', metavar='FILE,TEXT', help='names of the columns, where they are unusual')
+        parser.add_argument('--images', default='', metavar='FOLDER',
+                            help='where the images are (default: is found)')
+        parser.add_argument('--form', choices=labels.FORMS,
+                            help='of the labels (default: by the name of their file)')
+        parser.add_argument('--columns', default='', metavar='FILE,TEXT',
+                            help='names of the columns, where they are unusual')
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
         lists = {'own': self._own, 'hme100k': self._hme100k, 'im2latex': self._im2latex}[self.config_name]()
@@ -82,13 +93,15 @@ class Folder(prepare.Builder):
         for folder in folders:
             if any((folder / label.file).is_file() for label in first):
                 return folder
-        raise ConfigError(f'{listed.file}: neither {first[0].file!r} nor the labels after it name an image in '
+        raise ConfigError(f'{listed.file}: neither {first[0].file!r} nor the labels after it name an image '
+                          'in '
                           f'{", ".join(map(str, dict.fromkeys(folders)))}; give --images FOLDER')
 
     def _own(self) -> list['Listed']:
         options, base = self.options, self.source if self.source.is_dir() else self.source.parent
         if options['split'] and (options['labels'] or options['ratio']):
-            raise ConfigError('--split names a file for every split: it goes with neither --labels nor --ratio')
+            raise ConfigError('--split names a file for every split: it goes with neither --labels nor '
+                              '--ratio')
         if options['split']:
             files = _pairs('--split', options['split'])
         else:
@@ -101,8 +114,10 @@ class Folder(prepare.Builder):
         for split, name in files.items():
             file = Path(name) if Path(name).is_file() else base / name
             if not file.is_file():
-                raise ConfigError(f'labels {str(file)!r} do not exist; give --labels FILE, or --split NAME=FILE for each split')
-            folders = [file.parent, base, file.parent / 'images', base / 'images', base.parent, base.parent.parent]
+                raise ConfigError(f'labels {str(file)!r} do not exist; give --labels FILE, or --split '
+                                  'NAME=FILE for each split')
+            folders = [file.parent, base, file.parent / 'images', base / 'images', base.parent,
+                       base.parent.parent]
             made.append(Listed(split, file, _read(file, options['form'], columns), folders))
         return made
 
@@ -127,7 +142,8 @@ class Folder(prepare.Builder):
     def _release_only(self) -> None:
         for option in ('split', 'ratio', 'form', 'columns'):
             if self.options[option]:
-                raise ConfigError(f'--{option} is for labels of one\'s own; {self.config_name} has its splits and its form')
+                raise ConfigError(f'--{option} is for labels of one\'s own; {self.config_name} has its '
+                                  'splits and its form')
 
     def _hme100k(self) -> list['Listed']:
         self._release_only()
@@ -145,20 +161,24 @@ class Folder(prepare.Builder):
         file = Path(self.options['labels'] or self.source / 'im2latex_formulas.lst')
         if not file.is_file():
             raise ConfigError(f'{file} does not exist: it is the list of the formulas of im2latex-100k')
-        formulas = [_either(line.removesuffix(b'\r')) for line in file.read_bytes().removesuffix(b'\n').split(b'\n')]
+        formulas = [_either(line.removesuffix(b'\r'))
+                    for line in file.read_bytes().removesuffix(b'\n').split(b'\n')]
         made = []
         for split, name in (('train', 'train'), ('validation', 'validate'), ('test', 'test')):
             each = self.source / f'im2latex_{name}.lst'
             if each.is_file():
-                folders = [self.source / sub for sub in ('formula_images', 'formula_images_processed', 'images', '')]
+                folders = [self.source / sub
+                           for sub in ('formula_images', 'formula_images_processed', 'images', '')]
                 made.append(Listed(split, each, _rendered(each, formulas), folders))
         if not made:
-            raise ConfigError(f'{self.source} holds none of im2latex_train.lst, im2latex_validate.lst, im2latex_test.lst')
+            raise ConfigError(f'{self.source} holds none of im2latex_train.lst, im2latex_validate.lst, '
+                              'im2latex_test.lst')
         return made
 
 
 class Listed(NamedTuple):
-    """A file of labels: its split ('' where they are dealt out), and the folders in which its images may be."""
+    """A file of labels: its split ('' where they are dealt out),
+    and the folders in which its images may be."""
 
     split: str
     file: Path
@@ -192,7 +212,8 @@ def _rendered(file: Path, formulas: Sequence[str]) -> Iterator[labels.Label]:
         for number, line in labels.lines(str(file), content):
             cells = line.split()
             if len(cells) < 2 or not cells[0].isdecimal() or int(cells[0]) >= len(formulas):
-                raise ConfigError(f'{file}, line {number}: {line[:60]!r} must be the number of a formula below {len(formulas):,} '
+                raise ConfigError(f'{file}, line {number}: {line[:60]!r} must be the number of a formula '
+                                  f'below {len(formulas):,} '
                                   'and the name of an image')
             yield labels.Label(f'{cells[1].removesuffix(".png")}.png', formulas[int(cells[0])])
 

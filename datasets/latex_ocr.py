@@ -1,8 +1,10 @@
-"""LaTeX-OCR's set (GuoJiashu): caption_data.csv (Column1 name of a bitmap, Column2 LaTeX) with its folder of bitmaps.
+"""LaTeX-OCR's set (GuoJiashu): caption_data.csv (Column1 name of a bitmap, Column2 LaTeX)
+with its folder of bitmaps.
 
-`published` is the author's split by image, formulas shared between its parts. `disjoint` parts by formula: formulas with the
-same tokens in normal form stay together, 70/15/15 by a hash of them; those of CROHME's official tests, which are told by the
-names of their images or given by --exclude, are a split `official` of their own, so that they are in no training.
+`published` is the author's split by image, formulas shared between its parts. `disjoint` parts by formula:
+formulas with the same tokens in normal form stay together, 70/15/15 by a hash of them; those of CROHME's
+official tests, which are told by the names of their images or given by --exclude, are a split `official` of
+their own, so that they are in no training.
 """
 
 import argparse
@@ -41,18 +43,21 @@ class Formula(NamedTuple):
 
 
 class LatexOcr(prepare.Builder):
-    """LaTeX-OCR's 22,984 formulas: --source is a folder or zip with caption_data.csv and the bitmaps, or their archive."""
+    """LaTeX-OCR's 22,984 formulas: --source is a folder or zip with caption_data.csv and the bitmaps,
+    or their archive."""
 
     VERSION = tfds.core.Version('1.0.0')
     name = 'latex_ocr'
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='published', description="the author's split by image"),
-                       tfds.core.BuilderConfig(name='disjoint', description='parted by formula, official tests apart')]
+                       tfds.core.BuilderConfig(name='disjoint',
+                                               description='parted by formula, official tests apart')]
     EXPECTED = {'published': {'train': 16_088, 'validation': 3_448, 'test': 3_448}}
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
         parser.add_argument('--exclude', action='append', default=[], metavar='FILE',
-                            help='disjoint: captions (key, tab, tokens) that training shall not have; repeatable')
+                            help='disjoint: captions (key, tab, tokens) that training shall not have; '
+                                 'repeatable')
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
         """Every line of the list with its split, in the split's order."""
@@ -63,7 +68,8 @@ class LatexOcr(prepare.Builder):
                 raise ConfigError('--exclude is for --config disjoint: the published split is as it is')
             dealt = published(len(rows))
         else:
-            dealt = disjoint(rows, [text for file in self.options['exclude'] for text in bitmaps.captions(Path(file)).values()])
+            dealt = disjoint(rows, [text for file in self.options['exclude']
+                                    for text in bitmaps.captions(Path(file)).values()])
         counts = Counter(row.file for row in rows)
         uses: dict[str, list[tuple[str, Formula]]] = {}
         for split, numbers in dealt.items():
@@ -86,12 +92,14 @@ class LatexOcr(prepare.Builder):
             yield prepare.Rejected(task.id, 'image cannot be decoded', error.reason)
 
     def _rows(self) -> list[labels.Label]:
-        lists = [(tree, name) for tree in trees.found(self.source)[0] for name in tree.names if name.rpartition('/')[2] == CSV]
+        lists = [(tree, name) for tree in trees.found(self.source)[0]
+                 for name in tree.names if name.rpartition('/')[2] == CSV]
         if len(lists) != 1:
             raise ConfigError(f'{self.source} has {len(lists)} files called {CSV} instead of one')
         tree, name = lists[0]
         content = tree.read(name).splitlines(keepends=True)
-        return [labels.Label(bitmaps.stem(row.file), row.text) for row in labels.read(name, content, 'csv', COLUMNS)]
+        return [labels.Label(bitmaps.stem(row.file), row.text)
+                for row in labels.read(name, content, 'csv', COLUMNS)]
 
 
 def published(count: int) -> dict[str, list[int]]:
@@ -113,16 +121,19 @@ def disjoint(rows: Sequence[labels.Label], excluded: Iterable[str] = ()) -> dict
     official = {formula(text) for text in excluded}
     official |= {key for key, row in zip(keys, rows, strict=True) if OFFICIAL.fullmatch(row.file)}
     dealt: dict[str, list[int]] = {'train': [], 'validation': [], 'test': [], 'official': []}
-    places = {key: int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), 'big') / 2**64 for key in keys}
+    places = {key: int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), 'big') / 2**64
+              for key in keys}
     for number in sorted(range(len(rows)), key=lambda number: (places[keys[number]], number)):
         place = places[keys[number]]
-        split = 'official' if keys[number] in official else next(split for split, share in SHARES if place < share)
+        dealt_to = next(split for split, share in SHARES if place < share)
+        split = 'official' if keys[number] in official else dealt_to
         dealt[split].append(number)
     return dealt
 
 
 def formula(text: str) -> str:
-    """What formulas are compared by: tokens in normal form, or the text without blanks where it cannot be read."""
+    """What formulas are compared by: tokens in normal form,
+    or the text without blanks where it cannot be read."""
     try:
         return normal_text(text)
     except Malformed:

@@ -13,8 +13,8 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.prepare import lmdbs
 
-SPLITS = {'train': 'train', 'training': 'train', 'validation': 'validation', 'valid': 'validation', 'val': 'validation',
-          'test': 'test', 'testing': 'test', 'evaluation': 'test', 'eval': 'test'}
+SPLITS = {'train': 'train', 'training': 'train', 'validation': 'validation', 'valid': 'validation',
+          'val': 'validation', 'test': 'test', 'testing': 'test', 'evaluation': 'test', 'eval': 'test'}
 
 
 class LmdbFolder(prepare.Builder):
@@ -39,7 +39,8 @@ class LmdbFolder(prepare.Builder):
     def tasks(self) -> Iterator[tuple[str, Any]]:
         folders = lmdbs.found(self.source)
         if not folders:
-            raise ConfigError(f'source {str(self.source)!r} holds no LMDB: there is no file {lmdbs.FILE} at or below it')
+            raise ConfigError(f'source {str(self.source)!r} holds no LMDB: there is no file {lmdbs.FILE} at '
+                              'or below it')
         splits = [self.options['split'] or self._split(folder) for folder in folders]
         parts = [lmdbs.ranges(folder, lmdbs.called(folder, self.source)) for folder in folders]
         self.total = sum(map(len, parts))
@@ -50,7 +51,8 @@ class LmdbFolder(prepare.Builder):
         below = [self.source.resolve().name, *folder.relative_to(self.source).parts]
         split = next((SPLITS[part.lower()] for part in reversed(below) if part.lower() in SPLITS), '')
         if not split:
-            raise ConfigError(f'{folder} tells no split: no folder on the way is called {", ".join(SPLITS)}; give --split NAME')
+            raise ConfigError(f'{folder} tells no split: no folder on the way is called {", ".join(SPLITS)}; '
+                              'give --split NAME')
         return split
 
     def examples(self, task: lmdbs.Range) -> Iterator[Any]:

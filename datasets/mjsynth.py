@@ -1,7 +1,9 @@
-"""MJSynth (Jaderberg et al., 2014): nine million drawn words with the official splits, from mjsynth.tar.gz or its unpacked tree.
+"""MJSynth (Jaderberg et al., 2014): nine million drawn words with the official splits,
+from mjsynth.tar.gz or its unpacked tree.
 
-The archive is read as a stream, never unpacked: once for its annotation files and lexicon, wherever they stand in it, and once
-for the images. In between, an image's split is known by a hash of its path: 25 bytes an image.
+The archive is read as a stream, never unpacked: once for its annotation files and lexicon, wherever they
+stand in it, and once for the images. In between, an image's split is known by a hash of its path: 25 bytes an
+image.
 """
 
 import contextlib
@@ -26,7 +28,8 @@ FOLDERS = ('', '90kDICT32px', 'max/90kDICT32px', 'ramdisk/max/90kDICT32px', 'mnt
 
 
 class Picture(NamedTuple):
-    """An image of the release: its bytes, or in a tree its file; `word` is the lexicon's, None where there is no lexicon."""
+    """An image of the release: its bytes, or in a tree its file; `word` is the lexicon's,
+    None where there is no lexicon."""
 
     id: str
     content: bytes | Path
@@ -67,12 +70,15 @@ class MJSynth(prepare.Builder):
             return
         if task.word is not None and task.word.lower() != text.lower():
             yield prepare.Noted(task.id, "lexicon's word is another", task.word)
-        yield prepare.Example(task.id, text, task.content if isinstance(task.content, bytes) else task.content.read_bytes())
+        yield prepare.Example(task.id, text, task.content if isinstance(task.content, bytes)
+                              else task.content.read_bytes())
 
     def _tree(self) -> Iterator[tuple[str, Any]]:
-        roots = [self.source / each for each in FOLDERS if any((self.source / each / name).is_file() for name in LISTS)]
+        roots = [self.source / each for each in FOLDERS
+                 if any((self.source / each / name).is_file() for name in LISTS)]
         if not roots:
-            raise ConfigError(f'source {self.source} holds no {next(iter(LISTS))}, neither itself nor in {FOLDERS[-1]}')
+            raise ConfigError(f'source {self.source} holds no {next(iter(LISTS))}, neither itself nor in '
+                              f'{FOLDERS[-1]}')
         root = roots[0]
         _all_there([name for name in LISTS if (root / name).is_file()], root)
         words = None
@@ -113,7 +119,8 @@ class MJSynth(prepare.Builder):
 
 
 class Index:
-    """Where annotated images belong: 64-bit hashes of their paths, in the order of the lists and sorted, not the paths."""
+    """Where annotated images belong: 64-bit hashes of their paths, in the order of the lists and sorted,
+    not the paths."""
 
     def __init__(self) -> None:
         self.hashes, self.numbers = array('q'), array('i')
@@ -135,7 +142,8 @@ class Index:
         if len(twice):
             places = [f'line {self._line(int(self.order[place])):,} of {self.split(int(self.order[place]))}'
                       for place in (twice[0], twice[0] + 1)]
-            raise ConfigError(f'annotation files name an image twice: {" and ".join(places)} ({len(twice):,} such images)')
+            raise ConfigError(f'annotation files name an image twice: {" and ".join(places)} ({len(twice):,} '
+                              'such images)')
         self.sorted = array('q', hashes.tobytes())
         self.seen = np.zeros(len(hashes), bool)
 
@@ -174,7 +182,8 @@ def _word(words: list[str] | None, number: int) -> str | None:
 
 
 def _lists(source: Path) -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Folder, name and lines of the annotation files and the lexicon; the archive is read as far as needed."""
+    """Folder, name and lines of the annotation files and the lexicon;
+    the archive is read as far as needed."""
     wanted = {*LISTS, LEXICON}
     for path, content in _members(source):
         folder, _, name = path.rpartition('/')
@@ -190,7 +199,8 @@ def _members(source: Path) -> Iterator[tuple[str, IO[bytes]]]:
     try:
         archive = tarfile.open(source, 'r|*')
     except tarfile.TarError:
-        raise ConfigError(f'source {source} is no tar archive: it must be mjsynth.tar.gz or the folder that it was '
+        raise ConfigError(f'source {source} is no tar archive: it must be mjsynth.tar.gz or the folder that '
+                          'it was '
                           'unpacked to') from None
     with contextlib.closing(archive):
         while (member := archive.next()) is not None:

@@ -1,6 +1,8 @@
-"""SynthText in the Wild (Gupta et al., 2016): every word of its 858,750 pictures cut out, upright or rectified.
+"""SynthText in the Wild (Gupta et al., 2016): every word of its 858,750 pictures cut out,
+upright or rectified.
 
-gt.mat is read one variable at a time, without the boxes of characters, and kept as one array of corners and a string a picture.
+gt.mat is read one variable at a time, without the boxes of characters,
+and kept as one array of corners and a string a picture.
 """
 
 import re
@@ -20,7 +22,8 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
 
-QUALITY = 95     # of the words' JPEGs, colours at full resolution: half the size of PNG, an error of one grey level
+# Of the words' JPEGs, with colours at full resolution: half the size of PNG, an error of one grey level.
+QUALITY = 95
 SMALLEST = 2     # pixels of a side
 FARTHEST = 1e5   # no picture is so large that a corner could be there
 ROOTS = ('', 'SynthText/')
@@ -29,7 +32,8 @@ Made = prepare.Example | prepare.Rejected | prepare.Noted
 
 
 class Picture(NamedTuple):
-    """A picture, its bytes or its file, with its words and their corners, clockwise from the text's top left."""
+    """A picture, its bytes or its file, with its words and their corners,
+    clockwise from the text's top left."""
 
     id: str
     content: bytes | Path
@@ -54,7 +58,8 @@ class SynthText(prepare.Builder):
     @classmethod
     def arguments(cls, parser: ArgumentParser) -> None:
         """Where gt.mat is, if not in the source."""
-        parser.add_argument('--annotation', default='', metavar='FILE', help='gt.mat, if it is not in --source')
+        parser.add_argument('--annotation', default='', metavar='FILE',
+                            help='gt.mat, if it is not in --source')
 
     def bytes_needed(self) -> int:
         """Words cover a part of each picture."""
@@ -66,13 +71,16 @@ class SynthText(prepare.Builder):
             with _annotation(store, self.options['annotation']) as file:
                 truth = Truth(file)
             self.total = len(truth.names)
-            root = next((each for each in ROOTS for name in truth.names[:100] if store.has(each + name)), None)
+            root = next((each for each in ROOTS for name in truth.names[:100] if store.has(each + name)),
+                        None)
             if root is None:
-                raise ConfigError(f'source {self.source} holds none of the pictures of gt.mat, e.g. {truth.names[0]}')
+                raise ConfigError(f'source {self.source} holds none of the pictures of gt.mat, e.g. '
+                                  f'{truth.names[0]}')
             for number, name in enumerate(truth.names):
                 words, corners = truth.texts[number].split(), truth.boxes(number)
                 if len(words) != len(corners):
-                    yield 'train', prepare.Rejected(name, 'words and boxes do not match', f'{len(words)} and {len(corners)}')
+                    yield 'train', prepare.Rejected(name, 'words and boxes do not match',
+                                                    f'{len(words)} and {len(corners)}')
                 elif not store.has(root + name):
                     yield 'train', prepare.Rejected(name, 'picture is missing', f'{len(words)} words')
                 else:
@@ -83,7 +91,8 @@ class SynthText(prepare.Builder):
         try:
             picture = read_image(task.content, task.id)
         except Unreadable as error:
-            yield prepare.Rejected(task.id, 'picture cannot be decoded', f'{error.reason}, {len(task.words)} words')
+            yield prepare.Rejected(task.id, 'picture cannot be decoded',
+                                   f'{error.reason}, {len(task.words)} words')
             return
         shape, _, alnum = self.config_name.partition('_')
         for number, (word, corners) in enumerate(zip(task.words, task.corners.astype(float), strict=True)):
@@ -94,7 +103,8 @@ class SynthText(prepare.Builder):
             problem = _problem(corners, *picture.shape[:2])
             crop = None if problem else (upright if shape == 'box' else rectified)(picture, corners)
             if crop is None or min(crop.shape[:2]) < SMALLEST:
-                yield prepare.Rejected(name, problem or f'side is below {SMALLEST} pixels', f'{word}, {_told(corners)}')
+                yield prepare.Rejected(name, problem or f'side is below {SMALLEST} pixels',
+                                       f'{word}, {_told(corners)}')
                 continue
             if (corners < 0).any() or (corners > picture.shape[1::-1]).any():
                 yield prepare.Noted(name, 'box reaches out of the picture', f'{word}, {_told(corners)}')
@@ -110,7 +120,8 @@ class Store:
             try:
                 self.archive = zipfile.ZipFile(source)
             except zipfile.BadZipFile:
-                raise ConfigError(f'source {source} is no zip: it must be SynthText.zip or the folder that it was unpacked '
+                raise ConfigError(f'source {source} is no zip: it must be SynthText.zip or the folder that '
+                                  'it was unpacked '
                                   'to') from None
 
     def has(self, name: str) -> bool:
@@ -122,7 +133,8 @@ class Store:
         return self.archive.open(name) if self.archive else (self.source / name).open('rb')
 
     def content(self, name: str) -> bytes | Path:
-        """A picture for a worker, which can open files, but would have to read the whole directory of the zip."""
+        """A picture for a worker, which can open files,
+        but would have to read the whole directory of the zip."""
         if self.archive is None:
             return self.source / name
         try:
@@ -146,13 +158,16 @@ class Truth:
         boxes = _variable(file, 'wordBB')
         self._check('wordBB', len(boxes))
         # MATLAB drops the last axis where there is one word only.
-        self.counts = np.array([each.shape[2] if each.ndim == 3 else int(each.size > 0) for each in boxes], np.int64)
+        self.counts = np.array([each.shape[2] if each.ndim == 3 else int(each.size > 0) for each in boxes],
+                               np.int64)
         self.starts = np.cumsum(self.counts) - self.counts
         self.corners = np.empty((int(self.counts.sum()), 4, 2), np.float32)
         for number, each in enumerate(boxes):
             if each.size and (each.ndim not in (2, 3) or each.shape[:2] != (2, 4)):
-                raise ConfigError(f'gt.mat: wordBB of {self.names[number]} has shape {each.shape} instead of (2, 4, words)')
-            self.corners[self.starts[number]:][:self.counts[number]] = each.reshape(2, 4, -1).transpose(2, 1, 0)
+                raise ConfigError(f'gt.mat: wordBB of {self.names[number]} has shape {each.shape} instead of '
+                                  '(2, 4, words)')
+            corners = each.reshape(2, 4, -1).transpose(2, 1, 0)
+            self.corners[self.starts[number]:][:self.counts[number]] = corners
         del boxes
         # Lines are padded to one length, and a box belongs to what stands between white space.
         self.texts = ['\n'.join(map(str, np.ravel(each))) for each in _variable(file, 'txt')]
@@ -188,7 +203,8 @@ def _variable(file: IO[bytes], name: str) -> np.ndarray:
     file.seek(0)
     try:
         found = loadmat(file, variable_names=[name])
-    except (ValueError, NotImplementedError, TypeError, zlib.error, EOFError, zipfile.BadZipFile, OSError) as error:
+    except (ValueError, NotImplementedError, TypeError, zlib.error, EOFError, zipfile.BadZipFile,
+            OSError) as error:
         raise ConfigError(f'gt.mat cannot be read: {str(error).splitlines()[0]}') from None
     if name not in found:
         raise ConfigError(f'gt.mat holds no {name}')
@@ -215,7 +231,8 @@ def upright(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def rectified(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The quadrilateral as rectangle, as long as the longer of opposite sides; what lies outside repeats the edge: [h, w, 3]."""
+    """The quadrilateral as rectangle, as long as the longer of opposite sides;
+    what lies outside repeats the edge: [h, w, 3]."""
     import cv2
 
     sides = np.linalg.norm(corners - np.roll(corners, -1, 0), axis=1)
@@ -225,13 +242,15 @@ def rectified(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
     corner = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
     # Corners are edges of pixels; OpenCV counts from their centres.
     turn = cv2.getPerspectiveTransform(corners.astype(np.float32) - 0.5, corner - 0.5)
-    return cv2.warpPerspective(picture, turn, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.warpPerspective(picture, turn, (width, height), flags=cv2.INTER_LINEAR,
+                               borderMode=cv2.BORDER_REPLICATE)
 
 
 def _encode(crop: np.ndarray) -> bytes:
     import cv2
 
-    full = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR, cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
+    full = [cv2.IMWRITE_JPEG_QUALITY, QUALITY, cv2.IMWRITE_JPEG_SAMPLING_FACTOR,
+            cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444]
     return cv2.imencode('.jpg', crop, full)[1].tobytes()
 
 

@@ -1,12 +1,14 @@
-"""A trained model behind Ray Serve, for more than one machine: replicas that each hold it and read in batches.
+"""A trained model behind Ray Serve, for more than one machine:
+replicas that each hold it and read in batches.
 
     pip install 'recog[serve]' 'ray[serve]'
-    serve run deploy.ray_serve:application folder=runs/demo replicas=4      # in this checkout, on the head of the cluster
+    # In this checkout, on the head of the cluster:
+    serve run deploy.ray_serve:application folder=runs/demo replicas=4
     curl --data-binary @word.png localhost:8000/
 
-It answers as `recog serve` does; GET tells of a replica. `folder` is a workdir or an exported folder which every machine sees,
-or a workdir in a bucket. Other arguments: batch (32), beam (0), replicas (1), cpus of a replica (1), gpus (0). RECOG_TOKEN in
-the environment of the replicas is the token.
+It answers as `recog serve` does; GET tells of a replica. `folder` is a workdir or an exported folder which
+every machine sees, or a workdir in a bucket. Other arguments: batch (32), beam (0), replicas (1), cpus of a
+replica (1), gpus (0). RECOG_TOKEN in the environment of the replicas is the token.
 """
 
 import asyncio
@@ -29,14 +31,15 @@ class Reader:
 
     def __init__(self, folder: str, batch: int, beam: int):
         import recog
-        from recog.server import canvases
         from recog.server.batching import warming
         from recog.server.desk import Desk
         from recog.server.intake import Limits
+        from recog.server.serve import canvases
 
         self.name, self.explaining = Path(folder).name, None
         self.recognizer = recog.load(folder, batch=batch, beam=beam, best=max(beam, 1))
-        self._desk = Desk(Limits(queue=QUEUE), os.environ['RECOG_TOKEN'] if 'RECOG_TOKEN' in os.environ else '')
+        token = os.environ['RECOG_TOKEN'] if 'RECOG_TOKEN' in os.environ else ''
+        self._desk = Desk(Limits(queue=QUEUE), token)
         self._read.set_max_batch_size(batch)
         self._batches, self._images = 0, 0
         for _ in warming(self.recognizer, batch, canvases(self.recognizer)):
@@ -60,7 +63,8 @@ class Reader:
             if request.method == 'POST':
                 return await self._desk.answer(request, self)
             replica = serve.get_replica_context().replica_id.unique_id
-            return JSONResponse({**described(self), 'replica': replica, 'batches': self._batches, 'images': self._images})
+            return JSONResponse({**described(self), 'replica': replica, 'batches': self._batches,
+                                 'images': self._images})
         except Refused as error:
             return refusal(error)
 
@@ -70,7 +74,8 @@ def application(arguments: dict[str, str]) -> serve.Application:
     given = {'batch': '32', 'beam': '0', 'replicas': '1', 'cpus': '1', 'gpus': '0', **arguments}
     unknown = sorted(set(given) - {'folder', 'batch', 'beam', 'replicas', 'cpus', 'gpus'})
     if unknown or 'folder' not in given:
-        raise ValueError(f'{unknown[0]}= is not known' if unknown else 'folder=FOLDER is needed: a workdir or an exported folder')
+        raise ValueError(f'{unknown[0]}= is not known' if unknown
+                         else 'folder=FOLDER is needed: a workdir or an exported folder')
     folder = given['folder'] if '://' in given['folder'] else str(Path(given['folder']).resolve())
     deployment = Reader.options(num_replicas=int(given['replicas']), ray_actor_options={
         'num_cpus': float(given['cpus']), 'num_gpus': float(given['gpus'])})

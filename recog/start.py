@@ -17,7 +17,8 @@ def main() -> int:
 def _ask_for_large_pages() -> None:
     """Begin anew with glibc told to ask for large pages, which it reads only when a process starts.
 
-    On a CPU XLA takes the memory of each call anew from the system: in pages of 4 kB up to three tenths of a training step.
+    On a CPU XLA takes the memory of each call anew from the system. In pages of 4 kB that costs up to three
+    tenths of a training step.
     """
     tunables = os.environ.get('GLIBC_TUNABLES', '')
     if sys.platform == 'linux' and sys.executable and LARGE_PAGES not in tunables:

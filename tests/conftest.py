@@ -5,25 +5,30 @@ import gc
 import signal
 
 import pytest
-from small import DEMO, NARROW, prepared
+from small import DEMO, NARROW, ROOT, prepared
 
 # A shell's background jobs ignore interrupts, and so would every child.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of its time.
+# Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of
+# its time.
 gc.set_threshold(50_000, 20, 10)
 
 # The files that take longest, longest first: the two processes take whole files, and should end together.
-DEAREST = ('test_faults', 'test_contract', 'test_experiments', 'test_train', 'test_export', 'test_resident', 'test_commands',
-           'test_sweep', 'test_can', 'test_report', 'test_golden_rare', 'test_onnx', 'test_golden_srn', 'test_golden_crnn',
-           'test_golden_can', 'test_latex_ocr', 'test_prepare_sets', 'test_onboard', 'test_imports', 'test_srn')
+DEAREST = (
+    'config/test_experiments', 'train/test_faults', 'models/test_contract', 'models/test_golden_rare',
+    'sweep/test_sweep', 'train/test_train', 'export/test_onnx_models', 'models/test_golden_srn',
+    'train/test_resident', 'models/test_golden_can', 'models/test_golden_crnn', 'export/test_export',
+    'commands/test_commands', 'models/test_can', 'bench/test_limits', 'models/test_convolutions',
+    'report/test_report', 'models/test_latex_ocr', 'train/test_initial', 'bench/test_collectives',
+    'models/test_rare', 'images/test_augment', 'prepare/test_prepare_sets')
 
 
 def pytest_collection_modifyitems(items):
     """The dearest files first."""
-    order = {name: number for number, name in enumerate(DEAREST)}
-    items.sort(key=lambda item: order.get(item.path.stem, len(order)))
+    order = {ROOT / 'tests' / f'{name}.py': number for number, name in enumerate(DEAREST)}
+    items.sort(key=lambda item: order.get(item.path, len(order)))
 
 
 @pytest.fixture(autouse=True)
@@ -44,10 +49,12 @@ def narrow():
     """The demo recipe, narrow; call it with overrides such as 'train.batch=8'."""
     from recog.config import experiments
 
-    return lambda *overrides: experiments.load(DEMO, [*NARROW, *(f'--config.{override}' for override in overrides)])
+    return lambda *overrides: experiments.load(DEMO,
+                                               [*NARROW, *(f'--config.{override}' for override in overrides)])
 
 
 @pytest.fixture
 def folder(tmp_path):
-    """Make a prepared folder: folder('words/test', [('a.png', 'Hello'), ...]) below the root that it returns."""
+    """Make a prepared folder: folder('words/test', [('a.png', 'Hello'), ...])
+    below the root that it returns."""
     return functools.partial(prepared, tmp_path)

@@ -9,7 +9,7 @@ from recog import models
 from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, parts
+from recog.train.step import make_state, parts
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.description import read_config
 
@@ -21,7 +21,8 @@ def restored(workdir, step, part):
     tx = optimizer.optimizer(config, lambda step: 1.0)
     state = jax.eval_shape(lambda key: make_state(model, tx, config.train.ema, key), jax.random.key(0))
     here = replicated(one_device())
-    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here), parts(state)[part])
+    target = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=here),
+                          parts(state)[part])
     saved = Checkpoints(workdir, writing=False)
     try:
         return saved.restore(step, part, target)
@@ -31,7 +32,8 @@ def restored(workdir, step, part):
 
 def leaves(workdir, step):
     """Every number of a checkpoint: variables and optimizer."""
-    return [np.asarray(leaf) for part in ('variables', 'optimizer') for leaf in jax.tree.leaves(restored(workdir, step, part))]
+    return [np.asarray(leaf) for part in ('variables', 'optimizer')
+            for leaf in jax.tree.leaves(restored(workdir, step, part))]
 
 
 def lines(workdir):

@@ -72,13 +72,14 @@ class Toy(prepare.Builder):
             yield prepare.Example('broken\udcff', 'ten', picture(10), {'number': 10})
         else:
             name = '11' if number == 20 and accident == 'twice' else str(number)
-            yield prepare.Example(name, f'Wört {number % 40}', picture(number % 100, self.options['side']), {'number': number})
+            yield prepare.Example(name, f'Wört {number % 40}', picture(number % 100, self.options['side']),
+                                  {'number': number})
 
 if __name__ == '__main__':
     if 'limit' in sys.argv:
         sys.argv.remove('limit')
         resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
     status = prepare.main(Toy)
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss
+    used = [resource.getrusage(who).ru_maxrss for who in (resource.RUSAGE_SELF, resource.RUSAGE_CHILDREN)]
     print('memory', max(used) // 1024)
     sys.exit(status)

@@ -1,4 +1,4 @@
-// How an image gets onto its canvas: `fit` of recog/images.py, and the choice of a canvas of recog/data.py.
+// How an image gets onto its canvas: recog/images/fit.py, and the choice of a canvas of recog/data/plan.py.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>

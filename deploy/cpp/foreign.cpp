@@ -1,4 +1,5 @@
-// Images that a model was not trained on, brought to the ink and the size of its training images: recog/foreign.py.
+// Images that a model was not trained on, brought to the ink and the size of its training images:
+// recog/reading/adapt.py.
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>

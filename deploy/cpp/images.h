@@ -1,4 +1,4 @@
-// Images as recog reads, adapts and fits them (recog/images.py, recog/foreign.py): uint8, BGR or grey.
+// Images as recog reads, adapts and fits them (recog/images, recog/reading/adapt.py): uint8, BGR or grey.
 #pragma once
 
 #include <opencv2/core.hpp>

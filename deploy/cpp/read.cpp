@@ -1,4 +1,4 @@
-// Files to pixels as recog/images.py reads them: upright, 16 bits rounded to 8, on white where they are transparent.
+// Files to pixels as recog/images/read.py reads them: upright, 16 bits rounded to 8, on white where they are transparent.
 // PNG and JPEG to the letter; BMP, TIFF, WebP and PPM as OpenCV reads them.
 #include <algorithm>
 #include <cmath>

@@ -17,6 +17,7 @@ from recog.errors import ConfigError
 from recog.export.parity import random_images
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
+from recog.workdir.files import SAMPLES, is_workdir
 
 WIDTH = 24
 PARTS = 50  # into which the time is cut for convolutions, of which there are dozens
@@ -98,7 +99,7 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     """The same function of the workdir, where it still has that step, and in PyTorch, where it is installed
     and has a rival."""
     source, step, beam = (folder.manifest[name] for name in ('source', 'step', 'beam'))
-    if not (Path(source) / 'config.json').is_file():
+    if not is_workdir(Path(source)):
         return {}
     import jax
 
@@ -125,8 +126,7 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
 
 def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample images of the workdir, where they are, otherwise random ones, on the recipe's largest canvas."""
-    samples: list[Any] = sorted(str(file)
-                                for file in (Path(folder.manifest['source']) / 'samples').glob('*.png'))
+    samples: list[Any] = sorted(str(file) for file in (Path(folder.manifest['source']) / SAMPLES).glob('*.png'))
     images = samples or random_images(folder.config.image)
     source = Arrays([images[number % len(images)] for number in range(rows)])
     config = folder.config.copy_and_resolve_references()

@@ -25,7 +25,7 @@ from recog.devices.mesh import (
 from recog.images.fit import channels
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 
 class Program(NamedTuple):

@@ -20,12 +20,12 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out.lower().endswith('.png'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .png')
     config = recipe(arguments)
-    from recog.data.files import find_images
     from recog.report import pictures
 
-    print(pictures.show_augmentation(config, find_images(arguments.images), Path(arguments.out), every=arguments.all))
+    print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
     return 0
 
 
-COMMAND = Command('augment', 'Draw images as training changes them: each augmentation of a recipe alone, then all.',
+COMMAND = Command('augment',
+                  'Draw images as training changes them: each augmentation of a recipe alone, then all.',
                   add, run, recipe=True, overridable=True)

@@ -11,7 +11,8 @@ def add(check: argparse.ArgumentParser) -> None:
     """The arguments."""
     check.add_argument('data', nargs='?', default=data_root(),
                        help='a set or the root of several (default: $RECOG_DATA, else ./data)')
-    check.add_argument('--seal', action='store_true', help='record sizes and hashes of sets that have none yet')
+    check.add_argument('--seal', action='store_true',
+                       help='record sizes and hashes of sets that have none yet')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -24,8 +25,8 @@ def run(arguments: argparse.Namespace) -> int:
     bad = 0
     for folder in folders:
         if not (folder / file_hashes.SEAL).is_file():
-            said = f'recorded {file_hashes.seal(folder)} files' if arguments.seal else 'not recorded; see --seal'
-            print(f'{folder}: {said}')
+            print(f'{folder}: recorded {file_hashes.seal(folder)} files' if arguments.seal else
+                  f'{folder}: not recorded; see --seal')
             continue
         problems = file_hashes.check_hashes(folder)
         bad += bool(problems)
@@ -33,5 +34,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 1 if bad else 0
 
 
-COMMAND = Command('check', 'Check prepared sets, every byte, against the sizes and hashes recorded of their files.',
+COMMAND = Command('check',
+                  'Check prepared sets, every byte, against the sizes and hashes recorded of their files.',
                   add, run)

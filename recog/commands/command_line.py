@@ -66,7 +66,7 @@ def parser() -> argparse.ArgumentParser:
                                   allow_abbrev=False, epilog=epilog)
         sub.set_defaults(run=command.run, overridable=command.overridable)
         if command.recipe:
-            sub.add_argument('--config', metavar='FILE:VARIANT', help='the recipe, e.g. experiments/crnn.py:r34; '
-                             'without a variant, the first of the file')
+            sub.add_argument('--config', metavar='FILE:VARIANT', help='the recipe, e.g. '
+                             'experiments/crnn.py:r34; without a variant, the first of the file')
         command.add(sub)
     return top

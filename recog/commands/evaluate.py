@@ -27,16 +27,18 @@ def add(evaluate: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_workdir(evaluate, several='; several are compared by their results, two of them word by word')
     evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
-                          help='a set to measure; may be given several times; benchmarks stands for the ten of the '
-                          'literature, maths for the tests of formulas, as far as they are there (default: the '
-                          "recipe's eval.report)")
+                          help='a set to measure; may be given several times; benchmarks stands for the ten '
+                          'of the literature, maths for the tests of formulas, as far as they are there '
+                          "(default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='',
                           help='folder for the results (default: the workdir), or of the comparison')
     evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
-                          help="what is compared: characters, or latex: tokens of formulas (default: the recipe's)")
+                          help='what is compared: characters, or latex: tokens of formulas '
+                          "(default: the recipe's)")
     evaluate.add_argument('--nfkd', action='store_true',
                           help='turn labels and texts into ASCII (NFKD) before they are compared')
-    evaluate.add_argument('--batch', type=int, default=0, help="images at a time (default: the recipe's eval.batch)")
+    evaluate.add_argument('--batch', type=int, default=0,
+                          help="images at a time (default: the recipe's eval.batch)")
     add_data(evaluate)
     add_decoding(evaluate)
     add_devices(evaluate)
@@ -90,7 +92,8 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
 def _compare(arguments: argparse.Namespace) -> int:
     for name in OF_ONE:
         if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
-            raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; measure each alone')
+            raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; '
+                              'measure each alone')
     from recog.evaluation import compare
     from recog.workdir.folder import workdir_path
 
@@ -103,5 +106,5 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command('evaluate', 'Measure a trained model on sets; writes results.json, results.csv, results.md and '
-                  'predictions.tsv. Of several workdirs, compare what was measured.', add, run)
+COMMAND = Command('evaluate', 'Measure a trained model on sets; writes results.json, results.csv, results.md '
+                  'and predictions.tsv. Of several workdirs, compare what was measured.', add, run)

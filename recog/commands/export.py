@@ -12,13 +12,14 @@ def add(export: argparse.ArgumentParser) -> None:
     export.add_argument('workdir', help='folder of a trained model')
     export.add_argument('folder', help='where the export is written; must not hold anything yet')
     export.add_argument('--format', default='onnx', choices=('onnx', 'stablehlo'),
-                        help='onnx: for onnxruntime, OpenVINO and their like, without JAX (default); stablehlo: for JAX '
-                        'on CPU, CUDA and TPU')
+                        help='onnx: for onnxruntime, OpenVINO and their like, without JAX (default); '
+                        'stablehlo: for JAX on CPU, CUDA and TPU')
     export.add_argument('--beam', type=int, default=0,
                         help='width of the beam search, fixed in the files (default 1: greedy)')
     export.add_argument('--max-length', type=int, default=0, metavar='N',
                         help="tokens at most where nothing else is said later (default: the recipe's)")
-    export.add_argument('--step', type=int, help='a checkpoint (default: the best by accuracy, else the newest)')
+    export.add_argument('--step', type=int,
+                        help='a checkpoint (default: the best by accuracy, else the newest)')
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -38,11 +39,14 @@ def run(arguments: argparse.Namespace) -> int:
     found = write.write_export(opened, place, arguments.format, arguments.workdir, beam=arguments.beam or 1,
                                max_length=arguments.max_length)
     size = sum(file.stat().st_size for file in place.iterdir())
-    print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, {size / 1e6:.1f} MB; reads '
-          f'{found.images} images as the workdir does (scores differ by {found.worst:.1g}); try: recog predict {place} '
-          'IMAGES')
+    print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, '
+          f'{size / 1e6:.1f} MB; reads {found.images} images as the workdir does (scores differ by '
+          f'{found.worst:.1g}); try: recog predict {place} IMAGES')
     return 0
 
 
-COMMAND = Command('export', 'Write a trained model as a folder that is enough by itself, and check that it reads alike.',
-                  add, run, epilog='Use it with recog predict FOLDER IMAGES, or recog.load(FOLDER) in Python.')
+COMMAND = Command('export',
+                  'Write a trained model as a folder that is enough by itself, and check that it reads '
+                  'alike.',
+                  add, run,
+                  epilog='Use it with recog predict FOLDER IMAGES, or recog.load(FOLDER) in Python.')

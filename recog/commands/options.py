@@ -37,23 +37,27 @@ def data_root() -> str:
 
 def add_devices(parser: argparse.ArgumentParser) -> None:
     """--devices."""
-    parser.add_argument('--devices', default='', metavar='0,1', help='numbers of the devices to use (default: all)')
+    parser.add_argument('--devices', default='', metavar='0,1',
+                        help='numbers of the devices to use (default: all)')
 
 
 def add_workdir(parser: argparse.ArgumentParser, several: str = '') -> None:
     """A workdir, or several, and the step."""
     parser.add_argument('workdir', nargs='+' if several else None, help=f'folder of a trained model{several}')
-    parser.add_argument('--step', type=int, help='a checkpoint (default: the best by accuracy, else the newest)')
+    parser.add_argument('--step', type=int,
+                        help='a checkpoint (default: the best by accuracy, else the newest)')
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
     """How images are read."""
     parser.add_argument('--beam', type=int, default=0,
-                        help="width of the beam search; 1 is greedy (default: evaluate the recipe's, predict 1)")
+                        help='width of the beam search; 1 is greedy '
+                        "(default: evaluate the recipe's, predict 1)")
     parser.add_argument('--max-length', type=int, default=0, metavar='N',
                         help="tokens at most (default: the recipe's)")
     parser.add_argument('--width-rule', default='', choices=('', 'fixed', 'widest'),
-                        help="width of the batch: fixed, or widest as PaddleOCR predicts (default: the recipe's)")
+                        help='width of the batch: fixed, or widest as PaddleOCR predicts '
+                        "(default: the recipe's)")
 
 
 def add_listening(parser: argparse.ArgumentParser) -> None:
@@ -62,13 +66,16 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
                         help='address to listen on (default 127.0.0.1: this machine alone)')
     parser.add_argument('--port', type=int, default=8000,
                         help='port to listen on (default 8000); 0: any that is free')
-    parser.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'), help='as of predict (default auto)')
-    limits = parser.add_argument_group('limits', 'what goes beyond is refused with 413, 429 or 503 and the reason')
+    parser.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
+                        help='as of predict (default auto)')
+    limits = parser.add_argument_group(
+        'limits', 'what goes beyond is refused with 413, 429 or 503 and the reason')
     limits.add_argument('--most-bytes', type=int, default=10_000_000, metavar='N',
                         help='of a request (default 10 million)')
     limits.add_argument('--most-pixels', type=int, default=16_000_000, metavar='N',
                         help='of an image (default 16 million)')
-    limits.add_argument('--queue', type=int, default=256, metavar='N', help='images that may wait (default 256)')
+    limits.add_argument('--queue', type=int, default=256, metavar='N',
+                        help='images that may wait (default 256)')
     limits.add_argument('--timeout', type=float, default=60.0, metavar='SECONDS',
                         help='for a request to arrive, and again for its answer (default 60)')
 

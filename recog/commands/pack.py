@@ -30,5 +30,6 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command('pack', 'Fit and encode a set once for a recipe: training reads it many times faster.', add, run,
-                  recipe=True, overridable=True, epilog='Train on it by --config.data.train=NAME (without a split).')
+COMMAND = Command('pack', 'Fit and encode a set once for a recipe: training reads it many times faster.',
+                  add, run, recipe=True, overridable=True,
+                  epilog='Train on it by --config.data.train=NAME (without a split).')

@@ -25,15 +25,18 @@ if TYPE_CHECKING:
 def add(predict: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_workdir(predict)
-    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - for a list "
-                         'on standard input, one file a line')
-    predict.add_argument('--json', action='store_true', help='one JSON object a line instead: file, text, confidence')
+    predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - "
+                         'for a list on standard input, one file a line')
+    predict.add_argument('--json', action='store_true',
+                         help='one JSON object a line instead: file, text, confidence')
     predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
     predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
-                         help='whether the images have dark ink where the training images have light, or the other way '
-                         'round; only for recipes with image.ink (default: found out for each)')
-    predict.add_argument('--nbest', type=int, default=1, metavar='N', help='the N best texts of the beam, each on a line')
-    predict.add_argument('--explain', action='store_true', help='also draw for each image where each character was read')
+                         help='whether the images have dark ink where the training images have light, or the '
+                         'other way round; only for recipes with image.ink (default: found out for each)')
+    predict.add_argument('--nbest', type=int, default=1, metavar='N',
+                         help='the N best texts of the beam, each on a line')
+    predict.add_argument('--explain', action='store_true',
+                         help='also draw for each image where each character was read')
     predict.add_argument('--out', default='explanations', metavar='FOLDER',
                          help='folder of these (default explanations)')
     add_decoding(predict)
@@ -59,7 +62,8 @@ def run(arguments: argparse.Namespace) -> int:
     recognizer = load(arguments.workdir, beam=arguments.beam, max_length=arguments.max_length, batch=batch,
                       invert=arguments.invert, width_rule=arguments.width_rule, best=arguments.nbest,
                       explain=arguments.explain, step=arguments.step, devices=arguments.devices)
-    return _print(recognizer, source, as_json=arguments.json, drawings=arguments.out if arguments.explain else '')
+    return _print(recognizer, source, as_json=arguments.json,
+                  drawings=arguments.out if arguments.explain else '')
 
 
 def _all_broken(source: 'Files') -> bool:
@@ -115,4 +119,5 @@ def _say(file: str, reading: 'Reading', formula: bool, as_json: bool) -> None:
         print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')
 
 
-COMMAND = Command('predict', 'Read images: one line `file TAB text TAB confidence` each, in the order given.', add, run)
+COMMAND = Command('predict',
+                  'Read images: one line `file TAB text TAB confidence` each, in the order given.', add, run)

@@ -12,7 +12,8 @@ def add(report: argparse.ArgumentParser) -> None:
     add_workdir(report)
     report.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
                         help='the only set that counts and is shown (default: all of predictions.tsv)')
-    report.add_argument('--out', default='', metavar='FILE.html', help='the page (default: report.html in the workdir)')
+    report.add_argument('--out', default='', metavar='FILE.html',
+                        help='the page (default: report.html in the workdir)')
     add_data(report)
     add_devices(report)
 
@@ -29,4 +30,5 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command('report', 'Write a page about a run: curves, results, mistakes, what the model looked at.', add, run)
+COMMAND = Command('report', 'Write a page about a run: curves, results, mistakes, what the model looked at.',
+                  add, run)

@@ -13,11 +13,12 @@ def add(serve: argparse.ArgumentParser) -> None:
     serve.add_argument('--batch', type=int, default=32,
                        help='images that a model reads at a time, at most (default 32)')
     serve.add_argument('--explain', action='store_true',
-                       help='answer with pictures of where each character was read, to those who ask; loads each model '
-                       'twice')
+                       help='answer with pictures of where each character was read, to those who ask; loads '
+                       'each model twice')
     serve.add_argument('--beam', type=int, default=0,
                        help='width of the beam search, and texts that a request may ask for')
-    serve.add_argument('--max-length', type=int, default=0, metavar='N', help="tokens at most (default: the recipe's)")
+    serve.add_argument('--max-length', type=int, default=0, metavar='N',
+                       help="tokens at most (default: the recipe's)")
     add_devices(serve)
 
 
@@ -38,5 +39,5 @@ def run(arguments: argparse.Namespace) -> int:
 
 
 COMMAND = Command('serve', 'Serve trained models over HTTP, with a page to try them on.', add, run,
-                  epilog="Needs pip install 'recog[serve]'. With RECOG_TOKEN in the environment, requests need that "
-                  'token.')
+                  epilog="Needs pip install 'recog[serve]'. With RECOG_TOKEN in the environment, requests "
+                  'need that token.')

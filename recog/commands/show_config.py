@@ -70,17 +70,17 @@ def _print_costs(config: 'ConfigDict', recipe: str, root: str) -> int:
         return 0
     steps = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
     images = steps * config.train.batch
-    print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of {config.train.batch:,} '
-          f'= {images:,} images')
+    print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of '
+          f'{config.train.batch:,} = {images:,} images')
     device = jax.devices()[0].device_kind
     speed = measured.recorded(config, device)
     if speed is None:
         print(f'device-hours: not known for {device}; measure with: recog bench --config {recipe}')
     else:
-        print(f'device-hours: {images / speed / 3600:,.1f} on {device} at the {speed:,.0f} images/s that recog bench '
-              'measured')
+        print(f'device-hours: {images / speed / 3600:,.1f} on {device} at the {speed:,.0f} images/s that '
+              'recog bench measured')
     return 0
 
 
-COMMAND = Command('config', 'Print the resolved recipe, its parameters, and what it costs.', add, run, recipe=True,
-                  overridable=True)
+COMMAND = Command('config', 'Print the resolved recipe, its parameters, and what it costs.', add, run,
+                  recipe=True, overridable=True)

@@ -11,7 +11,8 @@ def add(sweep: argparse.ArgumentParser) -> None:
     """The arguments."""
     sweep.add_argument('file', metavar='FILE', help='the experiment, e.g. experiments/srn.py')
     sweep.add_argument('--variants', default='all', metavar='A,B', help='which (default: all but demo)')
-    sweep.add_argument('--seeds', default='1', metavar='N', help='how many, from 0 on, or which: 0,3,7 (default 1)')
+    sweep.add_argument('--seeds', default='1', metavar='N',
+                       help='how many, from 0 on, or which: 0,3,7 (default 1)')
     sweep.add_argument('--workdir', default='',
                        help='folder of the runs, each in VARIANT-seedN, their logs and results.md')
     sweep.add_argument('--dry-run', action='store_true',
@@ -48,12 +49,14 @@ def run(arguments: argparse.Namespace) -> int:
 
 def _check(arguments: argparse.Namespace) -> None:
     if not arguments.workdir or '://' in arguments.workdir:
-        raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; the runs stand in it, each in its own')
+        raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; '
+                          'the runs stand in it, each in its own')
     if arguments.devices_per_run < 0 or arguments.parallel < 1:
         raise ConfigError(f'--devices-per-run {arguments.devices_per_run} must be at least 0, '
                           f'--parallel {arguments.parallel} at least 1')
     if sum([arguments.devices_per_run > 0, arguments.parallel > 1, bool(arguments.slurm)]) > 1:
-        raise ConfigError('--devices-per-run, --parallel and --slurm are three ways to run at the same time; choose one')
+        raise ConfigError('--devices-per-run, --parallel and --slurm are three ways to run at the same time; '
+                          'choose one')
     if arguments.slurm:
         from recog.sweep import slurm
 
@@ -64,6 +67,6 @@ def _check(arguments: argparse.Namespace) -> None:
         raise ConfigError("--config.seed is each run's own; choose by --seeds")
 
 
-COMMAND = Command('sweep', 'Train the variants of an experiment with several seeds, and write one table.', add, run,
-                  overridable=True,
+COMMAND = Command('sweep', 'Train the variants of an experiment with several seeds, and write one table.',
+                  add, run, overridable=True,
                   epilog='Overrides go to every run. The same line goes on where a sweep was stopped.')

@@ -20,11 +20,12 @@ def add(train: argparse.ArgumentParser) -> None:
     """The arguments."""
     train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
     train.add_argument('--overfit', type=int, default=0, metavar='N',
-                       help='instead of training: learn N examples by heart and say within about a minute whether the '
-                       'recipe can learn at all (no workdir; status 1 if it cannot)')
+                       help='instead of training: learn N examples by heart and say within about a minute '
+                       'whether the recipe can learn at all (no workdir; status 1 if it cannot)')
     add_data(train)
     add_devices(train)
-    several = train.add_argument_group('several processes', 'one line per process, or --cluster under a scheduler')
+    several = train.add_argument_group('several processes',
+                                       'one line per process, or --cluster under a scheduler')
     several.add_argument('--cluster', action='store_true',
                          help='join by the environment of Slurm, Open MPI, Kubernetes or Cloud TPU')
     several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
@@ -43,7 +44,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     workdir = workdir_path(arguments.workdir)
     config = _recipe(workdir, arguments)
-    if bool(arguments.coordinator) != (arguments.processes > 0) or bool(arguments.coordinator) != (arguments.process >= 0):
+    if len({bool(arguments.coordinator), arguments.processes > 0, arguments.process >= 0}) > 1:
         raise ConfigError('--coordinator, --processes and --process go together')
     return _overfit(config, arguments) if arguments.overfit else _train(config, workdir, arguments)
 
@@ -53,12 +54,13 @@ def _recipe(workdir: Any, arguments: argparse.Namespace) -> 'ConfigDict':
     if arguments.config:
         return recipe(arguments)
     from recog.config import checks
-    from recog.config.recipe import from_json, override
+    from recog.config.recipe import override
+    from recog.workdir.description import read_config
+    from recog.workdir.files import is_workdir
 
-    file = workdir / 'config.json'
-    if not file.is_file():
+    if not is_workdir(workdir):
         raise ConfigError(f'--config FILE:VARIANT is needed: {workdir} is not a workdir of recog yet')
-    config = override(from_json(file.read_text(encoding='utf-8')), arguments.overrides)
+    config = override(read_config(workdir), arguments.overrides)
     checks.check(config)
     return config
 
@@ -75,36 +77,14 @@ def _overfit(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
 
 
 def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> int:
-    """Train or resume, then measure and show what came of it."""
+    """Train or resume, then measure and show what came of it; an error ends the other processes, too."""
     import jax
 
-    from recog.devices.processes import join
-    from recog.text import vocabulary
     from recog.train import processes
-    from recog.train.run import make_run
-    from recog.workdir import description
     from recog.workdir.checkpoints import SaveFailed
-    from recog.workdir.folder import is_occupied
 
     stop = processes.Stop()  # a signal may come while everything is being set up
-    vocab = vocabulary.from_config(config.text)
-    changes: list[str] = []
-    if description.is_workdir(workdir):
-        changes = description.compare(workdir, config, vocab)
-    elif is_occupied(workdir):
-        raise ConfigError(f'--workdir {workdir} holds other things and no run of recog; choose another')
-    join(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
-    devices = start(arguments.devices)
-    run = processes.together(lambda: make_run(config, vocab, arguments.data, devices))
-    if not description.is_workdir(workdir):
-        processes.together(run.initial)  # what it starts from is looked at before anything is written
-    processes.check_workdir(workdir)
-    processes.check_alike(config, {source.name: len(source) for source in [*run.source.sources, *run.validation]})
-    if jax.process_index() == 0:
-        for change in changes:
-            print(f'changed since the last start: {change}')
-        description.write(workdir, config, vocab)
-        (workdir / description.STOPPED).unlink(missing_ok=True)
+    run = _prepare(config, workdir, arguments)
     watch = processes.Watch(workdir, arguments.patience)
     try:
         status = _train_and_measure(run, workdir, stop, arguments.data)
@@ -119,37 +99,79 @@ def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) ->
     return status
 
 
+def _prepare(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> 'Run':
+    """The run, once all processes have joined, agree, and see a workdir that is right for it."""
+    import jax
+
+    from recog.devices.processes import join
+    from recog.text import vocabulary
+    from recog.train import processes
+    from recog.train.run import make_run
+    from recog.workdir import description, files
+    from recog.workdir.folder import refuse_other_things
+
+    vocab, resumes = vocabulary.from_config(config.text), files.is_workdir(workdir)
+    refuse_other_things(workdir, resumes=True)
+    changes = description.compare(workdir, config, vocab) if resumes else []
+    join(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
+    devices = start(arguments.devices)
+    run = processes.together(lambda: make_run(config, vocab, arguments.data, devices))
+    if not files.is_workdir(workdir):
+        processes.together(run.initial)  # what it starts from is looked at before anything is written
+    processes.check_workdir(workdir)
+    sources = [*run.source.sources, *run.validation]
+    processes.check_alike(config, {source.name: len(source) for source in sources})
+    if jax.process_index() == 0:
+        for change in changes:
+            print(f'changed since the last start: {change}')
+        description.write(workdir, config, vocab)
+        (workdir / files.STOPPED).unlink(missing_ok=True)
+    return run
+
+
 def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int:
+    """Train to the end, or until it is asked to stop; the status."""
+    import jax
+
+    from recog.train.loop import train_to_end
+    from recog.train.progress import NonFinite
+    from recog.workdir import files
+
+    try:
+        ended = train_to_end(run, workdir, stop)
+    except NonFinite as error:
+        print(f'recog train: {error}', file=sys.stderr)
+        return 1
+    if ended:
+        stop.close()  # all is saved; from here on a signal just ends the command
+        _measure(run, workdir, root)
+    elif jax.process_index() == 0:
+        (workdir / files.STOPPED).touch()
+    return 0
+
+
+def _measure(run: 'Run', workdir: Any, root: str) -> None:
+    """Measure the best checkpoint, and draw what a person looks at first."""
     import jax
 
     from recog.data.sets import open_set
     from recog.evaluation.sets import measure_sets
     from recog.report import pictures
-    from recog.train.loop import NonFinite, train_to_end
-    from recog.workdir import description
+    from recog.workdir.files import SAMPLES
     from recog.workdir.folder import Mirror, is_remote
     from recog.workdir.opened import open_workdir
 
-    try:
-        if not train_to_end(run, workdir, stop):
-            if jax.process_index() == 0:
-                (workdir / description.STOPPED).touch()
-            return 0
-    except NonFinite as error:
-        print(f'recog train: {error}', file=sys.stderr)
-        return 1
-    stop.close()  # all is saved; from here on a signal just ends the command
     results = measure_sets(open_workdir(workdir, mesh=run.mesh), run.config, run.mesh, root, workdir)
     if jax.process_index() == 0:
         mirror = Mirror(workdir)
         pictures.curves(mirror.here)
         pictures.samples(mirror.here, open_set(results[0].name, run.config, root), results[0])
         mirror.close()
-        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; try: recog predict {workdir} '
-              + ('IMAGES' if is_remote(workdir) else str(Path(workdir) / 'samples')))
-    return 0
+        images = 'IMAGES' if is_remote(workdir) else str(Path(workdir) / SAMPLES)
+        print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
+              f'try: recog predict {workdir} {images}')
 
 
-COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run, recipe=True,
-                  overridable=True,
+COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run,
+                  recipe=True, overridable=True,
                   epilog='A workdir that exists is resumed; its own recipe is used without --config.')

@@ -1,128 +1,205 @@
-"""The fields that every recipe has, what they mean, and their defaults."""
+"""The fields that every recipe has: their defaults, what they mean, and what they may be."""
 
 from typing import Any
 
-# Every field that a recipe has besides its algorithm's own. Lengths are
-# '72 epochs', '5000 steps', '51200 images' or '5 %' of train.length.
-FIELDS: dict[str, Any] = {
-    'seed': 0,
-    # One stream each, made from `seed` unless set here, so that an ablation can change one thing.
-    'seeds': {'init': None, 'data': None, 'augment': None, 'dropout': None},
-    'init': '',              # a workdir or a file of published weights that training starts from; '' draws all
-    'init_parts': (),        # patterns of the parameters that are taken from there, such as 'backbone/*'; () is all
-    'model': {},             # the algorithm's own fields, `name` among them
+from recog.config.bounds import (
+    Bound,
+    above_zero,
+    at_least,
+    at_most,
+    below_one,
+    length,
+    no_percentage,
+    not_empty,
+    one_of,
+    ordered_pair,
+    share,
+    tuple_of,
+)
+
+
+class Field:
+    """A field of a recipe."""
+
+    def __init__(self, default: Any, meaning: str, *bounds: Bound):
+        self.default, self.meaning, self.bounds = default, meaning, bounds
+
+
+# Every field besides the algorithm's own.
+# Lengths are '72 epochs', '5000 steps', '51200 images' or '5 %' of train.length.
+DECLARED: dict[str, Any] = {
+    'seed': Field(0, 'what the streams of random numbers are made from', at_least(0)),
+    # One stream each, so that an ablation can change one thing.
+    'seeds': {
+        'init': Field(None, 'of the initial weights; None: made from `seed`', at_least(0)),
+        'data': Field(None, 'of the order of the examples; None: made from `seed`', at_least(0)),
+        'augment': Field(None, 'of the changes of training images; None: made from `seed`', at_least(0)),
+        'dropout': Field(None, 'of dropout; None: made from `seed`', at_least(0)),
+    },
+    'init': Field('', "a workdir or a file of published weights that training starts from; '' draws all"),
+    'init_parts': Field((), "patterns of the parameters that are taken from there, such as 'backbone/*'; () "
+                        'is all', tuple_of(str)),
+    'model': {},  # the algorithm's own fields, `name` among them
     'text': {
-        # 36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens of these), or a dictionary file, one token
-        # a line
-        'charset': '36',
-        'case': 'lower',       # lower: labels are folded; keep
-        'unknown': 'drop',     # characters outside the charset: drop them, or refuse the label
-        'separator': '',       # '' every character is a token (of latex_ocr every command too); ' ' tokens stand between blanks
-        'max_length': 25,      # tokens; longer labels are dropped from training, counted
+        'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens '
+                         'of these), or a dictionary file, one token a line'),
+        'case': Field('lower', 'lower: labels are folded; keep', one_of('lower', 'keep')),
+        'unknown': Field('drop', 'characters outside the charset: drop them, or refuse the label',
+                         one_of('drop', 'refuse')),
+        'separator': Field('', "'' every character is a token (of latex_ocr every command too); "
+                           "' ' tokens stand between blanks", one_of('', ' ')),
+        'max_length': Field(25, 'tokens; longer labels are dropped from training, counted', at_least(1)),
     },
     'image': {
-        'height': 32, 'width': 100,
-        'channels': 'bgr',     # bgr, rgb or grey
-        # pad: keep the ratio, at most `width`, the rest is padding; stretch: always `width`; steps: the least multiple of
-        # `height` that is as wide as the ratio asks for, at most `width`, the rest is padding; thumbnail: made grey, shrunk if it
-        # is too large, in the middle of a white canvas (of a black one where the ink is light); none: images keep their size, and
-        # each batch has the first of data.buckets that they fit
-        'fit': 'pad',
-        'ink': '',             # of the training images, light or dark: prediction turns others round; '' leaves them as they are
-        'symbol': 0.0,         # mean height of their symbols in pixels: prediction rescales others to it; 0 does not
-        'width_rule': 'fixed',  # prediction: fixed, or widest (height x the widest ratio of the batch, as PaddleOCR predicts)
-        'scale': 255.0, 'mean': 0.5, 'std': 0.5,  # value = (pixel / scale - mean) / std
-        'padding': 0.0,        # value, after normalisation, of what is not image
-        'augment': {           # training only; each with this probability, up to this strength; 0 is off
-            'probability': 0.5,
-            'scale': 0.0,        # larger or smaller by this share, of images that keep their size
-            'stretch': 0.0,      # wider or higher by this share
-            'rotation': 0.0,     # degrees
-            'perspective': 0.0,  # shift of a corner, share of the height
-            'curve': 0.0,        # bend of the baseline, share of the height
-            'elastic': 0.0,      # ripples that move a place by so many pixels
-            'stroke': 0.0,       # lines thicker or thinner, pixels
-            'brightness': 0.0, 'contrast': 0.0,  # share
-            'colour': 0.0,       # of the saturation and of each channel, share
-            'blur': 0.0,         # sigma, pixels
-            'motion': 0.0,       # length of the blur, pixels
-            'downscale': 0.0,    # share by which it is shrunk before it is enlarged again
-            'noise': 0.0,        # standard deviation, grey levels
-            'jpeg': 0.0,         # quality lost, of 100
+        'height': Field(32, 'pixels', at_least(1)),
+        'width': Field(100, 'pixels', at_least(4)),
+        'channels': Field('bgr', 'bgr, rgb or grey', one_of('bgr', 'rgb', 'grey')),
+        'fit': Field('pad', 'pad: keep the ratio, at most `width`, the rest is padding; stretch: always '
+                     '`width`; steps: the least multiple of `height` that is as wide as the ratio asks for, '
+                     'at most `width`, the rest is padding; thumbnail: made grey, shrunk if it is too large, '
+                     'in the middle of a white canvas (of a black one where the ink is light); none: images '
+                     'keep their size, and each batch has the first of data.buckets that they fit',
+                     one_of('pad', 'stretch', 'steps', 'thumbnail', 'none')),
+        'ink': Field('', 'of the training images, light or dark: prediction inverts images that have it the '
+                     "other way round; '' leaves them as they are", one_of('', 'light', 'dark')),
+        'symbol': Field(0.0, "mean height of the training images' symbols in pixels: prediction rescales "
+                        'others to it; 0 does not', at_least(0)),
+        'width_rule': Field('fixed', 'prediction: fixed, or widest (height x the widest ratio of the batch, '
+                            'as PaddleOCR predicts)', one_of('fixed', 'widest')),
+        'scale': Field(255.0, 'divides the pixels: value = (pixel / scale - mean) / std', above_zero()),
+        'mean': Field(0.5, 'is subtracted then'),
+        'std': Field(0.5, 'divides what is left'),
+        'padding': Field(0.0, 'value, after normalisation, of what is not image'),
+        'augment': {  # training only, each up to this strength; 0 is off
+            'probability': Field(0.5, 'with which each augmentation is applied to an image', share()),
+            'scale': Field(0.0, 'larger or smaller by this share, of images that keep their size',
+                           at_least(0), below_one()),
+            'stretch': Field(0.0, 'wider or higher by this share', at_least(0), at_most(1)),
+            'rotation': Field(0.0, 'degrees', at_least(0), at_most(180)),
+            # Beyond a quarter the four corners can make a dart.
+            'perspective': Field(0.0, 'shift of a corner, share of the height', at_least(0), at_most(0.25)),
+            'curve': Field(0.0, 'bend of the baseline, share of the height', at_least(0), at_most(1)),
+            'elastic': Field(0.0, 'ripples that move a pixel by so many pixels', at_least(0), at_most(100)),
+            'stroke': Field(0.0, 'lines thicker or thinner, pixels', at_least(0), at_most(10)),
+            'brightness': Field(0.0, 'share', at_least(0), at_most(1)),
+            'contrast': Field(0.0, 'share', at_least(0), at_most(1)),
+            'colour': Field(0.0, 'of the saturation and of each channel, share', at_least(0), at_most(1)),
+            'blur': Field(0.0, 'sigma, pixels', at_least(0), at_most(100)),
+            'motion': Field(0.0, 'length of the blur, pixels', at_least(0), at_most(100)),
+            'downscale': Field(0.0, 'share by which it is shrunk before it is enlarged again', below_one()),
+            'noise': Field(0.0, 'standard deviation, grey levels', at_least(0)),
+            'jpeg': Field(0.0, 'quality lost, of 100', at_least(0), at_most(95)),
         },
     },
     'data': {
-        'train': ('rendered:train',),  # sets NAME[/CONFIG][:SPLIT] below the root of prepared data
-        'weights': (),         # share of each set in every batch; () puts the sets one behind the other
-        'order': 'shuffle',    # shuffle: a new permutation each epoch; file: as they stand
-        # Shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch has the first that its images and labels
-        # fit. Where images are fitted to one canvas (any image.fit but none), lengths alone may differ.
-        'buckets': (),
-        'pixels': 0,           # of a batch at most; 0: every batch has train.batch images
-        'resident': False,     # packed sets go to the devices once, and several steps run at one call
-        'nominal': 0,          # images of an epoch as the literature counts them; for estimates without the data
-        'workers': 0,          # processes that read; 0 reads in threads
-        'threads': 2,          # threads that read, per process
-        'prefetch': 4,         # batches read ahead
+        'train': Field(('rendered:train',), 'sets NAME[/CONFIG][:SPLIT] below the root of prepared data',
+                       tuple_of(str), not_empty('set')),
+        'weights': Field((), 'share of each set in every batch; () reads the sets one after another',
+                         tuple_of(int, float)),
+        'order': Field('shuffle', 'shuffle: a new permutation each epoch; file: as they stand',
+                       one_of('shuffle', 'file')),
+        'buckets': Field((), "shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch "
+                         'has the first that its images and labels fit; where images are fitted to one '
+                         'canvas (any image.fit but none), lengths alone may differ', tuple_of(str)),
+        'pixels': Field(0, 'of a batch at most; 0: every batch has train.batch images', at_least(0)),
+        'resident': Field(False, 'packed sets go to the devices once, and several steps run at one call'),
+        'nominal': Field(0, 'images of an epoch as the literature counts them; for estimates without the '
+                         'data', at_least(0)),
+        'workers': Field(0, 'processes that read; 0 reads in threads', at_least(0)),
+        'threads': Field(2, 'threads that read, per process', at_least(0)),
+        'prefetch': Field(4, 'batches read ahead', at_least(1)),
     },
     'render': {
-        'count': 9_000_000,    # words in an epoch of rendered:train
-        'difficulty': 1.0,     # 0 easy .. 1 as MJSynth
-        'fonts': '',           # a folder of .ttf and .otf besides matplotlib's own
-        'words': '',           # a word list, one a line; '' uses the built-in character model
-        'letters': (3, 10),    # shortest and longest word of the character model
-        'backgrounds': '',     # a folder of images; '' draws textures
+        'count': Field(9_000_000, 'words in an epoch of rendered:train', at_least(1)),
+        'difficulty': Field(1.0, '0 easy .. 1 as MJSynth', share()),
+        'fonts': Field('', "a folder of .ttf and .otf besides matplotlib's own"),
+        'words': Field('', "a word list, one a line; '' uses the built-in character model"),
+        'letters': Field((3, 10), 'shortest and longest word of the character model',
+                         tuple_of(int), ordered_pair('(shortest, longest)')),
+        'backgrounds': Field('', "a folder of images; '' draws textures"),
     },
     'formulas': {
-        'count': 100_000,      # formulas in an epoch of formulas:train
-        'difficulty': 1.0,     # of the hand: 0 even .. 1 as people write
-        'tokens': (1, 40),     # fewest and most
-        'depth': 3,            # fractions, roots and scripts within each other; 0 is a single line
-        'symbols': 0,          # the so many most frequent of CROHME's; 0 is all
-        'size': 28.0,          # pixels, mean height of the symbols; CROHME has 28
-        'height': 192, 'width': 768,  # pixels of a picture at most
+        'count': Field(100_000, 'formulas in an epoch of formulas:train', at_least(1)),
+        'difficulty': Field(1.0, 'of the hand: 0 even .. 1 as people write', share()),
+        'tokens': Field((1, 40), 'fewest and most', tuple_of(int), ordered_pair('(fewest, most)')),
+        'depth': Field(3, 'fractions, roots and scripts within each other; 0 is a single line', at_least(0)),
+        'symbols': Field(0, "only so many of CROHME's symbols, the most frequent; 0 is all", at_least(0)),
+        'size': Field(28.0, 'pixels, mean height of the symbols; CROHME has 28', above_zero()),
+        'height': Field(192, 'pixels of a picture at most', at_least(16)),
+        'width': Field(768, 'pixels of a picture at most', at_least(16)),
     },
     'train': {
-        'length': '1 epochs',  # in epochs, steps or images
-        'batch': 256,          # images of one optimizer step, over all devices and micro-batches
-        'accumulate': 1,       # micro-batches of one optimizer step
-        'norm_group': 0,       # batch norm sees this many consecutive images; 0 is the whole (micro-)batch
-        'precision': 'float32',  # float32, or bfloat16 products with float32 parameters, statistics and losses
-        'ema': 0.0,            # decay of the averaged weights that are evaluated; 0 is off
+        'length': Field('1 epochs', 'in epochs, steps or images', length(), no_percentage()),
+        'batch': Field(256, 'images of one optimizer step, over all devices and micro-batches', at_least(1)),
+        'accumulate': Field(1, 'micro-batches of one optimizer step', at_least(1)),
+        'norm_group': Field(0, 'batch norm sees this many consecutive images; 0 is the whole (micro-)batch',
+                            at_least(0)),
+        'precision': Field('float32', 'float32, or bfloat16 products with float32 parameters, statistics and '
+                           'losses', one_of('float32', 'bfloat16')),
+        'ema': Field(0.0, 'decay of the averaged weights that are evaluated; 0 is off', below_one()),
     },
     'optimizer': {
-        'name': 'adam',        # adam, adamw (= adam), momentum or adadelta
-        'rate': 1e-3,
-        'b1': 0.9, 'b2': 0.999, 'eps': 1e-8,      # adam; eps for adadelta too
-        'momentum': 0.9, 'nesterov': False, 'rho': 0.95,  # momentum; adadelta
-        'decay': 0.0,
-        'decay_kind': 'decoupled',  # coupled (L2: added to the clipped gradient) or decoupled (as AdamW)
-        'decay_vectors': True,      # whether biases and norms decay too
-        'clip_norm': 0.0,      # gradients' norm over all tensors; 0 is off
-        'clip_tensor': 0.0,    # each tensor's own norm; 0 is off
-        'groups': (),          # 'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that fits; 0 freezes
+        'name': Field('adam', 'adam, adamw (= adam), momentum or adadelta',
+                      one_of('adam', 'adamw', 'momentum', 'adadelta')),
+        'rate': Field(1e-3, 'learning rate, at its peak', above_zero()),
+        'b1': Field(0.9, 'adam', below_one()),
+        'b2': Field(0.999, 'adam', below_one()),
+        'eps': Field(1e-8, 'adam, adadelta', above_zero()),
+        'momentum': Field(0.9, 'momentum', below_one()),
+        'nesterov': Field(False, "momentum in Nesterov's form"),
+        'rho': Field(0.95, 'adadelta', below_one()),
+        'decay': Field(0.0, 'of the weights', at_least(0)),
+        'decay_kind': Field('decoupled', 'coupled (L2: added to the clipped gradient) or decoupled (as '
+                            'AdamW)', one_of('coupled', 'decoupled')),
+        'decay_vectors': Field(True, 'whether biases and norms decay too'),
+        'clip_norm': Field(0.0, "gradients' norm over all tensors; 0 is off", at_least(0)),
+        'clip_tensor': Field(0.0, "each tensor's own norm; 0 is off", at_least(0)),
+        'groups': Field((), "'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that "
+                        'fits counts; 0 freezes', tuple_of(str)),
     },
     'schedule': {
-        # constant, cosine, one_cycle, piecewise, or two_cosines: one to 0 at the first boundary, then what is left of one over
-        # all steps
-        'name': 'constant',
-        'warmup': '0 steps',   # linear from 0 (one_cycle: the rising part)
-        'final': 0.0,          # rate at the end, share of the peak (cosine, one_cycle)
-        'boundaries': (),      # piecewise, two_cosines: lengths from the start, e.g. ('40 epochs', '60 epochs')
-        'factors': (),         # piecewise: the rate is multiplied by these there
+        'name': Field('constant', 'constant, cosine, one_cycle, piecewise, or two_cosines: one to 0 at the '
+                      'boundary, then what is left of one over all steps',
+                      one_of('constant', 'cosine', 'one_cycle', 'piecewise', 'two_cosines')),
+        'warmup': Field('0 steps', 'linear from 0 (one_cycle: the rising part)', length()),
+        'final': Field(0.0, 'rate at the end, share of the peak (cosine, one_cycle)', share()),
+        'boundaries': Field((), "piecewise, two_cosines: lengths from the start, e.g. ('40 epochs', '60 "
+                            "epochs')", tuple_of(str)),
+        'factors': Field((), 'piecewise: the rate is multiplied by these there', tuple_of(int, float)),
     },
     'eval': {
-        'sets': ('rendered:validation',),  # while training; the first decides which checkpoint is best
-        # Once, at the end, by that checkpoint; () is `sets`. benchmarks: the ten of the literature; maths: the tests of formulas
-        'report': ('rendered:test',),
-        'every': '1 epochs',   # '0 steps': at the end only
-        'batch': 256,
-        'limit': 0,            # the first so many examples of each set while training; 0 is all
-        'protocol': '36',      # characters that count: 36, 62, 94 or exact; latex: tokens of formulas
-        'beam': 1, 'nfkd': False,  # nfkd: texts are turned into ASCII before they are compared
-        'allow_test': False,   # a test set may choose the best checkpoint (and the results say so)
+        'sets': Field(('rendered:validation',), 'while training; the first decides which checkpoint is best',
+                      tuple_of(str), not_empty('set')),
+        'report': Field(('rendered:test',), 'once, at the end, by that checkpoint; () is `sets`; benchmarks: '
+                        'the ten of the literature; maths: the tests of formulas', tuple_of(str)),
+        'every': Field('1 epochs', "'0 steps': at the end only", length()),
+        'batch': Field(256, 'images read at a time', at_least(1)),
+        'limit': Field(0, 'the first so many examples of each set while training; 0 is all', at_least(0)),
+        'protocol': Field('36', 'characters that count: 36, 62, 94 or exact; latex: tokens of formulas',
+                          one_of('36', '62', '94', 'exact', 'latex')),
+        'beam': Field(1, 'width of the beam search; 1 is greedy', at_least(1)),
+        'nfkd': Field(False, 'texts are turned into ASCII before they are compared'),
+        'allow_test': Field(False, 'a test set may choose the best checkpoint (and the results say so)'),
     },
-    'checkpoint': {'every': '1 epochs', 'keep': 1},  # keep: best by eval's accuracy, besides the newest
-    'log': {'every': 50, 'tensorboard': True},       # steps
-    'mesh': {'data': -1, 'fsdp': 1},                 # devices along each axis; -1 takes what is left
+    'checkpoint': {
+        'every': Field('1 epochs', 'between checkpoints', length()),
+        'keep': Field(1, "so many of the best by eval's accuracy, besides the newest", at_least(0)),
+    },
+    'log': {
+        'every': Field(50, 'steps', at_least(1)),
+        'tensorboard': Field(True, 'events for TensorBoard, too'),
+    },
+    'mesh': {  # devices along each axis; -1 takes what is left
+        'data': Field(-1, 'each has a part of the batch'),
+        'fsdp': Field(1, 'each has a part of the batch and of every parameter'),
+    },
 }
+
+
+def _defaults(declared: dict[str, Any]) -> dict[str, Any]:
+    return {name: field.default if isinstance(field, Field) else _defaults(field)
+            for name, field in declared.items()}
+
+
+# The defaults alone, nested.
+FIELDS = _defaults(DECLARED)

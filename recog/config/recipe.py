@@ -14,7 +14,7 @@ from recog.errors import ConfigError, nearest
 
 
 def base(**model: Any) -> ConfigDict:
-    """The fields every recipe has, with their defaults; the arguments are the algorithm's own, `name` among them."""
+    """A recipe of defaults; the arguments are the algorithm's own fields, `name` among them."""
     config = ConfigDict(copy.deepcopy(FIELDS))
     config.model.update(model)
     for stream in FIELDS['seeds']:
@@ -25,7 +25,8 @@ def base(**model: Any) -> ConfigDict:
 def variant(config: ConfigDict, variants: Mapping[str, Mapping[str, Any]], name: str) -> ConfigDict:
     """The recipe with the flat, dotted changes of one variant."""
     if name not in variants:
-        raise ConfigError(f'variant {name!r} is not known{nearest(name, variants)}; there are: {", ".join(variants)}')
+        raise ConfigError(f'variant {name!r} is not known{nearest(name, variants)}; '
+                          f'there are: {", ".join(variants)}')
     return changed(config, variants[name])
 
 
@@ -38,24 +39,27 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
 
 
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
-    """The config with `--config.field=value` (or `--config.field value`) strings applied by ml-collections' own parser."""
+    """The config with `--config.field=value` strings (or `--config.field`, `value`) applied."""
     from absl import flags
     from ml_collections import config_flags
 
     values = flags.FlagValues()
     arguments = ['recog', *(_argument(config, text) for text in overrides)]
     try:
-        config_flags.DEFINE_config_dict('config', config, flag_values=values, lock_config=True, sys_argv=arguments)
+        config_flags.DEFINE_config_dict('config', config, flag_values=values, lock_config=True,
+                                        sys_argv=arguments)
         rest = values(arguments)[1:]
     except flags.IllegalFlagValueError as error:
         field, _, given = str(error).removeprefix('flag --config.').partition('=')
-        kind = config.get_type(field) if '.' not in field else _parent(config, field)[0].get_type(field.split('.')[-1])
-        raise ConfigError(f'config.{field}={given.partition(":")[0]} must be of type {kind.__name__}') from None
+        parent, name = _parent(config, field)
+        raise ConfigError(f'config.{field}={given.partition(":")[0]} must be of type '
+                          f'{parent.get_type(name).__name__}') from None
     except (flags.Error, AttributeError, KeyError, IndexError, TypeError, ValueError) as error:
         line = str(error).splitlines()[0].replace('flag --config', 'config')
         raise ConfigError(line) from None
     if rest:
-        raise ConfigError(f'argument {rest[0]!r} is not understood; overrides look like --config.train.batch=64')
+        raise ConfigError(f'argument {rest[0]!r} is not understood; '
+                          'overrides look like --config.train.batch=64')
     return values.config
 
 
@@ -76,13 +80,16 @@ def from_json(text: str) -> ConfigDict:
 
     def completed(fields, defaults):
         missing = {name: copy.deepcopy(value) for name, value in defaults.items() if name not in fields}
-        return {name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults else value
-                for name, value in (fields | missing).items()}
+        return {name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults
+                else value for name, value in (fields | missing).items()}
     return ConfigDict(completed(restore(json.loads(text)), FIELDS)).lock()
 
 
 def _argument(config: ConfigDict, text: str) -> str:
-    """One override as ml-collections wants it; unknown fields and whole groups (which its lock lets through) are refused."""
+    """One override as ml-collections wants it.
+
+    Unknown fields are refused, and whole groups, which its lock would let through.
+    """
     if not text.startswith('-'):
         return text
     option, equals, value = text.lstrip('-').partition('=')

@@ -1,16 +1,24 @@
 """Which sets are test sets of the literature, and the groups that they form."""
 
+from collections.abc import Iterable
+
 # The ten, by the names under which datasets/benchmarks.py prepares them, with the words that they have.
-SETS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015, 'ic15/1811': 1811,
-        'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
+SETS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015,
+        'ic15/1811': 1811, 'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
 # Their names mean the test part unless another split is named.
 BENCHMARKS = tuple(dict.fromkeys(name.partition('/')[0] for name in SETS))
 # What may be asked for by one name.
 GROUPS = {
     'benchmarks': tuple(f'{name}:test' for name in SETS),
-    'maths': ('crohme/bitmaps:test_2014', 'crohme/bitmaps:test_2016', 'crohme/bitmaps:test_2019', 'hme100k:test',
-              'latex_ocr/published:test', 'latex_ocr/disjoint:test'),
+    'maths': ('crohme/bitmaps:test_2014', 'crohme/bitmaps:test_2016', 'crohme/bitmaps:test_2019',
+              'hme100k:test', 'latex_ocr/published:test', 'latex_ocr/disjoint:test'),
 }
+
+
+def expanded(names: Iterable[str]) -> tuple[str, ...]:
+    """The sets of these names, those of a group for its name; none twice."""
+    every = (each for name in names for each in (GROUPS[name] if name in GROUPS else (name,)))
+    return tuple(dict.fromkeys(every))
 
 
 def is_test(name: str) -> bool:

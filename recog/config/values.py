@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from recog.errors import ConfigError
 
+LENGTHS = "a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'"
+
 
 def flat(config: ConfigDict | Mapping[str, Any], prefix: str = '') -> dict[str, Any]:
     """Every field by its dotted path."""
@@ -30,7 +32,7 @@ def seed(config: ConfigDict, stream: str) -> int:
 
 
 def steps(length: str, *, batch: float, epoch: int, total: int = 0) -> int:
-    """Optimizer steps of a length: '72 epochs' of `epoch` steps, '5000 steps', '51200 images', or '5 %' of the `total`."""
+    """Optimizer steps of a length such as '2 epochs' (of `epoch` steps) or '5 %' (of the `total`)."""
     number, unit = parse_length(length, 'length')
     return round(number * {'epochs': epoch, 'steps': 1, 'images': 1 / batch, '%': total / 100}[unit])
 
@@ -46,7 +48,7 @@ def parse_length(length: str, field: str) -> tuple[float, str]:
     with contextlib.suppress(ValueError):
         if len(words) == 2 and words[1] in ('epochs', 'steps', 'images', '%') and float(words[0]) >= 0:
             return float(words[0]), words[1]
-    raise ConfigError(f"{field}={length!r} must be a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'")
+    raise ConfigError(f'{field}={length!r} must be {LENGTHS}')
 
 
 def parse_bucket(bucket: str, longest: int) -> tuple[int, int, int]:
@@ -55,7 +57,8 @@ def parse_bucket(bucket: str, longest: int) -> tuple[int, int, int]:
         sizes = [int(size) for size in bucket.split('x')]
         if len(sizes) in (2, 3) and min(sizes) > 0:
             return sizes[0], sizes[1], (*sizes, longest)[2]
-    raise ConfigError(f"config.data.buckets: {bucket!r} must be HEIGHTxWIDTH or HEIGHTxWIDTHxTOKENS, such as '64x256'")
+    raise ConfigError(f'config.data.buckets: {bucket!r} must be HEIGHTxWIDTH or HEIGHTxWIDTHxTOKENS, '
+                      "such as '64x256'")
 
 
 def parse_group(group: str) -> tuple[str, float]:
@@ -64,5 +67,5 @@ def parse_group(group: str) -> tuple[str, float]:
     with contextlib.suppress(ValueError):
         if pattern and equals and 0 <= float(number) < math.inf:
             return pattern, float(number)
-    raise ConfigError(f"config.optimizer.groups: {group!r} must be a pattern of parameters and a multiplier of at least 0, "
-                      "such as 'transform/*=0.1'")
+    raise ConfigError(f'config.optimizer.groups: {group!r} must be a pattern of parameters and a multiplier '
+                      "of at least 0, such as 'transform/*=0.1'")

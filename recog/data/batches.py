@@ -7,30 +7,33 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import values
+from recog.data import labels
 from recog.data.plan import Plan, Shape, fitting, shapes
-from recog.data.rows import Row, Source
+from recog.data.rows import PackedSource, Row, SizedSource, Source
 from recog.images import augment
 from recog.images.fit import fit_batch, prediction_width, shrunk
-from recog.text.vocabulary import Unencodable, Vocab
+from recog.text.vocabulary import Vocab
 
 WINDOW = 16  # batches within which an evaluation sorts images by size
-SHRUNK = 'shrunk to'  # how the note of an image begins that is larger than any canvas
+SHRUNK = 'shrunk to'  # how the note of an image begins that was larger than any canvas
 
 
 class Batches:
-    """The batches of a plan as a random-access source of Grain: element k is a whole batch, which is what makes it fast.
+    """The batches of a plan as a random-access source of Grain, fast because each element is a whole batch.
 
     `places` gives, for the number of a batch's rows, those that this process reads.
     """
 
-    def __init__(self, source: Source, plan: Plan, places: Callable[[int], np.ndarray], vocab: Vocab, config: ConfigDict,
-                 steps: int):
+    def __init__(self, source: Source, plan: Plan, places: Callable[[int], np.ndarray], vocab: Vocab,
+                 config: ConfigDict, steps: int):
         self.source, self.plan, self.vocab, self.steps = source, plan, vocab, steps
         self.places = {rows: places(rows) for rows in plan.counts()}
-        self.image, self.fixed = config.image, Shape(0, config.image.height, config.image.width, config.text.max_length)
+        self.image = config.image
+        self.fixed = Shape(0, config.image.height, config.image.width, config.text.max_length)
         self.augments = augment.augments(config.image.augment)
         self.seed = values.seed(config, 'augment')
-        self.packed = not self.augments and hasattr(source, 'arrays')
+        # Packed rows are taken as they are, unless their images are to be augmented.
+        self.packed = source if isinstance(source, PackedSource) and not self.augments else None
 
     def __len__(self) -> int:
         return self.steps
@@ -38,73 +41,72 @@ class Batches:
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         rows, epochs = self.plan.rows(int(step))
         shape, places = self.plan.shape(int(step)) or self.fixed, self.places[len(rows)]
-        rows, epochs, whole = rows[places], epochs[places], np.array(len(rows))
-        if self.packed:
-            return {**self._copied(rows, shape.length), 'rows': whole}
+        whole, rows, epochs = np.array(len(rows)), rows[places], epochs[places]
+        if self.packed is None:
+            batch = self._read(rows, epochs, shape)
+        else:
+            batch = _copied(self.packed, rows, shape.length)
+        return {**batch, 'rows': whole}
+
+    def _read(self, rows: np.ndarray, epochs: np.ndarray, shape: Shape) -> dict[str, np.ndarray]:
+        """A batch of examples, decoded, augmented, fitted and encoded."""
         batch = empty_batch(len(rows), shape.length)
         batch['index'][:] = rows
-        pictures: list[np.ndarray | None] = []
+        images: list[np.ndarray | None] = []
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
-            reason = row.reason or too_large(row.image, shape, self.image) or self._label(batch, place, row, notes)
-            if reason:
-                # Unlike the reference, which puts a random other sample in its place.
-                notes.append((int(rows[place]), row.id, reason, row.text))
+            label = labels.encode(self.vocab, row.text, shape.length)
+            reason = row.reason or too_large(row.image, shape, self.image) or label.reason
+            if reason or label.changed:
+                notes.append((int(rows[place]), row.id, reason or labels.CHANGED, row.text))
+            if reason:  # the row has no weight; the reference puts a random other example in its place
                 batch['weight'][place] = 0
-            picture = None if reason else self._augmented(row, int(epochs[place]), int(rows[place]))
-            if picture is not None and too_large(picture, shape, self.image):  # augmentation made it so
-                picture = shrunk(picture, shape.height, shape.width)[0]
-            pictures.append(picture)
-        batch['image'], batch['size'] = fit_batch(pictures, self.image, shape.height, shape.width)
-        return {**batch, 'notes': pack_notes(notes), 'rows': whole}
-
-    def _copied(self, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
-        """A batch of packed sources, which hold it as it is, but for labels shorter than the longest."""
-        batch = self.source.arrays(rows)  # type: ignore[attr-defined]
-        batch['tokens'] = batch['tokens'][:, :length]
-        code = batch.pop('code')
-        notes = self.source.notes(rows, code) if code.any() else []  # type: ignore[attr-defined]
-        return {**batch, 'index': rows.astype(np.int32), 'notes': pack_notes(notes)}
-
-    def _label(self, batch: dict[str, np.ndarray], place: int, row: Row, notes: list[tuple]) -> str:
-        """Write the row's tokens; the answer is the reason why it cannot be used, if so."""
-        try:
-            encoding = self.vocab.encode(row.text, max_length=batch['tokens'].shape[1])
-        except Unencodable as error:
-            return error.reason
-        if encoding.dropped:
-            notes.append((int(batch['index'][place]), row.id, 'changed', row.text))
-        batch['length'][place] = len(encoding.ids)
-        batch['tokens'][place, :len(encoding.ids)] = encoding.ids
-        return ''
+                images.append(None)
+                continue
+            labels.write(label, batch, place)
+            image = self._augmented(row, int(epochs[place]), int(rows[place]))
+            if too_large(image, shape, self.image):  # augmentation made it so
+                image = shrunk(image, shape.height, shape.width)[0]
+            images.append(image)
+        batch['image'], batch['size'] = fit_batch(images, self.image, shape.height, shape.width)
+        return {**batch, 'notes': pack_notes(notes)}
 
     def _augmented(self, row: Row, epoch: int, number: int) -> np.ndarray:
         assert row.image is not None
         if not self.augments:
             return row.image
-        return augment.augment(row.image, augment.generator(self.seed, epoch, number), self.image.augment, row.strokes)
+        random = augment.generator(self.seed, epoch, number)
+        return augment.augment(row.image, random, self.image.augment, row.strokes)
+
+
+def _copied(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
+    """A batch of a packed source, which holds all of it; only the labels may have to be cut to `length`."""
+    batch = source.arrays(rows)
+    batch['tokens'] = batch['tokens'][:, :length]
+    code = batch.pop('code')
+    notes = source.notes(rows, code) if code.any() else []
+    return {**batch, 'index': rows.astype(np.int32), 'notes': pack_notes(notes)}
 
 
 class Steps:
-    """The batches of an evaluation, each example exactly once; fillers in the last one have weight 0 and index -1.
+    """The batches of an evaluation, each example once; fillers in the last have weight 0 and index -1.
 
-    Images of any size are sorted into the recipe's shapes within a window of some batches; what is larger than any of them
-    is shrunk, and named.
+    Images of any size are sorted into the recipe's shapes within a window of some batches. An image that is
+    larger than all of them is shrunk, and a note says so.
     """
 
-    def __init__(self, source: Source, places: Callable[[int], np.ndarray], batch: int, config: ConfigDict, limit: int,
-                 multiple: int = 1):
+    def __init__(self, source: Source, places: Callable[[int], np.ndarray], batch: int, config: ConfigDict,
+                 limit: int, multiple: int = 1):
         self.source, self.rule = source, config.image
         count = min(len(source), limit or len(source))
-        fixed = Shape(batch, config.image.height, config.image.width, 1)
         if config.image.fit == 'none':
-            self.given = shapes(config, batch, multiple)
-            sizes = measure_sizes(source, count)
-            owner = fitting(sizes, np.zeros(count, np.int64), self.given)
+            allowed = shapes(config, batch, multiple)
+            number = fitting(measure_sizes(source, count), np.zeros(count, np.int64), allowed)
         else:
-            self.given, owner = [fixed], np.zeros(count, np.int64)
-        self._batches = list(_windows(owner, self.given))
-        self._places = {shape.rows: places(shape.rows) for shape in self.given}
+            allowed = [Shape(batch, config.image.height, config.image.width, 1)]
+            number = np.zeros(count, np.int64)
+        self._batches = list(_windows(number, allowed))
+        self._places = {shape.rows: places(shape.rows) for shape in allowed}
 
     def __len__(self) -> int:
         return len(self._batches)
@@ -115,29 +117,29 @@ class Steps:
         real = np.flatnonzero(rows >= 0)
         batch = empty_batch(len(rows), 1)
         batch['weight'][:], batch['index'][:] = 0, -1
-        pictures: list[np.ndarray | None] = [None] * len(rows)
+        images: list[np.ndarray | None] = [None] * len(rows)
         notes = []
         for place, row in zip(real, self.source.rows(rows[real].tolist()), strict=True):
             batch['index'][place], batch['weight'][place] = rows[place], row.image is not None
-            pictures[place] = row.image
+            images[place] = row.image
             if row.image is None:
                 notes.append((int(rows[place]), row.id, row.reason, row.text))
             elif too_large(row.image, shape, self.rule):
-                pictures[place], share = shrunk(row.image, shape.height, shape.width)
+                images[place], share = shrunk(row.image, shape.height, shape.width)
                 notes.append((int(rows[place]), row.id, f'{SHRUNK} {share:.2f} of its size', row.text))
         width = shape.width
         if self.rule.width_rule == 'widest':
-            width = prediction_width([picture for picture in pictures if picture is not None], self.rule)
-        batch['image'], batch['size'] = fit_batch(pictures, self.rule, shape.height, width)
+            width = prediction_width([image for image in images if image is not None], self.rule)
+        batch['image'], batch['size'] = fit_batch(images, self.rule, shape.height, width)
         return {**batch, 'notes': pack_notes(notes), 'rows': np.array(shape.rows)}
 
 
-def _windows(owner: np.ndarray, given: Sequence[Shape]) -> Iterator[tuple[Shape, np.ndarray]]:
-    """Shape and rows of each batch, -1 for fillers; `owner` is the number of each row's shape."""
-    window = WINDOW * max(shape.rows for shape in given)
-    for start in range(0, len(owner), window):
-        for number, shape in enumerate(given):
-            rows = start + np.flatnonzero(owner[start:start + window] == number)
+def _windows(number: np.ndarray, allowed: Sequence[Shape]) -> Iterator[tuple[Shape, np.ndarray]]:
+    """Shape and rows of each batch, -1 for fillers; `number` says which of the shapes each row has."""
+    window = WINDOW * max(shape.rows for shape in allowed)
+    for start in range(0, len(number), window):
+        for each, shape in enumerate(allowed):
+            rows = start + np.flatnonzero(number[start:start + window] == each)
             for first in range(0, len(rows), shape.rows):
                 part = rows[first:first + shape.rows]
                 yield shape, np.concatenate([part, np.full(shape.rows - len(part), -1)])
@@ -145,14 +147,16 @@ def _windows(owner: np.ndarray, given: Sequence[Shape]) -> Iterator[tuple[Shape,
 
 def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     """The reason why an image that keeps its size does not fit the canvas, if so."""
-    if image is None or rule.fit != 'none' or (image.shape[0] <= shape.height and image.shape[1] <= shape.width):
+    if image is None or rule.fit != 'none':
+        return ''
+    if image.shape[0] <= shape.height and image.shape[1] <= shape.width:
         return ''
     return f'larger than {shape.height} x {shape.width}'
 
 
 def measure_sizes(source: Source, count: int) -> np.ndarray:
     """Heights and widths of the first `count` images, 1 where one cannot be read.  -> int64 [N, 2]"""
-    if hasattr(source, 'sizes'):
+    if isinstance(source, SizedSource):
         return np.asarray(source.sizes(range(count)), np.int64)
     found = np.ones((count, 2), np.int64)
     for start in range(0, count, 256):
@@ -170,7 +174,7 @@ def empty_batch(rows: int, max_length: int) -> dict[str, np.ndarray]:
 
 
 def pack_notes(notes: list[tuple]) -> np.ndarray:
-    """(row, id, reason, text) of rows that were changed or left out, as bytes: what travels between processes."""
+    """(row, id, reason, text) of rows that were changed or left out, as bytes for other processes."""
     return np.frombuffer(json.dumps(notes).encode(), np.uint8)
 
 

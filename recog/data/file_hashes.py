@@ -1,6 +1,6 @@
-"""What prepared sets have in common: the size and SHA-256 of every file, recorded once, sizes checked at each open.
+"""Size and SHA-256 of every file of a prepared set, recorded once; sizes are checked whenever it is opened.
 
-A shard that is cut at a block's boundary would otherwise read as empty records, without an error.
+Otherwise a shard that is cut off at a block's boundary would read as empty records, without an error.
 """
 
 import hashlib
@@ -15,7 +15,8 @@ SEAL = 'files.json'
 
 def seal(folder: Path) -> int:
     """Record every file of a prepared set; returns how many."""
-    files = {str(file.relative_to(folder)): {'size': file.stat().st_size, 'sha256': _hash(file)} for file in _files(folder)}
+    files = {str(file.relative_to(folder)): {'size': file.stat().st_size, 'sha256': _hash(file)}
+             for file in _files(folder)}
     part = folder / f'{SEAL}.new'
     part.write_text(json.dumps(files, indent=1) + '\n', encoding='utf-8')
     part.replace(folder / SEAL)
@@ -23,7 +24,7 @@ def seal(folder: Path) -> int:
 
 
 def check_sizes(folder: Path) -> None:
-    """Refuse a set whose files are missing or have other sizes than recorded; a set without a record passes."""
+    """Refuse a set whose files are missing or have other sizes than recorded, if it has a record."""
     problem = next(_problems(folder, hashes=False), None) if (folder / SEAL).is_file() else None
     if problem:
         raise ConfigError(f'{folder}: {problem}; prepare the set again')

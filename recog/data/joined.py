@@ -1,15 +1,17 @@
-"""Several sets one behind the other."""
+"""Several sets as one, the rows of each behind those of the one before."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from recog.data.rows import Row, Source
+from recog.data.rows import PackedSource, Row, Source
 
 
 class Joined:
-    """Several sources one behind the other."""
+    """Several sources as one."""
+
+    sources: Sequence[Source]
 
     def __init__(self, sources: Sequence[Source]):
         self.sources, self.name = sources, '+'.join(source.name for source in sources)
@@ -18,56 +20,62 @@ class Joined:
     def __len__(self) -> int:
         return int(self._starts[-1])
 
-    def _each(self, indices: Any) -> Iterator[tuple[Any, np.ndarray, np.ndarray]]:
-        """Each source that has some of the rows: where they stand in `indices`, and their numbers in the source."""
+    def _by_source(self, indices: Any) -> Iterator[tuple[int, np.ndarray, np.ndarray]]:
+        """The rows by source: its number, the rows' places in `indices`, and their numbers in the source."""
         wanted = np.asarray(indices)
         owners = np.searchsorted(self._starts, wanted, side='right') - 1
         for owner in np.unique(owners).tolist():
             places = np.flatnonzero(owners == owner)
-            yield self.sources[owner], places, wanted[places] - self._starts[owner]
-
-    def _asked(self, method: str, indices: Sequence[int]) -> list:
-        answers: list = [None] * len(indices)
-        for source, places, rows in self._each(indices):
-            for place, row in zip(places, getattr(source, method)(rows.tolist()), strict=True):
-                answers[place] = row
-        return answers
+            yield owner, places, wanted[places] - self._starts[owner]
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
-        return self._asked('rows', indices)
+        found: list[Any] = [None] * len(indices)
+        for owner, places, mine in self._by_source(indices):
+            for place, row in zip(places, self.sources[owner].rows(mine.tolist()), strict=True):
+                found[place] = row
+        return found
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return self._asked('labels', indices)
+        found: list[Any] = [None] * len(indices)
+        for owner, places, mine in self._by_source(indices):
+            for place, label in zip(places, self.sources[owner].labels(mine.tolist()), strict=True):
+                found[place] = label
+        return found
 
 
 class JoinedPacked(Joined):
-    """Several packed sources one behind the other."""
+    """Several packed sources as one: a `PackedSource`."""
+
+    sources: Sequence[PackedSource]
 
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """As `Packed.arrays`."""
         if len(self.sources) == 1:
-            return self.sources[0].arrays(rows)  # type: ignore[attr-defined]
+            return self.sources[0].arrays(rows)
         batch: dict[str, np.ndarray] = {}
-        for source, places, mine in self._each(rows):
-            for key, part in source.arrays(mine).items():
+        for owner, places, mine in self._by_source(rows):
+            for key, part in self.sources[owner].arrays(mine).items():
                 if key not in batch:
                     batch[key] = np.empty((len(rows), *part.shape[1:]), part.dtype)
                 batch[key][places] = part
         return batch
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
-        """As `Packed.codes`."""
         found = np.zeros(len(rows), np.uint8)
-        for source, places, mine in self._each(rows):
-            found[places] = source.codes(mine)  # type: ignore[attr-defined]
+        for owner, places, mine in self._by_source(rows):
+            found[places] = self.sources[owner].codes(mine)
         return found
 
     def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
-        """As `Packed.notes`, by the numbers of the joined rows."""
-        return [(int(rows[place]), *note[1:]) for source, places, mine in self._each(rows) for place, note in
-                zip(places[code[places] > 0], source.notes(mine, code[places]), strict=True)]
+        """(row, id, reason, text) as from `Packed.notes`; the row is its number among all rows."""
+        found: list[tuple] = []
+        for owner, places, mine in self._by_source(rows):
+            notes = self.sources[owner].notes(mine, code[places])
+            noted = places[code[places] > 0]
+            found += [(int(rows[place]), *note[1:]) for place, note in zip(noted, notes, strict=True)]
+        return found
 
 
 def joined(sources: Sequence[Source]) -> Joined:
-    """The sources one behind the other; whole batches can be asked of packed ones."""
-    return (JoinedPacked if all(hasattr(source, 'arrays') for source in sources) else Joined)(sources)
+    """The sources as one, which gives whole batches where all of them are packed."""
+    packed = [source for source in sources if isinstance(source, PackedSource)]
+    return JoinedPacked(packed) if len(packed) == len(sources) else Joined(sources)

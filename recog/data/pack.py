@@ -13,7 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config.recipe import from_json, to_json
-from recog.data import file_hashes
+from recog.data import file_hashes, labels
 from recog.data.batches import empty_batch
 from recog.data.packed import MANIFEST, rule
 from recog.data.rows import Source
@@ -23,10 +23,11 @@ from recog.images.fit import channels, fit_batch
 from recog.text import vocabulary
 
 CHUNK = 4096  # rows that a worker does at a time
+Chunk = tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]
 
 
 def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -> dict[str, Any]:
-    """Pack a set below the root into the folder `place`; returns the manifest. What is not complete is never left there."""
+    """Pack a set below the root into the folder `place`, all of it or nothing; returns the manifest."""
     from tqdm import tqdm
 
     source = open_set(name, config, root)
@@ -54,27 +55,29 @@ def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
     pixels = rows * config.image.height * config.image.width * channels(config.image)
     free = shutil.disk_usage(part.parent).free
     if free < pixels * 1.05:
-        raise OSError(f'{part.parent}: no space left: {pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
+        raise OSError(f'{part.parent}: no space left: '
+                      f'{pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
 
 
 def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path, workers: int,
            bar: Any) -> dict[str, Any]:
     """All arrays of a packed set; returns the reasons by code, and how many rows have each."""
     rows, length, image = len(source), config.text.max_length, config.image
-    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8), 'size': ((rows, 2), np.int32),
-              'tokens': ((rows, length), np.int32), 'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
+    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8),
+              'size': ((rows, 2), np.int32), 'tokens': ((rows, length), np.int32),
+              'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
     arrays = {key: _reserved(part / f'{key}.npy', shape, dtype) for key, (shape, dtype) in shapes.items()}
-    offsets, reasons = np.zeros(rows + 1, np.int64), ['', 'changed']
+    offsets, reasons = np.zeros(rows + 1, np.int64), ['', labels.CHANGED]
     place = 0
-    with (part / 'labels.bin').open('wb') as labels:
-        for start, done, said, blob, ends in _chunks(rows, name, config, root, workers):
+    with (part / 'labels.bin').open('wb') as texts:
+        for start, done, notes, blob, ends in _chunks(rows, name, config, root, workers):
             for key, values in done.items():
                 arrays[key][start:start + len(values)] = values
-            for row, reason in said:
+            for row, reason in notes:
                 if reason not in reasons:
                     reasons.append(reason)
                 arrays['code'][row] = reasons.index(reason)
-            labels.write(blob)
+            texts.write(blob)
             offsets[start + 1:start + 1 + len(ends)] = place + ends
             place += len(blob)
             bar.update(len(ends))
@@ -88,7 +91,7 @@ def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path
 
 
 def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
-    """A mapped array whose space on the disk is taken at once: a disk that fills up later would kill the process."""
+    """A mapped array with its space on the disk reserved: a disk that fills up later kills the process."""
     array = np.lib.format.open_memmap(file, 'w+', dtype, shape)
     if hasattr(os, 'posix_fallocate'):
         with file.open('rb+') as opened:
@@ -96,8 +99,8 @@ def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
     return array
 
 
-def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[tuple]:
-    """What `_chunk` gives for all rows, in order, a few chunks being under way at a time."""
+def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[Chunk]:
+    """All rows in chunks, in order, a few of which are made at the same time."""
     arguments = (name, to_json(config), str(root))
     with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _open, arguments) as pool:
         waiting: list[Any] = []
@@ -109,7 +112,7 @@ def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) 
             yield future.result()
 
 
-_OPENED: dict[str, Any] = {}  # what this worker reads
+_OPENED: dict[str, Any] = {}  # the source, vocabulary and recipe of this worker
 
 
 def _open(name: str, recipe: str, root: str) -> None:
@@ -117,25 +120,22 @@ def _open(name: str, recipe: str, root: str) -> None:
 
     cv2.setNumThreads(1)
     config = from_json(recipe)
-    _OPENED.update(source=open_set(name, config, root), vocab=vocabulary.from_config(config.text), config=config)
+    vocab = vocabulary.from_config(config.text)
+    _OPENED.update(source=open_set(name, config, root), vocab=vocab, config=config)
 
 
-def _chunk(start: int, stop: int) -> tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]:
-    """Arrays of the rows, what is to be said of some, their ids and texts in one piece, and where each ends in it."""
+def _chunk(start: int, stop: int) -> Chunk:
+    """Arrays of the rows, the notes of some, their ids and texts in one piece, and where each ends in it."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
     rows = _OPENED['source'].rows(range(start, stop))
-    arrays, said = empty_batch(len(rows), config.text.max_length), []
+    arrays, notes = empty_batch(len(rows), config.text.max_length), []
     for place, row in enumerate(rows):
-        try:
-            encoding = vocab.encode(row.text, max_length=config.text.max_length)
-        except vocabulary.Unencodable as error:
-            said.append((start + place, row.reason or error.reason))
-            continue
-        arrays['length'][place] = len(encoding.ids)
-        arrays['tokens'][place, :len(encoding.ids)] = encoding.ids
-        if row.reason or encoding.dropped:
-            said.append((start + place, row.reason or 'changed'))
+        label = labels.encode(vocab, row.text, config.text.max_length)
+        labels.write(label, arrays, place)
+        note = row.reason or label.reason or (labels.CHANGED if label.changed else '')
+        if note:
+            notes.append((start + place, note))
     arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
     pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
     done = {key: arrays[key] for key in ('image', 'size', 'tokens', 'length')}
-    return start, done, said, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])
+    return start, done, notes, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])

@@ -1,7 +1,7 @@
-"""Packed sets: every row fitted and encoded once, in memory-mapped arrays, so that reading a batch is one copy.
+"""Packed sets: every row fitted and encoded once, in memory-mapped arrays: reading a batch is one copy.
 
-Rows keep their numbers, so training on a packed set takes the same batches as on the set it was made from. It belongs to
-one rule of fitting and one vocabulary, which its manifest carries; a recipe that differs is refused.
+Rows keep their numbers, so training on a packed set takes the same batches as on the set that was packed. It
+belongs to one rule of fitting and one vocabulary, which its manifest holds; other recipes are refused.
 """
 
 import json
@@ -19,8 +19,8 @@ from recog.text import vocabulary
 
 MANIFEST = 'packed.json'
 RULE = ('height', 'width', 'channels', 'fit')  # of config.image: what decides the pixels
-LABEL = ('case', 'unknown', 'max_length')      # of config.text, besides the vocabulary: what decides the tokens
-PLAIN, CHANGED = 0, 1  # codes of what was said of a row; further ones are reasons why it cannot be used
+LABEL = ('case', 'unknown', 'max_length')  # of config.text, besides the vocabulary: what decides the tokens
+PLAIN, CHANGED = 0, 1  # codes of rows without and with a changed label; others are reasons not to use the row
 
 
 class Packed:
@@ -33,8 +33,9 @@ class Packed:
         mine = rule(config)
         for field, value in manifest['rule'].items():
             if mine[field] != value:
-                raise ConfigError(f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
-                                  f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
+                raise ConfigError(
+                    f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
+                    f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
         self._length, self._reasons = manifest['rows'], manifest['reasons']
         self._arrays: dict[str, np.ndarray] = {}
 
@@ -50,13 +51,13 @@ class Packed:
         return self._arrays[part]
 
     def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Image, size, tokens, length and weight of these rows, and the code of what was said of them when they were packed."""
+        """Image, size, tokens, length, weight and code of these rows."""
         batch = {part: self._taken(part, rows) for part in ('image', 'size', 'tokens', 'length')}
         code = self.codes(rows)
         return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
-        """What was said of these rows."""
+        """The codes of these rows: `PLAIN`, `CHANGED`, or why they cannot be used."""
         return self._taken('code', rows)
 
     def _taken(self, part: str, rows: np.ndarray) -> np.ndarray:
@@ -85,12 +86,13 @@ class Packed:
             name, label = self._text(int(row))
             # A row whose label cannot be used may have an image all the same.
             reason = '' if height else self._reasons[self._array('code')[row]]
-            found.append(Row(name, label, None if reason else self._array('image')[row, :height, :width], reason))
+            image = None if reason else self._array('image')[row, :height, :width]
+            found.append(Row(name, label, image, reason))
         return found
 
 
 def rule(config: ConfigDict) -> dict[str, Any]:
-    """What must be the same where a set is packed and where it is read."""
+    """The fields that must be the same when a set is packed and when it is read."""
     fields = {f'config.image.{name}': config.image[name] for name in RULE}
     fields |= {f'config.text.{name}': config.text[name] for name in LABEL}
     return {**fields, 'vocabulary': vocabulary.from_config(config.text).hash}

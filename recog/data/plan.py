@@ -1,6 +1,6 @@
 """Which rows make which batch: a pure function of (seed, k), so that the data position is one integer.
 
-Images of any size go into a bounded, listed number of shapes.
+Images of any size are put on canvases of a few listed sizes.
 """
 
 import functools
@@ -24,13 +24,14 @@ class Shape(NamedTuple):
 
 
 class Plan:
-    """Which rows of the joined sources make batch k: a pure function of the seed and k, alike on every process."""
+    """Which rows of the joined sources make batch k: a function of seed and k, the same on every process."""
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], batch: int, order: str, seed: int):
         self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
         self.total = sum(self.sizes)
         self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
-        # As the reference, the last rows of an epoch that fill no batch are left out (others each epoch when shuffled).
+        # As in the reference, the last rows of an epoch that fill no batch are left out: if shuffled, others
+        # each epoch.
         self.epoch = max(1, self.total // batch)
         self.average: float = batch  # rows of a batch
 
@@ -62,17 +63,23 @@ class Plan:
                 rows.append(offset + self._ordered(stream, int(each), size, place[epoch == each]))
                 epochs.append(np.full(len(rows[-1]), each))
             offset += size
-        # Batch norm in groups of consecutive rows shall see the mixture, not one source.
-        order = generator(self.seed, 'batch', step).permutation(self.batch) if self.order == 'shuffle' else slice(None)
-        return np.concatenate(rows)[order], np.concatenate(epochs)[order]
+        # Batch norm in groups of consecutive rows is to see the mixture, not one source.
+        mixed, their_epochs = np.concatenate(rows), np.concatenate(epochs)
+        if self.order != 'shuffle':
+            return mixed, their_epochs
+        order = generator(self.seed, 'batch', step).permutation(self.batch)
+        return mixed[order], their_epochs[order]
 
     def _ordered(self, stream: int, epoch: int, size: int, places: np.ndarray) -> np.ndarray:
-        return places if self.order == 'file' else _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
+        if self.order == 'file':
+            return places
+        return _permutation(self.seed, stream, epoch, size)[places].astype(np.int64)
 
 
 def generator(seed: int, *where: int | str) -> np.random.Generator:
-    """A random generator of its own for this place in the run."""
-    words = [seed, *(int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item for item in where)]
+    """The random numbers of this place in the run."""
+    words = [int.from_bytes(item.encode(), 'little') if isinstance(item, str) else item
+             for item in (seed, *where)]
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
@@ -82,17 +89,20 @@ def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
 
 
 def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
-    """The shapes of a recipe, smallest canvas first; each batch has `batch` rows, or fewer where data.pixels sets a budget.
+    """The shapes of a recipe, smallest canvas first; of `batch` rows, or fewer if data.pixels limits them.
 
-    The last is the largest canvas that the recipe allows, image.height x image.width with text.max_length tokens.
+    The last is the largest canvas of the recipe, image.height x image.width with text.max_length tokens.
     """
     rule, most = config.data, (config.image.height, config.image.width, config.text.max_length)
-    given = sorted({(*parse_bucket(bucket, most[2]),) for bucket in rule.buckets} | {most}, key=np.prod)
-    for bucket in given:
+    buckets = sorted({(*parse_bucket(bucket, most[2]),) for bucket in rule.buckets} | {most}, key=np.prod)
+    for bucket in buckets:
         if any(size > limit for size, limit in zip(bucket, most, strict=True)):
-            raise ConfigError(f'config.data.buckets: {"x".join(map(str, bucket))} must be at most {"x".join(map(str, most))}, '
-                              'which is config.image.height x config.image.width x config.text.max_length')
-    return [Shape(_rows(height * width, batch, rule.pixels, multiple), height, width, length) for height, width, length in given]
+            raise ConfigError(
+                f'config.data.buckets: {"x".join(map(str, bucket))} must be at most '
+                f'{"x".join(map(str, most))}, which is config.image.height x config.image.width x '
+                'config.text.max_length')
+    return [Shape(_rows(height * width, batch, rule.pixels, multiple), height, width, length)
+            for height, width, length in buckets]
 
 
 def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
@@ -101,9 +111,9 @@ def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
     return max(multiple, wanted // multiple * multiple)
 
 
-def fitting(sizes: np.ndarray, lengths: np.ndarray, given: Sequence[Shape]) -> np.ndarray:
-    """The first shape that each image [N, 2] with its label [N] fits; those that fit none are with the last.  -> [N]"""
-    room = np.array([(shape.height, shape.width, shape.length) for shape in given])
+def fitting(sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:
+    """The number of the first shape that each image [N, 2] with its label [N] fits, else the last.  -> [N]"""
+    room = np.array([(shape.height, shape.width, shape.length) for shape in shapes])
     needed = np.concatenate([sizes, lengths[:, None]], 1)
     fits = np.asarray((needed[:, None] <= room[None]).all(-1))
     fits[:, -1] = True
@@ -111,26 +121,29 @@ def fitting(sizes: np.ndarray, lengths: np.ndarray, given: Sequence[Shape]) -> n
 
 
 class Bucketed(Plan):
-    """The plan over rows of different sizes: every batch has one of the shapes, an epoch visits every row once.
+    """The plan over rows of different sizes: each batch has one of the shapes, an epoch visits each row once.
 
-    What fills no batch of its shape goes into the largest; what then fills none is left out, others each epoch.
+    Rows that fill no batch of their shape go into the largest. Of those, the last that fill no batch are left
+    out, others in each epoch.
     """
 
-    def __init__(self, sizes: np.ndarray, lengths: np.ndarray, given: Sequence[Shape], order: str, seed: int):
+    def __init__(self, sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape], order: str,
+                 seed: int):
         super().__init__([len(sizes)], (), 1, order, seed)
-        self.given, self._bucket = list(given), fitting(sizes, lengths, given)
-        counts = np.bincount(self._bucket, minlength=len(given))
-        self.batches = counts // [shape.rows for shape in given]
-        rest = sum(counts[:-1] - self.batches[:-1] * [shape.rows for shape in given[:-1]])
-        self.batches[-1] = max((counts[-1] + rest) // given[-1].rows, int(not self.batches[:-1].any()))
+        self.shapes, self._bucket = list(shapes), fitting(sizes, lengths, shapes)
+        counts = np.bincount(self._bucket, minlength=len(shapes))
+        self.batches = counts // [shape.rows for shape in shapes]
+        rest = sum(counts[:-1] - self.batches[:-1] * [shape.rows for shape in shapes[:-1]])
+        self.batches[-1] = max((counts[-1] + rest) // shapes[-1].rows, int(not self.batches[:-1].any()))
         self.epoch = int(self.batches.sum())
-        self.average = sum(int(n) * shape.rows for n, shape in zip(self.batches, given, strict=True)) / self.epoch
+        rows = sum(int(number) * shape.rows for number, shape in zip(self.batches, shapes, strict=True))
+        self.average = rows / self.epoch
 
     def counts(self) -> list[int]:
-        return sorted({shape.rows for shape in self.given})
+        return sorted({shape.rows for shape in self.shapes})
 
     def shape(self, step: int) -> Shape:
-        return self.given[self._epoch(step // self.epoch)[step % self.epoch][0]]
+        return self.shapes[self._epoch(step // self.epoch)[step % self.epoch][0]]
 
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, place = divmod(step, self.epoch)
@@ -141,17 +154,17 @@ class Bucketed(Plan):
     def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:
         """The batches of an epoch: number of the shape, and rows."""
         order = self._ordered(0, epoch, self.total, np.arange(self.total))
-        made: list[tuple[int, np.ndarray]] = []
+        batches: list[tuple[int, np.ndarray]] = []
         rest: list[np.ndarray] = []
-        for number, shape in enumerate(self.given):
+        for number, shape in enumerate(self.shapes):
             rows = order[self._bucket[order] == number]
-            if number == len(self.given) - 1:
+            if number == len(self.shapes) - 1:
                 rows = np.concatenate([rows, *rest])
-                if len(rows) < shape.rows and not made:  # fewer rows than one batch: they are repeated
+                if len(rows) < shape.rows and not batches:  # fewer rows than one batch: they are repeated
                     rows = np.resize(rows, shape.rows)
             full = len(rows) // shape.rows * shape.rows
-            made += [(number, part) for part in rows[:full].reshape(-1, shape.rows)]
+            batches += [(number, part) for part in rows[:full].reshape(-1, shape.rows)]
             rest.append(rows[full:])
         if self.order == 'shuffle':
-            return [made[i] for i in generator(self.seed, 'buckets', epoch).permutation(len(made))]
-        return sorted(made, key=lambda batch: batch[1].min())
+            return [batches[i] for i in generator(self.seed, 'buckets', epoch).permutation(len(batches))]
+        return sorted(batches, key=lambda batch: batch[1].min())

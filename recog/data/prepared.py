@@ -14,7 +14,7 @@ from recog.images import ink
 
 
 class Prepared:
-    """A data set that TFDS prepared as ArrayRecord, with features `image` (encoded), `text` and, optionally, `id`."""
+    """A data set that TFDS prepared as ArrayRecord: features `image` (encoded), `text`, optionally `id`."""
 
     def __init__(self, name: str, folder: Path, split: str):
         import tensorflow_datasets as tfds
@@ -33,7 +33,8 @@ class Prepared:
                                   f'{", ".join(builder.info.splits)}')
             for file in builder.info.splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
-                    raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; prepare the set again')
+                    raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; '
+                                      'prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
         self._has_ink = {'points', 'strokes'} <= set(features)
         # TFDS names the shards; its own parsing of a record would take ten times as long.
@@ -48,8 +49,9 @@ class Prepared:
 
         read = []
         for i, record in zip(indices, self._records.__getitems__([int(i) for i in indices]), strict=True):
-            if not record:  # what a shard that was cut at a block's boundary gives
-                raise OSError(f'{self.name}: record {i} cannot be read; the set is damaged: recog check names the file')
+            if not record:  # the shard was cut off at a block's boundary
+                raise OSError(f'{self.name}: record {i} cannot be read; '
+                              'the set is damaged: recog check names the file')
             values = tf_example_pb2.Example.FromString(record).features.feature
             name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
             read.append((name, _value(values['text']), values))
@@ -59,8 +61,9 @@ class Prepared:
         return [(name, text) for name, text, _ in self._read(indices)]
 
     def extras(self, indices: Sequence[int], names: Sequence[str]) -> list[dict[str, str]]:
-        """Further texts of the examples at these places, such as lexicons: of these features those that are there."""
-        return [{name: _value(values[name]) for name in names if name in values} for _, _, values in self._read(indices)]
+        """Further texts of the examples at these places, such as lexicons, where these features exist."""
+        return [{name: _value(values[name]) for name in names if name in values}
+                for _, _, values in self._read(indices)]
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
         return [self._row(*record) for record in self._read(indices)]
@@ -75,4 +78,5 @@ class Prepared:
 
 def _value(feature: Any) -> str:
     """A text or number of a record as text."""
-    return feature.bytes_list.value[0].decode() if feature.bytes_list.value else str(feature.int64_list.value[0])
+    texts = feature.bytes_list.value
+    return texts[0].decode() if texts else str(feature.int64_list.value[0])

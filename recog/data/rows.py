@@ -1,7 +1,7 @@
-"""What a set is to all that reads it: rows, asked for by number."""
+"""What every set offers: rows, asked for by their numbers."""
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 
@@ -17,7 +17,7 @@ class Row(NamedTuple):
 
 
 class Source(Protocol):
-    """Random access to examples: rendered, prepared by TFDS, a folder, or given files."""
+    """Random access to examples: drawn, prepared by TFDS, a folder, or files that were named."""
 
     name: str
 
@@ -28,3 +28,25 @@ class Source(Protocol):
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         """Id and text of the examples at these places, without their pixels."""
+
+
+@runtime_checkable
+class PackedSource(Source, Protocol):
+    """A source whose rows are fitted and encoded already: it gives whole batches."""
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Image, size, tokens, length and weight of these rows, and their codes."""
+
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """What packing found wrong with each of these rows: 0 is nothing."""
+
+    def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
+        """(row, id, reason, text) of the rows that were changed or cannot be used."""
+
+
+@runtime_checkable
+class SizedSource(Source, Protocol):
+    """A source that knows the sizes of its images without decoding them."""
+
+    def sizes(self, indices: Sequence[int]) -> np.ndarray:
+        """Heights and widths [N, 2] that the images at these places do not exceed."""

@@ -15,18 +15,18 @@ DRAWN = ('rendered', 'formulas')  # the sets that need no data
 
 
 def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
-    """The source called NAME[/CONFIG][:SPLIT]: drawn words or formulas, or what is prepared below the root."""
+    """The source called NAME[/CONFIG][:SPLIT]: drawn words or formulas, or a set below the root."""
     path, _, split = name.partition(':')
+    # Held-out words and formulas are the same for every seed, so that runs can be compared.
+    seed = values.seed(config, 'data') if split == 'train' else 0
     if path == 'rendered':
         from recog.data.drawn.words import Words
 
-        # Held-out words are the same for every seed, so that runs can be compared.
-        seed = values.seed(config, 'data') if split == 'train' else 0
         return Words(config.render, split or 'train', seed=seed)
     if path == 'formulas':
         from recog.data.drawn.formulas import Formulas
 
-        return Formulas(config.formulas, split or 'train', seed=values.seed(config, 'data') if split == 'train' else 0)
+        return Formulas(config.formulas, split or 'train', seed=seed)
     folder = Path(root) / path
     if (folder / 'packed.json').is_file() and not split:
         from recog.data.packed import Packed
@@ -41,11 +41,17 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
 
 def _missing(name: str, path: str, root: Path) -> str:
-    marks = {'*/packed.json': 0, '*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1, '*/*/*/dataset_info.json': 1}
-    found = sorted({str(file.parents[up].relative_to(root)) for mark, up in marks.items() for file in root.glob(mark)})
+    # Files that only a set has, and how many folders above them is the set's own.
+    marks = {'*/packed.json': 0, '*/labels.tsv': 0, '*/*/labels.tsv': 0, '*/*/dataset_info.json': 1,
+             '*/*/*/dataset_info.json': 1}
+    found = sorted({str(file.parents[up].relative_to(root))
+                    for mark, up in marks.items() for file in root.glob(mark)})
     known = path.partition('/')[0]
-    builder = Path('datasets') / ('benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py')
-    how = f'prepare it: python {builder} --source PATH --data {root}' if builder.is_file() else \
-        f'it must be a folder {root / path} with labels.tsv, or one prepared by TFDS (VERSION/dataset_info.json)'
+    script = 'benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py'
+    if (Path('datasets') / script).is_file():
+        how = f'prepare it: python {Path("datasets") / script} --source PATH --data {root}'
+    else:
+        how = (f'it must be a folder {root / path} with labels.tsv, '
+               'or one prepared by TFDS (VERSION/dataset_info.json)')
     return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *DRAWN])}; {how}; '
             f'there are: {", ".join([*DRAWN, *found])}')

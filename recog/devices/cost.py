@@ -16,14 +16,15 @@ PEAKS = {
 
 # One operation per element of the result; all else (copies, comparisons, indexing) counts nothing.
 ELEMENTWISE = frozenset(
-    'add sub mul div neg max min abs exp exp2 log log1p expm1 tanh logistic sqrt rsqrt pow integer_pow square erf sin cos '
-    'select_n clamp sign floor ceil round add_any'.split())
-REDUCTIONS = frozenset('reduce_sum reduce_max reduce_min argmax argmin cumsum cumlogsumexp cummax reduce_window_sum '
-                       'reduce_window_max reduce_prod'.split())
+    'add sub mul div neg max min abs exp exp2 log log1p expm1 tanh logistic sqrt rsqrt pow integer_pow '
+    'square erf sin cos select_n clamp sign floor ceil round add_any'.split())
+REDUCTIONS = frozenset(
+    'reduce_sum reduce_max reduce_min argmax argmin cumsum cumlogsumexp cummax reduce_window_sum '
+    'reduce_window_max reduce_prod'.split())
 
 
 def flops(function: Callable, *args: Any) -> int:
-    """Floating-point operations of one call: a multiply-add is two, and the body of a scan counts once a step."""
+    """Floating-point operations of one call: a multiply-add is two, a scan's body counts once a step."""
     return count(jax.make_jaxpr(function)(*args))
 
 
@@ -57,10 +58,11 @@ def products(equation: Any) -> int:
 
 
 def _inner(equation: Any, count: Callable[[Any], int]) -> int:
-    """What the jaxprs inside an equation come to: loops by their steps, of branches the dearest."""
+    """The count over the jaxprs inside an equation: a loop's times its steps, of branches the largest."""
     name, params = equation.primitive.name, equation.params
     if name == 'cond' and params.get('branches_platforms'):
-        return count(params['branches'][-1].jaxpr)  # by platform: the plain form, to which others are shorter or longer ways
+        # One branch for each platform: the last is the plain form, which the others compute in other ways.
+        return count(params['branches'][-1].jaxpr)
     if name == 'cond':
         return max(count(branch.jaxpr) for branch in params['branches'])
     inner = sum(count(sub) for sub in inside(params))
@@ -77,8 +79,9 @@ def _equation(equation: Any) -> int:
     if inner or name == 'cond':
         return inner
     if name in REDUCTIONS:
-        windows = 'window_dimensions' in params
-        return out * math.prod(params['window_dimensions']) if windows else math.prod(equation.invars[0].aval.shape)
+        if 'window_dimensions' in params:
+            return out * math.prod(params['window_dimensions'])
+        return math.prod(equation.invars[0].aval.shape)
     return out if name in ELEMENTWISE else 0
 
 

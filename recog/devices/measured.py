@@ -11,7 +11,8 @@ from recog.config import values
 from recog.devices.setup import cache
 
 # A recipe's speed is that of these fields; bench results are kept by them.
-SPEED = ('model', 'text', 'image', 'train.batch', 'train.accumulate', 'train.precision', 'train.norm_group', 'optimizer.name')
+SPEED = ('model', 'text', 'image', 'train.batch', 'train.accumulate', 'train.precision', 'train.norm_group',
+         'optimizer.name')
 
 
 def recorded(config: ConfigDict, device: str) -> float | None:
@@ -27,7 +28,8 @@ def recorded(config: ConfigDict, device: str) -> float | None:
 def place(config: ConfigDict, device: str) -> Path:
     """The file that keeps what was measured of such a recipe on such a device."""
     fields = {name: value for name, value in values.flat(config).items() if name.startswith(SPEED)}
-    return cache() / 'bench' / f'{device.replace(" ", "_")}-{len(os.sched_getaffinity(0))}-{values.digest(fields)}.json'
+    cpus = len(os.sched_getaffinity(0))
+    return cache() / 'bench' / f'{device.replace(" ", "_")}-{cpus}-{values.digest(fields)}.json'
 
 
 def keep(figures: Any, file: str) -> None:

@@ -12,9 +12,9 @@ from ml_collections import ConfigDict
 from recog.errors import ConfigError
 
 ROWS = PartitionSpec(('data', 'fsdp'))
-# What XLA is told of programs for such devices beyond its defaults.
+# XLA's options for programs on such devices, beyond its defaults.
 OPTIONS: dict[str, dict[str, Any]] = {
-    # Products by YNNPACK, as is the default, but no convolutions: of few channels they take twice as long there as in Eigen.
+    # Products by YNNPACK, as is the default, but not convolutions: Eigen's of few channels take half as long.
     'cpu': {'xla_cpu_experimental_ynn_fusion_type': 'LIBRARY_FUSION_TYPE_INDIVIDUAL_DOT'},
     # Products by cuBLAS alone: trying its own kernels takes XLA longer than all the rest of compiling.
     'gpu': {'xla_gpu_enable_triton_gemm': False},
@@ -30,7 +30,8 @@ def choose_devices(names: str) -> list[jax.Device]:
     numbers = [int(name) for name in names.split(',')]
     wrong = [number for number in numbers if not 0 <= number < len(devices)]
     if wrong or len(set(numbers)) != len(numbers):
-        raise ConfigError(f'--devices {names}: there are {len(devices)} {devices[0].platform} devices, 0 to {len(devices) - 1}')
+        raise ConfigError(f'--devices {names}: there are {len(devices)} {devices[0].platform} devices, '
+                          f'0 to {len(devices) - 1}')
     return [devices[number] for number in numbers]
 
 
@@ -39,11 +40,12 @@ def make_mesh(rule: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
     sizes = [rule.data, rule.fsdp]
     fixed = int(np.prod([size for size in sizes if size > 0]))
     if min(sizes) < -1 or 0 in sizes or sizes == [-1, -1]:
-        raise ConfigError(f'config.mesh={rule.to_dict()} must be above 0, or -1 on one axis to take what is left')
+        raise ConfigError(f'config.mesh={rule.to_dict()} must be above 0, '
+                          'or -1 on one axis to take what is left')
     shape = [size if size > 0 else len(devices) // fixed for size in sizes]
     if int(np.prod(shape)) != len(devices):
-        raise ConfigError(f'config.mesh={rule.to_dict()} does not fit the {len(devices)} {devices[0].platform} devices; '
-                          'data times fsdp must be their number')
+        raise ConfigError(f'config.mesh={rule.to_dict()} does not fit the {len(devices)} '
+                          f'{devices[0].platform} devices; data times fsdp must be their number')
     return jax.make_mesh(tuple(shape), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
@@ -57,18 +59,18 @@ def check_batch(mesh: Mesh, config: ConfigDict) -> None:
     """Refuse a (micro-)batch that the mesh cannot cut evenly."""
     micro = config.train.batch // config.train.accumulate
     if micro % mesh.size:
-        raise ConfigError(f'config.train.batch={config.train.batch} in {config.train.accumulate} micro-batches of {micro} '
-                          f'must be a multiple of the {mesh.size} devices')
+        raise ConfigError(f'config.train.batch={config.train.batch} in {config.train.accumulate} '
+                          f'micro-batches of {micro} must be a multiple of the {mesh.size} devices')
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:
-    """What XLA is told of a program for these devices beyond its defaults; only a program's outermost `jit` takes it."""
+    """XLA's options for programs on these devices, which only a program's outermost `jit` takes."""
     return _known_options(mesh.devices.flat[0].platform)
 
 
 @functools.cache
 def _known_options(platform: str) -> dict[str, Any]:
-    """The options for such devices, if this XLA has them: they are experiments of its own."""
+    """The options for such devices, if this XLA has them: they are experimental."""
     options = OPTIONS.get(platform, {})
     try:
         jax.jit(jax.numpy.negative, compiler_options=options).lower(0).compile()
@@ -93,7 +95,7 @@ def replicated(mesh: Mesh) -> NamedSharding:
 
 
 def state_layout(mesh: Mesh, tree: Any) -> Any:
-    """How each tensor of a state lies: cut along its longest axis that fsdp divides, else the same everywhere."""
+    """How each tensor of a state lies: cut along its longest axis that fsdp divides, else replicated."""
     parts = mesh.shape['fsdp']
 
     def layout(leaf: Any) -> NamedSharding:
@@ -108,12 +110,16 @@ def state_layout(mesh: Mesh, tree: Any) -> Any:
 
 def unsharded(mesh: Mesh, tree: Any) -> Any:
     """Tensors of a state, whole on every device; inside of jit."""
-    return jax.lax.with_sharding_constraint(tree, replicated(mesh)) if mesh.shape['fsdp'] > 1 else tree
+    if mesh.shape['fsdp'] == 1:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, replicated(mesh))
 
 
 def cut(mesh: Mesh, tree: Any) -> Any:
-    """Tensors laid as those of a state; inside of jit."""
-    return jax.lax.with_sharding_constraint(tree, state_layout(mesh, tree)) if mesh.shape['fsdp'] > 1 else tree
+    """Tensors laid out as those of a state; inside of jit."""
+    if mesh.shape['fsdp'] == 1:
+        return tree
+    return jax.lax.with_sharding_constraint(tree, state_layout(mesh, tree))
 
 
 def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
@@ -124,5 +130,5 @@ def local_rows(mesh: Mesh, rows: int) -> np.ndarray:
 
 
 def rounded(mesh: Mesh, rows: int) -> int:
-    """The next number of rows that the mesh cuts evenly."""
+    """The number of rows, rounded up to one that the mesh cuts evenly."""
     return -(-rows // mesh.size) * mesh.size

@@ -1,16 +1,16 @@
-"""A process made ready for a command: quiet, with its compiled programs kept, on the devices asked for.
+"""The process made ready for a command: quiet, with compiled programs kept, on the devices asked for.
 
-Only commands do this. Whoever calls the library keeps his process as it was.
+Only commands call `start`. Whoever calls the library finds the process as it was.
 """
 
 import contextlib
 import gc
+import logging
 import os
 from collections.abc import Iterator
 from pathlib import Path
 
 import jax
-from absl import logging
 
 from recog.devices.mesh import choose_devices
 
@@ -21,16 +21,14 @@ def cache() -> Path:
 
 
 def start(names: str = '') -> list[jax.Device]:
-    """The devices with these numbers, or all, once this process is made ready for a command."""
+    """Make this process ready for a command; returns the devices with these numbers, or all."""
     import cv2
-    from absl import flags
+    from absl import logging as absl_logging
 
-    # Tracing makes millions of objects that stay: searching them for cycles again and again is a third of its time.
+    # Tracing makes millions of objects that stay: looking for cycles in them takes a third of its time.
     gc.set_threshold(50_000, 20, 10)
-    logging.set_verbosity(logging.ERROR)  # Orbax warns of what it was asked to do
+    absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what it was asked to do
     cv2.setNumThreads(1)  # the threads that read images share the cores already
-    if not flags.FLAGS.is_parsed():
-        flags.FLAGS.mark_as_parsed()  # Grain's worker processes ask for them
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         jax.config.update('jax_compilation_cache_dir', str(cache() / 'xla'))
     return choose_devices(names)
@@ -38,10 +36,14 @@ def start(names: str = '') -> list[jax.Device]:
 
 @contextlib.contextmanager
 def quiet() -> Iterator[None]:
-    """Without Orbax's warnings of what it was asked to do."""
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
+    """Without Orbax's warnings of what it was asked to do; log levels, which all threads share, stay."""
+    logger = logging.getLogger('absl')
+
+    def is_error(record: logging.LogRecord) -> bool:
+        return record.levelno >= logging.ERROR
+
+    logger.addFilter(is_error)
     try:
         yield
     finally:
-        logging.set_verbosity(before)
+        logger.removeFilter(is_error)

@@ -1,4 +1,4 @@
-"""The benchmark sets of the literature and the averages over them, each under the name and by the definition of who reports it.
+"""Averages over the benchmark sets of the literature, by the names and definitions of those who report them.
 
 An average counts only if all of its sets are there and whole; otherwise it has no value.
 """
@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from recog.config.test_sets import GROUPS, SETS
+from recog.config.test_sets import SETS
 from recog.evaluation import markdown
 
 
@@ -31,12 +31,13 @@ class Definition(NamedTuple):
         """What it is, in words."""
         names = ', '.join(map(title, self.sets))
         total = sum(SETS[name] for name in self.sets)
-        kind = f'weighted by images over {names}: {total:,} images' if self.weighted else f'unweighted mean of {names}'
+        kind = f'weighted by images over {names}: {total:,} images' if self.weighted else \
+            f'unweighted mean of {names}'
         return kind + ('; labels NFKD to ASCII' if self.ascii else '')
 
 
 class Average(NamedTuple):
-    """An average over sets; without a value, `missing` says what lacks."""
+    """An average over sets; without a value, `missing` says why."""
 
     name: str
     definition: str
@@ -52,10 +53,15 @@ class Average(NamedTuple):
         return f'{self.value:.2%}' + (f' to {self.high:.2%}' if self.high is not None else '')
 
 
+def title(name: str) -> str:
+    """A set as the literature writes it: ic13/857 is IC13_857."""
+    return name.replace('/', '_').upper()
 
+
+# Sets of which there are two variants.
 _TWICE = (('ic03/860', 'ic03/867'), ('ic13/857', 'ic13/1015'), ('ic15/1811', 'ic15/2077'))
 # PaddleOCR does not say which variants it averages: all choices are listed.
-PADDLE = tuple(Definition(f'PaddleOCR with {", ".join(name.replace("/", "_").upper() for name in choice)}', False,
+PADDLE = tuple(Definition(f'PaddleOCR with {", ".join(map(title, choice))}', False,
                           ('iiit5k', 'svt', *choice, 'svtp', 'cute80')) for choice in product(*_TWICE))
 DEFINITIONS = (
     *PADDLE,
@@ -64,32 +70,24 @@ DEFINITIONS = (
                ('iiit5k', 'svt', 'ic03/867', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80')),
     Definition('all ten, weighted', True, tuple(SETS)),
     Definition('OpenOCR common', False, ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80')),
-    Definition('PARSeq, 7,248 images', True, ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80'), True),
-    Definition('PARSeq, 7,672 images', True, ('iiit5k', 'svt', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80'), True),
+    Definition('PARSeq, 7,248 images', True,
+               ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80'), ascii=True),
+    Definition('PARSeq, 7,672 images', True,
+               ('iiit5k', 'svt', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80'), ascii=True),
 )
 
 
-def title(name: str) -> str:
-    """A set as the literature writes it: ic13/857 is IC13_857."""
-    return name.replace('/', '_').upper()
-
-
-def expanded(names: Iterable[str]) -> tuple[str, ...]:
-    """The sets of these names, `benchmarks` and `maths` standing for several; none twice."""
-    return tuple(dict.fromkeys(each for name in names for each in (GROUPS[name] if name in GROUPS else (name,))))
-
-
 def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None = None) -> list[Average]:
-    """Every average in use over what was counted, by set NAME[:SPLIT]; none at all where none of the ten sets is there.
+    """Every average over what was counted, by set NAME[:SPLIT]; none at all without any of the ten sets.
 
     `as_ascii` is what was counted with texts turned into ASCII, for the averages that are of those.
     """
     tallies, ascii_tallies = _tests(figures), _tests(figures if as_ascii is None else as_ascii)
     if not tallies:
         return []
-    found = [_average(definition, ascii_tallies if definition.ascii else tallies) for definition in DEFINITIONS]
-    choices = [each for each in found[:len(PADDLE)] if each.value is not None]
-    lacking = tuple(dict.fromkeys(what for each in found[:len(PADDLE)] for what in each.missing))
+    found = [_average(each, ascii_tallies if each.ascii else tallies) for each in DEFINITIONS]
+    choices = found[:len(PADDLE)]
+    lacking = tuple(dict.fromkeys(what for each in choices for what in each.missing))
     values = [each.value for each in choices if each.value is not None]
     low, high = (min(values), max(values)) if not lacking else (None, None)
     words = ('unweighted mean of seven sets; which variants of IC03, IC13 and IC15 is not said: '
@@ -98,10 +96,11 @@ def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None 
 
 
 def averages_table(found: Iterable[Average]) -> str:
-    """The averages as a Markdown table; of PaddleOCR's choices those that have a value, the row of their range names the rest."""
+    """The averages as a Markdown table, without those of PaddleOCR's choices that have no value."""
     choices = {definition.name for definition in PADDLE}
-    return markdown.table(['average', 'value', 'definition'], [[each.name, each.shown(), each.definition] for each in found
-                                                               if each.value is not None or each.name not in choices])
+    rows = [[each.name, each.shown(), each.definition] for each in found
+            if each.value is not None or each.name not in choices]
+    return markdown.table(['average', 'value', 'definition'], rows)
 
 
 def _tests(figures: Mapping[str, Tally]) -> dict[str, Tally]:
@@ -124,10 +123,13 @@ def _average(definition: Definition, tallies: Mapping[str, Tally]) -> Average:
         if name not in tallies:
             lacking.append(f'{title(name)} missing')
         elif not _whole(name, tallies[name]):
-            lacking.append(f'{title(name)} incomplete ({tallies[name].images + tallies[name].unreadable:,} of {SETS[name]:,})')
+            there = tallies[name].images + tallies[name].unreadable
+            lacking.append(f'{title(name)} incomplete ({there:,} of {SETS[name]:,})')
     if lacking:
         return Average(definition.name, definition.words(), None, definition.sets, tuple(lacking))
     counted = [tallies[name] for name in definition.sets]
-    value = sum(each.right for each in counted) / sum(each.images for each in counted) if definition.weighted else \
-        sum(each.right / each.images for each in counted) / len(counted)
+    if definition.weighted:
+        value = sum(each.right for each in counted) / sum(each.images for each in counted)
+    else:
+        value = sum(each.right / each.images for each in counted) / len(counted)
     return Average(definition.name, definition.words(), value, definition.sets)

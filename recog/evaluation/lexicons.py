@@ -5,9 +5,9 @@ from functools import lru_cache
 
 from recog.data.prepared import Prepared
 from recog.data.rows import Source
-from recog.evaluation.protocols import TITLES
 from recog.metrics.words import canonical, edit_distance
 
+TITLES = {'iiit5k': 'IIIT5K', 'svt': 'SVT'}
 LEXICONS = ('lexicon_50', 'lexicon_1k')  # features of a prepared set: words, one a line
 
 
@@ -17,15 +17,16 @@ def word_lists(source: Source, rows: Sequence[int]) -> dict[str, list[list[str]]
         return {}
     path = source.name.partition(':')[0]
     extras = source.extras(rows, LEXICONS)
-    return {f'{TITLES[path] if path in TITLES else path}-{name.rpartition("_")[2]}': [extra[name].split('\n') for extra in extras]
+    title = TITLES[path] if path in TITLES else path
+    return {f'{title}-{name.rpartition("_")[2]}': [extra[name].split('\n') for extra in extras]
             for name in LEXICONS if all(name in extra and extra[name] for extra in extras)}
 
 
-def constrained(texts: Iterable[str], given: Iterable[Sequence[str]], protocol: str) -> list[str]:
-    """For each text the word of its lexicon that is nearest in edit distance, as the protocol compares; the first of several."""
+def constrained(texts: Iterable[str], lexicons: Iterable[Sequence[str]], protocol: str) -> list[str]:
+    """For each text the word of its lexicon nearest in edit distance; of several the first."""
     compared = lru_cache(1 << 18)(lambda word: canonical(word, protocol))
 
     def nearest(text: str, words: Sequence[str]) -> str:
         wanted = compared(text)
         return min(words, key=lambda word: edit_distance(wanted, compared(word)))
-    return [nearest(text, words) for text, words in zip(texts, given, strict=True)]
+    return [nearest(text, words) for text, words in zip(texts, lexicons, strict=True)]

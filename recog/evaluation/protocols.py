@@ -1,4 +1,4 @@
-"""Verdicts besides the one that counts: under the other protocols, and with the lexicons of IIIT5K and SVT."""
+"""How often the choice of protocol changes a verdict, with examples."""
 
 from collections import defaultdict
 from collections.abc import Iterable
@@ -9,7 +9,6 @@ from recog.metrics.words import NFKD, canonical
 
 COMPARED = ('36', '62', '94')
 SHOWN = 10  # examples of words whose verdict depends on the protocol
-TITLES = {'iiit5k': 'IIIT5K', 'svt': 'SVT'}
 
 
 class Word(NamedTuple):
@@ -21,45 +20,46 @@ class Word(NamedTuple):
     text: str
 
 
-class Example(NamedTuple):
-    """A word whose verdict depends on the protocol, with its label as each protocol sees it."""
+class Disputed(NamedTuple):
+    """A word whose verdict depends on the protocol."""
 
     word: Word
-    labels: tuple[str, ...]
-    right: tuple[bool, ...]
+    labels: tuple[str, ...]  # what each protocol compares of its label
+    right: tuple[bool, ...]  # the verdict under each
 
 
 class Differences(NamedTuple):
-    """What it matters, on so many words, which of the protocols is asked."""
+    """How often the choice of protocol changes a verdict."""
 
-    words: int
+    words: int  # that were judged
     protocols: tuple[str, ...]
     counts: dict[tuple[str, str], int]  # words that two protocols judge differently
-    examples: list[Example]
+    examples: list[Disputed]
 
 
 def differences(words: Iterable[Word], protocol: str) -> Differences:
-    """How the verdicts of 36, 62 and 94 characters differ, and of the protocol with NFKD and without (94 where it is exact).
+    """How verdicts differ between 36, 62 and 94 characters, and between the protocol with NFKD and without.
 
-    The examples are as mixed as can be: all patterns of verdicts take turns.
+    For `exact` the last is 94. All patterns of verdicts take turns among the examples, which mixes them.
     """
     plain = protocol.removesuffix(NFKD)
     plain = plain if plain in COMPARED else COMPARED[-1]
     protocols = (*COMPARED, plain + NFKD)
     pairs = [(0, 1), (0, 2), (1, 2), (protocols.index(plain), 3)]
     counts, total = [0] * len(pairs), 0
-    patterns: defaultdict[tuple[bool, ...], list[Example]] = defaultdict(list)
+    patterns: defaultdict[tuple[bool, ...], list[Disputed]] = defaultdict(list)
     for word in words:
         total += 1
         if word.truth == word.text:  # right under all
             continue
         labels = [str(canonical(word.truth, each)) for each in protocols]
-        right = tuple(label == canonical(word.text, each) for label, each in zip(labels, protocols, strict=True))
+        right = tuple(label == canonical(word.text, each)
+                      for label, each in zip(labels, protocols, strict=True))
         if len(set(right)) == 1:
             continue
         counts = [count + (right[a] != right[b]) for count, (a, b) in zip(counts, pairs, strict=True)]
         if len(patterns[right]) < SHOWN:
-            patterns[right].append(Example(word, tuple(labels), right))
+            patterns[right].append(Disputed(word, tuple(labels), right))
     turns = [found[turn] for turn in range(SHOWN) for found in patterns.values() if turn < len(found)]
     named = {(protocols[a], protocols[b]): count for (a, b), count in zip(pairs, counts, strict=True)}
     return Differences(total, protocols, named, turns[:SHOWN])
@@ -72,8 +72,8 @@ def described(found: Differences) -> str:
     if not found.examples:
         return '\n'.join(lines)
     rows = [[each.word.set, each.word.id, each.word.truth, each.word.text,
-             *(f'{label} {"right" if right else "wrong"}' for label, right in zip(each.labels, each.right, strict=True))]
-            for each in found.examples]
+             *(f'{label} {"right" if right else "wrong"}'
+               for label, right in zip(each.labels, each.right, strict=True))] for each in found.examples]
     heads = ['set', 'id', 'label', 'read', *(f'label under {protocol}' for protocol in found.protocols)]
     return '\n'.join([*lines, '', markdown.table(heads, rows)])
 
@@ -82,5 +82,5 @@ def as_json(found: Differences) -> dict[str, Any]:
     """The differences as JSON holds them."""
     examples = [{**each.word._asdict(), 'labels': dict(zip(found.protocols, each.labels, strict=True)),
                  'right': dict(zip(found.protocols, each.right, strict=True))} for each in found.examples]
-    return {'words': found.words, 'counts': {' and '.join(pair): count for pair, count in found.counts.items()},
-            'examples': examples}
+    counts = {' and '.join(pair): count for pair, count in found.counts.items()}
+    return {'words': found.words, 'counts': counts, 'examples': examples}

@@ -10,11 +10,13 @@ from ml_collections import ConfigDict
 
 from recog import __version__
 from recog.config import values
-from recog.config.test_sets import is_test
+from recog.config.test_sets import expanded, is_test
+from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.evaluation import averages, measure
+from recog.evaluation import measure
 from recog.evaluation.results import Result
+from recog.evaluation.write import write_results
 from recog.metrics.words import protocol_id
 from recog.reading.compiled import decoder
 from recog.workdir import provenance
@@ -23,29 +25,15 @@ from recog.workdir.opened import Opened
 
 
 def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, folder: Any) -> list[Result]:
-    """Measure the sets of eval.report, print and write the table; sets that are not there are listed as missing."""
-    results: list[Result] = []
-    missing, reasons = [], []
+    """Measure the sets of eval.report, print and write the table; those that are not there are listed."""
+    sources, missing = _sources(config, root)
     known = measure.trained(opened.config, root) if config.eval.protocol == 'latex' else ()
     decode = decoder(opened.model, mesh, config.eval.beam)
-    wanted = averages.expanded(config.eval.report or config.eval.sets)
-    instead = [name for name in config.eval.sets if name not in wanted]  # what was trained is measured on something
-    for name in (*wanted, *instead):
-        if name in instead and results:
-            break
-        try:
-            source = open_set(name, config, root)
-        except ConfigError as error:
-            missing.append(name)
-            reasons.append(str(error))
-            continue
-        results.append(measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
-                                           progress=jax.process_index() == 0, known=known))
-    if not results:
-        raise ConfigError(reasons[0])
+    results = [measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
+                                   progress=jax.process_index() == 0, known=known) for source in sources]
     if jax.process_index() == 0:
         mirror = Mirror(folder)
-        print(measure.write(mirror.here, results, missing, _about(opened, config, mesh)))
+        print(write_results(mirror.here, results, missing, _about(opened, config, mesh)))
         mirror.close()
         for result in results:
             for name, reason in result.unreadable:
@@ -53,6 +41,27 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
             for name, reason in result.shrunk:
                 print(f'recog: too large: {name}: {reason}', file=sys.stderr)
     return results
+
+
+def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
+    """The sets to measure, and the names of those that are not there.
+
+    Where none of eval.report is there, the first of eval.sets: what was trained is measured on something.
+    """
+    sources: list[Source] = []
+    missing: dict[str, str] = {}
+    wanted = expanded(config.eval.report or config.eval.sets)
+    instead = [name for name in config.eval.sets if name not in wanted]
+    for name in (*wanted, *instead):
+        if sources and name in instead:
+            break
+        try:
+            sources.append(open_set(name, config, root))
+        except ConfigError as error:
+            missing[name] = str(error)
+    if not sources:
+        raise ConfigError(next(iter(missing.values())))
+    return sources, list(missing)
 
 
 def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:

@@ -16,8 +16,10 @@ from recog.reading.read import BY_IMAGE, BY_TEXT
 from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
-TOLERANCE = 1e-4  # of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits
-OF_MAPS = 1e-2  # which are looked at in pictures; where a noisy image is sampled, a rounding error becomes large
+# Of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits.
+TOLERANCE = 1e-4
+# Of maps, which people look at in pictures; where a noisy image is sampled, a rounding error becomes large.
+OF_MAPS = 1e-2
 RANDOM = 16  # images without meaning
 BATCH = 8
 
@@ -48,29 +50,32 @@ def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
 
     decode = jax.jit(partial(model.decode, beam=folder.manifest['beam'], details=True),
                      compiler_options=compiler_options(one_device()))
-    files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain') for name in ('model', 'explain')}
+    files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain')
+             for name in ('model', 'explain')}
     names = [*sorted(str(file) for file in samples.glob('*.png')), *random_images(folder.config.image)]
     worst, wrong = 0.0, Wrong(0.0, '')
     for number, (batch, given) in enumerate(_batches(folder, names)):
         wanted = jax.device_get(decode(variables, *given))
         image, size, longest = given
         # The first batch also as an image alone.
-        for file, rows in [(file, rows) for file in files for rows in ((BATCH, 1) if not number else (BATCH,))]:
+        for file, rows in [(file, rows) for file in files
+                           for rows in ((BATCH, 1) if not number else (BATCH,))]:
             got = files[file].run(image[:rows], size[:rows], longest)  # type: ignore[attr-defined]
             for place in np.flatnonzero(batch['weight'][:rows]):
                 one, other = ({key: values[place] for key, values in out.items()} for out in (wanted, got))
                 apart, found = difference(one, other, folder.vocab)
                 worst = max(worst, apart)
                 if found.size > wrong.size:
-                    wrong = found._replace(words=f'{file}: {_name(names, int(batch["index"][place]))} {found.words}')
+                    wrong = found._replace(words=f'{file}: {_name(names, int(batch["index"][place]))} '
+                                                 f'{found.words}')
     if wrong.size:
         raise Differs(f'{wrong.words}; nothing was written')
     return Parity(len(names), worst)
 
 
 def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.ndarray], tuple]]:
-    """The images as prediction fits them, and what the model is given of them: first with room for whole texts, then for few
-    tokens."""
+    """The images as prediction fits them, and what the model is given of them:
+    first with room for whole texts, then for few tokens."""
     rule, most = folder.config.image, folder.config.text.max_length
     source: Any = Arrays(images)
     source = adapt.Adapted(source, rule, 'auto') if rule.ink else source
@@ -84,20 +89,23 @@ def _name(images: list[Any], number: int) -> str:
 
 
 def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) -> tuple[float, Wrong]:
-    """By how much scores and confidences of one image differ, and what differs by too much: another text more than any number."""
+    """By how much scores and confidences of one image differ, and what differs by too much:
+    another text more than any number."""
     texts = [vocab.decode(out['tokens'][0].tolist()) for out in (wanted, got)]
     worst, wrong = 0.0, Wrong(0.0, '')
     if texts[0] != texts[1]:
         wrong = Wrong(np.inf, f'is read as {texts[1]!r}, by the workdir as {texts[0]!r}')
     for name in (name for name in (*BY_TEXT, *BY_IMAGE) if name in got and name not in ('tokens', 'length')):
         # Of the beam's other texts only the scores: two that are equally likely may change places.
-        one, other = (np.asarray(out[name] if name in ('score', *BY_IMAGE) else out[name][0], np.float64).ravel()
+        one, other = (np.asarray(out[name] if name in ('score', *BY_IMAGE) else out[name][0],
+                                 np.float64).ravel()
                       for out in (wanted, got))
         with np.errstate(invalid='ignore'):
             apart = np.where(one == other, 0, abs(one - other) / np.maximum(1, abs(one)))
         apart = np.where(np.isnan(apart), 1e9, apart)
         place = int(apart.argmax())
-        excess = float(apart[place]) / (TOLERANCE if name in ('score', 'confidence', 'token_confidence') else OF_MAPS)
+        excess = float(apart[place]) / (TOLERANCE if name in ('score', 'confidence', 'token_confidence')
+                                        else OF_MAPS)
         if excess > max(1.0, wrong.size):
             wrong = Wrong(excess, f'has {name} {other[place]:.6g}, by the workdir {one[place]:.6g}')
         worst = max(worst, float(apart[place])) if name in ('score', 'confidence') else worst

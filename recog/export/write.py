@@ -1,4 +1,5 @@
-"""`recog export`: a trained model as a folder that is enough by itself, compared with its workdir before it is left there."""
+"""`recog export`: a trained model as a folder that is enough by itself,
+compared with its workdir before it is left there."""
 
 import json
 import shutil
@@ -20,13 +21,15 @@ from recog.export import parity
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
 from recog.workdir import provenance
+from recog.workdir.files import SAMPLES
 from recog.workdir.folder import is_remote
 from recog.workdir.opened import Opened
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 1, max_length: int = 0) -> parity.Parity:
+def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 1,
+                 max_length: int = 0) -> parity.Parity:
     """Write the folder `place`, or nothing; the answer is how it compares with the workdir `source`."""
     opened = _float32(opened)
     if max_length:
@@ -44,10 +47,12 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
         form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
         manifest = _manifest(opened, form, beam, source) | form_facts
         manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
-        found = parity.check(Folder(draft, manifest), opened.model, opened.variables, Path(source) / 'samples')
+        found = parity.check(Folder(draft, manifest), opened.model, opened.variables,
+                             Path(source) / SAMPLES)
         manifest['parity'] = {'images': found.images, 'worst_score_difference': found.worst}
         manifest['digest'] = digest(manifest)
-        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n', encoding='utf-8')
+        (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n',
+                                      encoding='utf-8')
         draft.chmod(0o755)
         draft.rename(place)
     except BaseException:
@@ -68,15 +73,18 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
     config = opened.config
     rule, vocab = config.image, opened.vocab
     where = source if is_remote(source) else str(Path(source).resolve())
-    image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol', 'width_rule')}
+    image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol',
+                                           'width_rule')}
     sizes = [[shape.height, shape.width] for shape in plan.shapes(config, 1, 1)] if rule.fit == 'none' else []
     return {
-        'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam, 'max_length': config.text.max_length,
-        'capacity': opened.model.about.capacity, 'protocol': config.eval.protocol, 'inputs': {}, 'outputs': {}, 'image': image,
-        'buckets': sizes,
-        'vocabulary': {'tokens': list(vocab.tokens), 'separator': vocab.separator, 'case': vocab.case, 'unknown': vocab.unknown},
-        'files': {}, 'recipe': provenance.recipe(config), 'step': opened.step, 'source': where, 'imported': opened.imported,
-        'versions': {}, 'parity': {}, 'config': config.to_dict(),
+        'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam,
+        'max_length': config.text.max_length,
+        'capacity': opened.model.about.capacity, 'protocol': config.eval.protocol, 'inputs': {},
+        'outputs': {}, 'image': image, 'buckets': sizes,
+        'vocabulary': {'tokens': list(vocab.tokens), 'separator': vocab.separator, 'case': vocab.case,
+                       'unknown': vocab.unknown},
+        'files': {}, 'recipe': provenance.recipe(config), 'step': opened.step, 'source': where,
+        'imported': opened.imported, 'versions': {}, 'parity': {}, 'config': config.to_dict(),
     }
 
 
@@ -89,16 +97,19 @@ def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]
     elif rule.width_rule == 'widest':
         raise ConfigError('config.image.width_rule=widest cannot be exported: only fixed can')
     channels = 1 if rule.channels == 'grey' else 3
-    return {'image': (f'b, {height}, {width}, {channels}', 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': ('', 'int32')}
+    return {'image': (f'b, {height}, {width}, {channels}', 'uint8'), 'size': ('b, 2', 'int32'),
+            'max_length': ('', 'int32')}
 
 
 def _functions(opened: Opened, beam: int) -> dict[str, Callable]:
     """What each file computes."""
-    return {name: partial(opened.model.decode, beam=beam, details=name == 'explain') for name in ('model', 'explain')}
+    return {name: partial(opened.model.decode, beam=beam, details=name == 'explain')
+            for name in ('model', 'explain')}
 
 
 def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
-    """Both files, the weights of the second being those in the first; the border of the first and versions."""
+    """Both files, the weights of the second being those in the first;
+    the border of the first and versions."""
     try:
         import onnx
         import onnxruntime
@@ -115,8 +126,8 @@ def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
     (draft / 'explain.onnx').write_bytes(made['explain'].SerializeToString())
     border = {side: {value.name: _tensor(value) for value in getattr(made['model'].graph, side[:-1])}
               for side in ('inputs', 'outputs')}
-    return border | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__, 'onnxruntime': onnxruntime.__version__,
-                                  'opset': jaxpr.OPSET}}
+    return border | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__,
+                                  'onnxruntime': onnxruntime.__version__, 'opset': jaxpr.OPSET}}
 
 
 def _tensor(value: Any) -> dict[str, Any]:
@@ -131,7 +142,8 @@ def _tensor(value: Any) -> dict[str, Any]:
 def _stablehlo(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
     """Both files for all platforms, and their weights beside them; the border of the first and versions."""
     scope = export.SymbolicScope()
-    given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (), np.dtype(kind))
+    given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (),
+                                        np.dtype(kind))
              for name, (shape, kind) in shapes(opened.config, opened.model).items()}
     variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), opened.variables)
     border: dict[str, Any] = {}
@@ -141,12 +153,15 @@ def _stablehlo(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
         if name == 'model':
             outputs = jax.tree.unflatten(made.out_tree, made.out_avals)
             border = {'inputs': _border(given), 'outputs': _border(outputs)}
-    arrays = {'/'.join(path): np.asarray(leaf) for path, leaf in models.flatten(jax.device_get(opened.variables)).items()}
+    arrays = {'/'.join(path): np.asarray(leaf)
+              for path, leaf in models.flatten(jax.device_get(opened.variables)).items()}
     np.savez(draft / 'weights.npz', **arrays)  # type: ignore[arg-type]
-    return border | {'versions': {'jax': jax.__version__, 'calling_convention': made.calling_convention_version,
+    return border | {'versions': {'jax': jax.__version__,
+                                  'calling_convention': made.calling_convention_version,
                                   'platforms': list(PLATFORMS)}}
 
 
 def _border(avals: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: {'shape': [size if isinstance(size, int) else str(size) for size in aval.shape], 'type': aval.dtype.name}
+    return {name: {'shape': [size if isinstance(size, int) else str(size) for size in aval.shape],
+                   'type': aval.dtype.name}
             for name, aval in avals.items()}

@@ -1,7 +1,6 @@
-"""Training images changed at random: their geometry in one resampling, or their ink drawn anew, then light, sharpness, noise
-and compression.
+"""Training images changed at random: their geometry or ink, then light, sharpness, noise and compression.
 
-Numpy and OpenCV only; all that is drawn comes from one generator per example and epoch.
+Numpy and OpenCV only; every example has one generator of random numbers in an epoch.
 """
 
 from __future__ import annotations
@@ -19,17 +18,18 @@ if TYPE_CHECKING:
 
 # Every augmentation in the order in which it is drawn, with a strength at which it is plain to see.
 PLAIN = {
-    'scale': 0.3, 'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'elastic': 3.0, 'stroke': 1.0,
-    'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
+    'scale': 0.3, 'stretch': 0.3, 'rotation': 10.0, 'perspective': 0.15, 'curve': 0.4, 'elastic': 3.0,
+    'stroke': 1.0, 'brightness': 0.3, 'contrast': 0.5, 'colour': 0.4,
     'blur': 1.5, 'motion': 6.0, 'downscale': 0.6, 'noise': 15.0, 'jpeg': 85.0,
 }
-SIGNED = ('scale', 'stretch', 'rotation', 'curve', 'stroke', 'brightness', 'contrast')  # drawn on both sides of zero
-LEGIBLE = 32  # pixels of the shorter side; the sharpness of smaller images is spared in proportion
+# Whose strengths are drawn on both sides of zero.
+SIGNED = ('scale', 'stretch', 'rotation', 'curve', 'stroke', 'brightness', 'contrast')
+LEGIBLE = 32  # pixels of the shorter side; smaller images are blurred less, in proportion
 GREY = (0.114, 0.587, 0.299)  # of blue, green and red
 
 
 def generator(seed: int, epoch: int, index: int) -> np.random.Generator:
-    """The random numbers of one example in one epoch: the same whichever worker draws them, and after a resume."""
+    """The random numbers of one example in one epoch: the same in every worker, and after a resume."""
     return np.random.Generator(np.random.Philox(key=(seed, epoch), counter=(0, 0, 0, index)))
 
 
@@ -48,7 +48,7 @@ def augment(
 ) -> np.ndarray:
     """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`.
 
-    Where all is off it is the image itself, and nothing is drawn.
+    If all is off it is the image itself, and no random number is drawn.
     """
     drawn = {}
     for name, most in switched_on(rule).items():
@@ -58,11 +58,12 @@ def augment(
 
 
 def change(
-    image: np.ndarray, random: np.random.Generator, strengths: Mapping[str, float], strokes: Sequence[np.ndarray] = ()
+    image: np.ndarray, random: np.random.Generator, strengths: Mapping[str, float],
+    strokes: Sequence[np.ndarray] = ()
 ) -> np.ndarray:
-    """The image [H, W, 3], [H, W, 1] or [H, W] with these augmentations at exactly these strengths, a copy.
+    """A copy of the image [H, W, 3], [H, W, 1] or [H, W] with these augmentations at exactly these strengths.
 
-    Where the `strokes` that it was drawn from are known, they are moved and drawn anew rather than its pixels moved.
+    If the `strokes` that it was drawn from are known, they are moved and drawn anew instead of its pixels.
     """
     import cv2
 
@@ -71,8 +72,8 @@ def change(
         image = _bounded(_redrawn(strokes, random, strength))
     else:
         image = _bounded(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
-        movement = warp.drawn((image.shape[0], image.shape[1]), random, strength)
-        image = image if movement is None else warp.image(movement, image)
+        movement = warp.random_warp((image.shape[0], image.shape[1]), random, strength)
+        image = image if movement is None else warp.move_image(movement, image)
         image = _thicker(image, strength['stroke']) if strength['stroke'] else image
     image = _light(image, random, strength)
     height, width = image.shape[:2]
@@ -95,17 +96,18 @@ def change(
     return image
 
 
-def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator, strength: Mapping[str, float]) -> np.ndarray:
-    """The ink moved point by point and drawn anew, as sharp as it was, by a pen that is as thick as `stroke` says."""
+def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator,
+             strength: Mapping[str, float]) -> np.ndarray:
+    """The ink moved point by point and drawn anew, as sharp as before, by a pen as thick as `stroke` says."""
     placed = ink.pixels(strokes)
     height, width = (math.ceil(side) + ink.MARGIN + 1 for side in np.concatenate(placed).max(0)[::-1])
-    movement = warp.drawn((height, width), random, strength)
-    moved = placed if movement is None else [warp.points(movement, stroke) for stroke in placed]
+    movement = warp.random_warp((height, width), random, strength)
+    moved = placed if movement is None else [warp.move_points(movement, stroke) for stroke in placed]
     return ink.draw(moved, height=None, pen=max(1, ink.PEN + round(strength['stroke'])))
 
 
 def _thicker(image: np.ndarray, pixels: float) -> np.ndarray:
-    """Lines thicker, or thinner, by so many pixels; the ink is what less of the picture is made of."""
+    """Lines thicker, or thinner, by so many pixels; ink is what covers less than half of the picture."""
     import cv2
 
     light = image.mean() < 127.5
@@ -134,7 +136,7 @@ def _light(image: np.ndarray, random: np.random.Generator, strength: Mapping[str
 
 
 def _streak(length: float, angle: float) -> np.ndarray:
-    """The kernel of a motion over so many pixels at this angle: a line whose points share in their four neighbours."""
+    """The kernel of a motion over so many pixels at this angle: a line, each point shared by four pixels."""
     reach = math.ceil(length / 2)
     along = np.linspace(-length / 2, length / 2, 8 * math.ceil(length) + 1)
     x, y = along * math.cos(angle), along * math.sin(angle)
@@ -144,7 +146,7 @@ def _streak(length: float, angle: float) -> np.ndarray:
 
 
 def _bounded(image: np.ndarray) -> np.ndarray:
-    """The image, smaller where it is so large that its changed copies would need much memory."""
+    """The image, made smaller if it is so large that changed copies would take much memory."""
     height, width = image.shape[:2]
     scale = min(warp.LONGEST / max(height, width), math.sqrt(warp.MOST_PIXELS / (height * width)))
     return _resized(image, scale) if scale < 1 else image.copy()

@@ -1,7 +1,8 @@
-"""Training images changed at random by the devices themselves: the augmentations of `augment`, but for those of `HOST`.
+"""Training images changed at random on the devices: the augmentations of `augment`, but for those of `HOST`.
 
-Images are those of a batch, fitted already, where the host changes them before they are fitted; values stay fractions of grey
-levels from one change to the next, and all that is drawn is a function of (seed, epoch, row), though not the host's.
+Unlike the host, which changes images before it fits them, devices change those of a batch, which are fitted
+already. Values are not rounded between changes. The random numbers are a function of (seed, epoch, row) too,
+but other ones.
 """
 
 import math
@@ -14,8 +15,8 @@ from ml_collections import ConfigDict
 
 from recog.images import augment, warp
 
-HOST = ('scale', 'stroke', 'downscale', 'jpeg')  # of a packed image there is no size, ink or file
-EDGES = 33  # points of the upper and of the lower edge that say how large a bent sheet is
+HOST = ('scale', 'stroke', 'downscale', 'jpeg')  # a packed image has lost its size, ink and file
+EDGES = 33  # points on the upper and on the lower edge by which the extent of a bent sheet is found
 
 Strengths = Mapping[str, jax.Array]
 
@@ -26,17 +27,19 @@ def unknown(rule: ConfigDict) -> list[str]:
 
 
 def change(batch: Mapping[str, jax.Array], seed: int, rule: ConfigDict) -> dict[str, jax.Array]:
-    """A batch with other images and sizes, and without the `epoch` [B] in which each row is seen; `rule` is `config.image`."""
-    most, kept = augment.switched_on(rule.augment), {name: values for name, values in batch.items() if name != 'epoch'}
+    """The batch with augmented images, their sizes, and without `epoch` [B]; `rule` is `config.image`."""
+    most = augment.switched_on(rule.augment)
+    kept = {name: values for name, values in batch.items() if name != 'epoch'}
     if not most:
         return kept
-    image, size = jax.vmap(partial(_changed, seed, most, rule))(*(batch[name] for name in ('image', 'size', 'epoch', 'index')))
+    each = jax.vmap(partial(_augmented, seed, most, rule))
+    image, size = each(batch['image'], batch['size'], batch['epoch'], batch['index'])
     return {**kept, 'image': image, 'size': size}
 
 
-def _changed(seed: int, most: Mapping[str, float], rule: ConfigDict, image: jax.Array, size: jax.Array, epoch: jax.Array,
-             row: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """One image [H, W, C] and its size [2]."""
+def _augmented(seed: int, most: Mapping[str, float], rule: ConfigDict, image: jax.Array, size: jax.Array,
+               epoch: jax.Array, row: jax.Array) -> tuple[jax.Array, jax.Array]:
+    """One image [H, W, C] and its size [2], changed at random."""
     key = jax.random.fold_in(jax.random.fold_in(jax.random.key(seed), epoch), row)
     chances, amounts, key = jax.random.split(key, 3)
     low = jnp.array([-value if name in augment.SIGNED else 0.0 for name, value in most.items()])
@@ -49,9 +52,9 @@ def _changed(seed: int, most: Mapping[str, float], rule: ConfigDict, image: jax.
 
 def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengths, most: Mapping[str, float],
             rule: ConfigDict) -> tuple[jax.Array, jax.Array]:
-    """The image [H, W, C] uint8 and its size [2] after changes of these strengths; the rest of the canvas is zero.
+    """The image [H, W, C] uint8 and its size [2] after changes of these strengths, zero around it.
 
-    `most` are the largest strengths: they say how far a blur may reach.
+    `most` holds the largest strengths, which say how far a blur may reach.
     """
     moving, colouring, turning, noising = jax.random.split(key, 4)
     values = image.astype(jnp.float32)
@@ -59,7 +62,8 @@ def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengt
         values, size = _moved(moving, values, size, strength, rule.fit)
     inside = _inside(values, size)
     if 'colour' in most and values.shape[-1] == 3:
-        values = _coloured(colouring, values, strength['colour'], augment.GREY[::1 if rule.channels == 'bgr' else -1])
+        grey = augment.GREY if rule.channels == 'bgr' else augment.GREY[::-1]
+        values = _coloured(colouring, values, strength['colour'], grey)
     if 'brightness' in most or 'contrast' in most:
         middle = jnp.where(inside, values, 0).sum() / (size.prod() * values.shape[-1])
         contrast, brightness = strength.get('contrast', 0.0), strength.get('brightness', 0.0)
@@ -68,47 +72,44 @@ def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengt
     if 'blur' in most:
         values = _blurred(values, size, strength['blur'] * small, math.ceil(3 * most['blur']))
     if 'motion' in most:
-        values = _streaked(values, size, strength['motion'] * small, jax.random.uniform(turning, maxval=math.pi),
-                           math.ceil(most['motion'] / 2))
+        angle = jax.random.uniform(turning, maxval=math.pi)
+        values = _streaked(values, size, strength['motion'] * small, angle, math.ceil(most['motion'] / 2))
     if 'noise' in most:
         values = values + jax.random.normal(noising, values.shape) * strength['noise']
     return jnp.where(_inside(values, size), jnp.rint(values).clip(0, 255), 0).astype(jnp.uint8), size
 
 
 def _inside(values: jax.Array, size: jax.Array) -> jax.Array:
-    """Which places [H, W, 1] of the canvas are image."""
-    return (jnp.arange(values.shape[0])[:, None, None] < size[0]) & (jnp.arange(values.shape[1])[:, None] < size[1])
+    """Which pixels [H, W, 1] of the canvas belong to the image."""
+    rows, columns = jnp.arange(values.shape[0])[:, None, None], jnp.arange(values.shape[1])[:, None]
+    return (rows < size[0]) & (columns < size[1])
 
 
-def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengths, fit: str) -> tuple[jax.Array, jax.Array]:
-    """The sheet bent, rippled, stretched, turned and seen from elsewhere, and fitted into its canvas again: see `warp`."""
-    given = {name: strength.get(name, jnp.float32(0)) for name in warp.NAMES}
+def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengths,
+           fit: str) -> tuple[jax.Array, jax.Array]:
+    """The sheet bent, rippled, stretched, turned and put into perspective as by `warp`, then fitted again."""
+    amount = {name: strength.get(name, jnp.float32(0)) for name in warp.NAMES}
     shifting, rippling = jax.random.split(key)
     height, width = size[0].astype(jnp.float32), size[1].astype(jnp.float32)
-    shorter, bend, ripple = jnp.minimum(height, width), given['curve'] * jnp.minimum(height, width), given['elastic']
+    shorter = jnp.minimum(height, width)
+    bend, ripple = amount['curve'] * shorter, amount['elastic']
     waves = _waves(rippling, shorter)
     left, right, top, bottom = (-0.5 - ripple, width - 0.5 + ripple, -0.5 - ripple + jnp.minimum(bend, 0),
                                 height - 0.5 + ripple + jnp.maximum(bend, 0))
-    corners = jnp.stack([jnp.stack([left, top]), jnp.stack([right, top]), jnp.stack([right, bottom]), jnp.stack([left, bottom])])
-    stretch = given['stretch']
-    moved = corners * jnp.stack([1 + jnp.maximum(stretch, 0), 1 + jnp.maximum(-stretch, 0)])
-    shift = given['perspective'] * jnp.min(moved[2] - moved[0])
-    moved = moved + shift * jax.random.uniform(shifting, (4, 2), minval=-1.0)
-    angle = given['rotation'] * math.pi / 180
-    moved = moved @ jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
-    matrix = _onto(moved)
+    matrix = _unit_square_onto(_corners(shifting, amount, left, right, top, bottom))
 
     def unit(x: jax.Array, y: jax.Array) -> jax.Array:
+        """Places of the sheet in the unit square, as homogeneous coordinates."""
         return jnp.stack([(x - left) / (right - left), (y - top) / (bottom - top), jnp.ones_like(x)])
 
     def arch(x: jax.Array) -> jax.Array:
         place = ((x + 0.5) / width * 2 - 1).clip(-1, 1)
         return bend * (1 - place * place)
 
-    # The canvas holds what the bent upper and lower edges become, rather than the corners of their frame.
+    # The canvas holds the upper and lower edges where they are moved and bent, not the corners of a frame.
     across = left + (right - left) * jnp.linspace(0, 1, EDGES)
-    outer = [side + arch(across) for side in (-0.5 - ripple, height - 0.5 + ripple)]
-    outline = matrix @ jnp.concatenate([unit(across, down) for down in outer], 1)
+    edges = [side + arch(across) for side in (-0.5 - ripple, height - 0.5 + ripple)]
+    outline = matrix @ jnp.concatenate([unit(across, down) for down in edges], 1)
     outline = outline[:2] / outline[2]
     low, extent = outline.min(1), jnp.ptp(outline, axis=1)
     size = _fitted(size, extent, values.shape[1], fit)
@@ -118,23 +119,38 @@ def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengt
     back = jnp.einsum('ij,jhw->ihw', _inverse(matrix), jnp.stack([u, v, jnp.ones_like(u)]))
     x, y = left + (right - left) * back[0] / back[2], top + (bottom - top) * back[1] / back[2]
     y = y - arch(x)
-    # So gentle that where a ripple leads from is where it leads to, mirrored.
-    right_by, down_by = (ripple / warp.RIPPLES * jnp.sin(axis[:, 0, None, None] * x + axis[:, 1, None, None] * y
-                                                         + axis[:, 2, None, None]).sum(0) for axis in waves)
+    # Ripples are so gentle that the way back is the way there with the other sign.
+    right_by, down_by = (
+        ripple / warp.RIPPLES * jnp.sin(axis[:, 0, None, None] * x + axis[:, 1, None, None] * y
+                                        + axis[:, 2, None, None]).sum(0) for axis in waves)
     return _sampled(values, x - right_by, y - down_by, height, width), size
 
 
+def _corners(key: jax.Array, amount: Strengths, left: jax.Array, right: jax.Array, top: jax.Array,
+             bottom: jax.Array) -> jax.Array:
+    """Where the corners [4, 2] of the sheet go when it is stretched, put into perspective and turned."""
+    places = (left, top), (right, top), (right, bottom), (left, bottom)
+    corners = jnp.stack([jnp.stack(place) for place in places])
+    stretch = amount['stretch']
+    moved = corners * jnp.stack([1 + jnp.maximum(stretch, 0), 1 + jnp.maximum(-stretch, 0)])
+    shift = amount['perspective'] * jnp.min(moved[2] - moved[0])
+    moved = moved + shift * jax.random.uniform(key, (4, 2), minval=-1.0)
+    angle = amount['rotation'] * math.pi / 180
+    return moved @ jnp.array([[jnp.cos(angle), jnp.sin(angle)], [-jnp.sin(angle), jnp.cos(angle)]])
+
+
 def _waves(key: jax.Array, shorter: jax.Array) -> jax.Array:
-    """Of each axis, the turns of its waves over a pixel across and down, and their phases [2, RIPPLES, 3]."""
-    lengths, angles, phases = (jax.random.uniform(each, (2, warp.RIPPLES)) for each in jax.random.split(key, 3))
+    """For each axis, its waves' radians a pixel across and down, and their phases [2, RIPPLES, 3]."""
+    keys = jax.random.split(key, 3)
+    lengths, angles, phases = (jax.random.uniform(each, (2, warp.RIPPLES)) for each in keys)
     turns = 2 * math.pi / (shorter * (warp.RIPPLE[0] + lengths * (warp.RIPPLE[1] - warp.RIPPLE[0])))
     angles = 2 * math.pi * angles
     return jnp.stack([turns * jnp.cos(angles), turns * jnp.sin(angles), 2 * math.pi * phases], -1)
 
 
-def _onto(quadrangle: jax.Array) -> jax.Array:
+def _unit_square_onto(corners: jax.Array) -> jax.Array:
     """The matrix [3, 3] that takes the unit square to four corners [4, 2], in order (Heckbert, 1989)."""
-    first, second, third, fourth = quadrangle
+    first, second, third, fourth = corners
     one, two, rest = second - third, fourth - third, first - second + third - fourth
     below = one[0] * two[1] - two[0] * one[1]
     g, h = (rest[0] * two[1] - two[0] * rest[1]) / below, (one[0] * rest[1] - rest[0] * one[1]) / below
@@ -152,7 +168,7 @@ def _fitted(size: jax.Array, extent: jax.Array, widest: int, fit: str) -> jax.Ar
     """The size of a sheet of such an extent, as `images.fit` would make it."""
     ratio = extent[0] / extent[1]
     if fit == 'pad':
-        # A hair less, or a ratio that is a whole number might be rounded up.
+        # A little less, or a ratio that is a whole number might be rounded up.
         return jnp.stack([size[0], jnp.ceil(size[0] * ratio - 1e-3).astype(size.dtype).clip(1, widest)])
     if fit == 'steps':
         return jnp.stack([size[0], (size[0] * jnp.ceil(ratio - 1e-4).astype(size.dtype)).clip(1, widest)])
@@ -160,7 +176,7 @@ def _fitted(size: jax.Array, extent: jax.Array, widest: int, fit: str) -> jax.Ar
 
 
 def _sampled(values: jax.Array, x: jax.Array, y: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:
-    """What stands at places [H, W] between the pixels [H, W, C], whose edges go on for ever."""
+    """The values between the pixels [H, W, C] at places [H, W]; the edges go on for ever."""
     x, y = x.clip(0, width - 1), y.clip(0, height - 1)
     left, top = jnp.floor(x), jnp.floor(y)
     right_share, low_share = (x - left)[..., None], (y - top)[..., None]
@@ -189,11 +205,13 @@ def _blurred(values: jax.Array, size: jax.Array, sigma: jax.Array, reach: int) -
     return _filtered(_filtered(values, size, line[:, None]), size, line[None])
 
 
-def _streaked(values: jax.Array, size: jax.Array, length: jax.Array, angle: jax.Array, reach: int) -> jax.Array:
+def _streaked(values: jax.Array, size: jax.Array, length: jax.Array, angle: jax.Array,
+              reach: int) -> jax.Array:
     """A motion over so many pixels at this angle: the kernel of `augment`."""
     along = length * jnp.linspace(-0.5, 0.5, 16 * reach + 1)
     places = jnp.arange(-reach, reach + 1)[:, None]
-    down, right = (jnp.maximum(0, 1 - jnp.abs(places - side * along)) for side in (jnp.sin(angle), jnp.cos(angle)))
+    down, right = (jnp.maximum(0, 1 - jnp.abs(places - side * along))
+                   for side in (jnp.sin(angle), jnp.cos(angle)))
     weights = down @ right.T
     return _filtered(values, size, weights / weights.sum())
 

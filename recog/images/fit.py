@@ -1,6 +1,6 @@
-"""The only place that reads, resizes, pads and normalises images.
+"""Images resized, padded and normalised, in training, evaluation and prediction alike.
 
-The host's half (numpy, OpenCV) leaves uint8; `normalise` is the device's half, the only function here that needs jax.
+The host's half (numpy, OpenCV) gives uint8; `normalise`, the devices' half, is the only function with JAX.
 """
 
 from __future__ import annotations
@@ -16,14 +16,17 @@ if TYPE_CHECKING:
 
 
 def fit_image(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
-    """[H, W, 3], [H, W, 1] or [H, W] as uint8 [height, width, C] for `config.image`, and the size of what is image."""
+    """[H, W, 3], [H, W, 1] or [H, W] on a canvas, uint8 [height, width, C], and the image's size there."""
     out = np.zeros((rule.height, rule.width, channels(rule)), np.uint8)
     return out, _fit_into(image, rule.fit, rule.channels, _ground(rule), out)
 
 
 def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int | None = None,
               width: int | None = None) -> tuple[np.ndarray, np.ndarray]:
-    """Images on canvases of height x width, or the rule's: uint8 [B, H, W, C] and sizes int32 [B, 2]; None leaves zeros."""
+    """Images on canvases: uint8 [B, H, W, C] and sizes int32 [B, 2]; None leaves zeros.
+
+    Canvases have the height and width of the rule, which is `config.image`, unless others are given.
+    """
     out = np.zeros((len(images), height or rule.height, width or rule.width, channels(rule)), np.uint8)
     size = np.zeros((len(images), 2), np.int32)
     form, order, ground = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
@@ -34,7 +37,7 @@ def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int
 
 
 def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
-    """The image made to fit height x width, its ratio kept, and the share of its size that is left."""
+    """The image shrunk to fit height x width, its ratio kept, and the share of its size that is left."""
     import cv2
 
     share = min(height / image.shape[0], width / image.shape[1], 1.0)
@@ -43,7 +46,7 @@ def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, floa
 
 
 def prediction_width(images: Sequence[np.ndarray], rule: ConfigDict) -> int:
-    """The width at which the reference predicts a batch: height x the widest ratio, at least the rule's own width."""
+    """The width at which the reference predicts a batch: height x widest ratio, at least the rule's width."""
     widest = max((image.shape[1] / image.shape[0] for image in images), default=0.0)
     return max(rule.width, int(rule.height * widest))
 
@@ -54,7 +57,7 @@ def channels(rule: ConfigDict) -> int:
 
 
 def _ground(rule: ConfigDict) -> int:
-    """The grey of the paper around a thumbnail."""
+    """The grey level of the paper around a thumbnail."""
     return 0 if rule.ink == 'light' else 255
 
 
@@ -99,13 +102,13 @@ def _fit_into(image: np.ndarray, form: str, order: str, ground: int, out: np.nda
 
 
 def normalise(image: Any, size: Any, rule: ConfigDict) -> Any:
-    """uint8 [B, H, W, C] and size [B, 2] to float32 (x / scale - mean) / std, `padding` outside `size`; floats stay."""
+    """uint8 [B, H, W, C] to float32 (x / scale - mean) / std, `padding` beyond `size` [B, 2]; floats stay."""
     import jax.numpy as jnp
 
     if jnp.issubdtype(image.dtype, jnp.floating):
         return jnp.asarray(image, jnp.float32)
-    # A table of the 256 values: XLA divides by a constant through its reciprocal, so arithmetic would differ in the
-    # last bit from numpy, from another backend and from another fusion. On CPU it is also the faster way.
+    # A table of the 256 values: XLA divides by a constant through its reciprocal, so results would differ in
+    # the last bit from numpy's, between backends and between fusions. On a CPU it is faster, too.
     levels = np.arange(256, dtype=np.float32)[:, None] / np.float32(rule.scale)
     table = (levels - np.asarray(rule.mean, np.float32)) / np.asarray(rule.std, np.float32)
     table = np.broadcast_to(table, (256, image.shape[3]))

@@ -1,6 +1,7 @@
-"""Ink of formulas: strokes, and their picture as the bitmaps that WAP, BTTR, CAN and most others train on are drawn.
+"""Ink of formulas: strokes, drawn like the bitmaps on which WAP, BTTR, CAN and most others train.
 
-The rule was recovered from those bitmaps and gives 9,819 of the 9,820 of CROHME's training and 2014 test back pixel by pixel.
+The rule was recovered from those bitmaps: of the 9,820 in CROHME's training and 2014 test sets it draws 9,819
+pixel by pixel.
 """
 
 from collections.abc import Sequence
@@ -16,7 +17,7 @@ FARTHEST = 1e9  # of a coordinate; only nonsense is farther (CROHME: 65,000)
 
 
 def trace(text: str) -> np.ndarray:
-    """The points [N, 2] of an InkML trace: x and y of every point, what else a pen recorded left out."""
+    """The points [N, 2] of an InkML trace: x and y, without what else a pen recorded."""
     points = np.array([point.split()[:2] for point in text.split(',') if point.strip()], np.float64)
     if points.ndim != 2 or points.shape[1] != 2 or not (np.abs(points) < FARTHEST).all():
         raise ValueError(f'no points x y, x y, ...: {text.strip()[:40]!r}')
@@ -31,7 +32,7 @@ def whole(strokes: Sequence[np.ndarray]) -> list[np.ndarray]:
 
 
 def joined(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
-    """Strokes as a record keeps them: all points [P, 2] float32, and how many belong to each stroke, [S] int32."""
+    """Strokes as in a record: all points [P, 2] float32, and how many belong to each stroke, [S] int32."""
     points = np.concatenate([*strokes, np.zeros((0, 2))]).astype(np.float32)
     return points, np.array([len(stroke) for stroke in strokes], np.int32)
 
@@ -49,10 +50,11 @@ def pixels(strokes: Sequence[np.ndarray], height: float = HEIGHT) -> list[np.nda
     return [stroke * scale - corner for stroke in strokes]
 
 
-def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: int = PEN, margin: int = MARGIN) -> np.ndarray:
-    """White ink on black, uint8 [H, W]: strokes of a mean `height`, drawn by a square `pen`; as CROHME's bitmaps by default.
+def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: int = PEN,
+         margin: int = MARGIN) -> np.ndarray:
+    """White ink on black, uint8 [H, W]: strokes of a mean `height` by a square `pen`, by default CROHME's.
 
-    Strokes may be turned, bent or stretched before; their units do not matter. Without a height they are in pixels.
+    Strokes may be turned, bent or stretched before. Their unit does not matter; without a height: pixels.
     """
     import cv2
 
@@ -75,7 +77,7 @@ def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: i
 
 
 def _scale(strokes: Sequence[np.ndarray], height: float) -> np.float32:
-    """Pixels of a unit. Single precision and the rounding of the mean are what makes the bitmaps' sizes come out exactly."""
+    """Pixels per unit; single precision and a rounded mean give exactly the sizes of CROHME's bitmaps."""
     extent = np.ptp(np.concatenate(strokes), axis=0)
     for axis in (1, 0):  # what is all flat, a dash, is measured by its width
         lengths = np.array([np.ptp(stroke[:, axis]) for stroke in strokes])
@@ -91,7 +93,7 @@ def _scale(strokes: Sequence[np.ndarray], height: float) -> np.float32:
 
 
 def _lines(strokes: list[np.ndarray]) -> np.ndarray:
-    """The pixels [P, 2] of all lines: as many steps as the longer side has, halves rounded away from the line's start."""
+    """The pixels [P, 2] of all lines: a step a pixel of the longer side, halves rounded away from the start."""
     ends = np.concatenate(strokes)
     starts = np.concatenate([np.concatenate([stroke[:1], stroke[:-1]]) for stroke in strokes])
     steps = np.maximum(np.abs(ends - starts).max(1), 1)

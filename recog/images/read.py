@@ -1,18 +1,16 @@
-"""Images decoded: their sizes known before anything is, from files, bytes, arrays or Pillow."""
+"""Images from files, bytes, arrays or Pillow; the size of a file's image is checked before it is decoded."""
 
 from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
-if TYPE_CHECKING:
-    pass
+from recog.errors import ConfigError
 
-
-# Headers that promise more are refused before anything is decoded: a few bytes could otherwise fill the memory.
+# A header that announces more is refused before anything is decoded: a few bytes could fill the memory.
 MOST_PIXELS = 64_000_000
 # Pillow would start Ghostscript for EPS; only formats that it decodes by itself.
 FORMATS = ('JPEG', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP', 'PPM')
@@ -34,7 +32,7 @@ class Unreadable(ValueError):
 
 
 class Header(NamedTuple):
-    """What the first bytes say: the size, and the decoder that reads such an image rightly."""
+    """What a file's first bytes tell: the size, and which decoder reads such an image correctly."""
 
     height: int
     width: int
@@ -42,7 +40,7 @@ class Header(NamedTuple):
 
 
 def read_image(source: str | Path | bytes, name: str = '') -> np.ndarray:
-    """A file or its bytes as uint8 BGR [H, W, 3], the first frame, upright; `Unreadable` says what is wrong with it.
+    """A file or its bytes as uint8 BGR [H, W, 3], the first frame, upright, or `Unreadable`.
 
     Unlike the reference, which drops the alpha channel, what is transparent lies on white.
     """
@@ -65,6 +63,23 @@ def read_image(source: str | Path | bytes, name: str = '') -> np.ndarray:
     return _pillow(data, name) if image is None else image
 
 
+def image_of(value: Any) -> np.ndarray:
+    """An array that is an image, as it is, or one of Pillow's images as `read_image` would read its file."""
+    if isinstance(value, np.ndarray):
+        is_image = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3))
+        if value.dtype != np.uint8 or not is_image or not value.size:
+            raise Unreadable('', f'is an array of {value.dtype} {list(value.shape)}; '
+                             'uint8 [H, W, 3] (BGR), [H, W] and [H, W, 1] can be read')
+        return value
+    from PIL import Image
+
+    if not isinstance(value, Image.Image):
+        raise ConfigError('an image is a path, encoded bytes, an array or one of Pillow, '
+                          f'not {type(value).__name__}')
+    _check_size(value.height, value.width, '')
+    return _shown(value, '')
+
+
 def _bytes(path: Path, name: str) -> bytes:
     try:
         return path.read_bytes()
@@ -82,7 +97,7 @@ def _header(data: bytes, name: str) -> Header | None:
 
 
 def _png_header(data: bytes, name: str) -> Header:
-    """What the first chunk says, once all are there: OpenCV would allocate whatever length a damaged one claims."""
+    """What the first chunk says, once all chunks are seen: OpenCV allocates any length that one claims."""
     if len(data) >= 16 and data[8:16] != b'\0\0\0\rIHDR':
         raise Unreadable(name, 'is broken (no header)')
     place, transparent = len(PNG), False
@@ -102,15 +117,16 @@ def _png_header(data: bytes, name: str) -> Header:
 
 
 def _jpeg_header(data: bytes) -> Header | None:
-    """The frame header, which stands behind segments of known lengths."""
+    """The frame header, which follows segments of known lengths."""
     place = 2
     while place + 10 <= len(data) and data[place] == 0xFF:
         marker = data[place + 1]
         if marker == 0xFF:
             place += 1
         elif 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
-            height, width = int.from_bytes(data[place + 5:place + 7]), int.from_bytes(data[place + 7:place + 9])
-            # OpenCV fills what is cut off with grey, in silence; and takes every CMYK for Adobe's inverted one.
+            height = int.from_bytes(data[place + 5:place + 7])
+            width = int.from_bytes(data[place + 7:place + 9])
+            # OpenCV silently fills what is cut off with grey, and takes every CMYK for Adobe's inverted one.
             plain = data.endswith(JPEG_END) and data[place + 9] != 4
             return Header(height, width, 'opencv' if plain else 'pillow')
         else:
@@ -127,21 +143,12 @@ def _check_size(height: int, width: int, name: str) -> None:
 
 def _pillow(data: bytes, name: str) -> np.ndarray:
     """The image by Pillow: slower, strict about what is cut off, and right about alpha, CMYK and palettes."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
             _check_size(opened.height, opened.width, name)
-            opened.load()
-            image = ImageOps.exif_transpose(opened)
-            if image.mode in ('I', 'F'):
-                raise Unreadable(name, f'has pixels of 32 bits (mode {image.mode}); 8 and 16 can be read')
-            if image.mode.startswith('I;16'):
-                return _eight_bits(np.asarray(image))
-            if image.has_transparency_data:
-                white = Image.new('RGBA', image.size, 'white')
-                image = Image.alpha_composite(white, image.convert('RGBA'))
-            return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
+            return _shown(opened, name)
     except Unreadable:
         raise
     except UnidentifiedImageError:
@@ -152,6 +159,22 @@ def _pillow(data: bytes, name: str) -> np.ndarray:
         line = str(error).partition('\n')[0]
         reason = 'is truncated' if 'truncated' in line else f'is broken ({line or type(error).__name__})'
     raise Unreadable(name, reason)
+
+
+def _shown(image: Any, name: str) -> np.ndarray:
+    """What one of Pillow's images shows, upright and on white: uint8 BGR [H, W, 3]."""
+    from PIL import Image, ImageOps
+
+    image.load()
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ('I', 'F'):
+        raise Unreadable(name, f'has pixels of 32 bits (mode {image.mode}); 8 and 16 can be read')
+    if image.mode.startswith('I;16'):
+        return _eight_bits(np.asarray(image))
+    if image.has_transparency_data:
+        white = Image.new('RGBA', image.size, 'white')
+        image = Image.alpha_composite(white, image.convert('RGBA'))
+    return np.ascontiguousarray(np.asarray(image.convert('RGB'))[:, :, ::-1])
 
 
 def _deep(data: bytes, name: str) -> np.ndarray:
@@ -174,7 +197,7 @@ def _deep(data: bytes, name: str) -> np.ndarray:
 
 
 def _eight_bits(pixels: np.ndarray) -> np.ndarray:
-    """16 bits [H, W] or [H, W, 3 or 4] to uint8 [H, W, 3], the fourth channel being alpha over white."""
+    """16 bits [H, W] or [H, W, 3 or 4] as uint8 [H, W, 3]; a fourth channel is alpha over white."""
     levels = pixels.astype(np.float32) / 257
     if levels.ndim == 2:
         levels = np.repeat(levels[:, :, None], 3, 2)

@@ -1,4 +1,4 @@
-"""Images and ink bent, rippled, stretched, turned and seen from elsewhere: one movement, whether pixels or points make it."""
+"""Images and ink bent, rippled, stretched, turned and seen in perspective: one warp for pixels and points."""
 
 import math
 from collections.abc import Mapping
@@ -9,22 +9,23 @@ import numpy as np
 NAMES = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
 RIPPLES = 4  # waves of each direction that a sheet is rippled by
 RIPPLE = (1.0, 3.0)  # heights of the sheet from crest to crest
-# A turned ribbon of 30,000 x 32 pixels would fill a canvas of 450 million; OpenCV's resampling counts in 16 bits.
+# 30,000 x 32 pixels, turned, would need a canvas of 450 million; OpenCV's resampling counts in 16 bits.
 MOST_PIXELS, LONGEST = 4_000_000, 32_000
 
 
 class Warp(NamedTuple):
-    """A movement of a sheet of some size: bent and rippled, then moved by a matrix [3, 3]."""
+    """A warp of a sheet of some size: bent and rippled, then moved by a matrix [3, 3]."""
 
     size: tuple[int, int]
     bend: float  # pixels that the middle column moves down
     ripple: float  # pixels that a point moves at most along each axis
-    waves: np.ndarray  # [2, RIPPLES, 3]: of each axis, the turns over a pixel across and down, and the phase
+    waves: np.ndarray  # [2, RIPPLES, 3]: for each axis, radians a pixel across and down, and the phase
     matrix: np.ndarray
 
 
-def drawn(size: tuple[int, int], random: np.random.Generator, strength: Mapping[str, float]) -> Warp | None:
-    """The movement of a sheet of height and width by these strengths; None where all are zero."""
+def random_warp(size: tuple[int, int], random: np.random.Generator,
+                strength: Mapping[str, float]) -> Warp | None:
+    """A random warp of a sheet of height and width by these strengths; None if all are zero."""
     if not any(strength[name] for name in NAMES):
         return None
     height, width = size
@@ -34,7 +35,8 @@ def drawn(size: tuple[int, int], random: np.random.Generator, strength: Mapping[
     if ripple:
         turns = 2 * math.pi / (min(height, width) * random.uniform(*RIPPLE, (2, RIPPLES)))
         angles = random.uniform(0, 2 * math.pi, (2, RIPPLES))
-        waves = np.stack([turns * np.cos(angles), turns * np.sin(angles), random.uniform(0, 2 * math.pi, (2, RIPPLES))], -1)
+        phases = random.uniform(0, 2 * math.pi, (2, RIPPLES))
+        waves = np.stack([turns * np.cos(angles), turns * np.sin(angles), phases], -1)
     corners = _corners(size, bend, ripple)
     # Both ways only ever enlarge, so that nothing is lost.
     stretch, scale = strength['stretch'], 1 + strength['scale']
@@ -47,23 +49,23 @@ def drawn(size: tuple[int, int], random: np.random.Generator, strength: Mapping[
     return Warp(size, bend, ripple, waves, _homography(corners, moved))
 
 
-def points(warp: Warp, given: np.ndarray) -> np.ndarray:
+def move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
     """Where points [P, 2], x and y, go."""
     import cv2
 
-    x, y = given.astype(np.float64).T
+    x, y = points.astype(np.float64).T
     across, down = _rippled(warp, x, y)
     there = np.stack([x + across, y + down + _arch(x, warp.size[1], warp.bend)], 1)
     return cv2.perspectiveTransform(there[None], warp.matrix)[0]
 
 
-def image(warp: Warp, given: np.ndarray) -> np.ndarray:
-    """The image in one resampling, on a canvas that holds all of it, its edges going on beyond it."""
+def move_image(warp: Warp, image: np.ndarray) -> np.ndarray:
+    """The image, resampled once, on a canvas that holds all of it; around it its edges go on."""
     import cv2
 
     height, width = warp.size
     left, _, _, _ = sides = _sides(warp.size, 0, warp.ripple)
-    # The canvas holds what the bent upper and lower edges become, rather than the corners of their frame.
+    # The canvas holds the upper and lower edges where they are moved and bent, not the corners of a frame.
     across = np.linspace(left, sides[1], 65 if warp.bend else 2)
     arch = _arch(across, width, warp.bend)
     edges = np.concatenate([np.stack([across, arch + side], 1) for side in sides[2:]])
@@ -71,21 +73,25 @@ def image(warp: Warp, given: np.ndarray) -> np.ndarray:
     low, size = outline.min(0), np.ptp(outline, axis=0)
     scale = min(1.0, LONGEST / size.max(), math.sqrt(MOST_PIXELS / size.prod()))
     columns, rows = (max(1, math.ceil(side * scale - 1e-3)) for side in size)
-    onto = np.array([(scale, 0, -0.5 - low[0] * scale), (0, scale, -0.5 - low[1] * scale), (0, 0, 1)]) @ warp.matrix
+    shrunk = np.array([(scale, 0, -0.5 - low[0] * scale), (0, scale, -0.5 - low[1] * scale), (0, 0, 1)])
+    onto = shrunk @ warp.matrix
     if not warp.bend and not warp.ripple:
-        return cv2.warpPerspective(given, onto, (columns, rows), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return cv2.warpPerspective(image, onto, (columns, rows), flags=cv2.INTER_LINEAR,
+                                   borderMode=cv2.BORDER_REPLICATE)
     x, y = _positions(np.linalg.inv(onto), columns, rows)
     y -= _arch(x, width, warp.bend)
-    if warp.ripple:  # so gentle that where it leads from is where it leads to, mirrored
+    if warp.ripple:  # so gentle that the way back is the way there with the other sign
         right, down = _rippled(warp, x, y)
         x, y = (x - right).astype(np.float32), (y - down).astype(np.float32)
-    return cv2.remap(given, x.clip(-1, width), y.clip(-1, height), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return cv2.remap(image, x.clip(-1, width), y.clip(-1, height), cv2.INTER_LINEAR,
+                     borderMode=cv2.BORDER_REPLICATE)
 
 
 def _sides(size: tuple[int, int], bend: float, ripple: float) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom of the sheet, the pixels' outer edges, with room for what moves beyond them."""
+    """Left, right, top and bottom of the sheet: the pixels' outer edges, with room for bend and ripples."""
     height, width = size
-    return (-0.5 - ripple, width - 0.5 + ripple, -0.5 - ripple + min(bend, 0), height - 0.5 + ripple + max(bend, 0))
+    top, bottom = -0.5 - ripple + min(bend, 0), height - 0.5 + ripple + max(bend, 0)
+    return -0.5 - ripple, width - 0.5 + ripple, top, bottom
 
 
 def _corners(size: tuple[int, int], bend: float, ripple: float) -> np.ndarray:
@@ -113,13 +119,15 @@ def _arch(columns: np.ndarray, width: int, bend: float) -> np.ndarray:
 
 def _rippled(warp: Warp, x: np.ndarray, y: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """How far each place is moved across and down."""
-    across, down = (warp.ripple / RIPPLES * sum(np.sin(a * x + b * y + phase) for a, b, phase in axis) for axis in warp.waves)
+    across, down = (warp.ripple / RIPPLES * sum(np.sin(a * x + b * y + phase) for a, b, phase in axis)
+                    for axis in warp.waves)
     return np.asarray(across), np.asarray(down)
 
 
 def _positions(matrix: np.ndarray, columns: int, rows: int) -> tuple[np.ndarray, np.ndarray]:
     """Where the matrix [3, 3] takes each pixel of a canvas: x and y, float32 [rows, columns]."""
     across, down = np.arange(columns, dtype=np.float32), np.arange(rows, dtype=np.float32)[:, None]
-    x, y, depth = (np.float32(a) * across + (np.float32(b) * down + np.float32(c)) for a, b, c in matrix / matrix[2, 2])
+    x, y, depth = (np.float32(a) * across + (np.float32(b) * down + np.float32(c))
+                   for a, b, c in matrix / matrix[2, 2])
     depth[np.abs(depth) < 1e-6] = 1e-6
     return x / depth, y / depth

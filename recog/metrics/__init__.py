@@ -1,1 +1,1 @@
-"""Truth against text: words and formulas judged."""
+"""Truth compared with text: measures on words and on formulas."""

@@ -1,11 +1,12 @@
-"""What the rest of recog knows of an algorithm: the contract `Model`, the batch it reads, and how one is built.
+"""What the rest of recog knows of an algorithm: the contract `Model`, the batch it reads, and how it is
+built.
 
 A batch is a dict of arrays with these keys (B rows, H x W pixels, C channels, L labels):
 
 | key | what |
 |---|---|
-| `image` | uint8 [B, H, W, C], anchored top left, normalised on the device; a floating image counts as normalised |
-| `size` | int32 [B, 2], height and width of what is image; the rest is padding |
+| `image` | uint8 [B, H, W, C], in the top left corner, normalised on the device; floats count as normalised |
+| `size` | int32 [B, 2], height and width of the image; the rest is padding |
 | `tokens` | int32 [B, L], vocabulary ids, -1 beyond `length`; special tokens are the model's own |
 | `length` | int32 [B] |
 | `weight` | float32 [B], 1 for a real row, 0 for filler; batch statistics leave fillers out |
@@ -36,7 +37,7 @@ from recog.errors import ConfigError, nearest
 Batch = Mapping[str, Any]
 Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts of float32 arrays
 
-# How an array of the reference is turned into ours: the axes of a transposition.
+# How an array of the reference becomes ours: the axes of a transposition.
 TURNS = {'same': None, 'conv': (2, 3, 1, 0), 'transpose': (1, 0)}
 
 
@@ -57,7 +58,8 @@ class About(NamedTuple):
     no_gradient: tuple[str, ...]  # parameters that never get a gradient
     maps: tuple[str, ...] = ()  # that decode gives with details
     features: tuple[str, ...] = ('backbone',)  # stages of apply that are feature maps [B, h, w, channels]
-    operations: tuple[str, ...] = ()  # jitted functions of its own that a table of layers shows, though they are no modules
+    # Jitted functions that a table of layers shows, though they are no modules.
+    operations: tuple[str, ...] = ()
 
 
 class Peer(NamedTuple):
@@ -67,23 +69,25 @@ class Peer(NamedTuple):
     turn: str
 
 
-ZERO = Peer((), 'same')  # an array that is zero in the reference and stays so: it goes nowhere, and must be zero
+ZERO = Peer((), 'same')  # an array that must be zero in the reference and has no counterpart here
 
 
 class Model(NamedTuple):
     """An algorithm: pure functions of plain pytrees.
 
     init(key, batch=None) -> variables; without a batch, for images of the recipe's size
-    apply(variables, batch, *, key=None, train=False, step=0) -> outputs by stage, stats; no key means no dropout
-    loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); total / count is the
-      loss, count 0 means a sum that is not divided, and metrics are sums as well
-    decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary ids, -1
-      after the end, length, score (log-probability) and confidence (mean token probability) [B, N]; with details also
-      token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
+    apply(variables, batch, *, key=None, train=False, step=0) -> outputs by stage, stats; without a key, there
+      is no dropout
+    loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); total / count
+      is the loss, count 0 means a sum that is not divided, and metrics are sums as well
+    decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
+      ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
+      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
-    adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are published
-    pretrained() -> those of the variables that training starts with instead of init's, read from a file; none unless the recipe
-      names one
+    adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are
+      published
+    pretrained() -> the variables that training starts with instead of init's, read from a file; none unless
+      the recipe names one
     """
 
     init: Callable[..., Variables]
@@ -114,7 +118,8 @@ def build(config: Any, vocab: Any) -> Model:
     """The model that `config.model.name` names, for the tokens of `vocab`."""
     name = config.model.name
     if name not in names():
-        raise ConfigError(f'config.model.name={name!r} is not one of {", ".join(names())}{nearest(name, names())}')
+        known = ', '.join(names())
+        raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}')
     return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
 
 

@@ -1,8 +1,9 @@
-"""CAN: a DenseNet, counters of the symbols at several scales, and a decoder that knows the counts, for formulas of any size.
+"""CAN: a DenseNet, counters of the symbols at several scales, and a decoder that knows the counts, for
+formulas of any size.
 
-Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression Recognition" (2022, arXiv
-2207.11463), section 3; sizes and the way of training follow the reference implementation. A class is a vocabulary id + 2; class 0
-is the end and class 1 the start.
+Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression
+Recognition" (2022, arXiv 2207.11463), section 3; sizes and the way of training follow the reference
+implementation. A class is a vocabulary id + 2; class 0 is the end and class 1 the start.
 """
 
 from collections.abc import Mapping
@@ -22,7 +23,9 @@ from recog.models.backbones.densenet import STRIDE, DenseNet, inside, masked
 from recog.models.decoding.search import Codes, search
 from recog.models.parts import coverage_attention
 from recog.models.parts.layers import PRECISIONS, BatchNorm, Context, Conv
+from recog.models.parts.network import network
 from recog.models.parts.transformer import Dense
+from recog.models.peers import PADDLE, renamed
 
 END, START, OFFSET = 0, 1, 2
 REDUCTION = 16  # of the channel attention
@@ -30,7 +33,8 @@ STRUCTURE = frozenset('{}^_')  # tokens that nobody sees, and nobody counts
 
 
 class Counter(nn.Module):
-    """How many of each class there are, counted at one scale: maps [B, h, w, K] of features [B, h, w, D], zero outside images."""
+    """How many of each class there are, counted at one scale: maps [B, h, w, K] of features [B, h, w, D],
+    zero outside images."""
 
     size: int
     width: int
@@ -40,8 +44,9 @@ class Counter(nn.Module):
     def __call__(self, features: jax.Array, cells: jax.Array, context: Context) -> jax.Array:
         x = Conv(self.width, (self.size, self.size), name='conv')(features)
         x = masked(BatchNorm(name='norm')(x, context), context)
-        # Over the padding too, unless it is masked.
-        count = x.shape[1] * x.shape[2] if context.cells is None else jnp.maximum(context.cells.sum((1, 2)), 1)
+        count: Any = x.shape[1] * x.shape[2]  # padding counts, unless it is masked
+        if context.cells is not None:
+            count = jnp.maximum(context.cells.sum((1, 2)), 1)
         mean = (jnp.sum(x, (1, 2), dtype=jnp.float32) / count).astype(x.dtype)
         mean = jax.nn.relu(Dense(self.width // REDUCTION, name='squeeze')(mean))
         x = x * jax.nn.sigmoid(Dense(self.width, name='excite')(mean))[:, None, None]
@@ -50,8 +55,8 @@ class Counter(nn.Module):
 
 
 class CAN(nn.Module):
-    """Images [B, H, W, C] to the stages `backbone` [B, h, w, D], for each scale `counts3`, ... [B, K], their mean `counts`, and
-    `counting`, the mean of the maps [B, h, w, K]."""
+    """Images [B, H, W, C] to the stages `backbone` [B, h, w, D], for each scale `counts3`, ... [B, K], their
+    mean `counts`, and `counting`, the mean of the maps [B, h, w, K]."""
 
     backbone: nn.Module
     scales: tuple[int, ...]
@@ -60,7 +65,9 @@ class CAN(nn.Module):
     head: nn.Module
 
     @nn.compact
-    def __call__(self, image: jax.Array, size: jax.Array, mask: bool, context: Context) -> dict[str, jax.Array]:
+    def __call__(
+        self, image: jax.Array, size: jax.Array, mask: bool, context: Context
+    ) -> dict[str, jax.Array]:
         features = self.backbone(image.astype(context.dtype), size if mask else None, context)
         cells = inside(size, features, STRIDE)
         self.head(features.shape[-1])  # only makes the parameters
@@ -79,51 +86,49 @@ class CAN(nn.Module):
 def build(config: Any, vocab: Any) -> Model:
     """CAN with the encoder, counters, decoder, masks and precision of the recipe."""
     _check(config)
-    settings, image = FrozenConfigDict(config.model), FrozenConfigDict(config.image)
-    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
+    settings = FrozenConfigDict(config.model)
     codes = Codes(start=START, end=END, offset=OFFSET, size=len(vocab))
     counted = jnp.array([False] * OFFSET + [token not in STRUCTURE for token in vocab.tokens])
-    network = _network(settings, OFFSET + len(vocab))
+    encoder = network(_module(settings, OFFSET + len(vocab)), config)
 
     def init(key: jax.Array, batch: Batch | None = None) -> Variables:
-        blank, size = jnp.zeros((1, STRIDE, STRIDE, 1)), jnp.full((1, 2), STRIDE)  # no parameter depends on the size
-        context = Context(False, None, 0, jnp.float32)
-        start = jax.jit(partial(network.init, mask=False, context=context))(key, blank, size)
-        return {'params': start['params'], 'stats': start['batch_stats']}
+        # No parameter depends on the size.
+        return encoder.init(key, jnp.zeros((1, STRIDE, STRIDE, 1)), jnp.full((1, 2), STRIDE), mask=False)
 
-    def see(variables: Variables, batch: Batch, mask: bool, train: bool = False, key: Any = None) -> Any:
+    def encode(variables: Variables, batch: Batch, mask: bool, train: bool = False, key: Any = None) -> Any:
         """The stages up to the decoder, the decoder's memory and first state, and the statistics."""
-        from recog.images.fit import normalise
-
-        context = Context(train, batch['weight'] if train else None, group, dtype)
-        state = {'params': variables['params'], 'batch_stats': variables['stats']}
-        pixels = normalise(batch['image'], batch['size'], image)
-        stages, after = network.apply(state, pixels, batch['size'], mask, context, mutable=['batch_stats'],
-                                      rngs={} if key is None else {'dropout': key})
+        stages, stats = encoder.apply(variables, batch, batch['size'], mask, train=train, key=key)
         cells = inside(batch['size'], stages['backbone'], STRIDE)[..., 0]
-        counts = stages['counts'] if settings.counting else None
-        return stages, coverage_attention.remember(variables['params']['head'], stages['backbone'], cells, counts), after['batch_stats']
+        counts, head = stages['counts'] if settings.counting else None, variables['params']['head']
+        return stages, coverage_attention.make_memory(head, stages['backbone'], cells, counts), stats
 
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
+    def apply(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0
+    ) -> Any:
         keys = jax.random.split(key) if train and key is not None else None
-        stages, (memory, start), stats = see(variables, batch, settings.masked, train, None if keys is None else keys[0])
+        stages, (memory, start), stats = encode(
+            variables, batch, settings.masked, train, None if keys is None else keys[0])
         if 'tokens' not in batch:
             return stages, stats
         wanted = _wanted(batch)
         given = jnp.pad(wanted, ((0, 0), (1, 0)), constant_values=START)[:, :-1]
         noise = None if keys is None or not settings.word_dropout else (keys[1], settings.word_dropout)
-        count = _steps(batch, settings.masked, group).max()
-        head, weights = coverage_attention.unroll(variables['params']['head'], memory, start, given, count, noise)
-        return {**stages, 'head': head, 'attention': weights}, stats
+        count, head = _steps(batch, settings.masked, encoder.group).max(), variables['params']['head']
+        logits, weights = coverage_attention.unroll(head, memory, start, given, count, noise)
+        return {**stages, 'head': logits, 'attention': weights}, stats
 
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
+    ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
-        wanted, steps, weight = _wanted(batch), _steps(batch, settings.masked, group), batch['weight']
+        wanted, weight = _wanted(batch), batch['weight']
+        steps = _steps(batch, settings.masked, encoder.group)
         words = optax.softmax_cross_entropy_with_integer_labels(outputs['head'], wanted)
         losses = jnp.sum(jnp.where(jnp.arange(wanted.shape[1]) < steps[:, None], words, 0), 1)
         if settings.counting:
             truth = jnp.where(counted, jax.nn.one_hot(wanted, counted.size), 0).sum(1)
-            names = {f'counts{scale}' for scale in settings.counting} | ({'counts'} if len(settings.counting) > 1 else set())
+            names = {f'counts{scale}' for scale in settings.counting}
+            names |= {'counts'} if len(names) > 1 else set()
             losses += steps * sum(optax.huber_loss(outputs[name], truth).mean(1) for name in sorted(names))
         total = jnp.sum(jnp.where(weight > 0, losses * weight, 0))
         return (total, jnp.sum(steps * weight)), (stats, {})
@@ -132,54 +137,62 @@ def build(config: Any, vocab: Any) -> Model:
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
         # Always masked: each image is read as the reference reads it alone, at its own size.
-        stages, (memory, start), _ = see(variables, {'image': image, 'size': size}, True)
+        stages, (memory, start), _ = encode(variables, {'image': image, 'size': size}, True)
         state = start, jnp.zeros(memory.cells.shape)
         step = partial(_step, variables['params']['head'], memory, beam)
-        result = search(step, state, codes, rows=image.shape[0], capacity=settings.capacity, max_length=max_length, beam=beam,
-                        penalty=settings.length_penalty, details=details)
+        result = search(
+            step, state, codes, rows=image.shape[0], capacity=settings.capacity, max_length=max_length,
+            beam=beam, penalty=settings.length_penalty, details=details)
         if details:
             result['attention'] = result.pop('maps')
             # By vocabulary id: ends and starts are not counted.
             result |= {name: stages[name][..., OFFSET:] for name in ('counts', 'counting') if name in stages}
         return result
 
-    return Model(init, apply, loss, decode, peers(settings, init), _about(settings, init),
-                 adapt=adapt)
+    return Model(init, apply, loss, decode, _peers(settings, init), _about(settings, init), adapt=adapt)
 
 
 def _about(settings: Any, init: Any) -> About:
-    sized = ['head/embedding', 'head/classes_kernel', 'head/classes_bias', *(['head/counts_kernel'] if settings.counting else [])]
+    sized = ['head/embedding', 'head/classes_kernel', 'head/classes_bias']
+    sized += ['head/counts_kernel'] if settings.counting else []
     sized += [f'counting{scale}/classes/kernel' for scale in settings.counting]
-    still = ['/'.join(path) for path in flatten(jax.eval_shape(init, jax.random.key(0))['params'])
-             if path[-1] == 'energy_bias' or path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias']
+
+    def never_learns(path: tuple[str, ...]) -> bool:
+        bias = path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias'  # a norm takes it away
+        return bias or path[-1] == 'energy_bias'
+
+    shapes = jax.eval_shape(init, jax.random.key(0))['params']
+    still = ['/'.join(path) for path in flatten(shapes) if never_learns(path)]
     counted = ('counts', 'counting') if settings.counting else ()
     return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still),
                  maps=('attention', *counted), features=('backbone', *counted[1:]))
 
 
-def _network(settings: Any, classes: int) -> CAN:
+def _module(settings: Any, classes: int) -> CAN:
     backbone = DenseNet(settings.growth, settings.layers, settings.stem, settings.dropout)
-    head = coverage_attention.Decoder(settings.hidden, settings.attention, settings.coverage, classes, bool(settings.counting))
+    head = coverage_attention.CoverageDecoder(
+        settings.hidden, settings.attention, settings.coverage, classes, bool(settings.counting))
     return CAN(backbone, tuple(settings.counting), settings.counting_width, classes, head)
 
 
 def _check(config: Any) -> None:
     """Refuse what CAN cannot be; what holds of every recipe has been checked."""
     settings, image = config.model, config.image
-    odd = [scale > 0 and scale % 2 == 1 for scale in (*settings.counting, settings.coverage)]
+    scales, capacity = settings.counting, settings.capacity
+    odd = [scale > 0 and scale % 2 == 1 for scale in (*scales, settings.coverage)]
     refuse(config, {
         'model.growth': (settings.growth >= 1, 'at least 1'),
         'model.layers': (settings.layers >= 1, 'at least 1'),
         'model.stem': (settings.stem >= 1, 'at least 1'),
         'model.dropout': (0 <= settings.dropout < 1, 'at least 0 and below 1'),
-        'model.counting': (all(odd[:-1]) and len(set(settings.counting)) == len(settings.counting), 'different odd numbers'),
+        'model.counting': (all(odd[:-1]) and len(set(scales)) == len(scales), 'different odd numbers'),
         'model.counting_width': (settings.counting_width >= REDUCTION, f'at least {REDUCTION}'),
         'model.hidden': (settings.hidden >= 1, 'at least 1'),
         'model.attention': (settings.attention >= 2 and settings.attention % 2 == 0, 'even'),
         'model.coverage': (odd[-1], 'odd'),
         'model.word_dropout': (0 <= settings.word_dropout < 1, 'at least 0 and below 1'),
         'model.length_penalty': (settings.length_penalty >= 0, 'at least 0'),
-        'text.max_length': (config.text.max_length <= settings.capacity, f'at most config.model.capacity={settings.capacity}'),
+        'text.max_length': (config.text.max_length <= capacity, f'at most config.model.capacity={capacity}'),
         'image.channels': (image.channels == 'grey', 'grey for can'),
         'image.height': (image.height % STRIDE == 0, f'a multiple of {STRIDE} for can'),
         'image.width': (image.width % STRIDE == 0, f'a multiple of {STRIDE} for can'),
@@ -195,8 +208,9 @@ def _wanted(batch: Batch) -> jax.Array:
 
 
 def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
-    """How many steps of each row [B] count: those of its label and its end, or, as in the reference, of the longest label that
-    is in a batch with it (or in a group of `group` rows), whose rest is filled with ends."""
+    """How many steps of each row [B] count: those of its label and its end, or, as in the reference, of the
+    longest label that is in a batch with it (or in a group of `group` rows), whose rest is filled with
+    ends."""
     length = jnp.where(batch['weight'] > 0, batch['length'], 0)
     if not mask:
         rows = length.reshape(-1, group or length.shape[0])
@@ -204,51 +218,62 @@ def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
     return length + 1
 
 
-def _step(parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array) -> Any:
-    """The step that `search` takes: log-probabilities [R, K], the state and what was seen before, and the attention."""
+def _step(
+    parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array
+) -> Any:
+    """The step that `search` takes: log-probabilities [R, K], state and coverage after it, and attention."""
     def split(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(memory.cells.shape[0], beam, *leaf.shape[1:])
 
     def joined(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(-1, *leaf.shape[2:])
 
-    hidden, seen = map(split, state)
-    logits, hidden, weights = coverage_attention.advance(parameters, memory, hidden, seen, split(classes))
+    hidden, coverage = map(split, state)
+    logits, hidden, weights = coverage_attention.advance(parameters, memory, hidden, coverage, split(classes))
     frame = jax.nn.log_softmax(logits).at[..., START].set(-jnp.inf)
-    return joined(frame), (joined(hidden), joined(seen + weights)), joined(weights)
+    return joined(frame), (joined(hidden), joined(coverage + weights)), joined(weights)
 
 
-COUNTING = {'conv': 'trans_layer.0', 'norm': 'trans_layer.1', 'squeeze': 'channel_att.fc.0', 'excite': 'channel_att.fc.2',
-            'classes': 'pred_layer.0'}
-LEAVES = {'kernel': 'weight', 'bias': 'bias', 'scale': 'weight', 'mean': '_mean', 'variance': '_variance'}
+# The parts of a counter by our names (regular expressions) and the reference's.
+COUNTER: Mapping[str, str] = {
+    '/conv/': '/trans_layer/0/',
+    '/norm/': '/trans_layer/1/',
+    '/squeeze/': '/channel_att/fc/0/',
+    '/excite/': '/channel_att/fc/2/',
+    '/classes/': '/pred_layer/0/',
+    **PADDLE,
+}
 
 
-def peers(settings: Any, init: Any) -> dict[str, Peer]:
+def _peers(settings: Any, init: Any) -> dict[str, Peer]:
     """The reference's keys for every parameter and statistic."""
-    found, counters = {}, {f'counting{scale}': number for number, scale in enumerate(settings.counting, 1)}
+    counters = {f'^counting{scale}/': f'head/counting_decoder{number}/'
+                for number, scale in enumerate(settings.counting, 1)}
+    peers = {}
     for path in flatten(jax.eval_shape(init, jax.random.key(0))):
-        part, turn = path[1], 'conv' if path[-1] == 'kernel' and path[-2] not in ('squeeze', 'excite') else 'same'
-        if part == 'backbone':
-            key = 'backbone.' + densenet.peer_key(path[2:])
-        elif part == 'head':
-            name, turn = coverage_attention.peer(path[2])
-            key = f'head.decoder.{name}'
+        turn = 'conv' if path[-1] == 'kernel' and path[-2] not in ('squeeze', 'excite') else 'same'
+        if path[1] == 'backbone':
+            peers[f'backbone.{densenet.peer_key(path[2:])}'] = Peer(path, turn)
+        elif path[1] == 'head':
+            key, turn = coverage_attention.peer(path[2])
+            peers[f'head.decoder.{key}'] = Peer(path, turn)
         else:
-            key = f'head.counting_decoder{counters[part]}.{COUNTING[path[2]]}.{LEAVES[path[3]]}'
-        found[key] = Peer(path, turn)
-    return found
+            peers[renamed(path[1:], {**counters, **COUNTER})] = Peer(path, turn)
+    return peers
 
 
 # The authors' parts and PaddleOCR's, and the endings that differ.
-PARTS = {'encoder': 'backbone', 'counting_decoder1': 'head.counting_decoder1', 'counting_decoder2': 'head.counting_decoder2',
-         'decoder': 'head.decoder'}
+PARTS = {
+    'encoder': 'backbone', 'counting_decoder1': 'head.counting_decoder1',
+    'counting_decoder2': 'head.counting_decoder2', 'decoder': 'head.decoder',
+}
 ENDINGS = {'running_mean': '_mean', 'running_var': '_variance'}
 
 
 def adapt(state: Mapping[str, Any]) -> dict[str, Any]:
     """A checkpoint of the authors by PaddleOCR's names and in its layout; others as they are.
 
-    The authors' dense blocks have no biases, which a norm behind them would take away: zeros stand in.
+    The authors' dense blocks have no biases, as the norms behind them take these away: zeros are put in.
     """
     if 'encoder.conv1.weight' not in state:
         return dict(state)
@@ -260,7 +285,7 @@ def adapt(state: Mapping[str, Any]) -> dict[str, Any]:
             continue
         stem, _, ending = rest.rpartition('.')
         key = f'{PARTS[part]}.{stem}.{ENDINGS[ending] if ending in ENDINGS else ending}'
-        # PyTorch's matrices are what goes out x what comes in; an embedding is none.
+        # PyTorch's matrices are outputs x inputs; an embedding is none.
         matrix = ending == 'weight' and np.ndim(array) == 2 and stem != 'embedding'
         found[key] = np.transpose(array) if matrix else array
         if part == 'encoder' and stem.startswith('dense') and stem.endswith(('conv1', 'conv2')):

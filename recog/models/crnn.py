@@ -1,22 +1,22 @@
 """CRNN: convolutions, bidirectional LSTMs over the columns, and CTC.
 
-Shi, Bai, Yao, "An End-to-End Trainable Neural Network for Image-based Sequence Recognition and Its Application to Scene
-Text Recognition" (2015), Table 1 for its own backbone; ResNet34_vd and MobileNetV3 follow the reference implementation.
-A CTC class is a vocabulary id + 1; class 0 is the blank.
+Shi, Bai, Yao, "An End-to-End Trainable Neural Network for Image-based Sequence Recognition and Its
+Application to Scene Text Recognition" (2015), Table 1 for its own backbone; ResNet34_vd and MobileNetV3
+follow the reference implementation. A CTC class is a vocabulary id + 1; class 0 is the blank.
 """
 
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
-from ml_collections import FrozenConfigDict
 
+from recog.images.fit import channels
 from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
 from recog.models.backbones import text_lines
 from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam
 from recog.models.parts.layers import PRECISIONS, Context, Linear
+from recog.models.parts.network import network
 from recog.models.parts.recurrence import encoder, encoder_peers
 
 HEIGHT = 32
@@ -24,7 +24,8 @@ STRIDE = (HEIGHT, 4)
 
 
 class CRNN(nn.Module):
-    """Images [B, 32, W, C] to the stages `backbone` [B, 1, T, D], `neck` [B, T, D] and `head`, logits [B, T, 1 + V]."""
+    """Images [B, 32, W, C] to the stages `backbone` [B, 1, T, D], `neck` [B, T, D] and `head`, the logits
+    [B, T, 1 + V]."""
 
     backbone: nn.Module
     layers: int
@@ -41,27 +42,22 @@ class CRNN(nn.Module):
 def build(config: Any, vocab: Any) -> Model:
     """CRNN with the backbone, recurrence and precision of the recipe."""
     _check(config)
-    settings, image = config.model, FrozenConfigDict(config.image)
-    channels, capacity = 1 if image.channels == 'grey' else 3, image.width // STRIDE[1]
-    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
+    settings, capacity = config.model, config.image.width // STRIDE[1]
     backbone = text_lines.backbone(settings.backbone, settings.mobilenet_scale)
-    network = CRNN(backbone, settings.lstm_layers, settings.lstm_hidden, len(vocab) + 1)
+    crnn = network(CRNN(backbone, settings.lstm_layers, settings.lstm_hidden, len(vocab) + 1), config)
 
     def init(key: jax.Array, batch: Batch | None = None) -> Variables:
-        blank = jnp.zeros((1, HEIGHT, STRIDE[1], channels))  # no parameter depends on the width
-        start = jax.jit(partial(network.init, context=Context(False, None, 0, jnp.float32)))(key, blank)
-        return {'params': start['params'], 'stats': start['batch_stats']}
+        # No parameter depends on the width.
+        return crnn.init(key, jnp.zeros((1, HEIGHT, STRIDE[1], channels(crnn.image))))
 
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        from recog.images.fit import normalise
+    def apply(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0
+    ) -> Any:
+        return crnn.apply(variables, batch, train=train)
 
-        context = Context(train, batch['weight'] if train else None, group, dtype)
-        state = {'params': variables['params'], 'batch_stats': variables['stats']}
-        pixels = normalise(batch['image'], batch['size'], image)
-        outputs, after = network.apply(state, pixels, context, mutable=['batch_stats'])
-        return outputs, after['batch_stats']
-
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
+    ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
         losses, possible = ctc_loss(outputs['head'], batch['tokens'], batch['length'])
         weight = batch['weight']
@@ -84,13 +80,14 @@ def build(config: Any, vocab: Any) -> Model:
 def _check(config: Any) -> None:
     """Refuse what CRNN cannot be; what holds of every recipe has been checked."""
     settings, image, train = config.model, config.image, config.train
+    backbones, step = ', '.join(text_lines.BACKBONES), STRIDE[1]
     refuse(config, {
-        'model.backbone': (settings.backbone in text_lines.BACKBONES, f'one of {", ".join(text_lines.BACKBONES)}'),
+        'model.backbone': (settings.backbone in text_lines.BACKBONES, f'one of {backbones}'),
         'model.lstm_layers': (settings.lstm_layers >= 0, 'at least 0'),
         'model.lstm_hidden': (settings.lstm_hidden >= 1, 'at least 1'),
         'model.mobilenet_scale': (settings.mobilenet_scale > 0, 'above 0'),
         'image.height': (image.height == HEIGHT, f'{HEIGHT} for crnn'),
-        'image.width': (image.width > 0 and image.width % STRIDE[1] == 0, f'a multiple of {STRIDE[1]} for crnn'),
+        'image.width': (image.width > 0 and image.width % step == 0, f'a multiple of {step} for crnn'),
         'train.precision': (train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
     })
 

@@ -1,10 +1,11 @@
-"""LaTeX-OCR: the front of a ResNet34, positions in two dimensions, an LSTM along each row, and a Transformer that writes LaTeX.
+"""LaTeX-OCR: the front of a ResNet34, positions in two dimensions, an LSTM along each row, and a Transformer
+that writes LaTeX.
 
-After GuoJiashu's LaTex_Equation_Generator, sizes and the way of training its own; He et al. (2015), Table 1, and Vaswani et al.
-(2017), sections 3.1 and 3.5, for the parts. A class is a vocabulary id + 3: 0 fills, 1 is the start, 2 the end.
+After GuoJiashu's LaTex_Equation_Generator, sizes and the way of training its own; He et al. (2015), Table 1,
+and Vaswani et al. (2017), sections 3.1 and 3.5, for the parts. A class is a vocabulary id + 3: 0 fills, 1 is
+the start, 2 the end.
 """
 
-import re
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
@@ -19,9 +20,11 @@ from recog.models.backbones import resnet34
 from recog.models.backbones.resnet34 import STRIDE, ResNet34
 from recog.models.decoding.search import Codes, search
 from recog.models.parts.layers import PRECISIONS, Context, Conv, uniform
+from recog.models.parts.network import network
 from recog.models.parts.recurrence import BiLSTM
 from recog.models.parts.transformer import Noise
-from recog.models.parts.transformer_decoder import Decoder
+from recog.models.parts.transformer_decoder import TransformerDecoder
+from recog.models.peers import renamed
 
 START, END, OFFSET = 1, 2, 3
 TEMPERATURE = 10_000.0
@@ -29,7 +32,8 @@ TEMPERATURE = 10_000.0
 
 @jax.jit
 def sine_positions(x: jax.Array) -> jax.Array:
-    """Maps [B, h, w, D] and the place of each cell: half of the channels tell its column, half its row, in sines and cosines."""
+    """Maps [B, h, w, D] and the place of each cell: half of the channels tell its column, half its row, in
+    sines and cosines."""
     depth = x.shape[-1] // 2
     rates = TEMPERATURE ** (-(jnp.arange(depth) // 2 * 2) / depth)
 
@@ -39,19 +43,22 @@ def sine_positions(x: jax.Array) -> jax.Array:
 
     shape = (*x.shape[1:3], depth)
     columns, rows = waves(x.shape[2])[None], waves(x.shape[1])[:, None]
-    return x + jnp.concatenate([jnp.broadcast_to(part, shape) for part in (columns, rows)], -1).astype(x.dtype)
+    table = jnp.concatenate([jnp.broadcast_to(part, shape) for part in (columns, rows)], -1)
+    return x + table.astype(x.dtype)
 
 
 class LatexOcr(nn.Module):
-    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D], for the head below it."""
+    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D], for the head
+    below it."""
 
     backbone: nn.Module
     width: int
     row_lstm: bool
-    head: Decoder
+    head: TransformerDecoder
 
     @nn.compact
     def __call__(self, image: jax.Array, context: Context) -> dict[str, jax.Array]:
+        image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # a grey one thrice
         maps = self.backbone(image.astype(context.dtype), context)
         start = uniform(maps.shape[-1] ** -0.5)
         encoded = sine_positions(Conv(self.width, (1, 1), biased=True, start=start, name='project')(maps))
@@ -62,43 +69,36 @@ class LatexOcr(nn.Module):
         return {'backbone': maps, 'encoder': encoded}
 
     def read(self, image: jax.Array, classes: jax.Array, context: Context) -> dict[str, jax.Array]:
-        """The stages, the logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w], where each looks."""
+        """The stages, the logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w], where
+        each looks."""
         stages = self(image, context)
         head, weights = self.head(_cells(stages['encoder']), classes, context.train)
-        return stages | {'head': head, 'attention': weights.reshape(*weights.shape[:2], *stages['encoder'].shape[1:3])}
+        attention = weights.reshape(*weights.shape[:2], *stages['encoder'].shape[1:3])
+        return stages | {'head': head, 'attention': attention}
 
 
 def build(config: Any, vocab: Any) -> Model:
     """LaTeX-OCR with the encoder, decoder and precision of the recipe."""
     _check(config)
-    settings, image = FrozenConfigDict(config.model), FrozenConfigDict(config.image)
-    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
+    settings = FrozenConfigDict(config.model)
     codes = Codes(start=START, end=END, offset=OFFSET, size=len(vocab))
-    network = _network(settings, OFFSET + len(vocab))
+    module = _module(settings, OFFSET + len(vocab))
+    latex_ocr = network(module, config)
 
     def init(key: jax.Array, batch: Batch | None = None) -> Variables:
-        blank, context = jnp.zeros((1, STRIDE, STRIDE, 3)), Context(False, None, 0, jnp.float32)
-        read = partial(network.init, context=context, method=LatexOcr.read)
-        start = jax.jit(read)(key, blank, jnp.zeros((1, 1), jnp.int32))
-        return {'params': start['params'], 'stats': start['batch_stats']}
+        blank, classes = jnp.zeros((1, STRIDE, STRIDE, 3)), jnp.zeros((1, 1), jnp.int32)
+        return latex_ocr.init(key, blank, classes, method=LatexOcr.read)
 
-    def see(variables: Variables, batch: Batch, classes: Any = None, train: bool = False, key: Any = None) -> Any:
-        """The stages, those of the head where there are classes to read, and the statistics."""
-        from recog.images.fit import normalise
+    def apply(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0
+    ) -> Any:
+        if 'tokens' not in batch:
+            return latex_ocr.apply(variables, batch, train=train, key=key)
+        return latex_ocr.apply(variables, batch, _given(batch), train=train, key=key, method=LatexOcr.read)
 
-        context = Context(train, batch['weight'] if train else None, group, dtype)
-        pixels = normalise(batch['image'], batch['size'], image)
-        pixels = jnp.broadcast_to(pixels, (*pixels.shape[:3], 3))  # a grey one thrice
-        inputs, method = ((), None) if classes is None else ((classes,), LatexOcr.read)
-        rngs = {'dropout': key} if train and key is not None else {}
-        state = {'params': variables['params'], 'batch_stats': variables['stats']}
-        outputs, after = network.apply(state, pixels, *inputs, context, method=method, mutable=['batch_stats'], rngs=rngs)
-        return outputs, after['batch_stats']
-
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        return see(variables, batch, _given(batch) if 'tokens' in batch else None, train, key)
-
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
+    ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
         losses = smoothed(outputs['head'], _wanted(batch), settings.smoothing)
         counts = (jnp.arange(losses.shape[1]) <= batch['length'][:, None]) * batch['weight'][:, None]
@@ -107,10 +107,12 @@ def build(config: Any, vocab: Any) -> Model:
     def decode(
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
-        outputs, _ = see(variables, {'image': image, 'size': size})
-        step, start = _stepping(network.head, variables['params']['head'], outputs['encoder'], beam, settings.capacity)
-        result = search(step, start, codes, rows=image.shape[0], capacity=settings.capacity, max_length=max_length, beam=beam,
-                        penalty=settings.length_penalty, details=details)
+        outputs, _ = latex_ocr.apply(variables, {'image': image, 'size': size})
+        head, capacity = variables['params']['head'], settings.capacity
+        step, start = _stepping(module.head, head, outputs['encoder'], beam, capacity)
+        result = search(
+            step, start, codes, rows=image.shape[0], capacity=capacity, max_length=max_length, beam=beam,
+            penalty=settings.length_penalty, details=details)
         if details:
             result['attention'] = result.pop('maps')
         return result
@@ -124,16 +126,18 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def smoothed(logits: jax.Array, wanted: jax.Array, share: float) -> jax.Array:
-    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] that are right but for this share, spread over all K."""
+    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] that are right but for this share, spread
+    over all K."""
     chances = jax.nn.log_softmax(logits)
     right = jnp.take_along_axis(chances, wanted[..., None], -1)[..., 0]
     return -(1 - share) * right - share * chances.mean(-1)
 
 
-def _network(settings: Any, classes: int) -> LatexOcr:
+def _module(settings: Any, classes: int) -> LatexOcr:
     backbone = ResNet34(settings.depths, settings.widths)
-    head = Decoder(settings.layers, settings.width, settings.heads, settings.feed_forward, Noise(settings.dropout),
-                   settings.positions, classes)
+    head = TransformerDecoder(
+        settings.layers, settings.width, settings.heads, settings.feed_forward, Noise(settings.dropout),
+        settings.positions, classes)
     return LatexOcr(backbone, settings.width, settings.row_lstm, head)
 
 
@@ -141,19 +145,22 @@ def _check(config: Any) -> None:
     """Refuse what LaTeX-OCR cannot be; what holds of every recipe has been checked."""
     settings, image = config.model, config.image
     pairs = {name: len(settings[name]) == 2 and min(settings[name]) >= 1 for name in ('depths', 'widths')}
-    multiple = 4 * settings.heads
+    multiple, capacity, positions = 4 * settings.heads, settings.capacity, settings.positions
     refuse(config, {
         **{f'model.{name}': (right, 'two numbers of at least 1') for name, right in pairs.items()},
         'model.heads': (settings.heads >= 1, 'at least 1'),
-        'model.width': (settings.width > 0 == settings.width % multiple, f'a multiple of 4 x model.heads={settings.heads}'),
+        'model.width': (
+            settings.width > 0 == settings.width % multiple,
+            f'a multiple of 4 x model.heads={settings.heads}'),
         'model.layers': (settings.layers >= 1, 'at least 1'),
         'model.feed_forward': (settings.feed_forward >= 1, 'at least 1'),
         'model.dropout': (0 <= settings.dropout < 1, 'at least 0 and below 1'),
         'model.smoothing': (0 <= settings.smoothing < 1, 'at least 0 and below 1'),
-        'model.capacity': (0 < settings.capacity <= settings.positions, f'1 to config.model.positions={settings.positions}'),
+        'model.capacity': (0 < capacity <= positions, f'1 to config.model.positions={positions}'),
         'model.length_penalty': (settings.length_penalty >= 0, 'at least 0'),
-        'text.max_length': (config.text.max_length < min(settings.positions, settings.capacity + 1),
-                            f'at most config.model.capacity={settings.capacity} and below .positions={settings.positions}'),
+        'text.max_length': (
+            config.text.max_length < min(positions, capacity + 1),
+            f'at most config.model.capacity={capacity} and below .positions={positions}'),
         'image.height': (image.height % STRIDE == 0, f'a multiple of {STRIDE} for latex_ocr'),
         'image.width': (image.width % STRIDE == 0, f'a multiple of {STRIDE} for latex_ocr'),
         'train.precision': (config.train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
@@ -166,33 +173,38 @@ def _cells(maps: jax.Array) -> jax.Array:
 
 
 def _wanted(batch: Batch) -> jax.Array:
-    """The class [B, L + 1] behind each that is read: the label's and, from its length on, the end, which counts once."""
+    """The class [B, L + 1] behind each that is read: the label's and, from its length on, the end, which
+    counts once."""
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
 
 
 def _given(batch: Batch) -> jax.Array:
-    """The classes [B, L + 1] that are read: the start and the label; what is read behind it does not count."""
+    """The classes [B, L + 1] that are read: the start and the label; what is read behind it does not
+    count."""
     return jnp.pad(_wanted(batch)[:, :-1], ((0, 0), (1, 0)), constant_values=START)
 
 
-def _stepping(head: Decoder, parameters: Any, encoded: jax.Array, beam: int, steps: int) -> tuple[Any, Any]:
-    """The step that `search` takes, and the state before the first: the number of the token, and what is kept of those before."""
+def _stepping(
+    head: TransformerDecoder, parameters: Any, encoded: jax.Array, beam: int, steps: int
+) -> tuple[Any, Any]:
+    """The step that `search` takes, and the state before the first: the number of the token, and what is kept
+    of those before."""
     # Cast once: XLA would cast them in each step.
-    parameters = jax.tree_util.tree_map_with_path(
-        lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)
-    kept = head.apply({'params': parameters}, _cells(encoded), method=Decoder.remember)
+    parameters = {'params': jax.tree_util.tree_map_with_path(
+        lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)}
+    projected = head.apply(parameters, _cells(encoded), method='project_memory')
 
     def step(state: Any, classes: jax.Array) -> tuple[jax.Array, Any, jax.Array]:
         number, cache = state
-        after: Any = head.apply({'params': parameters}, kept, cache, classes, number, beam, method=Decoder.step)
+        after: Any = head.apply(parameters, projected, cache, classes, number, beam, method='step')
         logits, cache, weights = after
-        unwritten = (jnp.arange(logits.shape[-1]) < OFFSET) & (jnp.arange(logits.shape[-1]) != END)
-        frame = jnp.where(unwritten, -jnp.inf, jax.nn.log_softmax(logits))
+        special = (jnp.arange(logits.shape[-1]) < OFFSET) & (jnp.arange(logits.shape[-1]) != END)
+        frame = jnp.where(special, -jnp.inf, jax.nn.log_softmax(logits))
         return frame, (number + 1, cache), weights.reshape(-1, *encoded.shape[1:3])
 
-    return step, (jnp.int32(0), head.empty(encoded.shape[0], steps, encoded.dtype))
+    return step, (jnp.int32(0), head.empty_cache(encoded.shape[0], steps, encoded.dtype))
 
 
 # Our names (regular expressions, by their path) and the reference's.
@@ -214,8 +226,9 @@ PEERS: Mapping[str, str] = {
     r'/norm_(\d)/': r'/norm\1/',
     r'(kernel|scale)(?=_\wh_l0|_\wh_l0_reverse|$)': 'weight',
 }
-TABLE = 'encoder.pe.pe'  # made at its first forward pass, for the size of that image
-STAGES = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5'}  # torchvision's parts as the children of a sequence
+TABLE = 'encoder.pe.pe'  # made in the first forward pass, for the size of its image
+# Torchvision's parts, and their places in the reference's sequence of them.
+STAGES = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5'}
 
 
 def _peers(shapes: Any) -> dict[str, Peer]:
@@ -224,18 +237,18 @@ def _peers(shapes: Any) -> dict[str, Peer]:
     for path in flatten(shapes):
         if path[1] == 'backbone':
             first, _, rest = resnet34.peer_key(path[2:]).partition('.')
-            peers[f'encoder.backbone.{STAGES[first]}.{rest}'] = Peer(path, 'conv' if path[-1] == 'kernel' else 'same')
-            continue
-        key = '/'.join(path[1:])
-        for pattern, replacement in PEERS.items():
-            key = re.sub(pattern, replacement, key)
-        turn = 'conv' if path[1] == 'project' and path[-1] == 'kernel' else 'transpose' if 'kernel' in path[-1] else 'same'
-        peers[key.replace('/', '.')] = Peer(path, turn)
+            turn = 'conv' if path[-1] == 'kernel' else 'same'
+            peers[f'encoder.backbone.{STAGES[first]}.{rest}'] = Peer(path, turn)
+        elif path[1] == 'project' and path[-1] == 'kernel':
+            peers[renamed(path[1:], PEERS)] = Peer(path, 'conv')
+        else:
+            peers[renamed(path[1:], PEERS)] = Peer(path, 'transpose' if 'kernel' in path[-1] else 'same')
     return peers
 
 
 def _adapt(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The reference's checkpoint without its table of sines, and torchvision's ResNet34 as the reference names its front."""
+    """The reference's checkpoint without its table of sines, and torchvision's ResNet34 as the reference
+    names its front."""
     found = {}
     for name, array in state.items():
         first, _, rest = name.partition('.')

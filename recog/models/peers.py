@@ -1,25 +1,44 @@
-"""Arrays of a reference's checkpoint matched with our parameters."""
+"""Arrays of a reference's checkpoint matched with our parameters, and the names that it gives them."""
 
-from collections.abc import Mapping
+import re
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from recog.models import TURNS, ZERO, Model, Variables, flatten, unflatten
 
+# The last part of a name in checkpoints of Paddle and of PyTorch, as tables for `renamed`.
+PADDLE = {'(kernel|scale)$': 'weight', '(mean|variance)$': r'_\1'}
+PYTORCH = {'(kernel|scale)$': 'weight', 'mean$': 'running_mean', 'variance$': 'running_var'}
+
+
+def renamed(path: Sequence[str], table: Mapping[str, str]) -> str:
+    """The reference's dotted name of what lies at our path: the regular expressions of the table are replaced
+    in it, one after the other, while its parts are joined by slashes."""
+    name = '/'.join(path)
+    for pattern, replacement in table.items():
+        name = re.sub(pattern, replacement, name)
+    return name.replace('/', '.')
+
 
 def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
-    """Variables filled from a published checkpoint, a mapping from names to arrays; nothing may be missing or left over."""
+    """Variables filled from a published checkpoint, a mapping from names to arrays.
+
+    Nothing may be missing or left over.
+    """
     filled, problems = matched(model, state)
     if any(problems.values()):
-        raise ValueError('checkpoint: ' + '; '.join(listed(kind, names) for kind, names in problems.items() if names))
+        found = [listed(kind, names) for kind, names in problems.items() if names]
+        raise ValueError(f'checkpoint: {"; ".join(found)}')
     return unflatten(filled)
 
 
 def matched(
     model: Model, state: Mapping[str, Any]
 ) -> tuple[dict[tuple[str, ...], np.ndarray], dict[str, list[str]]]:
-    """What of the variables a published checkpoint fills, and what does not fit, by kind: missing, surplus, misshapen, ..."""
+    """The variables that a published checkpoint fills, and the names of what does not fit, by kind of
+    problem."""
     import jax
 
     state = model.adapt(state)
@@ -51,6 +70,6 @@ def matched(
 
 
 def listed(kind: str, keys: list[str], most: int = 8) -> str:
-    """What is the matter with which keys, the first few of them."""
+    """A kind of problem and the first few keys that have it."""
     more = f' and {len(keys) - most} more' if len(keys) > most else ''
     return f'{kind} {", ".join(keys[:most])}{more}'

@@ -1,10 +1,10 @@
 """RARE: rectification by a thin-plate spline, convolutions, bidirectional LSTMs, and an attention decoder.
 
-Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016); the backbones, sizes and the way of training
-follow the reference implementation. A class is a vocabulary id + 1; class 0 is the start, the last one the end.
+Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016); the backbones, sizes and the
+way of training follow the reference implementation. A class is a vocabulary id + 1; class 0 is the start, the
+last one the end.
 """
 
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -13,12 +13,13 @@ import jax.numpy as jnp
 import optax
 from ml_collections import FrozenConfigDict
 
+from recog.images.fit import channels
 from recog.models import ZERO, About, Batch, Model, Peer, Variables, flatten, refuse
 from recog.models.backbones import text_lines
 from recog.models.decoding.search import Codes, search
-from recog.models.parts import gru_attention, rectification
+from recog.models.parts import gru_attention, rectification, recurrence
 from recog.models.parts.layers import PRECISIONS, Context
-from recog.models.parts.recurrence import encoder, encoder_peers
+from recog.models.parts.network import network
 
 HEIGHT = 32
 STRIDE = (HEIGHT, 4)
@@ -27,7 +28,8 @@ NONE = 'none'  # no rectification
 
 
 class RARE(nn.Module):
-    """Images [B, 32, W, C] to the stages `fiducials`, `grid`, `rectified`, `backbone` [B, 1, T, D] and `neck` [B, T, D]."""
+    """Images [B, 32, W, C] to the stages `fiducials`, `grid`, `rectified`, `backbone` [B, 1, T, D] and `neck`
+    [B, T, D]."""
 
     transform: nn.Module | None
     backbone: nn.Module
@@ -40,7 +42,7 @@ class RARE(nn.Module):
         stages = {} if self.transform is None else self.transform(image, context)
         image = stages['rectified'] if stages else image
         maps = self.backbone(image.astype(context.dtype), context)
-        neck = encoder(self.layers, self.hidden, maps[:, 0])
+        neck = recurrence.encoder(self.layers, self.hidden, maps[:, 0])
         self.head(neck.shape[-1])  # only makes the parameters
         return {**stages, 'backbone': maps, 'neck': neck}
 
@@ -48,34 +50,24 @@ class RARE(nn.Module):
 def build(config: Any, vocab: Any) -> Model:
     """RARE with the rectification, backbone, recurrence, teaching and precision of the recipe."""
     _check(config)
-    settings, image = FrozenConfigDict(config.model), FrozenConfigDict(config.image)
-    channels, capacity = 1 if image.channels == 'grey' else 3, settings.capacity
-    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
+    settings, shape = FrozenConfigDict(config.model), (HEIGHT, config.image.width)
     codes = Codes(start=0, end=len(vocab) + 1, offset=1, size=len(vocab))
-    network = _network(settings, (HEIGHT, image.width), codes.end + 1)
+    encoder = network(_module(settings, shape, codes.end + 1), config)
 
     def init(key: jax.Array, batch: Batch | None = None) -> Variables:
-        blank = jnp.zeros((1, HEIGHT, image.width, channels))
-        start = jax.jit(partial(network.init, context=Context(False, None, 0, jnp.float32)))(key, blank)
-        return {'params': start['params'], 'stats': start['batch_stats']}
+        return encoder.init(key, jnp.zeros((1, *shape, channels(encoder.image))))
 
-    def see(variables: Variables, batch: Batch, train: bool = False) -> Any:
-        """The stages up to the decoder, and the statistics."""
-        from recog.images.fit import normalise
-
-        context = Context(train, batch['weight'] if train else None, group, dtype)
-        state = {'params': variables['params'], 'batch_stats': variables['stats']}
-        pixels = normalise(batch['image'], batch['size'], image)
-        outputs, after = network.apply(state, pixels, context, mutable=['batch_stats'])
-        return outputs, after['batch_stats']
-
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        outputs, stats = see(variables, batch, train)
-        given, own = _read(batch, codes, settings, key if train else None, step)
+    def apply(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0
+    ) -> Any:
+        outputs, stats = encoder.apply(variables, batch, train=train)
+        given, own = _given(batch, codes, settings, key if train else None, step)
         head, weights = gru_attention.unroll(variables['params']['head'], outputs['neck'], given, own)
         return {**outputs, 'head': head, 'attention': weights}, stats
 
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
+    ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
         wanted, counts = _wanted(batch, codes, settings)
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs['head'], wanted)
@@ -87,10 +79,11 @@ def build(config: Any, vocab: Any) -> Model:
     def decode(
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
-        outputs, _ = see(variables, {'image': image, 'size': size})
+        outputs, _ = encoder.apply(variables, {'image': image, 'size': size})
         step, start = _stepping(variables['params']['head'], outputs['neck'], beam, codes, settings)
-        result = search(step, start, codes, rows=image.shape[0], capacity=capacity, max_length=max_length, beam=beam,
-                        penalty=settings.length_penalty, stop=not settings.skip_ends, details=details)
+        result = search(
+            step, start, codes, rows=image.shape[0], capacity=settings.capacity, max_length=max_length,
+            beam=beam, penalty=settings.length_penalty, stop=not settings.skip_ends, details=details)
         if details:
             result['attention'] = result.pop('maps')[..., None, :]
             result |= {name: outputs[name] for name in ('rectified', 'fiducials') if name in outputs}
@@ -98,17 +91,18 @@ def build(config: Any, vocab: Any) -> Model:
 
     sized = 'head/classes_bias', 'head/classes_kernel', 'head/kernel_ih'
     straightened = ('rectified', 'fiducials') if settings.rectify != NONE else ()
-    about = About(STRIDE, capacity, False, True, sized, (), maps=('attention', *straightened), operations=('sample',))
+    about = About(STRIDE, settings.capacity, False, True, sized, (), maps=('attention', *straightened),
+                  operations=('sample',))
     return Model(init, apply, loss, decode, _peers(settings, init), about)
 
 
-def _network(settings: Any, shape: tuple[int, int], classes: int) -> RARE:
+def _module(settings: Any, shape: tuple[int, int], classes: int) -> RARE:
     transform = None
     if settings.rectify != NONE:
         size = rectification.SIZES[settings.rectify]
         transform = rectification.Rectifier(size, settings.fiducials, settings.start, settings.border, shape)
     backbone = text_lines.backbone(settings.backbone, settings.mobilenet_scale)
-    decoder = gru_attention.Decoder(settings.attention, classes)
+    decoder = gru_attention.GRUDecoder(settings.attention, classes)
     return RARE(transform, backbone, settings.lstm_layers, settings.lstm_hidden, decoder)
 
 
@@ -117,27 +111,33 @@ def _check(config: Any) -> None:
     settings, image, train = config.model, config.image, config.train
     # Letters that a label can have: the start and the end take two of the reference's steps.
     most = settings.capacity - (0 if settings.shifted else 2)
+    backbones, rectifiers = text_lines.BACKBONES, (*rectification.SIZES, NONE)
+    starts, borders = rectification.STARTS, rectification.BORDERS
     refuse(config, {
-        'model.backbone': (settings.backbone in text_lines.BACKBONES, f'one of {", ".join(text_lines.BACKBONES)}'),
-        'model.rectify': (settings.rectify in (*rectification.SIZES, NONE), f'one of {", ".join((*rectification.SIZES, NONE))}'),
+        'model.backbone': (settings.backbone in backbones, f'one of {", ".join(backbones)}'),
+        'model.rectify': (settings.rectify in rectifiers, f'one of {", ".join(rectifiers)}'),
         'model.fiducials': (settings.fiducials >= 4 and settings.fiducials % 2 == 0, 'even and at least 4'),
-        'model.start': (settings.start in rectification.STARTS, f'one of {", ".join(rectification.STARTS)}'),
-        'model.border': (settings.border in rectification.BORDERS, f'one of {", ".join(rectification.BORDERS)}'),
+        'model.start': (settings.start in starts, f'one of {", ".join(starts)}'),
+        'model.border': (settings.border in borders, f'one of {", ".join(borders)}'),
         'model.lstm_layers': (settings.lstm_layers >= 0, 'at least 0'),
         'model.lstm_hidden': (settings.lstm_hidden >= 1, 'at least 1'),
         'model.attention': (settings.attention >= 1, 'at least 1'),
         'model.mobilenet_scale': (settings.mobilenet_scale > 0, 'above 0'),
-        'model.teaching': (settings.teaching in TEACHING and (settings.shifted or settings.teaching == 'own'),
-                           f'one of {", ".join(TEACHING)}, and own unless config.model.shifted'),
+        'model.teaching': (
+            settings.teaching in TEACHING and (settings.shifted or settings.teaching == 'own'),
+            f'one of {", ".join(TEACHING)}, and own unless config.model.shifted'),
         'model.own_share': (0 <= settings.own_share <= 1, 'between 0 and 1'),
         'model.own_steps': (settings.own_steps >= 1, 'at least 1'),
         'model.length_penalty': (settings.length_penalty >= 0, 'at least 0'),
-        'text.max_length': (config.text.max_length <= most,
-                            f'at most {most} with config.model.capacity={settings.capacity} and .shifted={settings.shifted}'),
+        'text.max_length': (
+            config.text.max_length <= most,
+            f'at most {most} with config.model.capacity={settings.capacity} and .shifted={settings.shifted}'),
         'image.height': (image.height == HEIGHT, f'{HEIGHT} for rare'),
-        'image.width': (image.width > 0 and image.width % STRIDE[1] == 0, f'a multiple of {STRIDE[1]} for rare'),
-        # The rectified image has the recipe's width: of a wider batch it would squeeze the narrow words.
-        'image.width_rule': (image.width_rule == 'fixed' or settings.rectify == NONE, 'fixed with rectification'),
+        'image.width': (
+            image.width > 0 and image.width % STRIDE[1] == 0, f'a multiple of {STRIDE[1]} for rare'),
+        # The rectified image has the recipe's width: in a wider batch it would squeeze the narrow words.
+        'image.width_rule': (
+            image.width_rule == 'fixed' or settings.rectify == NONE, 'fixed with rectification'),
         'train.precision': (train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
     })
 
@@ -153,17 +153,22 @@ def _classes(batch: Batch, codes: Codes, count: int) -> jax.Array:
 
 
 def _wanted(batch: Batch, codes: Codes, settings: Any) -> tuple[jax.Array, jax.Array]:
-    """The class that each step has to say and whether it counts, [B, S]."""
+    """The class that each step has to give and whether it counts, [B, S]."""
     if settings.shifted:
         steps = batch['tokens'].shape[1] + 1
-        return _classes(batch, codes, steps + 1)[:, 1:], 1.0 * (jnp.arange(steps) <= batch['length'][:, None])
-    # Unlike the paper, the reference's first step has to say the start, and all steps count, those behind the end as well.
+        counts = 1.0 * (jnp.arange(steps) <= batch['length'][:, None])
+        return _classes(batch, codes, steps + 1)[:, 1:], counts
+    # Unlike the paper, the reference's first step has to give the start, and all steps count, also those
+    # behind the end.
     wanted = _classes(batch, codes, settings.capacity)
     return wanted, jnp.ones(wanted.shape)
 
 
-def _read(batch: Batch, codes: Codes, settings: Any, key: Any, step: Any) -> tuple[jax.Array, jax.Array | None]:
-    """The classes [B, S] to be read by the steps, and which of them [B, S] read their own last guess instead; None: none."""
+def _given(
+    batch: Batch, codes: Codes, settings: Any, key: Any, step: Any
+) -> tuple[jax.Array, jax.Array | None]:
+    """The classes [B, S] that the steps read, and which steps [B, S] read the model's own last guess instead,
+    if any."""
     steps = batch['tokens'].shape[1] + 1 if settings.shifted and 'tokens' in batch else settings.capacity
     shape = (batch['image'].shape[0], steps)
     if settings.teaching == 'own' or 'tokens' not in batch:
@@ -171,21 +176,24 @@ def _read(batch: Batch, codes: Codes, settings: Any, key: Any, step: Any) -> tup
     given = _classes(batch, codes, steps)
     if settings.teaching == 'labels' or key is None:
         return given, None
-    # Scheduled sampling (Bengio et al. 2015), here by the likeliest guess: the share of own ones grows linearly.
+    # Scheduled sampling (Bengio et al. 2015), here of the likeliest class: the share of own guesses grows
+    # linearly.
     share = settings.own_share * jnp.minimum(step / settings.own_steps, 1)
     return given, jax.random.bernoulli(key, share, shape) & (jnp.arange(steps) > 0)
 
 
-def _stepping(parameters: Any, features: jax.Array, beam: int, codes: Codes, settings: Any) -> tuple[Any, jax.Array]:
+def _stepping(
+    parameters: Any, features: jax.Array, beam: int, codes: Codes, settings: Any
+) -> tuple[Any, jax.Array]:
     """The step that `search` takes, and the state before the first."""
-    memory, rows = gru_attention.remember(parameters, features), features.shape[0]
+    memory, rows = gru_attention.make_memory(parameters, features), features.shape[0]
 
     def step(hidden: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
         hidden = hidden.reshape(rows, beam, -1)
-        read = gru_attention.embed(parameters, classes.reshape(rows, beam))
-        hidden, weights = gru_attention.advance(parameters, memory, hidden, read)
+        embedded = gru_attention.embed(parameters, classes.reshape(rows, beam))
+        hidden, weights = gru_attention.advance(parameters, memory, hidden, embedded)
         frame = jax.nn.log_softmax(gru_attention.classify(parameters, hidden, features.dtype))
-        if settings.shifted:  # else the start is the first thing to say, and left out of the text
+        if settings.shifted:  # else the first step has to give the start, which is left out of the text
             frame = frame.at[..., codes.start].set(-jnp.inf)
         flat = [leaf.reshape(-1, leaf.shape[-1]) for leaf in (frame, hidden, weights)]
         return flat[0], flat[1], flat[2]
@@ -201,8 +209,9 @@ def _peers(settings: Any, init: Any) -> dict[str, Peer]:
     for path in flatten(jax.eval_shape(init, jax.random.key(0))):
         turn = 'conv' if path[-1] == 'kernel' else 'same'
         if path[1] == 'transform':
-            peers[rectification.peer_key(path[2:])] = Peer(path, 'same' if path[2] in ('hidden', 'points') else turn)
+            turn = 'same' if path[2] in ('hidden', 'points') else turn
+            peers[rectification.peer_key(path[2:])] = Peer(path, turn)
         elif path[1] == 'backbone':
             peers['backbone.' + text_lines.peer_key(settings.backbone, path[2:])] = Peer(path, turn)
     zeros = {} if settings.rectify == NONE else dict.fromkeys(rectification.ZEROS, ZERO)
-    return peers | zeros | encoder_peers(settings.lstm_layers) | gru_attention.peers()
+    return peers | zeros | recurrence.encoder_peers(settings.lstm_layers) | gru_attention.peers()

@@ -1,13 +1,13 @@
-"""SRN: a ResNet with a feature pyramid, attention for all characters at once, and reasoning over what they mean together.
+"""SRN: a ResNet with a feature pyramid, attention for all characters at once, and reasoning over what they
+mean together.
 
-Yu et al., "Towards Accurate Scene Text Recognition with Semantic Reasoning Networks" (2020, arXiv 2003.12294), section 3, in the
-form of the reference implementation. A class is a vocabulary id; V is `sos`, which nothing is ever labelled with, V + 1 is the
-end, which fills all that is behind a text, and V + 2, for the embedding alone, stands before a text.
+Yu et al., "Towards Accurate Scene Text Recognition with Semantic Reasoning Networks" (2020, arXiv
+2003.12294), section 3, in the form of the reference implementation. A class is a vocabulary id; V is `sos`,
+which nothing is ever labelled with, V + 1 is the end, which fills all that is behind a text, and V + 2, for
+the embedding alone, stands before a text.
 """
 
-import re
 from collections.abc import Mapping
-from functools import partial
 from typing import Any
 
 import flax.linen as nn
@@ -17,12 +17,15 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from recog.errors import ConfigError
+from recog.images.fit import channels
 from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
 from recog.models.backbones import resnet_fpn
 from recog.models.backbones.resnet_fpn import STAGES, STRIDE, ResNetFPN
 from recog.models.decoding import parallel
-from recog.models.parts.layers import PRECISIONS, Context, normal, wide
+from recog.models.parts.layers import PRECISIONS, Context, einsum32, normal
+from recog.models.parts.network import network
 from recog.models.parts.transformer import RULES, Dense, Encoder, Noise
+from recog.models.peers import renamed
 
 BRANCHES = {'both': ('forward', 'backward'), 'forward': ('forward',), 'backward': ('backward',)}
 FUSIONS, POSITIONS = ('gate', 'add'), ('fixed', 'learned')
@@ -31,17 +34,20 @@ FROZEN = '*/positions/table=0'
 
 @jax.jit
 def additive_weights(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
-    """Softmax over T of tanh(order + features) . score: [B, T, D], [L, D] and [D, 1] -> [B, L, T] in float32."""
+    """Softmax over T of tanh(order + features) . score: [B, T, D], [L, D] and [D, 1] -> [B, L, T] in
+    float32."""
     def scores(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
         inside = jnp.tanh(order[None, :, None] + features[:, None])
         return jnp.sum(inside * score[:, 0], -1, dtype=jnp.float32)
 
     # The largest array of the model, [B, L, T, D], is made again for the gradient and not kept.
-    return jax.nn.softmax(jax.checkpoint(scores)(features, order.astype(features.dtype), score.astype(features.dtype)))
+    order, score = order.astype(features.dtype), score.astype(features.dtype)
+    return jax.nn.softmax(jax.checkpoint(scores)(features, order, score))
 
 
 class ParallelAttention(nn.Module):
-    """PVAM: from maps [B, h, w, D] to `encoder` [B, T, D], `attention` [B, L, h, w] and `pvam`, features [B, L, D]."""
+    """PVAM: from maps [B, h, w, D] to `encoder` [B, T, D], `attention` [B, L, h, w] and `pvam`, features [B,
+    L, D]."""
 
     settings: FrozenConfigDict
     length: int
@@ -57,11 +63,13 @@ class ParallelAttention(nn.Module):
         score = self.param('score', start, (width, 1))
         weights = additive_weights(features, order, score)
         visual = jnp.einsum('blt,btd->bld', weights.astype(features.dtype), features)
-        return {'encoder': encoded, 'attention': weights.reshape(batch, self.length, height, columns), 'pvam': visual}
+        attention = weights.reshape(batch, self.length, height, columns)
+        return {'encoder': encoded, 'attention': attention, 'pvam': visual}
 
 
 class SemanticReasoning(nn.Module):
-    """GSRM: from ids [B, L] to what those before and behind each one say of it [B, L, D], and its logits [B, L, V + 3]."""
+    """GSRM: from ids [B, L] to what those before and behind each one say of it [B, L, D], and its logits [B,
+    L, V + 3]."""
 
     settings: FrozenConfigDict
     width: int
@@ -83,7 +91,7 @@ class SemanticReasoning(nn.Module):
             if name == 'backward':
                 found = jnp.pad(found, ((0, 0), (0, 1), (0, 0)))[:, 1:]
             total = total + found
-        return total, wide('bld,vd->blv', total, table.astype(dtype))
+        return total, einsum32('bld,vd->blv', total, table.astype(dtype))
 
 
 class Fusion(nn.Module):
@@ -95,7 +103,8 @@ class Fusion(nn.Module):
     @nn.compact
     def __call__(self, visual: jax.Array, semantic: jax.Array) -> jax.Array:
         if self.gated:
-            gate = jax.nn.sigmoid(Dense(visual.shape[-1], name='gate')(jnp.concatenate([visual, semantic], -1)))
+            both = jnp.concatenate([visual, semantic], -1)
+            gate = jax.nn.sigmoid(Dense(visual.shape[-1], name='gate')(both))
             fused = gate * visual + (1 - gate) * semantic
         else:
             fused = visual + semantic
@@ -103,7 +112,8 @@ class Fusion(nn.Module):
 
 
 class Head(nn.Module):
-    """From maps [B, h, w, D] to the stages of PVAM and the logits [B, L, classes] `word`, `gsrm` and `head`, the final ones."""
+    """From maps [B, h, w, D] to the stages of PVAM and the logits [B, L, classes] `word`, `gsrm` and `head`,
+    the final ones."""
 
     settings: FrozenConfigDict
     length: int
@@ -130,7 +140,8 @@ def encoder(settings: Any, width: int, layers: int, name: str) -> Encoder:
     """An encoder of the recipe; called inside a module's `compact`."""
     noise = Noise(settings.dropout, settings.dropout_rule)
     # As the reference, products are scaled by the model's width, not by that of a head.
-    return Encoder(layers, settings.heads, settings.feed_forward, width**-0.5, noise, float(learns(settings)), name=name)
+    return Encoder(
+        layers, settings.heads, settings.feed_forward, width**-0.5, noise, float(learns(settings)), name=name)
 
 
 class SRN(nn.Module):
@@ -145,38 +156,36 @@ class SRN(nn.Module):
         settings = self.settings
         backbone = ResNetFPN(settings.depths, settings.widths, settings.width, name='backbone')
         maps = backbone(image.astype(context.dtype), context)
-        return {'backbone': maps} | Head(settings, self.length, self.classes, name='head')(maps, context.train)
+        head = Head(settings, self.length, self.classes, name='head')
+        return {'backbone': maps} | head(maps, context.train)
 
 
 def build(config: Any, vocab: Any) -> Model:
-    """SRN with the sizes and parts of the recipe, for images of its size and texts of at most `text.max_length`."""
+    """SRN with the sizes and parts of the recipe, for images of its size and texts of at most
+    `text.max_length`."""
     _check(config)
-    settings, image, length = FrozenConfigDict(config.model), FrozenConfigDict(config.image), config.text.max_length
-    size, channels = (image.height, image.width), 1 if image.channels == 'grey' else 3
-    dtype, group = PRECISIONS[config.train.precision], config.train.norm_group
-    network = SRN(settings, length, len(vocab) + 2)
+    settings, length = FrozenConfigDict(config.model), config.text.max_length
+    size = (config.image.height, config.image.width)
+    srn = network(SRN(settings, length, len(vocab) + 2), config)
 
     def init(key: jax.Array, batch: Batch | None = None) -> Variables:
-        context = Context(False, None, 0, jnp.float32)
-        start = jax.jit(partial(network.init, context=context))(key, jnp.zeros((1, *size, channels)))
-        return {'params': start['params'], 'stats': start['batch_stats']}
+        return srn.init(key, jnp.zeros((1, *size, channels(srn.image))))
 
-    def apply(variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0) -> Any:
-        from recog.images.fit import normalise
-
+    def apply(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = False, step: Any = 0
+    ) -> Any:
         if batch['image'].shape[1:3] != size:
-            raise ConfigError(f'images of {batch["image"].shape[1]} x {batch["image"].shape[2]}: this model has positions '
-                              f'for config.image.height={size[0]} and width={size[1]} alone')
-        context = Context(train, batch['weight'] if train else None, group, dtype)
-        state = {'params': variables['params'], 'batch_stats': variables['stats']}
-        pixels = normalise(batch['image'], batch['size'], image)
-        rngs = {'dropout': key} if train and key is not None else {}
-        outputs, after = network.apply(state, pixels, context, mutable=['batch_stats'], rngs=rngs)
-        return outputs, after['batch_stats']
+            raise ConfigError(
+                f'images of {batch["image"].shape[1]} x {batch["image"].shape[2]}: this model has positions '
+                f'for config.image.height={size[0]} and width={size[1]} alone')
+        return srn.apply(variables, batch, train=train, key=key)
 
-    def loss(variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0) -> Any:
+    def loss(
+        variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
+    ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
-        weight, targets = batch['weight'], labels(batch['tokens'], batch['length'], length, len(vocab) + 1)
+        weight = batch['weight']
+        targets = labels(batch['tokens'], batch['length'], length, len(vocab) + 1)
 
         def summed(logits: jax.Array) -> jax.Array:
             losses = optax.softmax_cross_entropy_with_integer_labels(logits, targets).sum(1)
@@ -188,20 +197,23 @@ def build(config: Any, vocab: Any) -> Model:
             parts |= {'gsrm': summed(outputs['gsrm']), 'vsfd': summed(outputs['head'])}
             total = total + settings.gsrm_weight * parts['gsrm'] + settings.vsfd_weight * parts['vsfd']
         # The reference adds up all characters of a batch; a count of 0 says so.
-        return (total, weight.sum() * length if settings.average else jnp.zeros(())), (stats, parts)
+        count = weight.sum() * length if settings.average else jnp.zeros(())
+        return (total, count), (stats, parts)
 
     def decode(
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
         outputs, _ = apply(variables, {'image': image, 'size': size})
-        chances = parallel.log_probabilities(outputs['head'], settings.skip_ends)
-        texts = parallel.best_texts(chances, beam)
-        result = parallel.finish(texts, chances, max_length, settings.skip_ends, outputs['attention'])
-        return result if details else {key: result[key] for key in ('tokens', 'length', 'score', 'confidence')}
+        log_probs = parallel.log_probabilities(outputs['head'], settings.skip_ends)
+        texts = parallel.best_texts(log_probs, beam)
+        result = parallel.finish(texts, log_probs, max_length, settings.skip_ends, outputs['attention'])
+        plain = 'tokens', 'length', 'score', 'confidence'
+        return result if details else {key: result[key] for key in plain}
 
     leaves = list(flatten(jax.eval_shape(init, jax.random.key(0))))
     constant = _never_learning(leaves, not learns(settings))
-    about = About(size, length, False, not settings.skip_ends, _sized_by_vocabulary(leaves), constant, maps=('attention',))
+    about = About(size, length, False, not settings.skip_ends, _sized_by_vocabulary(leaves), constant,
+                  maps=('attention',))
     return Model(init, apply, loss, decode, _peers(leaves), about)
 
 
@@ -221,7 +233,9 @@ def _check(config: Any) -> None:
         'model.depths': (len(settings.depths) == STAGES and min(settings.depths) >= 1, stages),
         'model.widths': (len(settings.widths) == STAGES and min(settings.widths) >= 1, stages),
         'model.heads': (settings.heads >= 1, 'at least 1'),
-        'model.width': (settings.width > 0 == settings.width % settings.heads, f'a multiple of model.heads={settings.heads}'),
+        'model.width': (
+            settings.width > 0 == settings.width % settings.heads,
+            f'a multiple of model.heads={settings.heads}'),
         'model.feed_forward': (settings.feed_forward >= 1, 'at least 1'),
         'model.encoder_layers': (settings.encoder_layers >= 0, 'at least 0'),
         'model.reason_layers': (settings.reason_layers >= 0, 'at least 0'),
@@ -234,13 +248,15 @@ def _check(config: Any) -> None:
         'model.dropout_rule': (settings.dropout_rule in RULES, f'one of {", ".join(RULES)}'),
         'image.height': (image.height % STRIDE == 0, f'a multiple of {STRIDE} for srn'),
         'image.width': (image.width % STRIDE == 0, f'a multiple of {STRIDE} for srn'),
-        'image.width_rule': (image.width_rule == 'fixed', 'fixed for srn, which has positions for one width alone'),
+        'image.width_rule': (
+            image.width_rule == 'fixed', 'fixed for srn, which has positions for one width alone'),
         'train.precision': (train.precision in PRECISIONS, f'one of {", ".join(PRECISIONS)}'),
     })
 
 
 def _sized_by_vocabulary(leaves: list[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple('/'.join(path[1:]) for path in leaves if path[-1] == 'embedding' or path[-2] in ('word', 'output'))
+    return tuple('/'.join(path[1:]) for path in leaves
+                 if path[-1] == 'embedding' or path[-2] in ('word', 'output'))
 
 
 def _never_learning(leaves: list[tuple[str, ...]], fixed: bool) -> tuple[str, ...]:
@@ -276,19 +292,19 @@ PEERS: Mapping[str, str] = {
 
 
 def _peers(leaves: list[tuple[str, ...]]) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; both branches' names for the embedding that they share."""
+    """The reference's keys for every parameter and statistic; both branches' names for the embedding that
+    they share."""
     peers = {}
     for path in leaves:
         if path[1] == 'backbone':
-            peers['backbone.' + resnet_fpn.peer_key(path[2:])] = Peer(path, 'conv' if path[-1] == 'kernel' else 'same')
+            turn = 'conv' if path[-1] == 'kernel' else 'same'
+            peers['backbone.' + resnet_fpn.peer_key(path[2:])] = Peer(path, turn)
             continue
         if path[-1] == 'embedding':
-            branches = {other[3] for other in leaves if other[2:3] == ('gsrm',) and other[3] in ('forward', 'backward')}
-            numbers = sorted(int(name == 'backward') for name in branches)
-            peers |= {f'head.gsrm.wrap_encoder{number}.prepare_decoder.emb0.weight': Peer(path, 'same') for number in numbers}
+            used = {other[3] for other in leaves if other[2:3] == ('gsrm',)}
+            for number, branch in enumerate(BRANCHES['both']):
+                if branch in used:
+                    peers[f'head.gsrm.wrap_encoder{number}.prepare_decoder.emb0.weight'] = Peer(path, 'same')
             continue
-        key = '/'.join(path[2:])
-        for pattern, replacement in PEERS.items():
-            key = re.sub(pattern, replacement, key)
-        peers['head.' + key.replace('/', '.')] = Peer(path, 'same')
+        peers[f'head.{renamed(path[2:], PEERS)}'] = Peer(path, 'same')
     return peers

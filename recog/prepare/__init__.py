@@ -1,4 +1,5 @@
-"""What every data set builder shares: records made by all cores, written in bounded memory, all or nothing."""
+"""What every data set builder shares: records made by all cores, written in bounded memory,
+all or nothing."""
 
 from recog.prepare.builder import Builder as Builder
 from recog.prepare.examples import Example as Example

@@ -1,7 +1,8 @@
 """The official archives of the scene text benchmarks: what they are recognised by, and the words they hold.
 
-IIIT5K (.mat, with lexicons), SVT (XML of whole scenes, with lexicons), ICDAR 2003 (XML of words or of scenes), 2013 and 2015
-(gt.txt), and folders of crops with labels.tsv. Unpacked or not, wherever they lie below the given folder.
+IIIT5K (.mat, with lexicons), SVT (XML of whole scenes, with lexicons), ICDAR 2003 (XML of words or of
+scenes), 2013 and 2015 (gt.txt), and folders of crops with labels.tsv. Unpacked or not, wherever they lie
+below the given folder.
 """
 
 import io
@@ -23,7 +24,8 @@ from recog.prepare.trees import Tree
 SIZES = {('ic03', 'test'): 1110, ('ic03', 'train'): 1156, ('ic13', 'test'): 1095, ('ic13', 'train'): 848,
          ('ic15', 'test'): 2077, ('ic15', 'train'): 4468}
 FOLDERS = ('iiit5k', 'svt', 'svtp', 'cute80', 'ic03', 'ic13', 'ic15')
-_YEARS = {'ic03': r'(?<![a-z])ic(dar)?[ _-]?(20)?03', 'ic13': r'(?<![a-z])(ic(dar)?[ _-]?(20)?13|ch(allenge)?[ _-]?2(?!\d))',
+_YEARS = {'ic03': r'(?<![a-z])ic(dar)?[ _-]?(20)?03',
+          'ic13': r'(?<![a-z])(ic(dar)?[ _-]?(20)?13|ch(allenge)?[ _-]?2(?!\d))',
           'ic15': r'(?<![a-z])(ic(dar)?[ _-]?(20)?15|ch(allenge)?[ _-]?4(?!\d))'}
 _SPLITS = {'train': r'(?<![a-z])train(ing)?(?![a-z])', 'test': r'(?<![a-z])test(ing)?(?![a-z])'}
 
@@ -59,11 +61,14 @@ class Archive(NamedTuple):
     @property
     def place(self) -> str:
         """The annotation's path."""
-        return str(self.tree.path / self.file) if self.tree.kind == 'folder' else f'{self.tree.path}:{self.file}'
+        if self.tree.kind == 'folder':
+            return str(self.tree.path / self.file)
+        return f'{self.tree.path}:{self.file}'
 
 
 def found(root: Path) -> tuple[list[Archive], list[str]]:
-    """The annotations at and below the root, whole words before cut scenes; and a line for each that is left out."""
+    """The annotations at and below the root, whole words before cut scenes;
+    and a line for each that is left out."""
     forest, large = trees.found(root)
     archives: list[Archive] = []
     lines = [f'{path} is larger than {trees.LARGEST_TAR:,} bytes: not looked into' for path in large]
@@ -115,7 +120,8 @@ def _xml(tree: Tree, file: str, folder: str) -> Archive | str:
         return Archive('svt', Path(file).stem.lower(), form, tree, file, tree, folder)
     split = _told(_SPLITS, _parts(tree, file))
     if not split:
-        return f'{tree.path}: {file} looks like ICDAR 2003, but neither train nor test is in its path: left out'
+        return (f'{tree.path}: {file} looks like ICDAR 2003, but neither train nor test is in its path: '
+                'left out')
     return Archive('ic03', split, form, tree, file, tree, folder)
 
 
@@ -128,21 +134,26 @@ def _icdar(tree: Tree, file: str, forest: Sequence[Tree]) -> Archive | str:
     parts = _parts(tree, file)
     kind = _told(_YEARS, parts), _told(_SPLITS, parts)
     if not all(kind):
-        kind = next((each for each, size in SIZES.items() if size == len(content) and each[0] != 'ic03'), kind)
+        kind = next((each for each, size in SIZES.items() if size == len(content) and each[0] != 'ic03'),
+                    kind)
     if not content or not all(kind) or kind[0] == 'ic03':
-        return f'{tree.path}: {file} lists {len(content)} words, of no set that its path or their number tells: left out'
+        return (f'{tree.path}: {file} lists {len(content)} words, of no set that its path or their '
+                'number tells: left out')
     places = [(each, name.rpartition('/')[0]) for each in forest for name in sorted(each.names)
               if name.rpartition('/')[2] == content[0].file]
     beside = [place for place in places if place == (tree, file.rpartition('/')[0])]
-    told = [place for place in places if (_told(_YEARS, _parts(*place)), _told(_SPLITS, _parts(*place))) == kind]
+    told = [place for place in places
+            if (_told(_YEARS, _parts(*place)), _told(_SPLITS, _parts(*place))) == kind]
     if not beside and not told and len(places) != 1:
-        return f'{tree.path}: {file} names images such as {content[0].file}, of which no folder is told to be {kind}: left out'
+        return (f'{tree.path}: {file} names images such as {content[0].file}, of which no folder is told to '
+                f'be {kind}: left out')
     images, folder = (beside or told or places)[0]
     return Archive(kind[0], kind[1], 'icdar', tree, file, images, folder)
 
 
 def _parts(tree: Tree, name: str) -> list[str]:
-    """The parts of a path by which a release is told: below the given folder, and that one's own name and its parent's."""
+    """The parts of a path by which a release is told: below the given folder,
+    and that one's own name and its parent's."""
     path = tree.path.resolve()
     return [path.parent.name, path.name, *(part for part in name.split('/') if part)]
 
@@ -174,17 +185,20 @@ def _mat(archive: Archive) -> Iterator[tuple[str, Word]]:
         import scipy.io
         from scipy.io.matlab import MatReadError
     except ModuleNotFoundError:
-        raise ConfigError("IIIT5K's annotation is read with the package scipy: pip install 'recog[datasets]'") from None
+        raise ConfigError("IIIT5K's annotation is read with the package scipy: pip install "
+                          "'recog[datasets]'") from None
 
     variable = Path(archive.file).stem
     try:
-        table = scipy.io.loadmat(io.BytesIO(archive.tree.read(archive.file)), variable_names=[variable])[variable].ravel()
+        table = scipy.io.loadmat(io.BytesIO(archive.tree.read(archive.file)),
+                                 variable_names=[variable])[variable].ravel()
         fields = {'lexicon_50': 'smallLexi', 'lexicon_1k': 'mediumLexi'}
         for entry in table:
             name, text = _strings(entry['ImgName'])[0], _strings(entry['GroundTruth'])[0]
             lexicons = {feature: '\n'.join(_strings(entry[field])) for feature, field in fields.items()}
             yield name, Word(name, text, None, lexicons)
-    except (MatReadError, zlib.error, KeyError, ValueError, IndexError, TypeError, NotImplementedError) as error:
+    except (MatReadError, zlib.error, KeyError, ValueError, IndexError, TypeError,
+            NotImplementedError) as error:
         raise ConfigError(f'{archive.place} is not as IIIT5K has it: {error}') from None
 
 
@@ -218,11 +232,14 @@ def _scenes(archive: Archive) -> Iterator[tuple[str, Word]]:
     for image in _parsed(archive).iter('image'):
         name = (image.findtext('imageName') or '').strip()
         lexicon = image.findtext('lex')
-        extra = {} if lexicon is None else {'lexicon_50': '\n'.join(word.strip() for word in lexicon.split(',') if word.strip())}
+        words = [] if lexicon is None else [word.strip() for word in lexicon.split(',') if word.strip()]
+        extra = {} if lexicon is None else {'lexicon_50': '\n'.join(words)}
         for rectangle in image.iter('taggedRectangle'):
             numbers[name] += 1
             try:
                 x, y, width, height = (float(rectangle.attrib[key]) for key in ('x', 'y', 'width', 'height'))
             except (KeyError, ValueError):
-                raise ConfigError(f'{archive.place}: rectangle {numbers[name]} of {name} lacks x, y, width or height') from None
-            yield name, Word(f'{name}#{numbers[name]}', rectangle.findtext('tag') or '', (x, y, width, height), extra)
+                raise ConfigError(f'{archive.place}: rectangle {numbers[name]} of {name} lacks x, y, width '
+                                  'or height') from None
+            yield name, Word(f'{name}#{numbers[name]}', rectangle.findtext('tag') or '',
+                             (x, y, width, height), extra)

@@ -1,4 +1,5 @@
-"""Published bitmaps of formulas by their keys, and captions: image files below a folder or in an archive, or WAP's pickle."""
+"""Published bitmaps of formulas by their keys, and captions: image files below a folder or in an archive,
+or WAP's pickle."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -35,7 +36,8 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
     for key in keys:
         places = found.get(key) or found.get(f'{key}_0') or []
         if len(places) > 1:
-            raise ConfigError(f'{path}: {places[0][1]} and {places[1][1]} are both {key}; name the folder that is meant')
+            raise ConfigError(f'{path}: {places[0][1]} and {places[1][1]} are both {key}; name the folder '
+                              'that is meant')
         if places:
             wanted[places[0][0]][places[0][1]] = key
         else:
@@ -62,7 +64,8 @@ def captions(file: Path) -> dict[str, str]:
 
 
 def recorded(content: bytes, name: str) -> bytes:
-    """An image as records keep it: PNG and JPEG as they are, others without loss as PNG; `Unreadable` if it is none."""
+    """An image as records keep it: PNG and JPEG as they are, others without loss as PNG;
+    `Unreadable` if it is none."""
     if content.startswith(AS_IS):
         return content
     image = read_image(content, name)

@@ -1,7 +1,7 @@
 """The base class of all builders.
 
-TFDS's own writer keeps a split in memory or needs TensorFlow; here examples stream into ArrayRecord shards, and TFDS's
-metadata is written beside them, so that the result opens like any other set of TFDS.
+TFDS's own writer keeps a split in memory or needs TensorFlow; here examples stream into ArrayRecord shards,
+and TFDS's metadata is written beside them, so that the result opens like any other set of TFDS.
 """
 
 import argparse
@@ -18,9 +18,10 @@ from tensorflow_datasets.core import splits
 
 from recog.data import file_hashes
 from recog.errors import ConfigError, nearest
-from recog.prepare import shards, survey, workers
+from recog.prepare import report, shards, workers
 from recog.prepare.examples import Example, Noted, Rejected
 from recog.prepare.progress import Progress
+from recog.prepare.survey import Survey
 from recog.prepare.work import Work, chunks, elsewhere
 
 
@@ -38,23 +39,26 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         kwargs['skip_registration'] = True
         super().__init_subclass__(**kwargs)
 
-    def __init__(self, *, source: str | Path, data_dir: str | Path, config: str | None = None, workers: int = 0,
-                 options: Mapping[str, Any] | None = None, name: str = ''):
-        given: dict[str, Any] = {'source': str(source), 'data_dir': str(data_dir), 'config': config, 'workers': workers,
-                                 'options': dict(options or {}), 'name': name}
+    def __init__(self, *, source: str | Path, data_dir: str | Path, config: str | None = None,
+                 workers: int = 0, options: Mapping[str, Any] | None = None, name: str = ''):
+        given: dict[str, Any] = {'source': str(source), 'data_dir': str(data_dir), 'config': config,
+                                 'workers': workers, 'options': dict(options or {}), 'name': name}
         self.name = name or self.name
         if not re.fullmatch(r'[A-Za-z]\w*', self.name, re.ASCII):
             raise ConfigError(f'name {self.name!r} must be letters, digits and _, a letter first')
         names = [each.name for each in self.BUILDER_CONFIGS]
         if config and config not in names:
-            allowed = f'{nearest(config, names)}; there are: {", ".join(names)}' if names else ': this set has none'
+            there = f'{nearest(config, names)}; there are: {", ".join(names)}'
+            allowed = there if names else ': this set has none'
             raise ConfigError(f'config {config!r} does not exist{allowed}')
         self.source, self.workers, self.total = Path(source), workers, 0
         parser = argparse.ArgumentParser(add_help=False)
         self.arguments(parser)
-        defaults = {action.dest: action.default for action in parser._actions}  # parse_args would ask for required ones
+        # parse_args would ask for required ones.
+        defaults = {action.dest: action.default for action in parser._actions}
         self.options = {**defaults, **given['options']}
-        super().__init__(data_dir=Path(data_dir), config=config or self.PLAIN or None, file_format='array_record')
+        super().__init__(data_dir=Path(data_dir), config=config or self.PLAIN or None,
+                         file_format='array_record')
         self._original_state = given  # what TFDS pickles instead of the builder
 
     @property
@@ -81,7 +85,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         return {}
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
-        """Pairs of a split and what `examples` makes its examples of, lazily; may set `self.total`, how many there will be."""
+        """Pairs of a split and what `examples` makes its examples of, lazily; may set `self.total`,
+        how many there will be."""
         raise NotImplementedError
 
     def examples(self, task: Any) -> Iterator[Example | Rejected | Noted]:
@@ -95,7 +100,9 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     def _info(self) -> tfds.core.DatasetInfo:
         features = {'image': tfds.features.Image(shape=(None, None, 3)), 'text': tfds.features.Text(),
                     'id': tfds.features.Text(), 'size': tfds.features.Tensor(shape=(2,), dtype=np.int32)}
-        return tfds.core.DatasetInfo(builder=self, features=tfds.features.FeaturesDict({**features, **self.extra_features()}))
+        return tfds.core.DatasetInfo(builder=self,
+                                     features=tfds.features.FeaturesDict({**features,
+                                                                          **self.extra_features()}))
 
     def _split_generators(self, *_):
         raise NotImplementedError('examples do not pass through the generators of TFDS; see prepare()')
@@ -118,23 +125,24 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             raise ConfigError(f'source {str(self.source)!r} does not exist')
         with shards.workplace(folder) as place:
             shards.check_space(place, self.bytes_needed())
-            made = place / 'new' / 'set'  # so deep that nothing that was killed is found as a set, metadata and all
+            # So deep that nothing that was killed is found as a set, metadata and all.
+            made = place / 'new' / 'set'
             made.mkdir(parents=True)
             self._finish(made, *self._write(made, progress))
             shards.replace(place, made, folder)
         self.info.read_from_directory(str(folder))
         return folder
 
-    def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], survey.Survey]:
+    def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], Survey]:
         """The records, as shards; returns what TFDS knows of each split, and what was seen."""
         written: dict[str, shards.Shards] = {}
-        gathered = survey.Survey(place)
+        gathered = Survey(place)
         with contextlib.ExitStack() as stack:
             stack.callback(shards.drop, written)
             stack.enter_context(contextlib.closing(gathered))
             bar = stack.enter_context(contextlib.closing(Progress(self.name, progress)))
-            done = workers.ordered(Work(self), elsewhere(self), chunks(self.tasks(), self.CHUNK), self.workers,
-                                   preload=('recog.prepare', 'cv2'))
+            done = workers.ordered(Work(self), elsewhere(self), chunks(self.tasks(), self.CHUNK),
+                                   self.workers, preload=('recog.prepare', 'cv2'))
             for result in stack.enter_context(contextlib.closing(done)):
                 for split, records in result.records.items():
                     if split not in written:
@@ -146,10 +154,11 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             names += [split for split in written if split not in names]
             return {split: written[split].finish(self.name, Path(self.data_dir)) for split in names}, gathered
 
-    def _finish(self, place: Path, finished: dict[str, Any], gathered: survey.Survey) -> None:
+    def _finish(self, place: Path, finished: dict[str, Any], gathered: Survey) -> None:
         """What belongs beside the shards."""
         if not finished:
-            raise ConfigError(f'{self.source} gives no record: {gathered.problem_line() or "nothing was found in it"}')
+            raise ConfigError(f'{self.source} gives no record: '
+                              f'{gathered.problem_line() or "nothing was found in it"}')
         self.info.set_splits(splits.SplitDict(list(finished.values())))
         self.info.write_to_directory(str(place))
         skip = {'image': tfds.decode.SkipDecoding()}
@@ -157,7 +166,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         records = {split: reader.as_data_source(split, decoders=skip) for split in finished}
         gathered.check_ids(records)
         name = '/'.join(part for part in (self.name, self.builder_config_name) if part)
-        for line in gathered.report(f'{name} {self.version}', self.expected, records):
+        for line in report.write(gathered, f'{name} {self.version}', self.expected, records):
             print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)
         file_hashes.seal(place)
 

@@ -13,7 +13,8 @@ from typing import NamedTuple
 from recog.errors import ConfigError
 
 FORMS = ('tsv', 'csv', 'jsonl', 'icdar')
-FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_path', 'img_path', 'path', 'img', 'image_name')
+FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_path', 'img_path', 'path', 'img',
+                'image_name')
 TEXT_COLUMNS = ('text', 'label', 'transcription', 'gt', 'latex', 'formula', 'caption', 'word')
 
 
@@ -31,7 +32,8 @@ def form_of(file: str) -> str:
 
 
 def read(file: str, content: Iterable[bytes], form: str = '', columns: Sequence[str] = ()) -> Iterator[Label]:
-    """The labels in the lines of a file, opened as bytes; `columns` names those of image and text, where they are unusual."""
+    """The labels in the lines of a file, opened as bytes; `columns` names those of image and text,
+    where they are unusual."""
     reader = {'tsv': _tsv, 'csv': _csv, 'jsonl': _json_lines, 'icdar': _icdar}[form or form_of(file)]
     return reader(file, lines(file, content), tuple(columns))
 
@@ -42,7 +44,8 @@ def lines(file: str, content: Iterable[bytes]) -> Iterator[tuple[int, str]]:
         try:
             line = raw.decode('utf-8-sig' if number == 1 else 'utf-8').removesuffix('\n').removesuffix('\r')
         except UnicodeDecodeError as error:
-            raise ConfigError(f'{file}, line {number}: must be UTF-8; its byte {error.start} is not') from None
+            raise ConfigError(f'{file}, line {number}: must be UTF-8; its byte {error.start} is '
+                              'not') from None
         if line:
             yield number, line
 
@@ -93,7 +96,8 @@ def _places(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, int] |
 
 
 def _csv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]) -> Iterator[Label]:
-    """A line of column names, then values; a value in quotes may hold commas, doubled quotes and line breaks."""
+    """A line of column names, then values; a value in quotes may hold commas,
+    doubled quotes and line breaks."""
     places: tuple[int, int] | None = None
     first = next(content, None)
     if first is None:
@@ -111,7 +115,8 @@ def _csv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]
                         f'one of {", ".join(FILE_COLUMNS)} and one of {", ".join(TEXT_COLUMNS)}')
                     raise _wrong(file, reader.line_num, first[1], f'a line of column names with {wanted}')
             elif len(cells) <= max(places) or not cells[places[0]]:
-                raise _wrong(file, reader.line_num, separator.join(cells), 'as many values as there are columns')
+                raise _wrong(file, reader.line_num, separator.join(cells),
+                             'as many values as there are columns')
             else:
                 yield Label(cells[places[0]], cells[places[1]])
     except csv.Error as error:
@@ -119,7 +124,8 @@ def _csv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]
 
 
 def _rejoined(content: Iterable[tuple[int, str]]) -> Iterator[str]:
-    """The lines with their ends, and the empty ones too, which may stand within quotes and which csv counts."""
+    """The lines with their ends, and the empty ones too,
+    which may stand within quotes and which csv counts."""
     before = 0
     for number, line in content:
         yield from ['\n'] * (number - before - 1)
@@ -147,7 +153,8 @@ def _json_lines(file: str, content: Iterator[tuple[int, str]], columns: tuple[st
 
 
 def _icdar(file: str, content: Iterator[tuple[int, str]], _: tuple[str, ...]) -> Iterator[Label]:
-    r"""word_1.png, "text": the text may hold commas; quotes and backslashes in it stand behind a backslash."""
+    r"""word_1.png, "text": the text may hold commas;
+    quotes and backslashes in it stand behind a backslash."""
     for number, line in content:
         name, comma, text = line.partition(',')
         name, text = name.strip(), text.strip()

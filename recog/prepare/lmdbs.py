@@ -1,4 +1,5 @@
-"""LMDBs as text recognition shares them: `num-samples`, `image-%09d` (an encoded image) and `label-%09d`, counted from 1."""
+"""LMDBs as text recognition shares them: `num-samples`, `image-%09d` (an encoded image) and `label-%09d`,
+counted from 1."""
 
 import os
 import threading
@@ -55,7 +56,8 @@ def count(folder: Path) -> int:
     with _environment(folder).begin() as transaction:
         value = transaction.get(b'num-samples')
     if value is None or not value.strip().isdigit():
-        raise ConfigError(f'{folder / FILE}: key num-samples is {"missing" if value is None else repr(value)}; '
+        raise ConfigError(f'{folder / FILE}: key num-samples is '
+                          f'{"missing" if value is None else repr(value)}; '
                           'it must hold the number of samples')
     return int(value)
 
@@ -115,5 +117,6 @@ def _open(folder: Path) -> Any:
     if file.stat().st_size < needed:
         environment.close()
         # To read behind the end of a mapped file would kill the process.
-        raise ConfigError(f'{file} is cut short: {file.stat().st_size:,} bytes of {needed:,}; copy or unpack it again')
+        raise ConfigError(f'{file} is cut short: {file.stat().st_size:,} bytes of {needed:,}; copy or unpack '
+                          'it again')
     return environment

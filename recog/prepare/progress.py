@@ -12,7 +12,8 @@ class Progress:
     def __init__(self, name: str, wanted: bool):
         from tqdm import tqdm
 
-        self.bar = tqdm(desc=name, unit=' tasks', unit_scale=True, disable=None if wanted else True, dynamic_ncols=True)
+        self.bar = tqdm(desc=name, unit=' tasks', unit_scale=True, disable=None if wanted else True,
+                        dynamic_ncols=True)
         self.name, self.lines, self.done = name, wanted and self.bar.disable, 0
         self.start = self.said = time.monotonic()
 
@@ -26,7 +27,8 @@ class Progress:
         if self.lines and now - self.said > self.EVERY:
             self.said, rate = now, self.done / (now - self.start)
             left = f', {(total - self.done) / rate / 60:.1f} min left' if total > self.done else ''
-            print(f'{self.name}: {self.done:,}{f" of {total:,}" if total else ""}, {rate:,.0f}/s{left}', file=sys.stderr)
+            print(f'{self.name}: {self.done:,}{f" of {total:,}" if total else ""}, {rate:,.0f}/s{left}',
+                  file=sys.stderr)
 
     def close(self) -> None:
         """Close the bar."""

@@ -14,12 +14,15 @@ from recog.prepare.builder import Builder
 def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
     """The command line of a builder's script; the exit status is 0 only if a complete set is there."""
     parser = argparse.ArgumentParser(description=inspect.getdoc(builder), allow_abbrev=False)
-    parser.add_argument('--source', required=True, metavar='PATH', help='what was downloaded: an archive, a file or a folder')
+    parser.add_argument('--source', required=True, metavar='PATH',
+                        help='what was downloaded: an archive, a file or a folder')
     parser.add_argument('--data', default=os.environ.get('RECOG_DATA', './data'), metavar='FOLDER',
                         help='root of prepared sets (default: $RECOG_DATA, else ./data)')
     names = [config.name for config in builder.BUILDER_CONFIGS]
-    parser.add_argument('--config', metavar='NAME', help=f'one of: {", ".join(names)}' if names else argparse.SUPPRESS)
-    parser.add_argument('--name', default='', help='what the set is called below the root (default: its own name)')
+    parser.add_argument('--config', metavar='NAME', help=f'one of: {", ".join(names)}' if names
+                        else argparse.SUPPRESS)
+    parser.add_argument('--name', default='',
+                        help='what the set is called below the root (default: its own name)')
     parser.add_argument('--workers', type=int, default=0, help='processes (default: one a core)')
     parser.add_argument('--overwrite', action='store_true', help='prepare anew what is there already')
     common = set(vars(parser.parse_args(['--source', ''])))
@@ -29,8 +32,8 @@ def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
     try:
         if given['workers'] < 0:
             raise ConfigError(f'--workers {given["workers"]} must be above 0, or 0 for one a core')
-        made = builder(source=given['source'], data_dir=given['data'], config=given['config'], workers=given['workers'],
-                       options=options, name=given['name'])
+        made = builder(source=given['source'], data_dir=given['data'], config=given['config'],
+                       workers=given['workers'], options=options, name=given['name'])
         print(made.prepare(overwrite=given['overwrite']))
         return 0
     except ConfigError as error:
@@ -40,6 +43,8 @@ def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
         print(f'{parser.prog}: interrupted; nothing was kept', file=sys.stderr)
         return 130
     except (OSError, workers.WorkerGone) as error:
-        said = error.strerror if isinstance(error, OSError) and error.strerror and not error.filename else error
+        said = str(error)
+        if isinstance(error, OSError) and error.strerror and not error.filename:
+            said = error.strerror
         print(f'{parser.prog}: {said}', file=sys.stderr)
         return 1

@@ -1,4 +1,5 @@
-"""Records to ArrayRecord shards in bounded memory, and the folder in which a set is made: all of it appears, or nothing."""
+"""Records to ArrayRecord shards in bounded memory, and the folder in which a set is made: all of it appears,
+or nothing."""
 
 import contextlib
 import errno
@@ -46,12 +47,14 @@ class Shards:
         from tensorflow_datasets.core import naming, splits
 
         self._close()
-        template = naming.ShardedFileTemplate(dataset_name=dataset, split=self.split, filetype_suffix='array_record',
-                                              data_dir=folder)
+        template = naming.ShardedFileTemplate(dataset_name=dataset, split=self.split,
+                                              filetype_suffix='array_record', data_dir=folder)
         for number in range(len(self.lengths)):
-            name = os.path.basename(str(template.sharded_filepath(shard_index=number, num_shards=len(self.lengths))))
+            name = os.path.basename(str(template.sharded_filepath(shard_index=number,
+                                                                  num_shards=len(self.lengths))))
             self._part(number).rename(self.place / name)
-        return splits.SplitInfo(name=self.split, shard_lengths=self.lengths, num_bytes=self.bytes, filename_template=template)
+        return splits.SplitInfo(name=self.split, shard_lengths=self.lengths, num_bytes=self.bytes,
+                                filename_template=template)
 
     def _close(self) -> None:
         if self._writer is not None:
@@ -77,7 +80,8 @@ def _disk_errors(place: Path) -> Iterator[None]:
         yield
     except RuntimeError as error:
         full = 'No space left' in str(error)
-        raise OSError(errno.ENOSPC if full else errno.EIO, _full(place) if full else str(error).partition(';')[0]) from None
+        raise OSError(errno.ENOSPC if full else errno.EIO, _full(place) if full
+                      else str(error).partition(';')[0]) from None
 
 
 def check_space(place: Path, needed: int = 0) -> None:
@@ -93,7 +97,8 @@ def _full(place: Path, needed: int = 0) -> str:
 
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the set's own, which is not there afterwards, whatever happens; one that a kill left is cleared."""
+    """A folder beside the set's own, which is not there afterwards, whatever happens;
+    one that a kill left is cleared."""
     place = folder.with_name(f'{folder.name}.incomplete')
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():

@@ -4,15 +4,12 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
 from recog.images.read import read_image
-
-if TYPE_CHECKING:
-    from recog.prepare.survey import Survey
-    from recog.prepare.tally import Shared
+from recog.prepare.tally import SETS, Shared, Tally, ranked, spread
 
 COLOURS = ('#1f4e79', '#c96a12', '#2a7f4f', '#7a3b8f', '#6b6b6b')
 CLASSES = {'36': '#1f4e79', '62': '#6fa0cc', '94': '#c96a12', 'outside 94': '#b3261e'}
@@ -23,22 +20,23 @@ WIDTH, MARGIN, GAP, CHART, LINE, CAPTION = 15.0, 0.2, 0.12, 1.9, 0.15, 0.2
 MONO = {'fontsize': 8, 'family': 'monospace', 'parse_math': False}
 
 
-def draw(survey: 'Survey', title: str, records: Mapping[str, Any], shared: Sequence['Shared'], file: Path) -> None:
-    """Write the sheet; `records` gives random access to each split."""
+def draw(file: Path, title: str, tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
+         shared: Sequence[Shared], records: Mapping[str, Any]) -> None:
+    """Write the sheet; `tallies` and `records`, which gives random access, have the same splits."""
     from matplotlib.figure import Figure
 
     samples = {split: _samples(source) for split, source in records.items()}
-    columns = _columns(survey, shared)
+    columns = _columns(tallies, problems, shared)
     words = LINE * (2 + max(map(len, columns.values())))
     heights = [0.45, CHART + 0.55, CHART + 0.55, words + 0.2, *(_height(each) for each in samples.values())]
     figure = Figure(figsize=(WIDTH, sum(heights)))
     tops = np.cumsum([0, *heights]).tolist()
     figure.text(MARGIN / WIDTH, 1 - 0.25 / sum(heights), title, fontsize=13, weight='bold', va='center')
-    _distributions(figure, tops[1], survey, list(records))
-    _characters(figure, tops[2] + 0.15, survey)
+    _distributions(figure, tops[1], tallies)
+    _characters(figure, tops[2] + 0.15, tallies)
     _words(figure, tops[3], words, columns)
     for top, (split, rows), colour in zip(tops[4:], samples.items(), COLOURS * len(samples), strict=False):
-        _cells(figure, top, rows, f'{split}: {len(rows)} of {survey.tallies[split].count:,}', colour)
+        _cells(figure, top, rows, f'{split}: {len(rows)} of {tallies[split].count:,}', colour)
     figure.savefig(file, dpi=100)
 
 
@@ -51,23 +49,24 @@ def _axes(figure: Any, left: float, top: float, width: float, height: float) -> 
     return axes
 
 
-def _distributions(figure: Any, top: float, survey: 'Survey', splits: Sequence[str]) -> None:
+def _distributions(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
     """A line for each split; the last bin holds all that is greater."""
     measures = {'width': 'width, pixels', 'height': 'height, pixels', 'length': 'length, characters'}
-    if any(survey.tallies[split].quantiles('tokens')['99 %'] > 1 for split in splits):
+    if any(tally.quantiles('tokens')['99 %'] > 1 for tally in tallies.values()):
         measures['tokens'] = 'length, tokens between blanks'
     width = (WIDTH - MARGIN) / len(measures)
     for number, (measure, label) in enumerate(measures.items()):
         axes = _axes(figure, 0.6 + number * width, top, width - 0.7, CHART)
-        limit = max(survey.tallies[split].quantiles(measure)['99 %'] for split in splits) * 1.1 + 1
+        limit = max(tally.quantiles(measure)['99 %'] for tally in tallies.values()) * 1.1 + 1
         step = max(1, int(np.ceil(limit / BINS)))
         edges = np.arange(0, limit + step, step) - 0.5
-        for split, colour in zip(splits, COLOURS * len(splits), strict=False):
-            tally = survey.tallies[split]
+        for (split, tally), colour in zip(tallies.items(), COLOURS * len(tallies), strict=False):
             values = np.minimum(np.fromiter(tally.counters[measure].keys(), float), edges[-1] - 0.5)
-            shares, _ = np.histogram(values, edges, weights=np.fromiter(tally.counters[measure].values(), float) / tally.count)
-            axes.stairs(100 * shares, edges, color=colour, linewidth=1.4, fill=len(splits) == 1, label=f'{split} {tally.count:,}')
-        most = max(max(survey.tallies[split].counters[measure]) for split in splits)
+            weights = np.fromiter(tally.counters[measure].values(), float) / tally.count
+            shares, _ = np.histogram(values, edges, weights=weights)
+            axes.stairs(100 * shares, edges, color=colour, linewidth=1.4, fill=len(tallies) == 1,
+                        label=f'{split} {tally.count:,}')
+        most = max(max(tally.counters[measure]) for tally in tallies.values())
         axes.set_xlabel(f'{label} (at most {most:,})', fontsize=9)
         axes.set_xlim(edges[0], edges[-1])
         axes.set_ylim(0)
@@ -75,56 +74,63 @@ def _distributions(figure: Any, top: float, survey: 'Survey', splits: Sequence[s
     figure.axes[0].legend(fontsize=8, frameon=False)
 
 
-def _characters(figure: Any, top: float, survey: 'Survey') -> None:
+def _characters(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
     """How often each character occurs, coloured by the smallest usual set that holds it."""
     from matplotlib.patches import Patch
 
-    from recog.prepare.tally import SETS, ranked
-
     total: Counter[str] = Counter()
-    for tally in survey.tallies.values():
+    for tally in tallies.values():
         total.update(tally.counters['character'])
     blanks = total.pop(' ', 0)
     shown = [each for each, _ in ranked(total)[:CHARACTERS]]
-    kinds = [next((name for name, members in SETS.items() if each in members), 'outside 94') for each in shown]
+    kinds = [next((name for name, members in SETS.items() if each in members), 'outside 94')
+             for each in shown]
     names = [drawable(each) for each in shown]
     axes = _axes(figure, 0.6, top, WIDTH - 0.8, CHART - 0.2)
-    axes.bar(range(len(shown)), [100 * total[each] / total.total() for each in shown], color=[CLASSES[kind] for kind in kinds])
-    axes.set_xticks(range(len(shown)), names, rotation=90 if max(map(len, names), default=0) > 1 else 0, **MONO)
+    axes.bar(range(len(shown)), [100 * total[each] / total.total() for each in shown],
+             color=[CLASSES[kind] for kind in kinds])
+    axes.set_xticks(range(len(shown)), names, rotation=90 if max(map(len, names), default=0) > 1 else 0,
+                    **MONO)
     axes.set_xlim(-0.7, max(len(shown), 20))
     axes.set_ylabel('% of characters', fontsize=9)
-    more = f', the {len(shown)} most frequent of {len(total):,}' if len(total) > len(shown) else f' ({len(total):,} different)'
+    more = f', the {len(shown)} most frequent of {len(total):,}'
+    more = more if len(total) > len(shown) else f' ({len(total):,} different)'
     more += f', besides {blanks:,} blanks' if blanks else ''
     axes.set_title(f'characters{more}; the smallest usual set that holds each:', fontsize=9)
     if kinds:
-        axes.legend(handles=[Patch(color=colour, label=name) for name, colour in CLASSES.items() if name in kinds], fontsize=8,
+        axes.legend(handles=[Patch(color=colour, label=name)
+                             for name, colour in CLASSES.items() if name in kinds], fontsize=8,
                     frameon=False, loc='upper center', ncols=len(CLASSES))
 
 
-def _columns(survey: 'Survey', shared: Sequence['Shared']) -> dict[str, list[str]]:
-    from recog.prepare.tally import SETS, ranked
-
-    problems = [f'{count:>11,}  {kind}: {reason}' for kind, counts in survey.problems.items() for reason, count in ranked(counts)]
-    outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}' for split, tally in survey.tallies.items()
+def _columns(tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
+             shared: Sequence[Shared]) -> dict[str, list[str]]:
+    """What is said in words, by its heading."""
+    rejected = [f'{count:>11,}  {kind}: {reason}' for kind, counts in problems.items()
+                for reason, count in ranked(counts)]
+    outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}'
+               for split, tally in tallies.items()
                for name in SETS if (count := tally.counters['outside'][name]) or name == '94']
-    common = [f'{each.folded:>11,} {each.folded / survey.tallies[each.split].count:7.2%}  {each.split} in {each.other}'
+    common = [f'{each.folded:>11,} {each.folded / tallies[each.split].count:7.2%}  {each.split} in '
+              f'{each.other}'
               for each in shared]
-    return {'rejected and noted': problems or ['none'], 'labels with characters outside the usual sets': outside,
+    return {'rejected and noted': rejected or ['none'],
+            'labels with characters outside the usual sets': outside,
             'labels that stand in another split, too (folded)': common or ['there is one split']}
 
 
 def _words(figure: Any, top: float, height: float, columns: Mapping[str, Sequence[str]]) -> None:
     for number, (head, lines) in enumerate(columns.items()):
-        axes = _axes(figure, MARGIN + number * WIDTH / len(columns), top, WIDTH / len(columns) - MARGIN, height)
+        axes = _axes(figure, MARGIN + number * WIDTH / len(columns), top, WIDTH / len(columns) - MARGIN,
+                     height)
         axes.set_axis_off()
         axes.text(0, 1, head, fontsize=9, va='top', weight='bold', transform=axes.transAxes)
         for place, line in enumerate(lines):
-            axes.text(0, 1 - LINE * (place + 1.4) / height, drawable(line), va='top', transform=axes.transAxes, **MONO)
+            axes.text(0, 1 - LINE * (place + 1.4) / height, drawable(line), va='top',
+                      transform=axes.transAxes, **MONO)
 
 
 def _samples(records: Any) -> list[tuple[np.ndarray, str]]:
-    from recog.prepare.tally import spread
-
     found = records.__getitems__(spread(len(records), COLUMNS * ROWS))
     return [(read_image(record['image']), record['text'].decode()) for record in found]
 

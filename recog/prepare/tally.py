@@ -22,7 +22,8 @@ class Tally:
 
     def __init__(self) -> None:
         self.count = 0
-        self.counters: dict[str, Counter] = {name: Counter() for name in (*MEASURES, 'character', 'token', 'outside')}
+        self.counters: dict[str, Counter] = {name: Counter()
+                                             for name in (*MEASURES, 'character', 'token', 'outside')}
         self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
 
     def add(self, name: str, text: str, size: Sequence[int]) -> None:
@@ -52,9 +53,11 @@ class Tally:
 
     def quantiles(self, measure: str) -> dict[str, int]:
         """The least, middle and greatest of a measure, and where the outer hundredths begin."""
-        values, counts = (np.array(each) for each in zip(*sorted(self.counters[measure].items()), strict=True))
+        values, counts = (np.array(each) for each in zip(*sorted(self.counters[measure].items()),
+                                                         strict=True))
         reached = np.cumsum(counts)
-        return {name: int(values[np.searchsorted(reached, max(1, share * self.count))]) for name, share in QUANTILES.items()}
+        return {name: int(values[np.searchsorted(reached, max(1, share * self.count))])
+                for name, share in QUANTILES.items()}
 
 
 class Shared(NamedTuple):
@@ -91,4 +94,5 @@ def ranked(counts: Mapping[str, int]) -> list[tuple[str, int]]:
 
 
 def hashed(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(), 'little')
+    return int.from_bytes(hashlib.blake2b(text.encode('utf-8', 'surrogatepass'), digest_size=8).digest(),
+                          'little')

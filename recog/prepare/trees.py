@@ -1,4 +1,5 @@
-"""A folder, a zip or a tar, read by the names of the files in it: what was downloaded need not be unpacked."""
+"""A folder, a zip or a tar, read by the names of the files in it:
+what was downloaded need not be unpacked."""
 
 import os
 import tarfile
@@ -11,7 +12,8 @@ from pathlib import Path
 from recog.errors import ConfigError
 
 TAR = ('.tar', '.tar.gz', '.tgz')
-LARGEST_TAR = 1 << 30  # bytes; a tar has no index, so that the names in it are known only after reading it all
+# Bytes; a tar has no index, so that the names in it are known only after reading it all.
+LARGEST_TAR = 1 << 30
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
 
@@ -43,7 +45,8 @@ class Tree:
         return next(self.stream([name]))[1]
 
     def stream(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """These files, each once, in the order in which they are cheap to read; one that is not there is left out."""
+        """These files, each once, in the order in which they are cheap to read;
+        one that is not there is left out."""
         wanted = [name for name in dict.fromkeys(names) if name in self.names]
         if self.kind == 'folder':
             yield from ((name, (self.path / name).read_bytes()) for name in wanted)
@@ -69,7 +72,8 @@ class Tree:
                     return
 
     def _damaged(self, error: Exception) -> ConfigError:
-        return ConfigError(f'{self.path} cannot be read ({str(error) or type(error).__name__}); download it again')
+        return ConfigError(f'{self.path} cannot be read ({str(error) or type(error).__name__}); download it '
+                           'again')
 
 
 def found(root: Path) -> tuple[list[Tree], list[Path]]:

@@ -76,7 +76,8 @@ class Work:
                 size = read_image(made.image, made.id).shape[:2]
             except Unreadable as error:
                 return Rejected(made.id, 'image cannot be decoded', error.reason)
-        record = {'image': made.image, 'text': made.text, 'id': made.id, 'size': np.array(size, np.int32), **made.extra}
+        record = {'image': made.image, 'text': made.text, 'id': made.id, 'size': np.array(size, np.int32),
+                  **made.extra}
         encoded = self.builder.info.features.encode_example(record)
         # Deterministic: else the order of the features changes from process to process.
         serialized = self.serializer.get_tf_example(encoded).SerializeToString(deterministic=True)
@@ -92,12 +93,14 @@ def elsewhere(builder: 'Maker') -> Callable[[], Work] | None:
         file = inspect.getfile(made)
     except (TypeError, OSError):
         return None
-    return None if '<locals>' in made.__qualname__ else partial(Work.anew, file, made.__module__, made.__qualname__,
-                                                                builder._original_state)
+    if '<locals>' in made.__qualname__:
+        return None
+    return partial(Work.anew, file, made.__module__, made.__qualname__, builder._original_state)
 
 
 def _load(file: str, name: str) -> Any:
-    """A builder's module by its file, known by the name that pickled tasks say: a script could not be imported by it."""
+    """A builder's module by its file, known by the name that pickled tasks say:
+    a script could not be imported by it."""
     if name != '__main__' and name in sys.modules:
         return sys.modules[name]
     # Under the name __main__ a script would start another preparation.

@@ -1,6 +1,8 @@
-"""Work in several processes, results in order, few tasks in flight: what comes out does not depend on how many there are.
+"""Work in several processes, results in order, few tasks in flight:
+what comes out does not depend on how many there are.
 
-Unlike multiprocessing.Pool, workers end by themselves when the parent was killed, and one that was killed is noticed.
+Unlike multiprocessing.Pool, workers end by themselves when the parent was killed,
+and one that was killed is noticed.
 """
 
 import contextlib
@@ -32,11 +34,14 @@ def cores() -> int:
     return len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count() or 1
 
 
-def ordered(work: Callable[[Any], Any], make: Callable[[], Callable[[Any], Any]] | None, chunks: Iterable[Any], count: int = 0,
+def ordered(work: Callable[[Any], Any], make: Callable[[], Callable[[Any], Any]] | None,
+            chunks: Iterable[Any], count: int = 0,
             preload: tuple[str, ...] = ()) -> Generator[Any, None, None]:
-    """What `work` gives for every chunk, in their order, by `count` processes (0: one a core), 1 being this one.
+    """What `work` gives for every chunk, in their order, by `count` processes (0: one a core),
+    1 being this one.
 
-    `make` is pickled and gives each process its own `work`; None allows this process only. A single chunk is not worth another.
+    `make` is pickled and gives each process its own `work`; None allows this process only.
+    A single chunk is not worth another.
     """
     chunks = iter(chunks)
     first = list(islice(chunks, 2))
@@ -72,7 +77,8 @@ def _deal(crew: 'list[_Worker]', chunks: Iterator[Any]) -> Iterator[Any]:
 class _Worker:
     def __init__(self, context: Any, make: Callable[[], Callable[[Any], Any]]):
         self.connection, other = context.Pipe()
-        self.process: BaseProcess = context.Process(target=_serve, args=(other, make, os.getcwd()), daemon=True)
+        self.process: BaseProcess = context.Process(target=_serve, args=(other, make, os.getcwd()),
+                                                    daemon=True)
         with _nameless_main():
             self.process.start()
         other.close()
@@ -95,7 +101,9 @@ class _Worker:
     def _gone(self) -> WorkerGone:
         self.process.join(5)
         code = self.process.exitcode
-        how = f'was killed by {signal.Signals(-code).name}' if code is not None and code < 0 else f'ended with status {code}'
+        how = f'ended with status {code}'
+        if code is not None and code < 0:
+            how = f'was killed by {signal.Signals(-code).name}'
         why = '; is there enough memory?' if code == -signal.SIGKILL else ''
         return WorkerGone(f'worker process {self.process.pid} {how}{why}')
 
@@ -107,7 +115,8 @@ class _Worker:
 
 @contextlib.contextmanager
 def _nameless_main() -> Iterator[None]:
-    """While a process starts: else it would run the caller's script again, which may lack a guard or be standard input."""
+    """While a process starts: else it would run the caller's script again,
+    which may lack a guard or be standard input."""
     main = sys.modules['__main__']
     sys.modules['__main__'] = ModuleType('__main__')
     try:

@@ -1,6 +1,6 @@
-"""Images that a model was not trained on: photographs, black on white, other sizes, brought to the form of its training images.
+"""Photographs, black ink on white and other sizes, brought to the form of a model's training images.
 
-Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, in prediction and nowhere else.
+Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, and only in prediction.
 """
 
 from collections.abc import Sequence
@@ -37,12 +37,14 @@ class Adapted:
 def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.ndarray:
     """uint8 [H, W, 3] as uint8 [H', W'] with ink and symbols as the recipe's training images have them.
 
-    What has that form already is left as it is. `invert` says whether the image has the opposite ink: yes, no, or auto.
+    An image that has that form already stays as it is.
+    `invert` says whether the image has the opposite ink: yes, no or auto.
     """
     import cv2
 
-    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if image.ndim == 3 and image.shape[2] == 3 else image.reshape(image.shape[:2])
-    dark = (float(np.median(grey)) > 127.5) if invert == 'auto' else (rule.ink == 'light') == (invert == 'yes')
+    has_colours = image.ndim == 3 and image.shape[2] == 3
+    grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if has_colours else image.reshape(image.shape[:2])
+    dark = float(np.median(grey)) > 127.5 if invert == 'auto' else (rule.ink == 'light') == (invert == 'yes')
     light_ink = 255 - grey if dark else grey
     if ((light_ink < 32) | (light_ink > 223)).mean() < BINARY:
         light_ink = _flat(light_ink)
@@ -59,11 +61,12 @@ def _flat(light_ink: np.ndarray) -> np.ndarray:
     above = cv2.subtract(cv2.GaussianBlur(light_ink, (0, 0), 0.8), ground)
     level, _ = cv2.threshold(above, 0, 255, cv2.THRESH_OTSU)
     # A soft step around Otsu's level keeps the edges of the strokes.
-    return np.clip((above.astype(np.float32) - level) * (255 / max(level, 1.0)) + 127.5, 0, 255).astype(np.uint8)
+    scaled = (above.astype(np.float32) - level) * (255 / max(level, 1.0)) + 127.5
+    return np.clip(scaled, 0, 255).astype(np.uint8)
 
 
 def symbol_height(light_ink: np.ndarray) -> float:
-    """The mean height of the connected pieces of ink, without those that are tiny beside the highest; 0 without ink."""
+    """The mean height of the connected pieces of ink, without the smallest ones; 0 if there is no ink."""
     import cv2
 
     count, _, facts, _ = cv2.connectedComponentsWithStats((light_ink > 127).astype(np.uint8), connectivity=8)
@@ -73,7 +76,7 @@ def symbol_height(light_ink: np.ndarray) -> float:
 
 
 def _sized(light_ink: np.ndarray, symbol: float) -> np.ndarray:
-    """The image with symbols of this height, cut to its ink and the usual margin, if its symbols are of another height."""
+    """The image scaled to symbols of this height, and cut to its ink and the usual margin."""
     import cv2
 
     height = symbol_height(light_ink)

@@ -12,11 +12,11 @@ from recog.data.pipeline import to_devices
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
-from recog.reading.read import FED, chosen
+from recog.reading.read import FED, HostBatch, chosen
 
 
 def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Callable:
-    """The compiled function (variables, batch, max_length) -> the best texts of each row, on every process."""
+    """The compiled function (variables, batch, max_length) -> each row's best texts, on every process."""
     if beam > 1 and not model.about.beam:
         raise ConfigError(f'--beam {beam}: this model has no beam search')
 
@@ -27,7 +27,7 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
 
 
 class Compiled:
-    """A `decoder` with its variables on the devices of a mesh: the engine of workdirs."""
+    """The engine of workdirs: a `decoder` with its variables on the devices of a mesh."""
 
     def __init__(self, decode: Callable, variables: models.Variables, mesh: Mesh):
         self.decode, self.variables, self.mesh = decode, variables, mesh
@@ -37,7 +37,8 @@ class Compiled:
         """The rows of a batch that this process reads."""
         return local_rows(self.mesh, rows)
 
-    def answers(self, batches: Iterable[dict[str, np.ndarray]], longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
+    def answers(self, batches: Iterable[HostBatch],
+                longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
         """What stands in each batch, and the notes of all processes on it."""
         for arrays, notes in to_devices(batches, batch_sharding(self.mesh)):
             every = [note for part in processes.gather(notes) for note in part]

@@ -1,4 +1,4 @@
-"""What runs exported files, as `recognize.read` wants it: onnxruntime, or JAX alone."""
+"""The engines of exported files: onnxruntime, or JAX alone."""
 
 import os
 from collections.abc import Callable, Iterable, Iterator
@@ -9,13 +9,11 @@ import numpy as np
 
 from recog.data.batches import unpack_notes
 from recog.errors import ConfigError
-from recog.reading.read import chosen
-
-Batches = Iterable[dict[str, np.ndarray]]
+from recog.reading.read import HostBatch, chosen
 
 
 class Exported:
-    """A function (image, size, max_length) -> what `decode` gives, in numpy arrays, on one device of one process."""
+    """A function (image, size, max_length) -> what `decode` gives, in numpy, on one device of one process."""
 
     multiple = processes = 1
 
@@ -26,7 +24,8 @@ class Exported:
         """All rows of a batch."""
         return np.arange(rows)
 
-    def answers(self, batches: Batches, longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
+    def answers(self, batches: Iterable[HostBatch],
+                longest: int) -> Iterator[tuple[dict[str, Any], list[tuple]]]:
         """What stands in each batch, and the notes on it."""
         for batch in batches:
             out = self.run(batch['image'], batch['size'], np.asarray(longest, np.int32))
@@ -40,7 +39,8 @@ class Onnx(Exported):
         try:
             self.session = session(file)
         except ImportError:
-            raise ConfigError(f"{file.parent} is an export to ONNX, which needs onnxruntime: pip install 'recog[onnx]'") from None
+            raise ConfigError(f'{file.parent} is an export to ONNX, which needs onnxruntime: '
+                              "pip install 'recog[onnx]'") from None
         self.names = [output.name for output in self.session.get_outputs()]
         super().__init__(self._run, best, details)
 
@@ -50,13 +50,13 @@ class Onnx(Exported):
 
 
 def session(model: Path | bytes) -> Any:
-    """What runs a model of ONNX on all CPUs that this process may use."""
+    """A session of onnxruntime on all CPUs that this process may use."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = len(os.sched_getaffinity(0))
-    options.enable_mem_pattern = False  # a plan for each shape of the input; loops gain nothing by it
-    options.log_severity_level = 3  # what it could not simplify is nobody's concern
+    options.enable_mem_pattern = False  # plans memory for each shape of the input; loops gain nothing by it
+    options.log_severity_level = 3  # errors: it would warn of all that it could not simplify
     return onnxruntime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 
 
@@ -78,4 +78,4 @@ class StableHlo(Exported):
         variables = jax.device_put(tree, chosen[0])
         options = compiler_options(one_device(chosen[0]))
         call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call, compiler_options=options)
-        super().__init__(lambda *given: jax.device_get(call(variables, *given)), best, details)
+        super().__init__(lambda *inputs: jax.device_get(call(variables, *inputs)), best, details)

@@ -1,10 +1,12 @@
-"""An exported folder: its manifest, which says all that is needed to use its files, and what is opened from it, without JAX.
+"""Exported folders, opened without JAX: the manifest says all that is needed to use the other files.
 
 | file | what |
 |---|---|
-| `manifest.json` | how images are fitted, the vocabulary, inputs and outputs, where the model comes from, and hashes |
-| `model.onnx` | images, their sizes and `max_length` to texts; `explain.onnx` also gives the maps, and reads its weights there |
-| `model.stablehlo` | the same for JAX; `explain.stablehlo` also gives the maps; both take the arrays of `weights.npz` |
+| `manifest.json` | how images are fitted, the vocabulary, inputs and outputs, the model's origin, hashes |
+| `model.onnx` | images, their sizes and `max_length` to texts |
+| `explain.onnx` | the same, with the maps of an explanation; it reads the weights in `model.onnx` |
+| `model.stablehlo`, `explain.stablehlo` | the same for JAX |
+| `weights.npz` | the arrays that both of these take |
 """
 
 import hashlib
@@ -35,24 +37,27 @@ class Folder:
         self.vocab = Vocab(tuple(fields['tokens']), fields['case'], fields['unknown'], fields['separator'])
 
     def engine(self, best: int = 1, details: bool = False) -> Engine:
-        """What runs its file; with `details` the one that gives maps, too."""
+        """The engine of its file; with `details`, of the file that also gives maps."""
         from recog.reading import engines
 
         file = self.path / f'{"explain" if details else "model"}.{self.form}'
         if self.form == 'onnx':
             if self.devices:
-                raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, which runs on CPUs; leave it out')
+                raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, '
+                                  'which runs on CPUs; leave it out')
             return engines.Onnx(file, best, details)
         return engines.StableHlo(file, self.path / 'weights.npz', best, details, self.devices)
 
     def check(self, **asked: Any) -> None:
-        """Refuse what was settled when the folder was written and is now asked for otherwise: beam, step and width_rule."""
-        settled = {'beam': self.manifest['beam'], 'step': self.manifest['step'], 'width_rule': self.config.image.width_rule}
+        """Refuse another beam, step or width_rule than the folder was exported with."""
+        exported = {'beam': self.manifest['beam'], 'step': self.manifest['step'],
+                    'width_rule': self.config.image.width_rule}
         for name, value in asked.items():
-            if value not in ('', 0, None, settled[name]):
+            if value not in ('', 0, None, exported[name]):
                 option = f'--{name.replace("_", "-")}'
-                again = 'use the workdir' if name == 'width_rule' else f'export it again with {option} {value}'
-                raise ConfigError(f'{option} {value}: {self.path} was exported with {option} {settled[name]}; {again}')
+                how = 'use the workdir' if name == 'width_rule' else f'export it again with {option} {value}'
+                raise ConfigError(f'{option} {value}: {self.path} was exported with '
+                                  f'{option} {exported[name]}; {how}')
 
 
 def is_exported(path: Any) -> bool:
@@ -66,7 +71,7 @@ def needs_jax(path: Any) -> bool:
 
 
 def open_folder(path: str | Path, devices: str = '') -> Folder:
-    """An exported folder, once its files are known to be what was written."""
+    """An exported folder, whose files are compared with their hashes first."""
     path = Path(path)
     file = path / MANIFEST
     try:
@@ -80,16 +85,17 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
         if not (path / name).is_file():
             raise ConfigError(f'{path / name} is missing; export the model again')
         if described(path / name) != facts:
-            raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; export the model again')
+            raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; '
+                              'export the model again')
     return Folder(path, manifest, devices)
 
 
 def described(file: Path) -> dict[str, Any]:
-    """What a manifest says of a file."""
+    """Hash and size of a file, as a manifest holds them."""
     with file.open('rb') as opened:
         return {'sha256': hashlib.file_digest(opened, 'sha256').hexdigest(), 'bytes': file.stat().st_size}
 
 
 def digest(manifest: dict[str, Any]) -> str:
-    """Twelve digits that stand for all else that a manifest says."""
+    """Twelve digits over all other fields of a manifest."""
     return values.digest({name: value for name, value in manifest.items() if name != 'digest'})

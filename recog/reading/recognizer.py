@@ -1,20 +1,18 @@
-"""A trained model that reads images, a workdir's as well as an exported one, through the same code as evaluation."""
+"""A trained model that reads images, of a workdir or an exported folder, by the same code as evaluation."""
 
-import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from recog.data.files import read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
-from recog.images.read import Unreadable, read_image
+from recog.images.read import Unreadable, image_of
 from recog.metrics.formulas import formula_tokens, well_formed
 from recog.reading import adapt
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.read import Engine, Reading, read_source, set_length
+from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
 if TYPE_CHECKING:
@@ -22,13 +20,11 @@ if TYPE_CHECKING:
 
     from recog.workdir.opened import Opened
 
-
-
 INVERT = ('yes', 'no', 'auto')
 
 
 class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
-    """A text and its confidence; `others` are the best texts of the beam as (text, confidence, score), this one first."""
+    """A text and its confidence; `others` is the beam's best as (text, confidence, score), this one first."""
 
     others: tuple[tuple[str, float, float], ...] = ()
 
@@ -38,60 +34,41 @@ class Arrays:
 
     name = 'images'
 
-    def __init__(self, given: Sequence[Any]):
-        self.given = given
+    def __init__(self, images: Sequence[Any]):
+        self.images = images
 
     def __len__(self) -> int:
-        return len(self.given)
+        return len(self.images)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
-        return [(str(self.given[i]) if isinstance(self.given[i], str | Path) else f'image {i}', '') for i in indices]
+        return [(self._name(index), '') for index in indices]
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(name, self.given[i]) for i, (name, _) in zip(indices, self.labels(indices), strict=True)]
+        return [self._row(self._name(index), self.images[index]) for index in indices]
 
-    def _row(self, name: str, given: Any) -> Row:
-        if isinstance(given, str | Path | bytes):
-            return read_row(name, '', given)
+    def _name(self, index: int) -> str:
+        image = self.images[index]
+        return str(image) if isinstance(image, str | Path) else f'image {index}'
+
+    def _row(self, name: str, image: Any) -> Row:
+        if isinstance(image, str | Path | bytes):
+            return read_row(name, '', image)
         try:
-            return Row(name, '', _pixels(given))
+            return Row(name, '', image_of(image))
         except Unreadable as error:
             return Row(name, '', None, error.reason)
 
 
-def _pixels(given: Any) -> np.ndarray:
-    """An array that is an image, or what one of Pillow's images shows."""
-    if isinstance(given, np.ndarray):
-        colours = given.ndim == 2 or (given.ndim == 3 and given.shape[2] in (1, 3))
-        if given.dtype != np.uint8 or not colours or not given.size:
-            raise Unreadable('', f'is an array of {given.dtype} {list(given.shape)}; uint8 [H, W, 3] (BGR), [H, W] and '
-                             '[H, W, 1] can be read')
-        return given
-    from PIL import Image, ImageOps
-
-    if not isinstance(given, Image.Image):
-        raise ConfigError(f'an image is a path, encoded bytes, an array or one of Pillow, not {type(given).__name__}')
-    if given.mode in ('I', 'F'):
-        raise Unreadable('', f'has pixels of 32 bits (mode {given.mode}); 8 and 16 can be read')
-    picture = ImageOps.exif_transpose(given)
-    if picture.mode not in ('1', 'L', 'LA', 'I;16', 'P', 'RGB', 'RGBA'):
-        picture = picture.convert('RGB')
-    if picture.mode == 'RGB' and not picture.has_transparency_data:
-        return np.ascontiguousarray(np.asarray(picture)[:, :, ::-1])
-    file = io.BytesIO()
-    picture.save(file, 'PNG', compress_level=0)  # palettes, depths and transparency as in a file
-    return read_image(file.getvalue())
-
-
 class Recognizer:
-    """A trained model that reads images: paths, encoded bytes, Pillow's images, or uint8 arrays (BGR, or grey)."""
+    """A trained model that reads images: paths, encoded bytes, Pillow's, or uint8 arrays (BGR or grey)."""
 
-    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64, beam: int = 1,
-                 width_rule: str = '', max_length: int = 0, details: bool = False, best: int = 1, invert: str = ''):
+    def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64,
+                 beam: int = 1, width_rule: str = '', max_length: int = 0, details: bool = False,
+                 best: int = 1, invert: str = ''):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
         self.config = opened.config.copy_and_resolve_references()
         with self.config.unlocked():
-            self.config.data.workers = 0  # nobody waits for processes to start
+            self.config.data.workers = 0  # starting processes would take longer than reading
             self.config.image.width_rule = width_rule or self.config.image.width_rule
         best = best or beam  # all
         if best > beam:
@@ -107,10 +84,11 @@ class Recognizer:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What this reads with."""
+        """The model and how it reads."""
         protocol = self.config.eval.protocol
-        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name, 'formula': protocol == 'latex',
-                'beam': self.beam, 'max_length': self.config.text.max_length, 'protocol': protocol}
+        return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name,
+                'formula': protocol == 'latex', 'beam': self.beam, 'max_length': self.config.text.max_length,
+                'protocol': protocol}
 
     def read(self, source: Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
@@ -123,7 +101,7 @@ class Recognizer:
         return list(self.read(Arrays(given)))
 
     def __call__(self, given: Any) -> Any:
-        """Text and confidence of an image, or of each in a list; an unreadable one raises images.Unreadable."""
+        """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
         if not isinstance(given, list | tuple):
             return self([given])[0]
         source, answers = Arrays(given), []
@@ -144,13 +122,14 @@ def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, b
     return Compiled(decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
 
 
-def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto', width_rule: str = '',
-         best: int = 1, explain: bool = False, step: int | None = None, devices: str = '') -> Recognizer:
-    """What reads images with the model of a workdir or an exported folder; the arguments are those of `recog predict`."""
+def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
+         width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
+         devices: str = '') -> Recognizer:
+    """The recognizer of a workdir or an exported folder; the arguments are those of `recog predict`."""
     if invert not in INVERT:
         raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
-    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length, 'details': explain,
-                           'best': best, 'invert': invert}
+    how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
+                           'details': explain, 'best': best, 'invert': invert}
     folder = workdir_path(path)
     if is_exported(folder):
         exported = open_folder(folder, devices)
@@ -170,16 +149,16 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
 
 
 def needs_workdir(folder: Any) -> None:
-    """Refuse what is no workdir, one line saying what it is."""
-    if not (folder / 'config.json').is_file():
-        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob('*/config.json')))
+    """Refuse a folder that is not a workdir, saying what it is."""
+    if not is_workdir(folder):
+        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob(f'*/{CONFIG}')))
         what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
             'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
         raise ConfigError(f'workdir {str(folder)!r} {what}{near}')
 
 
 def text_facts(formula: bool, text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-    """What is said of a text, as JSON holds it: how sure it is, and of a formula also whether its LaTeX is well-formed."""
+    """A text as JSON holds it: with its confidence, and for a formula whether its LaTeX is well-formed."""
     found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
     if score is not None:
         found['score'] = round(score, 4)

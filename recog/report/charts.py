@@ -1,4 +1,5 @@
-"""The charts of the page: drawn by matplotlib, each kept as SVG and PNG, and inside the page in the colours of its text."""
+"""The charts of the page: drawn by matplotlib, each kept as SVG and PNG,
+and inside the page in the colours of its text."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -7,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recog.metrics.words import wilson_interval
-from recog.report import page
+from recog.report import markup
 from recog.report.tallies import Bin, Matrix
 
 # Colours that nothing else has: inside the page they become those of its text and of its paper.
@@ -21,7 +22,8 @@ STYLE: dict[Any, Any] = {
 }
 COLOURS = (GREEN, BLUE, '#c77d1e', '#8d5fc0', RED, GREY)
 MARKS = 'os^Dv<>ph*'
-NO_METADATA = {'Date': None, 'Creator': None, 'Format': None, 'Type': None}  # SVG of the same figure is then the same
+# Without them the SVG of the same figure is the same.
+NO_METADATA = {'Date': None, 'Creator': None, 'Format': None, 'Type': None}
 Series = Sequence[tuple[float, float]]  # step and value
 FIRST_COLOUR = 0.2  # of the scale: what is fainter would not be seen
 
@@ -33,7 +35,7 @@ class Album:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
 
-    def chart(self, name: str, alternative: str, draw: Callable[..., Any], *arguments: Any) -> page.Html:
+    def chart(self, name: str, alternative: str, draw: Callable[..., Any], *arguments: Any) -> markup.Html:
         """NAME.svg and NAME.png of a figure that is drawn in the page's style."""
         import matplotlib
 
@@ -42,16 +44,16 @@ class Album:
             figure = draw(*arguments)
             figure.savefig(file, metadata=NO_METADATA)
             figure.savefig(file.with_suffix('.png'), dpi=130)
-        inside = page.drawing(file.read_text(encoding='utf-8'), name, alternative, INK, PAPER)
-        return page.captioned(inside, alternative)
+        inside = markup.drawing(file.read_text(encoding='utf-8'), name, alternative, INK, PAPER)
+        return markup.captioned(inside, alternative)
 
-    def photograph(self, name: str, alternative: str, pixels: np.ndarray) -> page.Html:
+    def photograph(self, name: str, alternative: str, pixels: np.ndarray) -> markup.Html:
         """NAME.png of pixels [H, W, 3] or [H, W] in OpenCV's order."""
         import cv2
 
         file = self.folder / f'{name}.png'
         file.write_bytes(cv2.imencode('.png', pixels)[1].tobytes())
-        return page.picture(file, alternative)
+        return markup.picture(file, alternative)
 
 
 def figure(width: float, height: float) -> Any:
@@ -67,7 +69,8 @@ def curves(series: Mapping[str, Series], label: str, scale: str = 'linear', top:
     cell = drawn.subplots()
     for number, (name, points) in enumerate(series.items()):
         few = {'marker': MARKS[number % len(MARKS)], 'markersize': 4} if len(points) <= 40 else {}
-        cell.plot(*zip(*points, strict=True), color=COLOURS[number % len(COLOURS)], linewidth=1.4, label=name, **few)
+        cell.plot(*zip(*points, strict=True), color=COLOURS[number % len(COLOURS)], linewidth=1.4, label=name,
+                  **few)
     cell.set(xlabel='step', ylabel=label, yscale=scale)
     if scale == 'linear':
         cell.set_ylim(0, top)
@@ -91,12 +94,14 @@ def bars(bins: Sequence[Bin], label: str) -> Any:
     top.set(ylabel='accuracy', ylim=(0, 1.04))
     _counts(below, places, bins)
     below.set_xlabel(label)
-    below.set_xticks(places, [each.label for each in bins], rotation=45 if max(len(each.label) for each in bins) > 4 else 0)
+    labels = [each.label for each in bins]
+    below.set_xticks(places, labels, rotation=45 if max(map(len, labels)) > 4 else 0)
     return drawn
 
 
 def reliability(bins: Sequence[Bin]) -> Any:
-    """Accuracy over the confidence of bins, beside the diagonal where both agree, above how many examples each has."""
+    """Accuracy over the confidence of bins, beside the diagonal where both agree,
+    above how many examples each has."""
     drawn = figure(5.4, 4.6)
     top, below = drawn.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.plot((0, 1), (0, 1), color=GREY, linestyle='--', linewidth=1)
@@ -113,7 +118,8 @@ def _accuracies(cell: Any, places: np.ndarray, bins: Sequence[Bin]) -> None:
     ends = np.array([wilson_interval(each.right, each.total) for each in bins]).T
     # At 0 and 1 rounding may put an end of the interval on the wrong side.
     reach = np.maximum(np.stack([shares - ends[0], ends[1] - shares]), 0)
-    cell.errorbar(places, shares, reach, color=GREEN, marker='o', markersize=4, linewidth=1.4, elinewidth=1, capsize=2)
+    cell.errorbar(places, shares, reach, color=GREEN, marker='o', markersize=4, linewidth=1.4, elinewidth=1,
+                  capsize=2)
     cell.grid(color=GREY, alpha=0.25, linewidth=0.6)
 
 
@@ -124,7 +130,8 @@ def _counts(cell: Any, places: np.ndarray, bins: Sequence[Bin]) -> None:
 
 
 def confusion(found: Matrix) -> Any:
-    """How often each token (row) was read as which (column): errors in colour, what is right in grey by its share of the row."""
+    """How often each token (row) was read as which (column): errors in colour,
+    what is right in grey by its share of the row."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm
@@ -140,10 +147,12 @@ def confusion(found: Matrix) -> Any:
     pixels = colours(scale(np.maximum(wrong, 1)))
     pixels[wrong == 0] = 1
     for channel in range(3):
-        np.fill_diagonal(pixels[:, :, channel], 0.95 - 0.35 * np.diag(found.counts) / np.maximum(found.counts.sum(1), 1))
+        np.fill_diagonal(pixels[:, :, channel],
+                         0.95 - 0.35 * np.diag(found.counts) / np.maximum(found.counts.sum(1), 1))
     cell.imshow(pixels, interpolation='nearest')
     names = [shown(name) for name in found.names]
-    fine = {'fontsize': min(8.0, 5.4 * 72 * size / 7 / count), 'family': 'DejaVu Sans Mono', 'parse_math': False}
+    fine = {'fontsize': min(8.0, 5.4 * 72 * size / 7 / count), 'family': 'DejaVu Sans Mono',
+            'parse_math': False}
     cell.set_xticks(range(count), names, **fine)
     for name, label in zip(names, cell.get_xticklabels(), strict=True):
         label.set_rotation(90 if len(name) > 1 else 0)

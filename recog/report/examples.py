@@ -11,8 +11,8 @@ from recog.reading import explain
 from recog.reading.read import Reading
 from recog.report import charts, gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
-from recog.report.page import Html, Section, captioned, element, joined, paragraph, picture, quoted
-from recog.report.record import Example, Record
+from recog.report.markup import Html, Section, captioned, element, joined, paragraph, picture, quoted
+from recog.report.record import Judged, Record
 from recog.report.sections import NO_RESULTS, listed
 from recog.workdir.opened import Opened
 
@@ -43,7 +43,7 @@ def choose(record: Record, found: Gallery) -> Shown:
     return Shown(*(found.pictured(group) for group in groups))
 
 
-def _spread(examples: Sequence[Example], most: int) -> list[Example]:
+def _spread(examples: Sequence[Judged], most: int) -> list[Judged]:
     """So many examples at even distances."""
     count = min(len(examples), most)
     return [examples[number * len(examples) // count] for number in range(count)]
@@ -54,7 +54,8 @@ def readings(opened: Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
     wanted = [*shown.confident[:EXPLAINED], *shown.worst[:EXPLAINED], *shown.right, *shown.samples]
     once = list({each.example: each for each in wanted}.values())
     again = {each.example: each for each in gallery.read(opened, once, beam, mesh)}
-    return Shown(*([again[each.example] if each.example in again else each for each in group] for group in shown))
+    return Shown(*([again[each.example] if each.example in again else each for each in group]
+                   for group in shown))
 
 
 class Explainer:
@@ -62,36 +63,42 @@ class Explainer:
 
     def __init__(self, opened: Opened, album: charts.Album):
         self._opened, self._album = opened, album
-        self._files: dict[Example, Path] = {}
+        self._files: dict[Judged, Path] = {}
 
     def figures(self, group: Sequence[Pictured], name: str) -> list[Html]:
         """A picture with a caption for each of the group that was read."""
-        return [self._figure(each.example, each.reading, f'{name}-{number}-read') for number, each in enumerate(group, 1)
+        return [self._figure(each.example, each.reading, f'{name}-{number}-read')
+                for number, each in enumerate(group, 1)
                 if each.reading is not None and each.reading.text is not None]
 
-    def _figure(self, example: Example, reading: Reading, name: str) -> Html:
+    def _figure(self, example: Judged, reading: Reading, name: str) -> Html:
         if example not in self._files:
             file = self._files[example] = self._album.folder / f'{name}.png'
             explain.draw(reading, self._opened.vocab, self._opened.config.image, file)
-        caption = joined([quoted(example.id), ' of ', example.set, '; the truth is ', quoted(example.truth)], '')
+        caption = joined([quoted(example.id), ' of ', example.set, '; the truth is ', quoted(example.truth)],
+                         '')
         return captioned(picture(self._files[example], f'how {example.truth} was read'), caption, 'photo')
 
 
-def mistakes(record: Record, shown: Shown, found: Gallery, album: charts.Album, explainer: Explainer | None) -> Section:
+def mistakes(record: Record, shown: Shown, found: Gallery, album: charts.Album,
+             explainer: Explainer | None) -> Section:
     """The most confident and the worst mistakes as pictures, the first few with an explanation."""
     wrong = sum(not example.right for example in record.examples)
     if not wrong:
-        said = f'There is no mistake among {len(record.examples):,} examples.' if record.examples else NO_RESULTS
-        return Section('mistakes', 'Mistakes', paragraph(said))
-    parts: list[Html] = [paragraph(f'{wrong:,} of {len(record.examples):,} examples are wrong. Marked is what differs.'),
+        said = f'There is no mistake among {len(record.examples):,} examples.'
+        return Section('mistakes', 'Mistakes', paragraph(said if record.examples else NO_RESULTS))
+    parts: list[Html] = [paragraph(f'{wrong:,} of {len(record.examples):,} examples are wrong. Marked is '
+                                   'what differs.'),
                          listed([f'No pictures: {why}' for why in found.absent.values()])]
-    groups = (('confident', 'The most confident mistakes', shown.confident), ('worst', 'The worst mistakes', shown.worst))
-    seen: set[Example] = set()
+    groups = (('confident', 'The most confident mistakes', shown.confident),
+              ('worst', 'The worst mistakes', shown.worst))
+    seen: set[Judged] = set()
     for name, title, group in groups:
         if group:
             cards = [_card(each, f'{name}-{number}', record, album) for number, each in enumerate(group, 1)]
             parts += [element('h3', title), element('div', *cards, class_='cards')]
-        drawn = explainer.figures([each for each in group[:EXPLAINED] if each.example not in seen], name) if explainer else []
+        unseen = [each for each in group[:EXPLAINED] if each.example not in seen]
+        drawn = explainer.figures(unseen, name) if explainer else []
         if drawn:
             parts += [element('h3', f'{title}: how the first of them were read'), *drawn]
         seen |= {each.example for each in group[:EXPLAINED]}
@@ -106,12 +113,13 @@ def _card(each: Pictured, name: str, record: Record, album: charts.Album) -> Htm
     if record.separator.join(example.wanted) != example.truth and not record.separator:
         rows.append(('label', quoted(example.truth)))
     rows += [('confidence', f'{example.confidence:.4f}'), ('edits', f'{example.distance:.0%} of its length')]
-    words = element('dl', *(part for head, value in rows for part in (element('dt', head), element('dd', value))))
+    words = element('dl', *(part for head, value in rows
+                            for part in (element('dt', head), element('dd', value))))
     caption = joined([words, quoted(f'{example.set} {example.id}')])
     return captioned(album.photograph(name, f'image of {example.truth}', _smaller(each.image)), caption)
 
 
-def marked(example: Example, separator: str) -> tuple[Html, Html]:
+def marked(example: Judged, separator: str) -> tuple[Html, Html]:
     """Truth and text as they are compared, with what differs marked."""
     sides: tuple[list[Html], list[Html]] = [], []
     for step in tallies.aligned(example.wanted, example.written):
@@ -119,7 +127,8 @@ def marked(example: Example, separator: str) -> tuple[Html, Html]:
             if pieces:
                 words = separator.join(pieces)
                 side.append(element('span' if step.equal else 'mark', words))
-    truth, text = (element('bdi', joined(side, separator)) if side else element('span', '(nothing)', class_='faint')
+    truth, text = (element('bdi', joined(side, separator)) if side
+                   else element('span', '(nothing)', class_='faint')
                    for side in sides)
     return truth, text
 
@@ -140,8 +149,9 @@ def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.
     title = 'Feature maps'
     if opened is None or not shown.samples:
         return Section('features', title, _nothing(opened, found))
-    parts: list[Html] = [paragraph(f'Of each stage the {maps.CHANNELS} channels with the strongest response, by number and '
-                                   'response; above them, over the image, the strongest of all.')]
+    parts: list[Html] = [paragraph(f'Of each stage the {maps.CHANNELS} channels with the strongest response, '
+                                   'by number and response; above them, over the image, the strongest of '
+                                   'all.')]
     for number, each in enumerate(shown.samples, 1):
         if each.reading is None or each.reading.text is None:
             continue
@@ -162,12 +172,16 @@ def attention(record: Record, shown: Shown, found: Gallery, explainer: Explainer
     if explainer is None or not shown.samples:
         return Section('attention', title, _nothing(explainer, found))
     group, name = (shown.right, 'right') if shown.right else (shown.samples, 'sample')
-    said = 'Images that were read rightly.' if shown.right else \
-        'No image was read rightly; these are from all over the sets.' if record.examples else 'The first images.'
+    said = 'The first images.'
+    if record.examples:
+        said = 'No image was read rightly; these are from all over the sets.'
+    if shown.right:
+        said = 'Images that were read rightly.'
     return Section('attention', title, joined([paragraph(said), *explainer.figures(group, name)]))
 
 
 def _nothing(model: Any, found: Gallery) -> Html:
     """Why there are no pictures."""
-    reasons = [*([NO_MODEL] if model is None else []), *(f'No pictures: {why}' for why in found.absent.values())]
+    reasons = [*([NO_MODEL] if model is None else []),
+               *(f'No pictures: {why}' for why in found.absent.values())]
     return listed(reasons or ['There are no images to show.'])

@@ -9,13 +9,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog import models
+from recog.config.test_sets import expanded
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.evaluation import averages
 from recog.reading.read import Reading
 from recog.reading.recognizer import Arrays, Recognizer
-from recog.report.record import Example
+from recog.report.record import Judged
 from recog.workdir.opened import Opened
 
 BATCH = 16
@@ -24,7 +24,7 @@ BATCH = 16
 class Pictured(NamedTuple):
     """An example, its image as the set has it, and how it was read again where that was asked for."""
 
-    example: Example
+    example: Judged
     image: np.ndarray
     reading: Reading | None = None
 
@@ -37,7 +37,7 @@ class Gallery:
         self._config, self._root, self._sets = config, root, sets
         self._sources: dict[str, Source | None] = {}
 
-    def pictured(self, examples: Sequence[Example]) -> list[Pictured]:
+    def pictured(self, examples: Sequence[Judged]) -> list[Pictured]:
         """The examples whose images are there."""
         found = []
         for example in examples:
@@ -46,13 +46,14 @@ class Gallery:
                 found.append(Pictured(example, image))
         return found
 
-    def first(self, names: Sequence[str], count: int) -> list[Example]:
+    def first(self, names: Sequence[str], count: int) -> list[Judged]:
         """The first examples of the first set that is there, not judged; for a run that was not evaluated."""
-        for name in averages.expanded(names):
+        for name in expanded(names):
             source = self._source(name)
             if source is not None:
                 labels = source.labels(range(min(count, len(source))))
-                return [Example(name, place, label, truth, '', 0.0, False, (), ()) for place, (label, truth) in enumerate(labels)]
+                return [Judged(name, place, label, truth, '', 0.0, False, (), ())
+                        for place, (label, truth) in enumerate(labels)]
         return []
 
     def _source(self, name: str) -> Source | None:
@@ -64,7 +65,7 @@ class Gallery:
                 self.absent[name] = str(error)
         return self._sources[name]
 
-    def _image(self, example: Example) -> np.ndarray | None:
+    def _image(self, example: Judged) -> np.ndarray | None:
         source = self._source(example.set)
         if source is None:
             return None
@@ -75,8 +76,8 @@ class Gallery:
         for row, label in zip(rows, source.labels(rows), strict=True):
             if label == (example.id, example.truth):
                 return source.rows([row])[0].image
-        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: {example.id!r} has moved or '
-                                    'changed')
+        self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: '
+                                    f'{example.id!r} has moved or changed')
         return None
 
 

@@ -1,6 +1,5 @@
 """Pictures: the curves of a run, sample words with what was read, and words as training changes them."""
 
-import json
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -8,12 +7,14 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import recipe, values
+from recog.data.files import find_images
 from recog.data.rows import Source
 from recog.errors import ConfigError
 from recog.evaluation.results import Result
 from recog.images import augment
 from recog.images.fit import fit_image
 from recog.images.read import Unreadable, read_image
+from recog.workdir import files
 
 RIGHT, WRONG, INK = '#2a7f4f', '#b3261e', '#1f4e79'
 MOST_ROWS = 100  # of the picture of augmentations
@@ -24,9 +25,9 @@ def curves(workdir: Path) -> list[Path]:
     """loss.png and loss.svg from metrics.jsonl: the loss and each set's accuracy over the steps."""
     from matplotlib.figure import Figure
 
-    lines = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
+    lines = files.read_log(workdir)
     losses = [(line['step'], line['loss']) for line in lines if 'loss' in line]
-    accuracies: dict[str, list[tuple[int, float]]] = {}
+    accuracies: dict[str, list[tuple[float, float]]] = {}
     for line in lines:
         for name, value in line.items():
             if name.endswith('/accuracy'):
@@ -46,8 +47,8 @@ def curves(workdir: Path) -> list[Path]:
     return _save(figure, workdir / 'loss', ('png', 'svg'))
 
 
-def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool], file: Path,
-          columns: int = 4) -> Path:
+def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool],
+          file: Path, columns: int = 4) -> Path:
     """Words as pictures, each over what was read; what is wrong stands in red beside the truth."""
     from matplotlib.figure import Figure
 
@@ -57,9 +58,11 @@ def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[st
     for cell in cells:
         cell.set_axis_off()
     for cell, image, truth, text, right in zip(cells, words, truths, texts, rights, strict=False):
-        cell.imshow(image[:, :, ::-1] if image.ndim == 3 and image.shape[2] == 3 else image, cmap='gray', aspect='equal')
+        has_colours = image.ndim == 3 and image.shape[2] == 3
+        cell.imshow(image[:, :, ::-1] if has_colours else image, cmap='gray', aspect='equal')
         said = text if right else f'{text or "(nothing)"}  [{truth}]'
-        cell.set_title(said.replace('$', r'\$'), fontsize=9, color=RIGHT if right else WRONG, family='monospace')
+        cell.set_title(said.replace('$', r'\$'), fontsize=9, color=RIGHT if right else WRONG,
+                       family='monospace')
     return _save(figure, file.with_suffix(''), ('png',))[0]
 
 
@@ -72,8 +75,8 @@ def samples(workdir: Path, source: Source, result: Result) -> None:
     shown = result.predictions[:len(rows)]
     images = [row.image for row in rows if row.image is not None]
     sheet(images, [each.truth for each in shown], [each.text for each in shown],
-          [each.right for each in shown], workdir / 'samples.png')
-    folder = workdir / 'samples'
+          [each.right for each in shown], workdir / files.SAMPLES_SHEET)
+    folder = workdir / files.SAMPLES
     folder.mkdir(exist_ok=True)
     for number, image in enumerate(images[:KEPT]):
         cv2.imwrite(str(folder / f'{number}.png'), image)
@@ -81,30 +84,34 @@ def samples(workdir: Path, source: Source, result: Result) -> None:
     (folder / 'labels.tsv').write_text(''.join(labels), encoding='utf-8')
 
 
-def show_augmentation(config: ConfigDict, files: Sequence[str], file: Path, every: bool = False) -> Path:
-    """Draw image files as a recipe changes them in training, or (`every`) by each augmentation that there is."""
+def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, every: bool = False) -> Path:
+    """Draw image files as a recipe changes them in training, or by `every` augmentation that there is."""
     rule = config.image
     if every:
         plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
         rule = recipe.changed(rule.copy_and_resolve_references(), {**plain, 'augment.probability': 0.5})
     elif not augment.augments(rule.augment):
-        raise ConfigError('the recipe changes no image: config.image.augment is off; --all shows every augmentation')
-    if len(files) > MOST_ROWS:
-        raise ConfigError(f'{len(files)} images are too many for one picture; at most {MOST_ROWS}')
+        raise ConfigError('the recipe changes no image: config.image.augment is off; '
+                          '--all shows every augmentation')
+    images = find_images(names)
+    if len(images) > MOST_ROWS:
+        raise ConfigError(f'{len(images)} images are too many for one picture; at most {MOST_ROWS}')
     try:
-        words = [read_image(each) for each in files]
+        words = [read_image(each) for each in images]
     except Unreadable as error:
         raise ConfigError(f'image {error}') from None
     file.parent.mkdir(parents=True, exist_ok=True)
     return augmentations(words, rule, values.seed(config, 'augment'), file)
 
 
-def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file: Path, together: int = 4) -> Path:
-    """Words as fitted, by each augmentation of `config.image` alone at its full strength, and as training draws them."""
+def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file: Path,
+                  together: int = 4) -> Path:
+    """Words as fitted, by each augmentation of `config.image` alone at full strength, and as in training."""
     from PIL import Image, ImageDraw, ImageFont
 
     strengths = augment.switched_on(rule.augment)
-    columns = ['original', *(f'{name} {strength:g}' for name, strength in strengths.items()), *['as in training'] * together]
+    alone = [f'{name} {strength:g}' for name, strength in strengths.items()]
+    columns = ['original', *alone, *['as in training'] * together]
     zoom = max(1, round(160 / rule.width))
     across, down, head, gap = zoom * rule.width, zoom * rule.height, 20, 6
     page = Image.new('RGB', (gap + len(columns) * (across + gap), head + len(words) * (down + gap)), 'white')
@@ -131,9 +138,9 @@ def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file
 def _save(figure, stem: Path, formats: Sequence[str]) -> list[Path]:
     import matplotlib
 
-    files = []
+    written = []
     with matplotlib.rc_context({'svg.fonttype': 'none', 'svg.hashsalt': 'recog'}):
         for kind in formats:
-            files.append(stem.with_suffix(f'.{kind}'))
-            figure.savefig(files[-1], dpi=130, metadata={'Date': None} if kind == 'svg' else None)
-    return files
+            written.append(stem.with_suffix(f'.{kind}'))
+            figure.savefig(written[-1], dpi=130, metadata={'Date': None} if kind == 'svg' else None)
+    return written

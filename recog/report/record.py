@@ -1,7 +1,5 @@
-"""What a workdir says of its run: results.json, metrics.jsonl and predictions.tsv; each may be missing."""
+"""What a workdir says of its run: results, log and predictions, each of which may be missing."""
 
-import csv
-import json
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
@@ -11,11 +9,10 @@ from ml_collections import ConfigDict
 
 from recog.errors import ConfigError, nearest
 from recog.metrics.words import canonical, edit_distance, protocol_id
+from recog.workdir import files
 
-RESULTS, LOG, PREDICTIONS = 'results.json', 'metrics.jsonl', 'predictions.tsv'
 
-
-class Example(NamedTuple):
+class Judged(NamedTuple):
     """A line of predictions.tsv, what of its texts is compared, and its place among the lines of its set."""
 
     set: str
@@ -43,7 +40,7 @@ class Record(NamedTuple):
     sets: dict[str, dict[str, Any]]  # its figures by set
     missing: list[str]
     lines: list[dict[str, float]]
-    examples: list[Example]
+    examples: list[Judged]
     protocol: str
 
     @property
@@ -54,39 +51,28 @@ class Record(NamedTuple):
 
 def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = ()) -> Record:
     """The record of a workdir, of these sets alone if any are named."""
-    results = json.loads((folder / RESULTS).read_text(encoding='utf-8')) if (folder / RESULTS).is_file() else {}
+    results = files.read_results(folder) if (folder / files.RESULTS).is_file() else {}
     figures, missing = results.pop('sets', {}), results.pop('missing', [])
     usual = protocol_id(config.eval.protocol, config.eval.nfkd)
     protocol = results['protocol'] if 'protocol' in results else usual
-    examples = _examples(folder / PREDICTIONS, protocol)
+    examples = _examples(folder, protocol)
     known = dict.fromkeys([*figures, *(example.set for example in examples)])
     for wanted in sets:
         if known and wanted not in known:
-            raise ConfigError(f'--set {wanted!r} is not in {folder / PREDICTIONS}{nearest(wanted, known)}; '
-                              f'there are: {", ".join(known)}')
+            raise ConfigError(f'--set {wanted!r} is not in {folder / files.PREDICTIONS}'
+                              f'{nearest(wanted, known)}; there are: {", ".join(known)}')
     if sets:
         figures = {name: values for name, values in figures.items() if name in sets}
         examples = [example for example in examples if example.set in sets]
-    return Record(name, config, results, figures, missing, _lines(folder / LOG), examples, protocol)
+    return Record(name, config, results, figures, missing, files.read_log(folder), examples, protocol)
 
 
-def _lines(file: Path) -> list[dict[str, float]]:
-    """The lines of the log; one that a killed run left unfinished does not count."""
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding='utf-8').splitlines(keepends=True) if line.endswith('\n')]
-
-
-def _examples(file: Path, protocol: str) -> list[Example]:
-    if not file.is_file():
-        return []
-    examples: list[Example] = []
+def _examples(folder: Path, protocol: str) -> list[Judged]:
+    examples: list[Judged] = []
     places: Counter[str] = Counter()
-    with file.open(encoding='utf-8', newline='') as lines:
-        for row in csv.DictReader(lines, delimiter='\t'):
-            place = places[row['set']]
-            places[row['set']] += 1
-            wanted, written = (tuple(canonical(row[column], protocol)) for column in ('truth', 'text'))
-            examples.append(Example(row['set'], place, row['id'], row['truth'], row['text'], float(row['confidence']),
-                                    row['right'] == 'right', wanted, written))
+    for row in files.read_predictions(folder) if (folder / files.PREDICTIONS).is_file() else []:
+        wanted, written = (tuple(canonical(row[column], protocol)) for column in ('truth', 'text'))
+        examples.append(Judged(row['set'], places[row['set']], row['id'], row['truth'], row['text'],
+                               float(row['confidence']), row['right'] == 'right', wanted, written))
+        places[row['set']] += 1
     return examples

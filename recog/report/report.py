@@ -1,4 +1,5 @@
-"""`recog report`: one HTML page that holds all that a workdir knows of its run, with the pictures as files beside it."""
+"""`recog report`: one HTML page that holds all that a workdir knows of its run,
+with the pictures as files beside it."""
 
 from pathlib import Path
 from typing import Any
@@ -8,7 +9,7 @@ from ml_collections import ConfigDict
 
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
-from recog.report import charts, examples, page, record, sections
+from recog.report import charts, examples, markup, record, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
 from recog.workdir.folder import Mirror
@@ -30,30 +31,35 @@ def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Dev
 
 def write(file: Path, found: record.Record, opened: Opened | None, why: str, root: str | Path,
           devices: list[jax.Device]) -> None:
-    """The page, and its pictures in the folder of the same name; without a model (and `why`) what needs none."""
+    """The page, and its pictures in the folder of the same name; without a model (and `why`)
+    what needs none."""
     file.parent.mkdir(parents=True, exist_ok=True)
     album = charts.Album(file.with_suffix(''))
     gallery = Gallery(found.config, root, found.sets)
     shown, explainer = examples.choose(found, gallery), None
     if opened is not None:
         beam = int(found.facts['beam']) if 'beam' in found.facts else 1
-        shown, explainer = examples.readings(opened, shown, beam, _mesh(devices)), examples.Explainer(opened, album)
+        shown = examples.readings(opened, shown, beam, _mesh(devices))
+        explainer = examples.Explainer(opened, album)
     parts = [
         sections.run(found, opened, why), sections.curves(found, album), sections.results(found),
         sections.confusion(found, album), sections.lengths(found, album), sections.calibration(found, album),
-        examples.mistakes(found, shown, gallery, album, explainer), examples.features(shown, gallery, opened, album),
-        examples.attention(found, shown, gallery, explainer), sections.speed(found, album, devices[0].device_kind)]
-    file.write_text(page.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
+        examples.mistakes(found, shown, gallery, album, explainer),
+        examples.features(shown, gallery, opened, album),
+        examples.attention(found, shown, gallery, explainer),
+        sections.speed(found, album, devices[0].device_kind)]
+    file.write_text(markup.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
 
 
 def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
           ) -> tuple[Opened | None, str]:
-    """The model of the step that was asked for, else measured, or what there is instead; and what is to be said of that."""
+    """The model of the step that was asked for, else measured, or what there is instead;
+    and what is to be said of that."""
     measured, why = found.facts['step'] if 'step' in found.facts else None, ''
     if asked is not None:
         other = measured is not None and measured != asked
-        said = f'The results are those of step {measured}; step {asked} has read the images below.' if other else ''
-        return open_workdir(folder, asked, _mesh(devices)), said
+        said = f'The results are those of step {measured}; step {asked} has read the images below.'
+        return open_workdir(folder, asked, _mesh(devices)), said if other else ''
     for wanted in dict.fromkeys([measured, None]):
         try:
             return open_workdir(folder, wanted, _mesh(devices)), why
@@ -66,7 +72,9 @@ def _mesh(devices: list[jax.Device]) -> Any:
     return make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
 
 
-def _lead(found: record.Record) -> page.Html:
+def _lead(found: record.Record) -> markup.Html:
     """The figures that everybody asks for first."""
-    said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items() if 'accuracy' in figures]
-    return page.paragraph(f'{found.config.model.name}: ' + (', '.join(said) if said else 'not evaluated yet'), faint=True)
+    said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items()
+            if 'accuracy' in figures]
+    return markup.paragraph(f'{found.config.model.name}: '
+                            + (', '.join(said) if said else 'not evaluated yet'), faint=True)

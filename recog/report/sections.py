@@ -1,4 +1,5 @@
-"""The parts of the page that need no image: the run, its curves, results, confusions, lengths, calibration, speed."""
+"""The parts of the page that need no image: the run, its curves, results, confusions, lengths, calibration,
+speed."""
 
 import json
 import statistics
@@ -12,16 +13,17 @@ from recog.devices.measured import recorded
 from recog.evaluation.results import OF_FORMULAS
 from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
-from recog.report.page import Html, Section, element, folded, joined, paragraph, quoted, table
+from recog.report.markup import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
 from recog.workdir.opened import Opened
 
 CONFUSIONS = 15
 # The figures of a set by the words for them; all others have their own name.
-FIGURES = {'count': 'count', 'right': 'right', 'accuracy': 'accuracy', **OF_FORMULAS, 'one_minus_ned': '1-NED',
-           'unreadable': 'unreadable'}
+FIGURES = {'count': 'count', 'right': 'right', 'accuracy': 'accuracy', **OF_FORMULAS,
+           'one_minus_ned': '1-NED', 'unreadable': 'unreadable'}
 COUNTS = ('count', 'right', 'unreadable', 'seen')
-SPEEDS = {'images_per_second': ('images a second', '{:,.1f}', 1.0), 'flops_per_second': ('TFLOP/s', '{:.3f}', 1e12),
+SPEEDS = {'images_per_second': ('images a second', '{:,.1f}', 1.0),
+          'flops_per_second': ('TFLOP/s', '{:.3f}', 1e12),
           'data_wait': ('share of the time spent waiting for data', '{:.1%}', 1.0)}
 NO_RESULTS = 'The run has not been evaluated: recog evaluate does that.'
 NO_LOG = 'The workdir has no metrics.jsonl: the run was not trained here, or has not begun.'
@@ -30,7 +32,8 @@ NO_LOG = 'The workdir has no metrics.jsonl: the run was not trained here, or has
 def run(record: Record, opened: Opened | None, why: str) -> Section:
     """What was run: what the results say of the evaluation, the model, the fields of the recipe."""
     short = {name: value for name, value in record.facts.items() if not isinstance(value, (dict, list))}
-    facts = {'model': record.config.model.name, 'trained on': ', '.join(record.config.data.train), 'protocol': record.protocol,
+    facts = {'model': record.config.model.name, 'trained on': ', '.join(record.config.data.train),
+             'protocol': record.protocol,
              'seed': record.config.seed, 'config': values.digest(record.config.to_dict())} | short
     if opened is not None:
         facts |= {'weights shown below': f'step {opened.step}',
@@ -59,17 +62,22 @@ def curves(record: Record, album: charts.Album) -> Section:
     loss, rate = _series(record, 'loss'), _series(record, 'rate')
     if not loss:
         return Section('curves', 'Curves', paragraph(NO_LOG))
-    parts = [album.chart('curve-loss', f'Loss of the training batches; the last is {loss[-1][1]:.4g} at step {loss[-1][0]}.',
-                         charts.curves, {'loss': loss}, 'loss', 'log' if min(value for _, value in loss) > 0 else 'linear')]
+    parts = [album.chart('curve-loss',
+                         f'Loss of the training batches; the last is {loss[-1][1]:.4g} at step '
+                         f'{loss[-1][0]}.',
+                         charts.curves, {'loss': loss}, 'loss',
+                         'log' if min(value for _, value in loss) > 0 else 'linear')]
     ends = [name for line in record.lines for name in line if name.endswith('/accuracy')]
     accuracies = {name.removesuffix('/accuracy'): _series(record, name) for name in dict.fromkeys(ends)}
     if accuracies:
-        best = '; '.join(f'{name}: best {max(value for _, value in points):.2%}' for name, points in accuracies.items())
-        parts.append(album.chart('curve-accuracy', f'Accuracy while training. {best}.', charts.curves, accuracies, 'accuracy',
-                                 'linear', 1.02))
+        best = '; '.join(f'{name}: best {max(value for _, value in points):.2%}'
+                         for name, points in accuracies.items())
+        parts.append(album.chart('curve-accuracy', f'Accuracy while training. {best}.', charts.curves,
+                                 accuracies, 'accuracy', 'linear', 1.02))
     if rate:
-        parts.append(album.chart('curve-rate', f'Learning rate; at most {max(value for _, value in rate):.3g}.', charts.curves,
-                                 {'rate': rate}, 'learning rate'))
+        parts.append(album.chart('curve-rate',
+                                 f'Learning rate; at most {max(value for _, value in rate):.3g}.',
+                                 charts.curves, {'rate': rate}, 'learning rate'))
     return Section('curves', 'Curves', element('div', *parts, class_='charts'))
 
 
@@ -82,26 +90,32 @@ def results(record: Record) -> Section:
     if not record.sets:
         return Section('results', 'Results', paragraph(NO_RESULTS))
     every = [(name, figures) for given, values in record.sets.items()
-             for name, figures in ((given, values), *(values['lexicons'].items() if 'lexicons' in values else ()))]
+             for name, figures in ((given, values), *(values['lexicons'].items() if 'lexicons' in values
+                                                      else ()))]
     parts = [_figures(every, record.missing)]
     if 'averages' in record.facts and record.facts['averages']:
         averages = [(each['name'], _average(each), each['definition']) for each in record.facts['averages']]
         parts += [element('h3', 'Averages'), table(('average', 'value', 'of'), averages, texts=3)]
     depths = {name: figures['by_depth'] for name, figures in record.sets.items() if 'by_depth' in figures}
     if depths:
-        rows = [(name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:,}' if cell['count'] else '' for cell in parted.values()))
+        rows = [(name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:,}' if cell['count'] else ''
+                         for cell in parted.values()))
                 for name, parted in depths.items()]
-        parts += [element('h3', 'ExpRate by depth of braces'), table(('set', *next(iter(depths.values()))), rows)]
-    unread = [(name, image, reason) for name, figures in record.sets.items() for kind in ('unreadable_images', 'shrunk_images')
+        parts += [element('h3', 'ExpRate by depth of braces'),
+                  table(('set', *next(iter(depths.values()))), rows)]
+    unread = [(name, image, reason) for name, figures in record.sets.items()
+              for kind in ('unreadable_images', 'shrunk_images')
               if kind in figures for image, reason in figures[kind]]
     if unread:
-        parts.append(folded(f'Images left out or shrunk ({len(unread)})', table(('set', 'image', 'why'), unread, texts=3)))
+        parts.append(folded(f'Images left out or shrunk ({len(unread)})',
+                            table(('set', 'image', 'why'), unread, texts=3)))
     return Section('results', 'Results', joined(parts))
 
 
 def _figures(every: Sequence[tuple[str, Mapping[str, Any]]], missing: Sequence[str]) -> Html:
     """The table of all figures that are numbers, with the interval behind the accuracy."""
-    found = dict.fromkeys(name for _, figures in every for name, value in figures.items() if _is_number(value))
+    found = dict.fromkeys(name for _, figures in every
+                          for name, value in figures.items() if _is_number(value))
     names = [name for name in FIGURES if name in found] + [name for name in found if name not in FIGURES]
     heads = ['set', *(FIGURES[name] if name in FIGURES else name for name in names)]
     place = names.index('accuracy') + 2
@@ -142,24 +156,30 @@ def confusion(record: Record, album: charts.Album) -> Section:
     matrix = tallies.matrix(found, record.protocol == 'latex')
     total = sum(found.values())
     wrong = total - sum(times for (truth, read), times in found.items() if truth == read)
-    said = paragraph(f'Truth and text aligned with the fewest edits under protocol {record.protocol}: of {total:,} places '
-                      f'{wrong:,} are wrong ({wrong / total:.2%}). “{tallies.NOTHING}” stands for what was left out (column) or '
-                      'made up (row).' + (f' “{tallies.OTHER}” is all that is rarer.' if tallies.OTHER in matrix.names else ''))
-    chart = album.chart('confusion', 'Rows are the truth, columns what was read; what is right is grey, by its share of the row.',
+    said = paragraph(f'Truth and text aligned with the fewest edits under protocol {record.protocol}: '
+                     f'of {total:,} places {wrong:,} are wrong ({wrong / total:.2%}). “{tallies.NOTHING}” '
+                     'stands for what was left out (column) or made up (row).'
+                     + (f' “{tallies.OTHER}” is all that is rarer.' if tallies.OTHER in matrix.names else ''))
+    chart = album.chart('confusion',
+                        'Rows are the truth, columns what was read; what is right is grey, by its share of '
+                        'the row.',
                         charts.confusion, matrix)
     rows = [(quoted(charts.shown(truth)), quoted(charts.shown(read)), f'{times:,}',
              '' if truth == tallies.NOTHING else f'{share:.2%}') for truth, read, times, share in often]
     listed = table(('truth', 'read as', 'times', 'of this truth'), rows, texts=2)
-    return Section('confusion', title, joined([said, chart, element('h3', 'Most frequent confusions'), listed]))
+    return Section('confusion', title, joined([said, chart, element('h3', 'Most frequent confusions'),
+                                               listed]))
 
 
 def lengths(record: Record, album: charts.Album) -> Section:
     """Accuracy by the length of the truth."""
     if not record.examples:
         return Section('length', 'Accuracy by length', paragraph(NO_RESULTS))
-    bins, things = tallies.by_length(record.examples), 'tokens' if record.protocol == 'latex' else 'characters'
-    chart = album.chart('length', f'Accuracy, with its 95 % interval, by the number of {things} of the truth; below, how many '
-                        'examples there are.', charts.bars, bins, things)
+    bins = tallies.by_length(record.examples)
+    things = 'tokens' if record.protocol == 'latex' else 'characters'
+    chart = album.chart('length',
+                        f'Accuracy, with its 95 % interval, by the number of {things} of the truth; '
+                        'below, how many examples there are.', charts.bars, bins, things)
     rows = [(each.label, f'{each.total:,}', f'{each.right / each.total:.2%}') for each in bins]
     figures = folded('Figures', table((things, 'examples', 'accuracy'), rows))
     return Section('length', 'Accuracy by length', joined([chart, figures]))
@@ -173,33 +193,40 @@ def calibration(record: Record, album: charts.Album) -> Section:
     error = tallies.calibration_error(bins)
     mean = sum(example.confidence for example in record.examples) / count
     right = sum(example.right for example in record.examples) / count
-    said = paragraph(f'Expected calibration error {error:.4f} over {len(bins)} bins of {count:,} examples; mean confidence '
-                      f'{mean:.4f}, accuracy {right:.4f}.')
-    chart = album.chart('calibration', 'Accuracy of the examples of each bin over their mean confidence; on the dashed line both '
-                        'agree. Below, how many examples there are.', charts.reliability, bins)
-    rows = [(each.label, f'{each.total:,}', f'{each.confidence:.4f}', f'{each.right / each.total:.2%}') for each in bins
+    said = paragraph(f'Expected calibration error {error:.4f} over {len(bins)} bins of {count:,} examples; '
+                     f'mean confidence {mean:.4f}, accuracy {right:.4f}.')
+    chart = album.chart('calibration',
+                        'Accuracy of the examples of each bin over their mean confidence; on the dashed line '
+                        'both agree. Below, how many examples there are.', charts.reliability, bins)
+    rows = [(each.label, f'{each.total:,}', f'{each.confidence:.4f}', f'{each.right / each.total:.2%}')
+            for each in bins
             if each.total]
     heads = ('confidence', 'examples', 'mean confidence', 'accuracy')
-    return Section('calibration', 'Confidence against accuracy', joined([said, chart, folded('Figures', table(heads, rows))]))
+    return Section('calibration', 'Confidence against accuracy',
+                   joined([said, chart, folded('Figures', table(heads, rows))]))
 
 
 def speed(record: Record, album: charts.Album, device: str) -> Section:
     """How fast it was trained."""
     rows = []
     for name, (label, form, unit) in SPEEDS.items():
-        values = [value / unit for _, value in _series(record, name)][1:] or [value / unit for _, value in _series(record, name)]
+        values = [value / unit for _, value in _series(record, name)]
+        values = values[1:] or values
         if values:
-            rows.append([label, form.format(statistics.median(values)), form.format(min(values)), form.format(max(values))])
+            rows.append([label, form.format(statistics.median(values)), form.format(min(values)),
+                         form.format(max(values))])
     parts: list[Html] = []
     if rows:
         rate = _series(record, 'images_per_second')
-        parts = [paragraph('While training, by the log; its first line, which has the compilation in it, is left out.'),
+        parts = [paragraph('While training, by the log; its first line, which has the compilation in it, is '
+                           'left out.'),
                  table(('', 'median', 'least', 'most'), rows),
-                 album.chart('curve-speed', 'Images a second while training.', charts.curves, {'images a second': rate},
-                             'images a second')]
+                 album.chart('curve-speed', 'Images a second while training.', charts.curves,
+                             {'images a second': rate}, 'images a second')]
     measured = recorded(record.config, device)
     if measured is not None:
-        parts.append(paragraph(f'recog bench measured {measured:,.1f} images a second for a training step on {device}, here.'))
+        parts.append(paragraph(f'recog bench measured {measured:,.1f} images a second for a training step on '
+                               f'{device}, here.'))
     return Section('speed', 'Speed', joined(parts) if parts else paragraph(NO_LOG))
 
 

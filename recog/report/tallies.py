@@ -1,4 +1,5 @@
-"""Figures from predictions: which characters are read as which, accuracy by length, and confidence against accuracy."""
+"""Figures from predictions: which characters are read as which, accuracy by length,
+and confidence against accuracy."""
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
@@ -7,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from recog.report.record import Example
+from recog.report.record import Judged
 
 # Longer than any character and no LaTeX token, so they cannot be mistaken for one.
 NOTHING, OTHER = 'nothing', 'other'
@@ -36,7 +37,8 @@ class Bin(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A piece of an alignment: what stands in the truth and what was read in its place, one of which may be empty."""
+    """A piece of an alignment: what stands in the truth and what was read in its place,
+    one of which may be empty."""
 
     equal: bool
     wanted: tuple[str, ...]
@@ -48,10 +50,11 @@ def aligned(wanted: Sequence[str], written: Sequence[str]) -> Iterator[Step]:
     from rapidfuzz.distance import Levenshtein
 
     for code in Levenshtein.opcodes(wanted, written):
-        yield Step(code.tag == 'equal', tuple(wanted[code.src_start:code.src_end]), tuple(written[code.dest_start:code.dest_end]))
+        yield Step(code.tag == 'equal', tuple(wanted[code.src_start:code.src_end]),
+                   tuple(written[code.dest_start:code.dest_end]))
 
 
-def pairs(examples: Iterable[Example]) -> Pairs:
+def pairs(examples: Iterable[Judged]) -> Pairs:
     """How often each token was read as which, over all examples."""
     found: Pairs = Counter()
     for example in examples:
@@ -63,7 +66,8 @@ def pairs(examples: Iterable[Example]) -> Pairs:
 
 
 def matrix(found: Pairs, formulas: bool) -> Matrix:
-    """The matrix of the most frequent tokens, by frequency those of formulas and else in order; the rest is OTHER."""
+    """The matrix of the most frequent tokens, by frequency those of formulas and else in order;
+    the rest is OTHER."""
     often: Counter[str] = Counter()
     for (truth, read), times in found.items():
         often[truth] += times
@@ -81,15 +85,17 @@ def matrix(found: Pairs, formulas: bool) -> Matrix:
 
 
 def confused(found: Pairs, most: int) -> list[tuple[str, str, int, float]]:
-    """The most frequent confusions: truth, what was read, how often, and the share of all that the truth was read as."""
+    """The most frequent confusions: truth, what was read, how often,
+    and the share of all that the truth was read as."""
     totals: Counter[str] = Counter()
     for (truth, _), times in found.items():
         totals[truth] += times
-    wrong = sorted(((pair, times) for pair, times in found.items() if pair[0] != pair[1]), key=lambda item: (-item[1], item[0]))
+    wrong = sorted(((pair, times) for pair, times in found.items() if pair[0] != pair[1]),
+                   key=lambda item: (-item[1], item[0]))
     return [(truth, read, times, times / totals[truth]) for (truth, read), times in wrong[:most]]
 
 
-def by_length(examples: Sequence[Example]) -> list[Bin]:
+def by_length(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by the length of their truth, in tokens; lengths that do not occur are left out."""
     lengths = [len(example.wanted) for example in examples]
     longest = max(lengths, default=0)
@@ -102,20 +108,22 @@ def by_length(examples: Sequence[Example]) -> list[Bin]:
     return bins
 
 
-def by_confidence(examples: Sequence[Example]) -> list[Bin]:
+def by_confidence(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by confidence, in bins of equal width; empty ones are kept."""
-    inside: list[list[Example]] = [[] for _ in range(BINS)]
+    inside: list[list[Judged]] = [[] for _ in range(BINS)]
     for example in examples:
         inside[min(max(int(example.confidence * BINS), 0), BINS - 1)].append(example)
-    return [_bin(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found) for number, found in enumerate(inside)]
+    return [_bin(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
+            for number, found in enumerate(inside)]
 
 
 def calibration_error(bins: Sequence[Bin]) -> float:
-    """The expected calibration error: |accuracy - confidence| of the bins, weighted by their counts (Naeini et al. 2015)."""
+    """The expected calibration error: |accuracy - confidence| of the bins,
+    weighted by their counts (Naeini et al. 2015)."""
     total = sum(each.total for each in bins)
     return sum(abs(each.right - each.confidence * each.total) for each in bins) / max(total, 1)
 
 
-def _bin(label: str, inside: Sequence[Example]) -> Bin:
+def _bin(label: str, inside: Sequence[Judged]) -> Bin:
     confidence = sum(example.confidence for example in inside) / max(len(inside), 1)
     return Bin(label, len(inside), sum(example.right for example in inside), confidence)

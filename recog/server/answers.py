@@ -1,4 +1,5 @@
-"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG, pictures of where the model looked."""
+"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG,
+pictures of where the model looked."""
 
 import base64
 import io
@@ -15,7 +16,8 @@ SIZE = 28  # of drawn formulas, in points
 
 
 def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
-    """One image's answer; what is drawn for it makes this slow, and matplotlib wants it to happen in one thread."""
+    """One image's answer; what is drawn for it makes this slow,
+    and matplotlib wants it to happen in one thread."""
     formula = recognizer.about['formula']
     found = facts(reading.text, reading.confidence, formula, draw=wishes.draw)
     if reading.reason:
@@ -28,7 +30,8 @@ def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
     return found
 
 
-def facts(text: str, confidence: float, formula: bool, score: float | None = None, *, draw: bool = False) -> dict[str, Any]:
+def facts(text: str, confidence: float, formula: bool, score: float | None = None, *,
+          draw: bool = False) -> dict[str, Any]:
     """What `recog predict --json` says of a text; of a well-formed formula also how it looks."""
     found = text_facts(formula, text, confidence, score)
     if draw and formula and found['well_formed']:
@@ -47,7 +50,8 @@ def svg(tokens: Tokens) -> bytes:
     width, height, depth = MathTextParser('path').parse(text, 72, font)[:3]
     around = SIZE / 4
     figure = Figure(figsize=((width + 2 * around) / 72, (height + 2 * around) / 72))
-    figure.text(around / (width + 2 * around), (depth + around) / (height + 2 * around), text, fontproperties=font)
+    figure.text(around / (width + 2 * around), (depth + around) / (height + 2 * around), text,
+                fontproperties=font)
     with rc_context({'svg.fonttype': 'path', 'svg.hashsalt': 'recog'}):
         figure.savefig(file, format='svg', transparent=True, metadata={'Date': None})
     return file.getvalue()

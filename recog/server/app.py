@@ -21,7 +21,8 @@ from recog.server.intake import Limits, Refused
 PAGE = Path(__file__).parent / 'page'
 FILES = {'/': 'index.html', '/style.css': 'style.css', '/page.js': 'page.js', '/drawing.js': 'drawing.js'}
 # The page takes nothing from elsewhere, and nobody may show it within theirs.
-SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
+SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
+                                   "data: blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
         'x-content-type-options': 'nosniff', 'referrer-policy': 'no-referrer', 'cache-control': 'no-cache'}
 
@@ -37,9 +38,11 @@ class Server:
         self._stopping = False
         pages = [Route(path, functools.partial(_page, name=name)) for path, name in FILES.items()]
         self.application = Starlette(
-            routes=[*pages, Route('/health', self._health), Route('/metrics', self._metrics), Route('/v1/models', self._models),
+            routes=[*pages, Route('/health', self._health), Route('/metrics', self._metrics),
+                    Route('/v1/models', self._models),
                     Route('/v1/models/{name}/read', self._read, methods=['POST'])],
-            exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed}, lifespan=self._lifespan)
+            exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed},
+            lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
@@ -55,7 +58,8 @@ class Server:
 
     async def _health(self, request: Request) -> Response:
         ready = all(reader.ready for reader in self.readers.values()) and not self._stopping
-        models = {name: 'ready' if reader.ready else reader.failed or 'warming up' for name, reader in self.readers.items()}
+        models = {name: 'ready' if reader.ready else reader.failed or 'warming up'
+                  for name, reader in self.readers.items()}
         return JSONResponse({'ready': ready, 'models': models}, 200 if ready else 503)
 
     async def _metrics(self, request: Request) -> Response:
@@ -64,7 +68,8 @@ class Server:
 
     async def _models(self, request: Request) -> Response:
         self._desk.check_token(request)
-        return JSONResponse({'models': [{**described(reader), 'ready': reader.ready} for reader in self.readers.values()]})
+        return JSONResponse({'models': [{**described(reader), 'ready': reader.ready}
+                                        for reader in self.readers.values()]})
 
     async def _read(self, request: Request) -> Response:
         self._desk.check_token(request)

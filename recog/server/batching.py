@@ -58,7 +58,8 @@ class Reader:
     async def read(self, images: Sequence[np.ndarray], explain: bool = False) -> list[Any]:
         """The readings of images, in their order."""
         if not self.ready or self._closed:
-            raise Refused(503, self.failed or ('the server is stopping' if self._closed else 'the model is warming up'))
+            raise Refused(503, self.failed or ('the server is stopping' if self._closed
+                                               else 'the model is warming up'))
         loop = asyncio.get_running_loop()
         jobs = [Job(image, explain, loop.create_future()) for image in images]
         for job in jobs:
@@ -117,7 +118,9 @@ class Reader:
         """Compile the program for every number and size of images that it will meet."""
         sizes = ', '.join(f'{height} x {width}' for height, width in self._canvases)
         self._say(f'warming up: batches of {", ".join(map(str, counts(self.batch)))} images of {sizes}')
-        explained: Iterable[None] = [] if self.explaining is None else warming(self.explaining, 1, self._canvases)
+        explained: Iterable[None] = []
+        if self.explaining is not None:
+            explained = warming(self.explaining, 1, self._canvases)
         for _ in itertools.chain(warming(self.recognizer, self.batch, self._canvases), explained):
             if self._closed:
                 return

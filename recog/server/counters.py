@@ -15,15 +15,18 @@ class Counters:
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
-        self._requests = Counter('recog_requests', 'requests to read, by what came of them', ('model', 'status'),
-                                 registry=self._registry)
-        self._images = Counter('recog_images', 'images that a model has read', ('model',), registry=self._registry)
-        self._seconds = Histogram('recog_request_seconds', 'from the head of a request to its answer', ('model',),
-                                  buckets=SECONDS, registry=self._registry)
+        self._requests = Counter('recog_requests', 'requests to read, by what came of them',
+                                 ('model', 'status'), registry=self._registry)
+        self._images = Counter('recog_images', 'images that a model has read', ('model',),
+                               registry=self._registry)
+        self._seconds = Histogram('recog_request_seconds', 'from the head of a request to its answer',
+                                  ('model',), buckets=SECONDS, registry=self._registry)
         self._batches = Histogram('recog_batch_images', 'images that were read at a time', ('model',),
                                   buckets=(1, 2, 4, 8, 16, 32, 64, 128, 256), registry=self._registry)
-        self._waiting = Gauge('recog_waiting_images', 'images that wait for the model', ('model',), registry=self._registry)
-        self._ready = Gauge('recog_model_ready', 'whether a model has been warmed up', ('model',), registry=self._registry)
+        self._waiting = Gauge('recog_waiting_images', 'images that wait for the model', ('model',),
+                              registry=self._registry)
+        self._ready = Gauge('recog_model_ready', 'whether a model has been warmed up', ('model',),
+                            registry=self._registry)
 
     def request(self, model: str, status: int, seconds: float) -> None:
         """A request was answered, one way or the other."""

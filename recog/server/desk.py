@@ -47,7 +47,8 @@ class Desk:
         """Refuse who does not know the token, where there is one."""
         if not self._token:
             return
-        kind, _, given = (request.headers['authorization'] if 'authorization' in request.headers else '').partition(' ')
+        said = request.headers['authorization'] if 'authorization' in request.headers else ''
+        kind, _, given = said.partition(' ')
         if kind.lower() != 'bearer':
             raise Refused(401, 'a token is needed: Authorization: Bearer TOKEN')
         if not hmac.compare_digest(given.strip().encode(), self._token):
@@ -56,20 +57,24 @@ class Desk:
     async def answer(self, request: Request, reader: Reads) -> Response:
         """One image, or several as a form: each gets its answer, in their order."""
         with self._budgets.bytes.hold() as take:
-            came = intake.read(request, self.limits, take, reader.recognizer.about['beam'], reader.explaining is not None)
+            came = intake.read(request, self.limits, take, reader.recognizer.about['beam'],
+                               reader.explaining is not None)
             given, several, wishes = await self._in_time(came, 408, 'the request did not arrive')
             with self._budgets.images.hold(len(given)):
-                work = asyncio.gather(*(self._one(reader, one, wishes) for one in given), return_exceptions=several)
+                work = asyncio.gather(*(self._one(reader, one, wishes) for one in given),
+                                      return_exceptions=several)
                 found = await self._in_time(work, 503, 'there was no answer')
         if not several:
             return JSONResponse({'model': reader.name, **found[0]})
         for error in found:
             if isinstance(error, BaseException) and not isinstance(error, Refused):
                 raise error
-        told = [{'name': one.name, **({'error': str(said), 'status': said.status} if isinstance(said, Refused) else said)}
+        told = [{'name': one.name,
+                 **({'error': str(said), 'status': said.status} if isinstance(said, Refused) else said)}
                 for one, said in zip(given, found, strict=True)]
         refused = [one.status for one in found if isinstance(one, Refused)]
-        return JSONResponse({'model': reader.name, 'answers': told}, refused[0] if len(refused) == len(given) else 200)
+        return JSONResponse({'model': reader.name, 'answers': told},
+                            refused[0] if len(refused) == len(given) else 200)
 
     async def _in_time(self, work: Awaitable, status: int, what: str) -> Any:
         try:
@@ -92,11 +97,13 @@ class Desk:
 
 def refusal(error: Refused) -> Response:
     """A reason in one line."""
-    return JSONResponse({'error': str(error)}, error.status, HEADERS[error.status] if error.status in HEADERS else None)
+    headers = HEADERS[error.status] if error.status in HEADERS else None
+    return JSONResponse({'error': str(error)}, error.status, headers)
 
 
 def described(reader: Reads) -> dict[str, Any]:
     """What clients are told of a model; where it lies is nobody's business."""
     about = reader.recognizer.about
-    return {'name': reader.name, **{key: about[key] for key in ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')},
+    told = ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')
+    return {'name': reader.name, **{key: about[key] for key in told},
             'explain': reader.explaining is not None}

@@ -20,7 +20,8 @@ HEARD = 10  # times the limit that is listened to before a request is refused
 
 
 class Refused(Exception):
-    """A request, or one of its images, that is not answered: the status of HTTP and the reason in one line."""
+    """A request, or one of its images, that is not answered:
+    the status of HTTP and the reason in one line."""
 
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
@@ -59,7 +60,8 @@ class Budget:
 
     @contextlib.contextmanager
     def hold(self, amount: int = 0) -> Iterator[Callable[[int], None]]:
-        """Use so much until the block ends, and what it takes besides; one block alone may use more than there is."""
+        """Use so much until the block ends, and what it takes besides;
+        one block alone may use more than there is."""
         held = 0
 
         def take(amount: int) -> None:
@@ -85,7 +87,8 @@ class Budgets:
 
 
 def limited(request: Request, most: int, take: Callable[[int], None]) -> Request:
-    """The same request, which is refused where it says that it is too large, or once too many bytes have come."""
+    """The same request, which is refused where it says that it is too large,
+    or once too many bytes have come."""
     said = request.headers['content-length'] if 'content-length' in request.headers else ''
     come, refused = 0, said.isascii() and said.isdigit() and int(said) > most
 
@@ -107,7 +110,8 @@ def limited(request: Request, most: int, take: Callable[[int], None]) -> Request
 
 async def read(request: Request, limits: Limits, take: Callable[[int], None], beam: int,
                explains: bool) -> tuple[list[Given], bool, Wishes]:
-    """The images of a request, whether they came as a form, and what is wished: in the query, or in fields of the form.
+    """The images of a request, whether they came as a form, and what is wished: in the query,
+    or in fields of the form.
 
     `take` is told of the bytes that come.
     """
@@ -124,11 +128,13 @@ async def _received(request: Request, most: int) -> tuple[list[Given], bool, dic
     if not kind.startswith('multipart/form-data'):
         data = await request.body()
         if not data:
-            raise Refused(400, 'the request is empty: send the bytes of an image, or files as multipart/form-data')
+            raise Refused(400,
+                          'the request is empty: send the bytes of an image, or files as multipart/form-data')
         return [Given('image', data)], False, {}
     try:
         async with request.form(max_files=most, max_fields=16) as form:
-            given = [Given(name_of(file), await file.read()) for _, file in form.multi_items() if isinstance(file, UploadFile)]
+            given = [Given(name_of(file), await file.read())
+                     for _, file in form.multi_items() if isinstance(file, UploadFile)]
             told = {name: value for name, value in form.multi_items() if isinstance(value, str)}
     except (MultiPartException, HTTPException) as error:
         reason = error.detail if isinstance(error, HTTPException) else error.message
@@ -151,8 +157,11 @@ def wishes(given: dict[str, str], beam: int, explains: bool) -> Wishes:
     nbest = given['nbest'] if 'nbest' in given else '1'
     if not nbest.isascii() or not nbest.isdigit() or not 1 <= int(nbest[:9]) <= beam:
         raise Refused(400, f'nbest {nbest[:40]!r} must be a number from 1 to {beam}, the beam of this model'
-                      if beam > 1 else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam (--beam)')
-    asked = Wishes(int(nbest), *(_flag(name, given[name] if name in given else '') for name in ('explain', 'draw')))
+                      if beam > 1
+                      else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam '
+                           '(--beam)')
+    asked = Wishes(int(nbest), *(_flag(name, given[name] if name in given else '')
+                                 for name in ('explain', 'draw')))
     if asked.explain and not explains:
         raise Refused(400, 'explain: this server was started without --explain')
     return asked

@@ -1,4 +1,5 @@
-"""`recog serve`: trained models behind HTTP, with a page to try them on; needs the packages of recog[serve]."""
+"""`recog serve`: trained models behind HTTP, with a page to try them on;
+needs the packages of recog[serve]."""
 
 import asyncio
 import importlib.util
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from recog.errors import ConfigError
 from recog.reading.exported import is_exported
+from recog.workdir.files import is_workdir
 from recog.workdir.folder import workdir_path
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
@@ -48,7 +50,8 @@ def check(settings: Settings) -> None:
 
 
 def names(given: Sequence[str]) -> dict[str, str]:
-    """Folders by the names of their models: NAME=FOLDER, or what the folder is called, with a number where that is taken."""
+    """Folders by the names of their models: NAME=FOLDER, or what the folder is called,
+    with a number where that is taken."""
     found: dict[str, str] = {}
     for each in given:
         named = re.fullmatch(r'([\w.-]+)=(.+)', each, re.ASCII)
@@ -75,7 +78,8 @@ def listen(host: str, port: int) -> socket.socket:
         listening.bind(address)
     except OSError as error:
         listening.close()
-        raise ConfigError(f'--port {port} of {host}: {(error.strerror or str(error)).lower()}; choose another') from None
+        raise ConfigError(f'--port {port} of {host}: {(error.strerror or str(error)).lower()}; choose '
+                          'another') from None
     return listening
 
 
@@ -99,7 +103,8 @@ def serve(named: dict[str, str], listening: socket.socket, settings: Settings) -
     shown = f'[{host}]' if ':' in host else host
     print(f'recog serve: http://{shown}:{port}/ with {", ".join(named)}'
           + (f'; a token is needed ({TOKEN})' if token else ''), file=sys.stderr, flush=True)
-    for ending in (signal.SIGINT, signal.SIGTERM):  # uvicorn raises them again once it has ended in good order
+    # uvicorn raises them again once it has ended in good order.
+    for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)
     asyncio.run(_watched(running, server, listening))
     failed = {reader.name: reader.failed for reader in readers if reader.failed}
@@ -126,11 +131,12 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
     from recog.server.batching import Reader
 
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
-    options = {'beam': beam, 'best': 0, 'max_length': settings.max_length, 'invert': settings.invert,
-               'devices': settings.devices}
+    options: dict[str, Any] = {'beam': beam, 'best': 0, 'max_length': settings.max_length,
+                               'invert': settings.invert, 'devices': settings.devices}
     recognizer = load_model(folder, batch=settings.batch, **options)
     explaining = load_model(folder, batch=1, explain=True, **options) if settings.explain else None
-    return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer), watch=watch)
+    return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer),
+                  watch=watch)
 
 
 def beam(name: str, folder: str, wanted: int, others: bool) -> int:
@@ -138,18 +144,19 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
     if wanted < 2 or not others:
         return wanted
     place = workdir_path(folder)
-    if not (place / 'config.json').is_file():
+    if not is_workdir(place):
         if is_exported(place):
-            print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does not count for it',
+            print(f'recog serve: {name}: an export keeps the beam it was made with, so --beam {wanted} does '
+                  'not count for it',
                   file=sys.stderr, flush=True)
         return 0
     from recog import models
-    from recog.text.vocabulary import Vocab
-    from recog.workdir.description import read_config
+    from recog.workdir.description import read_config, read_vocab
 
-    if models.build(read_config(place), Vocab.load(place / 'vocab.json')).about.beam:
+    if models.build(read_config(place), read_vocab(place)).about.beam:
         return wanted
-    print(f'recog serve: {name}: this model has no beam search, so it gives one text', file=sys.stderr, flush=True)
+    print(f'recog serve: {name}: this model has no beam search, so it gives one text', file=sys.stderr,
+          flush=True)
     return 0
 
 

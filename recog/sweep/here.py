@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from recog.errors import ConfigError
-from recog.sweep.runs import POLL, SIGNALS, Run, Stop, environment, finish
+from recog.sweep.runs import POLL, SIGNALS, SweepRun, environment, finish, stop_at
 
 
 class Place(NamedTuple):
@@ -31,8 +31,8 @@ def places(several: int = 1, devices_per_run: int = 0) -> list[Place]:
     if devices_per_run:
         return _by_devices(tuple(cores), platform, count, devices_per_run)
     if platform != 'cpu':
-        raise ConfigError(f'--parallel {several} divides the cores of a CPU; here are {count} {platform} devices: '
-                          'use --devices-per-run')
+        raise ConfigError(f'--parallel {several} divides the cores of a CPU; here are {count} {platform} '
+                          'devices: use --devices-per-run')
     if several > len(cores):
         raise ConfigError(f'--parallel {several}: there are {len(cores)} cores')
     cuts = [number * len(cores) // several for number in range(several + 1)]
@@ -55,23 +55,24 @@ def _by_devices(cores: tuple[int, ...], platform: str, count: int, share: int) -
 
 def _devices() -> tuple[str, int]:
     """Kind and number of the devices here; another process asks, because who asks takes hold of them."""
-    asked = subprocess.run([sys.executable, '-c', 'import jax; print(jax.default_backend(), jax.device_count())'],
-                           capture_output=True, text=True)
+    code = 'import jax; print(jax.default_backend(), jax.device_count())'
+    asked = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True)
     if asked.returncode:
         raise ConfigError(f'the devices cannot be counted: {(asked.stderr.strip().splitlines() or [""])[-1]}')
     platform, count = asked.stdout.split()[-2:]
     return platform, int(count)
 
 
-def run_here(runs: Sequence[Run], places: Sequence[Place], lock: int) -> None:
+def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int) -> None:
     """Keep every place busy until all runs have ended; a signal is passed on, and they save and stop."""
     waiting = list(reversed(runs))
-    working: dict[Place, tuple[Run, subprocess.Popen, float]] = {}
-    stop = Stop(*SIGNALS, signal.SIGHUP)  # jobs of Slurm outlive the terminal, these runs do not
+    working: dict[Place, tuple[SweepRun, subprocess.Popen, float]] = {}
+    stop = stop_at(*SIGNALS, signal.SIGHUP)  # jobs of Slurm outlive the terminal, these runs do not
     try:
         while waiting or working:
             if stop.asked:
-                print('recog sweep: runs save and stop; the same line goes on with them', file=sys.stderr, flush=True)
+                print('recog sweep: runs save and stop; the same line goes on with them', file=sys.stderr,
+                      flush=True)
                 raise KeyboardInterrupt
             for place in places:
                 if place not in working and waiting:
@@ -90,17 +91,19 @@ def run_here(runs: Sequence[Run], places: Sequence[Place], lock: int) -> None:
         stop.close()
 
 
-def _start(run: Run, place: Place, lock: int) -> subprocess.Popen:
+def _start(run: SweepRun, place: Place, lock: int) -> subprocess.Popen:
     """Start a run in a place; what it says goes to its log."""
     print(f'{run.name}: {"goes on" if run.workdir.exists() else "started"}, log in {run.log}', flush=True)
     line, here = [*run.command, *place.options], os.sched_getaffinity(0)
     with run.log.open('a', encoding='utf-8') as log:
-        log.write(' '.join(['$', *(f'{name}={value}' for name, value in place.environment), shlex.join(line)]) + '\n')
+        set_first = [f'{name}={value}' for name, value in place.environment]
+        log.write(' '.join(['$', *set_first, shlex.join(line)]) + '\n')
         log.flush()
         os.sched_setaffinity(0, place.cores)  # a child has what its parent has; XLA counts its threads by it
         try:
-            # A session of its own, so that Ctrl-C reaches the sweep alone. The lock stays taken while a run lives.
-            return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT, pass_fds=(lock,),
-                                    env=environment() | dict(place.environment), start_new_session=True)
+            # A session of its own, so that Ctrl-C reaches the sweep alone. A run that lives holds the lock.
+            return subprocess.Popen(line, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
+                                    pass_fds=(lock,), env=environment() | dict(place.environment),
+                                    start_new_session=True)
         finally:
             os.sched_setaffinity(0, here)

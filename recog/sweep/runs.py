@@ -1,22 +1,23 @@
-"""The runs of a sweep: which they are, whether they are done, and what came of them."""
+"""The runs of a sweep: which they are, and what came of them."""
 
 import contextlib
-import json
 import os
 import signal
 import statistics
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ml_collections import ConfigDict
 
 from recog.config import experiments, recipe, values
+from recog.devices.signals import Stop
 from recog.errors import ConfigError, nearest
 from recog.text import vocabulary
-from recog.workdir.description import STOPPED
-from recog.workdir.folder import is_occupied
+from recog.workdir import files
+from recog.workdir.description import read_config
+from recog.workdir.folder import refuse_other_things
 
 POLL = 0.2  # seconds between looks at the runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
@@ -25,7 +26,7 @@ DEMO = 'demo'  # the variant that `all` leaves out: it is no row of an ablation 
 FREE = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
 
 
-class Run(NamedTuple):
+class SweepRun(NamedTuple):
     """One variant with one seed."""
 
     name: str
@@ -35,17 +36,18 @@ class Run(NamedTuple):
     command: list[str]
 
 
-def plan(file: str, root: Path, data: str, overrides: Sequence[str], *, variants: str, seeds: str) -> list[Run]:
-    """Every run of the sweep, its recipe and its workdir checked: all variants with one seed, then with the next."""
+def plan(file: str, root: Path, data: str, overrides: Sequence[str], *, variants: str,
+         seeds: str) -> list[SweepRun]:
+    """The runs of a sweep, recipes and workdirs checked: all variants with one seed, then with the next."""
     names = chosen_variants(file, variants)
     runs = []
     for seed in chosen_seeds(seeds):
         for variant in names:
             recipe, name, option = f'{file}:{variant}', f'{variant}-seed{seed}', f'--config.seed={seed}'
-            command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option, '--workdir', str(root / name),
-                       '--data', data, *overrides]
+            command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option,
+                       '--workdir', str(root / name), '--data', data, *overrides]
             config = _loaded(recipe, [option, *overrides])
-            runs.append(Run(name, config, root / name, root / f'{name}.log', command))
+            runs.append(SweepRun(name, config, root / name, root / f'{name}.log', command))
     for each in runs:
         _check_workdir(each)
     return runs
@@ -77,21 +79,16 @@ def chosen_seeds(chosen: str) -> list[int]:
             return list(dict.fromkeys(numbers))
         if ',' not in chosen and numbers and numbers[0] > 0:
             return list(range(numbers[0]))
-    raise ConfigError(f"--seeds {chosen!r} must be how many, above 0, or the seeds themselves, such as '0,3,7'")
+    raise ConfigError(f'--seeds {chosen!r} must be how many, above 0, or the seeds themselves, such as '
+                      "'0,3,7'")
 
 
-def is_done(run: Run) -> bool:
-    """Whether the run came to its end."""
-    # The picture is the last that training writes; `recog evaluate` writes results in the middle of a run, too.
-    return all((run.workdir / file).is_file() for file in ('results.json', 'samples.png')) \
-        and not (run.workdir / STOPPED).exists()
-
-
-def headline(run: Run) -> str:
+def headline(run: SweepRun) -> str:
     """The accuracy of a run that is done, in words."""
-    sets = json.loads((run.workdir / 'results.json').read_text(encoding='utf-8'))['sets']
+    sets = files.read_results(run.workdir)['sets']
     mean = statistics.fmean(figures['accuracy'] for figures in sets.values())
-    return f'accuracy {mean:.2%} ' + (f'of {next(iter(sets))}' if len(sets) == 1 else f'(mean of {len(sets)} sets)')
+    of = f'of {next(iter(sets))}' if len(sets) == 1 else f'(mean of {len(sets)} sets)'
+    return f'accuracy {mean:.2%} {of}'
 
 
 def last_line(file: Path) -> str:
@@ -100,31 +97,20 @@ def last_line(file: Path) -> str:
     return next((line.strip() for line in reversed(lines) if line.strip()), '')
 
 
-def finish(run: Run, status: int, seconds: float) -> None:
+def finish(run: SweepRun, status: int, seconds: float) -> None:
     """Say in one line how a run ended."""
-    if status == 0 and is_done(run):
+    if status == 0 and files.is_done(run.workdir):
         print(f'{run.name}: {headline(run)}, {seconds / 60:.1f} minutes', flush=True)
         return
-    how = 'was stopped before its end' if status == 0 else f'ended by {signal.Signals(-status).name}' if status < 0 else 'failed'
+    how = 'was stopped before its end' if status == 0 else 'failed' if status > 0 else \
+        f'ended by {signal.Signals(-status).name}'
     print(f'recog sweep: {run.name} {how}: {last_line(run.log)} ({run.log})', file=sys.stderr, flush=True)
 
 
-class Stop:
-    """Whether a signal asked the sweep to end; a second one ends it at once, as it always does."""
-
-    def __init__(self, *signals: signal.Signals) -> None:
-        self.asked = False
-        self._before = [(number, signal.signal(number, self._ask)) for number in signals
-                        if signal.getsignal(number) != signal.SIG_IGN]  # as nohup has it
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self.asked = True
-        self.close()
-
-    def close(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before:
-            signal.signal(number, handler)
+def stop_at(*signals: signal.Signals) -> Stop:
+    """Whether a signal asked the sweep to end; a second one ends it at once."""
+    # What is ignored, as nohup does it, stays ignored.
+    return Stop(*(number for number in signals if signal.getsignal(number) != signal.SIG_IGN), once=True)
 
 
 def environment() -> dict[str, str]:
@@ -139,24 +125,23 @@ def _loaded(recipe: str, overrides: Sequence[str]) -> ConfigDict:
         vocabulary.from_config(config.text)
     except ConfigError as error:
         raise ConfigError(f'{recipe}: {error}') from None
-    except (KeyError, AttributeError, TypeError) as error:  # a field that a variant sets and the recipe does not have
+    except (KeyError, AttributeError, TypeError) as error:  # a variant sets a field that the recipe has not
         raise ConfigError(f'{recipe} cannot be loaded: {" ".join(str(error).split())}') from None
     return config
 
 
-def _check_workdir(run: Run) -> None:
+def _check_workdir(run: SweepRun) -> None:
     """Refuse a workdir that holds something else."""
-    file = run.workdir / 'config.json'
-    if not file.is_file():
-        if is_occupied(run.workdir):
-            raise ConfigError(f'{run.workdir} holds other things and no run of recog; choose another --workdir')
+    refuse_other_things(run.workdir, resumes=True, named=False)
+    if not files.is_workdir(run.workdir):
         return
     try:
-        recorded = values.flat(recipe.from_json(file.read_text(encoding='utf-8')))
+        recorded = values.flat(read_config(run.workdir))
     except ValueError as error:
-        raise ConfigError(f'{file} is damaged ({error}); remove {run.workdir} to train {run.name} again') from None
+        raise ConfigError(f'{run.workdir / files.CONFIG} is damaged ({error}); '
+                          f'remove {run.workdir} to train {run.name} again') from None
     wanted = values.flat(recipe.from_json(recipe.to_json(run.config)))
     for field in dict.fromkeys([*recorded, *wanted]):
         if recorded.get(field) != wanted.get(field) and not field.startswith(FREE):
-            raise ConfigError(f'{run.workdir} holds another experiment: config.{field}: {recorded.get(field)!r} -> '
-                              f'{wanted.get(field)!r}; choose another --workdir')
+            raise ConfigError(f'{run.workdir} holds another experiment: config.{field}: '
+                              f'{recorded.get(field)!r} -> {wanted.get(field)!r}; choose another --workdir')

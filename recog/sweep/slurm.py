@@ -1,4 +1,7 @@
-"""The runs of a sweep as jobs of Slurm, through submitit: each one process on one node, queued again when its time is up."""
+"""The runs of a sweep as jobs of Slurm, through submitit.
+
+Each is one process on one node, which is queued again when its time is up.
+"""
 
 import contextlib
 import json
@@ -11,21 +14,21 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
-from recog.sweep.runs import POLL, SIGNALS, Run, Stop, environment, finish
+from recog.sweep.runs import POLL, SIGNALS, SweepRun, environment, finish, stop_at
 
 
 class Job:
-    """A run as what submitit calls: before the time limit and when it is pre-empted, it saves and is queued again."""
+    """What submitit calls for a run; before the time limit, or pre-empted, it saves and is queued again."""
 
-    def __init__(self, run: Run):
+    def __init__(self, run: SweepRun):
         self.command, self.log = run.command, run.log
         self.process: subprocess.Popen | None = None
 
     def __call__(self) -> int:
         """Train; the status of the command."""
         with self.log.open('a', encoding='utf-8') as log:
-            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log, stderr=subprocess.STDOUT,
-                                            env=environment())
+            self.process = subprocess.Popen(self.command, stdin=subprocess.DEVNULL, stdout=log,
+                                            stderr=subprocess.STDOUT, env=environment())
         return self.process.wait()
 
     def checkpoint(self) -> Any:
@@ -35,14 +38,16 @@ class Job:
         process, self.process = self.process, None  # a process cannot be pickled
         if process:
             process.terminate()
-            with contextlib.suppress(ChildProcessError):  # not process.wait(), whose lock is taken: this is a signal's handler
+            # This is a signal's handler: the lock of process.wait() may be taken.
+            with contextlib.suppress(ChildProcessError):
                 os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
         return DelayedSubmission(self)
 
 
-def run(runs: Sequence[Run], folder: Path, cluster: str, given: Sequence[str]) -> None:
-    """Submit the runs as one array of jobs and wait for them; jobs that a sweep before has left in the queue are waited for."""
-    os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'  # Slurm sends it to all processes of a job: the one at which training saves
+def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[str]) -> None:
+    """Submit the runs as one array of jobs; wait for them and for what an earlier sweep left in the queue."""
+    # Slurm sends it to all processes of a job: the one at which training saves.
+    os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'
     try:
         import submitit
     except ModuleNotFoundError:
@@ -51,13 +56,15 @@ def run(runs: Sequence[Run], folder: Path, cluster: str, given: Sequence[str]) -
         executor = submitit.AutoExecutor(folder, cluster=cluster)
         executor.update_parameters(**{'name': 'recog', **options(given)})
         jobs = _jobs(runs, folder, executor, submitit.SlurmJob if cluster == 'slurm' else None)
-    except (NameError, ValueError, RuntimeError, AssertionError) as error:  # no Slurm, a wrong option, sbatch refused
+    # No Slurm, a wrong option, or sbatch refused.
+    except (NameError, ValueError, RuntimeError, AssertionError) as error:
         raise ConfigError(f'--slurm: {" ".join(str(error).split())[:300]}') from None
-    stop, begun = Stop(*SIGNALS), time.monotonic()
+    stop, begun = stop_at(*SIGNALS), time.monotonic()
     try:
         while jobs:
             if stop.asked:
-                print('recog sweep: the jobs are told to end, and save; the same line goes on with them', file=sys.stderr)
+                print('recog sweep: the jobs are told to end, and save; the same line goes on with them',
+                      file=sys.stderr)
                 for _, job in jobs:
                     job.cancel(check=False)
                 raise KeyboardInterrupt
@@ -69,7 +76,7 @@ def run(runs: Sequence[Run], folder: Path, cluster: str, given: Sequence[str]) -
         stop.close()
 
 
-def _jobs(runs: Sequence[Run], folder: Path, executor: Any, known: Any) -> list[tuple[Run, Any]]:
+def _jobs(runs: Sequence[SweepRun], folder: Path, executor: Any, known: Any) -> list[tuple[SweepRun, Any]]:
     """The job of each run: the one that still waits or runs since the last sweep, else a new one."""
     folder.mkdir(parents=True, exist_ok=True)
     jobs, new = [], []
@@ -91,7 +98,7 @@ def _jobs(runs: Sequence[Run], folder: Path, executor: Any, known: Any) -> list[
 
 
 def options(given: Sequence[str]) -> dict[str, Any]:
-    """What submitit's `update_parameters` is told, from 'name=value' strings; a value that is JSON is what it says."""
+    """The arguments for submitit's `update_parameters`, from 'name=value' strings; values may be JSON."""
     found: dict[str, Any] = {}
     for option in given:
         name, equals, value = option.partition('=')
@@ -102,7 +109,8 @@ def options(given: Sequence[str]) -> dict[str, Any]:
         except ValueError:
             found[name] = value
     if {'nodes', 'tasks_per_node', 'slurm_nodes', 'slurm_ntasks_per_node'} & found.keys():
-        raise ConfigError('--slurm-option: a run of a sweep is one process on one node; deploy/slurm.sh trains on several')
+        raise ConfigError('--slurm-option: a run of a sweep is one process on one node; '
+                          'deploy/slurm.sh trains on several')
     if not {'timeout_min', 'slurm_time'} & found.keys():
         raise ConfigError('--slurm needs a time limit of each job: --slurm-option timeout_min=1440')
     return found

@@ -1,6 +1,7 @@
-"""Sweeps: every variant of an experiment times every seed, each run a `recog train` of its own, and one table of what came of it.
+"""Sweeps: every variant of an experiment with every seed, each run a `recog train`, and one table of results.
 
-Here the runs follow one another or share the machine; under Slurm each is a job of submitit. The same line goes on where it was.
+The runs follow one another or share this machine; under Slurm each is a job of submitit. The same command
+goes on with a sweep that was stopped.
 """
 
 import contextlib
@@ -12,13 +13,14 @@ from pathlib import Path
 
 from recog.errors import ConfigError
 from recog.sweep.here import places, run_here
-from recog.sweep.runs import Run, headline, is_done
+from recog.sweep.runs import SweepRun, headline
+from recog.workdir.files import RESULTS_PAGE, is_done
 
 
-def run(runs: Sequence[Run], root: Path, data: str, *, parallel: int = 1, devices_per_run: int = 0, cluster: str = '',
-        cluster_options: Sequence[str] = ()) -> int:
+def run(runs: Sequence[SweepRun], root: Path, data: str, *, parallel: int = 1, devices_per_run: int = 0,
+        cluster: str = '', cluster_options: Sequence[str] = ()) -> int:
     """Start the runs that are not done and wait for them, then write the table; status 1 if one failed."""
-    waiting = [each for each in runs if not is_done(each)]
+    waiting = [each for each in runs if not is_done(each.workdir)]
     root.mkdir(parents=True, exist_ok=True)
     with _alone(root) as lock:
         for each in runs:
@@ -34,12 +36,12 @@ def run(runs: Sequence[Run], root: Path, data: str, *, parallel: int = 1, device
     return _conclude(runs, root)
 
 
-def print_commands(runs: Sequence[Run]) -> None:
+def print_commands(runs: Sequence[SweepRun]) -> None:
     """Print the commands of the runs that are not done."""
-    print(''.join(f'{shlex.join(each.command)}\n' for each in runs if not is_done(each)), end='')
+    print(''.join(f'{shlex.join(each.command)}\n' for each in runs if not is_done(each.workdir)), end='')
 
 
-def _check_sets(runs: Sequence[Run], root: str) -> None:
+def _check_sets(runs: Sequence[SweepRun], root: str) -> None:
     """Refuse to start where a set that training reads is not there."""
     from recog.data.sets import open_set
 
@@ -50,25 +52,27 @@ def _check_sets(runs: Sequence[Run], root: str) -> None:
 
 @contextlib.contextmanager
 def _alone(root: Path) -> Iterator[int]:
-    """A lock on the folder, which runs that outlive a killed sweep hold as well: no two may train in one workdir."""
+    """A lock on the folder: no two may train in one workdir. Runs that outlive a killed sweep hold it too."""
     with (root / '.sweep').open('a') as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
-            raise ConfigError(f'--workdir {root}: another sweep, or a run of one that was killed, is at work there') from None
+            raise ConfigError(f'--workdir {root}: another sweep, or a run of one that was killed, is at work '
+                              'there') from None
         yield file.fileno()
 
 
-def _conclude(runs: Sequence[Run], root: Path) -> int:
+def _conclude(runs: Sequence[SweepRun], root: Path) -> int:
     """Write and print the table of what is done; the status."""
-    done = [each for each in runs if is_done(each)]
+    done = [each for each in runs if is_done(each.workdir)]
     if done:
         from recog.evaluation import compare
 
         table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
-        (root / 'results.md').write_text(f'{table}\n', encoding='utf-8')
-        print(f'\n{table}\n\nin {root / "results.md"}')
+        (root / RESULTS_PAGE).write_text(f'{table}\n', encoding='utf-8')
+        print(f'\n{table}\n\nin {root / RESULTS_PAGE}')
     missing = [each.name for each in runs if each not in done]
     if missing:
-        print(f'recog sweep: {len(missing)} of {len(runs)} runs are not done: {", ".join(missing)}', file=sys.stderr)
+        print(f'recog sweep: {len(missing)} of {len(runs)} runs are not done: {", ".join(missing)}',
+              file=sys.stderr)
     return 1 if missing else 0

@@ -1,12 +1,13 @@
-"""What a run says: the progress bar, log lines, metrics.jsonl, TensorBoard events and the list of rejected rows."""
+"""Where a run's progress is written: the bar, log lines, metrics.jsonl, TensorBoard events, rejected rows."""
 
 import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from recog.devices import processes
+from recog.workdir import files
 
 
 class Log:
@@ -15,27 +16,28 @@ class Log:
     def __init__(self, workdir: Path, start: int, total: int, *, first: bool, tensorboard: bool):
         from tqdm import tqdm
 
-        self.first, self._file, self._events = first, None, None
+        self._file: TextIO | None = None
+        self._events: Any = None
         if not first:
             return
-        file = workdir / 'metrics.jsonl'
         # What a killed run wrote beyond its last checkpoint will be written again.
-        lines = file.read_text().splitlines(keepends=True) if file.is_file() else []
-        file.write_text(''.join(line for line in lines if line.endswith('\n') and json.loads(line)['step'] <= start))
-        self._file = file.open('a')
-        self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05, dynamic_ncols=True)
+        lines = [line for line in files.read_log(workdir) if line['step'] <= start]
+        (workdir / files.LOG).write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        self._file = (workdir / files.LOG).open('a')
+        self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05,
+                         dynamic_ncols=True)
         if tensorboard:
             from tensorboardX import SummaryWriter
 
             self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1)
 
     def say(self, text: str) -> None:
-        """A line for people."""
-        if self.first:
+        """Print a line."""
+        if self._file is not None:
             self._bar.write(text)
 
     def write(self, step: int, values: dict[str, float], line: str) -> None:
-        """The values of a step, and how to say them."""
+        """Write the values of a step, and print their line."""
         if self._file is None:
             return
         self._file.write(json.dumps({'step': step, **values}) + '\n')
@@ -46,39 +48,39 @@ class Log:
         self.say(line)
 
     def advance(self) -> None:
-        """One step more on the progress bar."""
-        if self.first:
+        """Move the progress bar on by one step."""
+        if self._file is not None:
             self._bar.update()
 
     def close(self) -> None:
         """Close files and bar."""
-        if self.first:
+        if self._file is not None:
             self._bar.close()
-            self._file.close()  # type: ignore[union-attr]
+            self._file.close()
             if self._events is not None:
                 self._events.close()
 
 
 class Clock:
-    """Images per second and the share of time spent waiting for data, since last asked."""
+    """Images per second, and the share of time spent waiting for data, since the last `read`."""
 
     def __init__(self) -> None:
         self.reset()
 
     def reset(self) -> None:
-        """Start again, for example after an evaluation."""
+        """Start anew, for example after an evaluation."""
         self._start, self._waited, self._images = time.perf_counter(), 0.0, 0
 
     def waited(self, seconds: float) -> None:
-        """A batch came after this wait."""
+        """Add the wait for a batch."""
         self._waited += seconds
 
     def done(self, images: int) -> None:
-        """A step over so many images ended."""
+        """Add a step over so many images."""
         self._images += images
 
     def read(self) -> dict[str, float]:
-        """The two figures, starting again."""
+        """The two figures; the clock starts anew."""
         elapsed = max(time.perf_counter() - self._start, 1e-9)
         figures = {'images_per_second': self._images / elapsed, 'data_wait': self._waited / elapsed}
         self.reset()
@@ -86,39 +88,41 @@ class Clock:
 
 
 class Rejections:
-    """Rows that were changed or left out: counted by reason, each listed once in rejected.tsv (one file a process)."""
+    """Rows that were changed or left out: counted by reason, and listed once, in a file of each process."""
 
     def __init__(self, workdir: Path, process: int, counts: dict[str, int]):
+        """`counts` are those of all processes up to the checkpoint that the run goes on from."""
         self.file = workdir / ('rejected.tsv' if process == 0 else f'rejected.{process}.tsv')
-        self.before: Counter[str] = Counter(counts)
-        self.counts: Counter[str] = Counter()
+        self._before: Counter[str] = Counter(counts)
+        self._counts: Counter[str] = Counter()
         lines = self.file.read_text(encoding='utf-8').splitlines()[1:] if self.file.is_file() else []
         self._listed = {tuple(line.split('\t')[:2]) for line in lines}
 
     def add(self, read: int, notes: list[tuple]) -> None:
-        """Count a batch of `read` rows and list what is new of its notes (row, id, reason, text)."""
-        self.counts['read'] += read
+        """Count a batch of `read` rows; list those of its notes (row, id, reason, text) that are new."""
+        self._counts['read'] += read
         new = []
         for row, name, reason, text in notes:
-            self.counts[reason] += 1
+            self._counts[reason] += 1
             if (str(row), reason) not in self._listed:
                 self._listed.add((str(row), reason))
-                new.append('\t'.join(' '.join(str(field).split()) for field in (row, reason, name, text)) + '\n')
+                fields = (' '.join(str(field).split()) for field in (row, reason, name, text))
+                new.append('\t'.join(fields) + '\n')
         if new:
             head = '' if self.file.is_file() else 'row\treason\tid\ttext\n'
             with self.file.open('a', encoding='utf-8') as out:
                 out.write(head + ''.join(new))
 
     def total(self) -> dict[str, int]:
-        """The counts of all processes since the run began; every process must ask."""
-        total = Counter(self.before)
-        for counts in processes.gather(dict(self.counts)):
+        """The counts of all processes since the run began; every process must call this."""
+        total = Counter(self._before)
+        for counts in processes.gather(dict(self._counts)):
             total.update(counts)
         return dict(total)
 
 
 def concerns(values: dict[str, float]) -> list[str]:
-    """What a person should know of a step's values, in words."""
+    """Warnings about a step's values."""
     found = []
     if not values['rows']:
         found.append('every label of the batch was dropped; rejected.tsv names them and the reasons')
@@ -130,9 +134,10 @@ def concerns(values: dict[str, float]) -> list[str]:
 
 
 def kept(counts: dict[str, int]) -> str:
-    """'read 640: kept 630, changed 3, dropped 10 (too long 10)'."""
-    reasons: dict[str, Any] = {key: value for key, value in counts.items() if key not in ('read', 'changed')}
+    """'labels read 640: kept 630, 3 of them changed, dropped 10 (too long 10)'."""
+    reasons = {key: value for key, value in counts.items() if key not in ('read', 'changed')}
     read, changed = counts.get('read', 0), counts.get('changed', 0)
     dropped = sum(reasons.values())
-    why = f' ({", ".join(f"{reason} {count}" for reason, count in sorted(reasons.items()))})' if reasons else ''
+    listed = ', '.join(f'{reason} {count}' for reason, count in sorted(reasons.items()))
+    why = f' ({listed})' if reasons else ''
     return f'labels read {read}: kept {read - dropped}, {changed} of them changed, dropped {dropped}{why}'

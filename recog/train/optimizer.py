@@ -1,7 +1,6 @@
 """Optimizers and learning-rate schedules of a recipe, from optax."""
 
 from collections.abc import Callable, Sequence
-from fnmatch import fnmatchcase
 from typing import Any
 
 import jax
@@ -11,7 +10,8 @@ from ml_collections import ConfigDict
 
 from recog.config import values
 from recog.devices.mesh import SMALLEST
-from recog.errors import ConfigError, nearest
+from recog.errors import ConfigError
+from recog.train import patterns
 
 
 def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]:
@@ -23,8 +23,8 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
 
     warmup = length(rule.warmup)
     if warmup >= total and rule.name in ('cosine', 'one_cycle'):
-        raise ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below the {total} of '
-                          f'config.train.length={config.train.length!r}')
+        raise ConfigError(f'config.schedule.warmup={rule.warmup!r} is {warmup} steps and must be below '
+                          f'the {total} of config.train.length={config.train.length!r}')
     if rule.name == 'one_cycle':
         up = optax.cosine_decay_schedule(rate, max(warmup, 1), alpha=1 / 25)
         down = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
@@ -33,20 +33,26 @@ def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]
         after = optax.cosine_decay_schedule(rate, total - warmup, alpha=rule.final)
     elif rule.name == 'piecewise':
         # join_schedules counts from the end of the warm-up; boundaries are given from the start of the run.
-        steps = {length(boundary) - warmup: factor for boundary, factor in zip(rule.boundaries, rule.factors, strict=True)}
+        steps = {length(boundary) - warmup: factor
+                 for boundary, factor in zip(rule.boundaries, rule.factors, strict=True)}
         after = optax.piecewise_constant_schedule(rate, steps)
     elif rule.name == 'two_cosines':
-        # Both start after the warm-up; the second, as in the reference, has the length of the whole run all the same.
+        # Both start after the warm-up, though the second, as in the reference, is as long as the whole run.
         first = length(rule.boundaries[0]) - warmup
         down, up = optax.cosine_decay_schedule(rate, max(first, 1)), optax.cosine_decay_schedule(rate, total)
         after = lambda step: jnp.where(step <= first, down(step), up(step))  # noqa: E731
     else:
         after = optax.constant_schedule(rate)
-    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup]) if warmup else after
+    if not warmup:
+        return after
+    return optax.join_schedules([optax.linear_schedule(0.0, rate, warmup), after], [warmup])
 
 
 def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientTransformation:
-    """The chain clip, coupled decay, direction, decoupled decay, groups, rate: Paddle's order, in which decay is not clipped."""
+    """The chain clip, coupled decay, direction, decoupled decay, groups, rate.
+
+    This is Paddle's order, in which decay is not clipped.
+    """
     rule = config.optimizer
     decayed = None if rule.decay_vectors else (lambda tree: jax.tree.map(lambda leaf: leaf.ndim > 1, tree))
     decay = [optax.add_decayed_weights(rule.decay, mask=decayed)] if rule.decay else []
@@ -66,26 +72,21 @@ def optimizer(config: ConfigDict, rate: Callable[[Any], Any]) -> optax.GradientT
 
 
 def scale_groups(groups: Sequence[str]) -> optax.GradientTransformation:
-    """Each parameter's update is multiplied as the last of the 'PATTERN=MULTIPLIER' that fits its path says.
+    """Multiply each parameter's update by the last of the 'PATTERN=MULTIPLIER' whose pattern fits its path.
 
-    A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter, which then changes by
-    no decay either; its gradient still counts in the norm over all tensors.
+    A path is 'transform/points/kernel'; in a pattern `*` stands for anything. 0 freezes a parameter: it does
+    not decay either, but its gradient still counts in the norm over all tensors.
     """
     rules = [values.parse_group(group) for group in groups]
 
     def init(params: Any) -> optax.EmptyState:
         paths = [_path(keys) for keys, _ in jax.tree_util.tree_leaves_with_path(params)]
-        parts = _parts(paths)
-        for pattern, _ in rules:
-            if not any(fnmatchcase(path, pattern) for path in paths):
-                raise ConfigError(f'config.optimizer.groups: {pattern!r} fits no parameter'
-                                  f'{nearest(pattern, [*parts, *paths])}; there are: {", ".join(parts)}')
+        patterns.check('config.optimizer.groups', [pattern for pattern, _ in rules], paths)
         return optax.EmptyState()
 
     def scale(keys: Any, leaf: jax.Array) -> jax.Array:
-        path = _path(keys)
-        fitting = [multiplier for pattern, multiplier in rules if fnmatchcase(path, pattern)]
-        return leaf * fitting[-1] if fitting else leaf
+        multiplier = patterns.multiplier(_path(keys), rules)
+        return leaf if multiplier is None else leaf * multiplier
 
     def update(updates: Any, state: optax.EmptyState, params: Any = None) -> tuple[Any, optax.EmptyState]:
         return jax.tree_util.tree_map_with_path(scale, updates), state
@@ -97,15 +98,12 @@ def _path(keys: Any) -> str:
     return jax.tree_util.keystr(keys, simple=True, separator='/')
 
 
-def _parts(paths: Sequence[str]) -> list[str]:
-    """The first names of paths, each with what stands below it."""
-    return [f'{name}/*' if '/' in path else name
-            for name, path in {path.partition('/')[0]: path for path in paths}.items()]
-
-
 def norm(gradient: Any) -> jax.Array:
-    """The 2-norm over all tensors. The small ones, most of a network's, are put together: one by one, as optax takes them, each
-    keeps an accelerator busy for as long as a large one."""
+    """The 2-norm over all tensors.
+
+    The small ones, which are most of a network's, are concatenated: one by one, as optax takes them, each
+    keeps an accelerator busy for as long as a large one.
+    """
     leaves = jax.tree.leaves(gradient)
     small = [leaf.reshape(-1) for leaf in leaves if leaf.size < SMALLEST]
     parts = [leaf for leaf in leaves if leaf.size >= SMALLEST] + ([jnp.concatenate(small)] if small else [])

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 
 from recog.config import recipe, values
+from recog.data import labels
 from recog.data.batches import Batches
 from recog.data.joined import joined
 from recog.data.plan import Plan
@@ -16,10 +17,9 @@ from recog.devices.mesh import batch_sharding, replicated
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
-from recog.text.vocabulary import Unencodable
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
 from recog.train.run import Run
+from recog.train.step import make_state, make_step
 
 SECONDS = 50.0  # of training, besides compiling
 LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the first loss that is left
@@ -28,8 +28,9 @@ LEARNT, FALLEN = 0.9, 0.1  # share of the examples read rightly, or share of the
 def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable = print) -> bool:
     """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
     config = recipe.changed(config.copy_and_resolve_references(), {
-        'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0, 'train.length': '1000000 steps',
-        'image.augment.probability': 0.0, 'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
+        'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0,
+        'train.length': '1000000 steps', 'image.augment.probability': 0.0, 'schedule.name': 'constant',
+        'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
     })
     whole = open_run(config)
     source = Few(whole, count)
@@ -60,15 +61,17 @@ def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable =
     return verdict(right, first, losses[-1], number, count, say)
 
 
-def verdict(right: float, first: float, last: float, steps: int, count: int, say: Callable[[str], None]) -> bool:
-    """Say in words whether the recipe learns."""
+def verdict(right: float, first: float, last: float, steps: int, count: int,
+            say: Callable[[str], None]) -> bool:
+    """Say whether the recipe can learn: from accuracy and loss."""
     learns = right >= LEARNT or last <= FALLEN * first
     figures = (f'after {steps} steps {right:.0%} of the {count} examples are read rightly, '
                f'the loss went from {first:.4g} to {last:.4g}')
     if learns:
         say(f'this recipe can learn: {figures}')
     else:
-        say(f'this recipe does not learn: {figures}; look at config.optimizer.rate, the labels, and config.image')
+        say(f'this recipe does not learn: {figures}; '
+            'look at config.optimizer.rate, the labels, and config.image')
     return learns
 
 
@@ -77,10 +80,11 @@ class Few:
 
     def __init__(self, run: Run, count: int):
         self.name, self._source, self._rows = f'{count} of {run.source.name}', run.source, []
+        longest = run.config.text.max_length
         for start in range(0, len(run.source), count):
             block = list(range(start, min(start + count, len(run.source))))
             self._rows += [index for index, row in zip(block, run.source.rows(block), strict=True)
-                           if row.image is not None and usable(run, row.text)]
+                           if row.image is not None and labels.encode(run.vocab, row.text, longest).ids]
             if len(self._rows) >= count:
                 break
         if len(self._rows) < count:
@@ -95,12 +99,3 @@ class Few:
 
     def labels(self, indices: Any) -> list[tuple[str, str]]:
         return self._source.labels([self._rows[index] for index in indices])
-
-
-def usable(run: Run, text: str) -> bool:
-    """Whether a label can be coded."""
-    try:
-        run.vocab.encode(text, max_length=run.config.text.max_length)
-    except Unencodable:
-        return False
-    return True

@@ -1,4 +1,4 @@
-"""The processes of one run: what they agree on before and while they train, and how one that is lost ends the others."""
+"""The processes of one run: what they agree on, and how one that is lost ends the others."""
 
 import functools
 import hashlib
@@ -20,26 +20,27 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog.config import values
-from recog.devices import processes
+from recog.devices import processes, signals
 from recog.devices.mesh import batch_sharding, local_rows, replicated
 from recog.errors import ConfigError
 from recog.train import watchdog
 from recog.workdir.folder import is_remote
 
-BEAT, REMOTE_BEAT = 1.0, 5.0  # seconds between signs of life; in a bucket, which takes one change of a file a second at most
+# Seconds between signs of life. A bucket takes at most one change of a file a second.
+BEAT, REMOTE_BEAT = 1.0, 5.0
 
 
 def together(prepare: Callable[[], Any]) -> Any:
-    """What `prepare` gives; if it is refused on one process, all refuse, instead of waiting for that one."""
-    answer, problem = None, ''
+    """What `prepare` returns; if it raises a ConfigError on one process, all raise it instead of waiting."""
+    result, problem = None, ''
     try:
-        answer = prepare()
+        result = prepare()
     except ConfigError as error:
         problem = str(error)
-    for process, said in enumerate(processes.gather(problem)):
-        if said:
-            raise ConfigError(said if jax.process_count() == 1 else f'process {process}: {said}')
-    return answer
+    for process, theirs in enumerate(processes.gather(problem)):
+        if theirs:
+            raise ConfigError(theirs if jax.process_count() == 1 else f'process {process}: {theirs}')
+    return result
 
 
 def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
@@ -63,7 +64,7 @@ def code() -> str:
 
 
 def check_workdir(workdir: Path) -> None:
-    """Refuse a workdir that not all processes see."""
+    """Refuse a workdir that some process cannot see."""
     token = workdir / f'.seen-by-all-{processes.gather(time.time_ns())[0]}'
     if jax.process_index() == 0:
         workdir.mkdir(parents=True, exist_ok=True)
@@ -78,34 +79,21 @@ def check_workdir(workdir: Path) -> None:
                           'all processes need the same folder')
 
 
-class Stop:
+class Stop(signals.Stop):
     """Whether SIGTERM or SIGUSR1 came to any process; all of them learn it at the same step."""
 
-    SIGNALS = (signal.SIGTERM, signal.SIGUSR1)
-
     def __init__(self) -> None:
-        self._asked = False
-        self._before: list[tuple[signal.Signals, Any]] = []
-        if threading.current_thread() is threading.main_thread():
-            self._before = [(number, signal.signal(number, self._ask)) for number in self.SIGNALS]
-
-    def _ask(self, number: int, frame: Any) -> None:
-        self._asked = True
+        super().__init__(signal.SIGTERM, signal.SIGUSR1)
 
     def poll(self, mesh: Mesh) -> Callable[[], bool]:
-        """Ask all processes; the answer can be waited for later, when the devices have come to it."""
+        """Ask all processes; the devices compute the answer, for which the returned function waits."""
         if jax.process_count() == 1:
-            asked = self._asked
+            asked = self.asked
             return lambda: asked
-        mine = np.full(len(local_rows(mesh, mesh.size)), self._asked, np.int32)
+        mine = np.full(len(local_rows(mesh, mesh.size)), self.asked, np.int32)
         flags = jax.make_array_from_process_local_data(batch_sharding(mesh), mine, (mesh.size,))
         answer = _largest(replicated(mesh))(flags)
         return lambda: bool(answer)
-
-    def close(self) -> None:
-        """Give the signals back."""
-        for number, handler in self._before:
-            signal.signal(number, handler)
 
 
 @functools.cache
@@ -114,79 +102,85 @@ def _largest(everywhere: NamedSharding) -> Callable:
 
 
 class Watch:
-    """Signs of life in the workdir; a process that gives none for `patience` seconds is named, and the others end.
+    """Signs of life in the workdir; the others end when a process gives none for `patience` seconds.
 
-    Collectives hang, or fail without a name, when a process dies or freezes; and leaving normally would hang as well.
+    When a process dies or freezes, collectives hang or fail without naming it; a normal exit hangs as well.
     """
 
     def __init__(self, workdir: Path, patience: float):
         self._index, self._count, self._patience = jax.process_index(), jax.process_count(), patience
         self._folder, self._over = workdir / '.processes', threading.Event()
         self._beat = REMOTE_BEAT if is_remote(workdir) else BEAT
-        self._heard: dict[int, tuple[str, float]] = {}
+        self._seen: dict[int, tuple[str, float]] = {}  # the last sign of each other process, and since when
         if self._count > 1:
             if self._index == 0:
                 if self._folder.exists():
                     epath.Path(self._folder).rmtree()
                 self._folder.mkdir(parents=True)
             processes.gather(0)
-            self._say('here')
-            line = [sys.executable, watchdog.__file__, str(self._folder), str(self._index), str(self._count), str(patience)]
-            self._beside = subprocess.Popen(line, stdin=subprocess.PIPE)
+            self._sign('here')
+            arguments = (self._folder, self._index, self._count, patience)
+            self._watchdog = subprocess.Popen([sys.executable, watchdog.__file__, *map(str, arguments)],
+                                              stdin=subprocess.PIPE)
             threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
         beat = 0
         while not self._over.wait(self._beat):
             beat += 1
-            self._say(str(beat))
+            self._sign(str(beat))
             lost = self._lost()
             if lost:
-                self._leave(lost)
+                self._exit(lost)
 
-    def _leave(self, why: str) -> None:
-        self._say('left' if 'failed' not in self._last else self._last)
-        print(f'recog train: process {self._index} of {self._count}: {why}; ending', file=sys.stderr, flush=True)
-        os._exit(1)  # leaving normally would wait for the lost one
+    def _exit(self, why: str) -> None:
+        """End this process, saying why."""
+        self._sign('left' if 'failed' not in self._last else self._last)
+        self._print(f'{why}; ending')
+        os._exit(1)  # a normal exit would wait for the lost process
 
-    def _say(self, word: str) -> None:
-        self._last = word
+    def _print(self, text: str) -> None:
+        print(f'recog train: process {self._index} of {self._count}: {text}', file=sys.stderr, flush=True)
+
+    def _sign(self, sign: str) -> None:
+        """Write this process's sign of life."""
+        self._last = sign
         file = self._folder / str(self._index)
         if is_remote(file):
-            file.write_text(word)  # an object of a bucket is replaced at once
+            file.write_text(sign)  # an object of a bucket is replaced in one go
             return
-        file.with_suffix('.new').write_text(word)
+        file.with_suffix('.new').write_text(sign)
         file.with_suffix('.new').replace(file)
 
     def _lost(self) -> str:
         """Which process failed, or has been silent for too long; '' if none."""
         now = time.monotonic()
         for peer in set(range(self._count)) - {self._index}:
-            word = watchdog.word(self._folder, str(peer))
-            if word.startswith('failed'):
-                return f'process {peer} {word}'
-            if word.startswith(('ended', 'left')):
+            sign = watchdog.last_sign(self._folder, str(peer))
+            if sign.startswith('failed'):
+                return f'process {peer} {sign}'
+            if sign.startswith(('ended', 'left')):
                 continue
-            if word != self._heard.get(peer, (None, 0))[0]:
-                self._heard[peer] = word, now
-            elif now - self._heard[peer][1] > self._patience:
+            if sign != self._seen.get(peer, (None, 0))[0]:
+                self._seen[peer] = sign, now
+            elif now - self._seen[peer][1] > self._patience:
                 return f'process {peer} gave no sign of life for {self._patience:.0f} s (dead or frozen)'
         return ''
 
     def failed(self, error: BaseException) -> None:
-        """End this process, and through its last word the others, after an error that only some of them may have met."""
+        """End this process after an error, and the others, which may not have met it, by its last sign."""
         reason = ' '.join(f'{type(error).__name__}: {error}'.split())[:300]
         if isinstance(error, jax.errors.JaxRuntimeError) or 'Gloo' in reason:
             # Perhaps another process is gone: the thread will name it before long.
-            print(f'recog train: process {self._index} of {self._count}: {reason}', file=sys.stderr, flush=True)
+            self._print(reason)
             time.sleep(self._patience + 3 * self._beat)
         self._over.set()
-        self._say(f'failed: {reason}')
-        self._leave(reason)
+        self._sign(f'failed: {reason}')
+        self._exit(reason)
 
     def close(self) -> None:
-        """This process ends as it should."""
+        """Stop watching, and let the others know that this process ended as it should."""
         if self._count > 1:
             self._over.set()
-            self._say('ended')
-            self._beside.communicate()
+            self._sign('ended')
+            self._watchdog.communicate()

@@ -1,6 +1,5 @@
-"""What a recipe comes to on these data and devices."""
+"""A recipe made ready to train: data opened, batches planned, the model built, devices laid out as a mesh."""
 
-import contextlib
 import functools
 from collections.abc import Callable
 from pathlib import Path
@@ -13,6 +12,7 @@ from ml_collections import ConfigDict
 
 from recog import models
 from recog.config import values
+from recog.data import labels
 from recog.data.batches import measure_sizes
 from recog.data.joined import Joined, joined
 from recog.data.plan import Bucketed, Plan, shapes
@@ -20,12 +20,12 @@ from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.devices.mesh import check_batch, make_mesh
 from recog.errors import ConfigError
-from recog.text.vocabulary import Unencodable, Vocab
+from recog.text.vocabulary import Vocab
 from recog.train import initial, resident
 
 
 class Run(NamedTuple):
-    """What a recipe comes to on these data and devices."""
+    """A recipe with all that its training needs."""
 
     config: ConfigDict
     vocab: Vocab
@@ -35,7 +35,7 @@ class Run(NamedTuple):
     validation: list[Source]
     plan: Plan
     total: int  # steps
-    initial: Callable[[], initial.Initial]  # what a fresh start has instead of drawn values
+    initial: Callable[[], initial.Initial]  # the weights that a fresh start takes from elsewhere
 
     def steps(self, length: str) -> int:
         """A length of the recipe in steps."""
@@ -48,14 +48,16 @@ class Run(NamedTuple):
         def both(steps: int) -> str:
             return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
 
-        return (f'{both(self.total)} of {self.plan.average:.4g} images; {len(self.source):,} images in {self.source.name}; '
-                f'warm-up {both(self.steps(config.schedule.warmup))}; evaluation every {both(self.steps(config.eval.every))}; '
+        return (f'{both(self.total)} of {self.plan.average:.4g} images; '
+                f'{len(self.source):,} images in {self.source.name}; '
+                f'warm-up {both(self.steps(config.schedule.warmup))}; '
+                f'evaluation every {both(self.steps(config.eval.every))}; '
                 f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
                 f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
 
 
 def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
-    """Open the data and build the model; whatever does not fit is refused here, before anything is compiled."""
+    """Open the data and build the model; what does not fit is refused here, before anything is compiled."""
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]
@@ -64,7 +66,8 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     if config.image.fit == 'none' or config.data.buckets:
         plan = _bucketed(config, vocab, source, mesh, seed)
     else:
-        plan = Plan([len(source) for source in opened], config.data.weights, config.train.batch, config.data.order, seed)
+        sizes = [len(source) for source in opened]
+        plan = Plan(sizes, config.data.weights, config.train.batch, config.data.order, seed)
     if config.data.resident:
         resident.check(config, source, mesh)
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
@@ -73,20 +76,21 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     validation = [open_set(name, config, root) for name in config.eval.sets]
     model = models.build(config, vocab)
     return Run(config, vocab, model, mesh, source, validation, plan, total,
-               functools.cache(functools.partial(initial.given, config, vocab, model)))
+               functools.cache(functools.partial(initial.load, config, vocab, model)))
 
 
 def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed: int) -> Bucketed:
-    """The plan over images of any size and labels of any length, which are looked up first where they decide."""
+    """The plan over images of any size and labels of any length, which are read first where they decide."""
     if config.data.weights:
-        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with config.data.buckets or '
-                          'config.image.fit=none')
-    given = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
+        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with '
+                          'config.data.buckets or config.image.fit=none')
+    allowed = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
     lengths = np.zeros(len(source), np.int64)
-    if len({shape.length for shape in given}) > 1:
-        for row, (_, label) in enumerate(source.labels(range(len(source)))):
-            with contextlib.suppress(Unencodable):
-                lengths[row] = len(vocab.encode(label, max_length=config.text.max_length).ids)
-    fitted = config.image.fit != 'none'
-    sizes = np.tile(given[-1][1:3], (len(source), 1)) if fitted else measure_sizes(source, len(source))
-    return Bucketed(sizes, lengths, given, config.data.order, seed)
+    if len({shape.length for shape in allowed}) > 1:
+        for row, (_, text) in enumerate(source.labels(range(len(source)))):
+            lengths[row] = len(labels.encode(vocab, text, config.text.max_length).ids)
+    if config.image.fit == 'none':
+        sizes = measure_sizes(source, len(source))
+    else:  # all are fitted into the one canvas
+        sizes = np.tile(allowed[-1][1:3], (len(source), 1))
+    return Bucketed(sizes, lengths, allowed, config.data.order, seed)

@@ -27,7 +27,7 @@ class State(NamedTuple):
 
 def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array,
                given: models.Variables | None = None) -> State:
-    """The state before the first step; what of the variables is given stands in for the initial values."""
+    """The state before the first step; the variables that are given replace the drawn ones."""
     variables = model.init(key)
     if given:
         variables = models.unflatten(models.flatten(variables) | models.flatten(given))
@@ -41,18 +41,19 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
     accumulate, decay, seed = config.train.accumulate, config.train.ema, values.seed(config, 'dropout')
 
     def loss(params, stats, batch, key, step):
-        (total, count), (stats, sums) = model.loss({'params': params, 'stats': stats}, batch, key=key, train=True, step=step)
+        variables = {'params': params, 'stats': stats}
+        (total, count), (stats, sums) = model.loss(variables, batch, key=key, train=True, step=step)
         return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
 
     def whole(state, batch, key):
-        # Cut parameters are gathered once, not wherever (and, in a loop, as often as) they are used.
+        # Sharded parameters are gathered once, not at each use, which in a loop comes again and again.
         params = state.params if mesh is None else unsharded(mesh, state.params)
         gradient, others = jax.grad(loss, has_aux=True)(params, state.stats, batch, key, state.step)
         return gradient if mesh is None else cut(mesh, gradient), others
 
     def in_parts(state, batch, key):
         """The sums over micro-batches; statistics are the mean of theirs, weighted by their real rows."""
-        def cut(leaf):
+        def split(leaf):
             parts = leaf.reshape(accumulate, -1, *leaf.shape[1:])
             # Each micro-batch lies over all devices again.
             layout = None if mesh is None else micro_batch_sharding(mesh)
@@ -64,26 +65,32 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
             weighted = jax.tree.map(lambda leaf: leaf * sums['rows'], stats)
             return jax.tree.map(jnp.add, total, (gradient, weighted, sums)), None
 
-        items = (jnp.arange(accumulate), jax.tree.map(cut, batch))
+        def flat(out):
+            gradient, (stats, sums) = out
+            return gradient, stats, sums
+
+        items = (jnp.arange(accumulate), jax.tree.map(split, batch))
         first = jax.tree.map(lambda leaf: leaf[0], items[1])
-        shapes = jax.eval_shape(lambda: (lambda out: (out[0], out[1][0], out[1][1]))(whole(state, first, key)))
+        shapes = jax.eval_shape(lambda: flat(whole(state, first, key)))
         zeros = jax.tree.map(lambda leaf: jnp.zeros(leaf.shape, leaf.dtype), shapes)
         (gradient, stats, sums), _ = jax.lax.scan(part, zeros, items)
         rows = sums['rows']
-        stats = jax.tree.map(lambda new, old: jnp.where(rows > 0, new / jnp.maximum(rows, 1), old), stats, state.stats)
+        stats = jax.tree.map(lambda new, old: jnp.where(rows > 0, new / jnp.maximum(rows, 1), old),
+                             stats, state.stats)
         return gradient, (stats, sums)
 
     def step(state: State, batch: models.Batch) -> tuple[State, dict[str, jax.Array]]:
         key = jax.random.fold_in(jax.random.key(seed), state.step)
         gradient, (stats, sums) = (in_parts if accumulate > 1 else whole)(state, batch, key)
         total, count = sums.pop('total'), sums.pop('count')
-        # A loss of count 0 is a sum that is not divided.
+        # A loss with count 0 is a sum that is not divided.
         share = jnp.where(count > 0, 1 / jnp.maximum(count, 1e-9), 1.0)
         gradient = jax.tree.map(lambda leaf: leaf * share, gradient)
         updates, opt = tx.update(gradient, state.opt, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
-        metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient), 'rate': rate(state.step), **sums}
+        metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient), 'rate': rate(state.step),
+                   **sums}
         return State(state.step + 1, params, stats, opt, ema), metrics
 
     return step

@@ -1,6 +1,6 @@
-"""Stands beside a process of several, run as a script: when that process is gone without a word, it says who was silent.
+"""A script that runs beside a training process; when that one disappears, it says which others are silent.
 
-JAX aborts every process on the spot when process 0 dies, so that they cannot say it themselves.
+JAX aborts every process at once when process 0 dies, so that they cannot say it themselves.
 """
 
 import sys
@@ -10,19 +10,21 @@ from typing import Any
 
 
 def main(folder: Any, process: str, count: int, patience: float) -> None:
-    """Wait until standard input closes, which is when the process is gone, then for the others' signs of life."""
+    """Wait until standard input closes, because the process is gone; then watch the others' signs of life."""
     sys.stdin.read()
-    if word(folder, process).startswith(('ended', 'failed', 'left')):
+    if last_sign(folder, process).startswith(('ended', 'failed', 'left')):
         return
-    before = {peer: word(folder, peer) for peer in map(str, range(count)) if peer != process}
+    before = {peer: last_sign(folder, peer) for peer in map(str, range(count)) if peer != process}
     time.sleep(patience)
-    silent = [peer for peer, said in before.items() if word(folder, peer) == said and not said.startswith(('ended', 'left'))]
+    silent = [peer for peer, sign in before.items()
+              if last_sign(folder, peer) == sign and not sign.startswith(('ended', 'left'))]
     why = f'; process {", ".join(silent)} gave no sign of life either (dead or frozen)' if silent else ''
-    print(f'recog train: process {process} of {count} is gone without a word (killed, or ended by JAX){why}', file=sys.stderr)
+    print(f'recog train: process {process} of {count} is gone without a word (killed, or ended by JAX){why}',
+          file=sys.stderr)
 
 
-def word(folder: Any, process: str) -> str:
-    """The last sign of life of a process."""
+def last_sign(folder: Any, process: str) -> str:
+    """The last sign of life of a process, '' if it gave none."""
     try:
         return (folder / process).read_text()
     except FileNotFoundError:
@@ -30,7 +32,7 @@ def word(folder: Any, process: str) -> str:
 
 
 def place(name: str) -> Any:
-    """The folder of this name; only one in a bucket needs more than the standard library."""
+    """The folder of this name; only for one in a bucket is more than the standard library imported."""
     if '://' not in name:
         return Path(name)
     from recog.workdir.folder import workdir_path

@@ -1,6 +1,7 @@
-"""Digests of arrays that do not depend on how they are sharded: computed where the shards are, order does not matter.
+"""Digests of arrays that do not depend on how they are sharded: sums, computed where the shards are.
 
-A program is compiled for each shape, so the many small arrays, which every process holds whole, are read and summed by NumPy.
+On devices a program is compiled for each shape, so small arrays, which are many and which every process holds
+whole, are summed by NumPy.
 """
 
 import functools
@@ -19,7 +20,8 @@ SALTS = np.uint32(1), np.uint32(0x9E3779B9)
 def digests(tree: Any) -> dict[str, str]:
     """Sixteen hexadecimal digits for each leaf, by its path; every process must ask, and all get the same."""
     leaves = {name(path): leaf for path, leaf in jax.tree_util.tree_flatten_with_path(tree)[0]}
-    words = jax.device_get({path: leaf if _small(leaf) else _on_devices(leaf) for path, leaf in leaves.items()})
+    words = jax.device_get({path: leaf if _small(leaf) else _on_devices(leaf)
+                            for path, leaf in leaves.items()})
     words |= {path: _here(words[path]) for path, leaf in leaves.items() if _small(leaf)}
     return {path: f'{int(first):08x}{int(second):08x}' for path, (first, second) in words.items()}
 
@@ -30,7 +32,8 @@ def name(path: Any) -> str:
 
 
 def _small(leaf: Any) -> bool:
-    return leaf.size <= SMALL and (not isinstance(leaf, jax.Array) or leaf.is_fully_addressable or leaf.is_fully_replicated)
+    return leaf.size <= SMALL and (not isinstance(leaf, jax.Array) or leaf.is_fully_addressable
+                                   or leaf.is_fully_replicated)
 
 
 def _here(leaf: np.ndarray) -> list[Any]:
@@ -43,7 +46,8 @@ def _here(leaf: np.ndarray) -> list[Any]:
 
 def _on_devices(leaf: Any) -> jax.Array:
     layout = getattr(leaf, 'sharding', None)
-    return _compiled(NamedSharding(layout.mesh, PartitionSpec()) if isinstance(layout, NamedSharding) else None)(leaf)
+    everywhere = NamedSharding(layout.mesh, PartitionSpec()) if isinstance(layout, NamedSharding) else None
+    return _compiled(everywhere)(leaf)
 
 
 @functools.cache
@@ -52,7 +56,7 @@ def _compiled(everywhere: NamedSharding | None) -> Any:
 
 
 def _sums(leaf: jax.Array) -> jax.Array:
-    """Two sums over all elements of their bits mixed with their place: one flipped bit always changes them."""
+    """Two sums of all elements' bits, each mixed with its place: one flipped bit always changes them."""
     bits = jax.lax.bitcast_convert_type(jnp.asarray(leaf), WORDS[leaf.dtype.itemsize]).astype(jnp.uint32)
     place = jnp.zeros(bits.shape, jnp.uint32)
     for axis, size in enumerate(bits.shape):

@@ -1,4 +1,7 @@
-"""Checkpoints: variables, optimizer, data position, config, vocabulary and metrics of a step, together or not at all (Orbax)."""
+"""Checkpoints by Orbax: all that a step is made of is saved together or not at all.
+
+That is variables, optimizer, position in the data, config, vocabulary and metrics.
+"""
 
 import json
 import math
@@ -41,50 +44,59 @@ class Checkpoints:
         self.folder = folder = (workdir if is_remote(workdir) else workdir.resolve()) / FOLDER
         if writing and jax.process_index() == 0:
             folder.mkdir(parents=True, exist_ok=True)
-            for leftover in folder.glob('*.orbax-checkpoint-tmp'):  # Orbax ignores those of a killed save for ever
+            # Orbax ignores those of a killed save for ever.
+            for leftover in folder.glob('*.orbax-checkpoint-tmp'):
                 epath.Path(leftover).rmtree()
             for file in folder.glob('*/metrics/metrics'):
                 if not _is_json(file):  # Orbax could not even be opened
                     _move_aside(file.parents[1], 'metrics are not what was saved')
         processes.gather(0)
         policies = ocp.checkpoint_managers
-        # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the newest if it ranks low.)
+        # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the newest of all if it
+        # ranks low.)
         kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
         self._ocp = ocp
-        options = ocp.CheckpointManagerOptions(best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept)) \
-            if writing else ocp.CheckpointManagerOptions(read_only=True, create=False)
-        self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'), options=options)
+        options = ocp.CheckpointManagerOptions(
+            best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept)
+        ) if writing else ocp.CheckpointManagerOptions(read_only=True, create=False)
+        self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'),
+                                              options=options)
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
-        """Save a step: `state` a dict with variables and optimizer, if any, `run` what JSON holds (config, vocabulary, position).
+        """Save a step: `state` has variables and perhaps optimizer, `run` is what JSON holds of it.
 
         Orbax does not notice flipped bits, so every leaf and the record itself carry a digest.
         """
         args = self._ocp.args
         self._check_space(sum(leaf.nbytes for leaf in jax.tree.leaves(state)))
-        run = {**run, 'metrics': metrics, 'digests': {part: array_digests.digests(tree) for part, tree in state.items()}}
+        digests = {part: array_digests.digests(tree) for part, tree in state.items()}
+        run = {**run, 'metrics': metrics, 'digests': digests}
         run['digest'] = values.digest(run)
-        parts = args.Composite(**{part: args.StandardSave(tree) for part, tree in state.items()}, run=args.JsonSave(run))
+        trees = {part: args.StandardSave(tree) for part, tree in state.items()}
+        parts = args.Composite(**trees, run=args.JsonSave(run))
         try:
             saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
         except Exception as error:
             raise self._failed(error) from error
         if not saved:
-            raise RuntimeError(f'checkpoint {step} was not saved: {self._manager.latest_step()} is there already')
+            raise RuntimeError(f'checkpoint {step} was not saved: '
+                               f'{self._manager.latest_step()} is there already')
 
     def _check_space(self, needed: int) -> None:
         """Refuse to begin what the disk cannot hold: Orbax would say so in a thousand lines."""
         if jax.process_index() == 0 and not is_remote(self.folder):
             free = shutil.disk_usage(self.folder).free
             if free < needed:
-                raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, {needed / 1e6:,.0f} MB needed)')
+                raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, '
+                                   f'{needed / 1e6:,.0f} MB needed)')
 
     def _failed(self, why: Any) -> 'SaveFailed':
         # In a bucket a step that is being saved has its name already.
         steps = [file.name for file in self.folder.iterdir() if file.name.isdigit()
                  and (not is_remote(file) or (file / 'commit_success.txt').exists())]
         last = f'step {max(map(int, steps))}' if steps else 'none'
-        return SaveFailed(f'{self.folder}: saving failed: {" ".join(str(why).split())[-300:]}; last checkpoint: {last}')
+        reason = ' '.join(str(why).split())[-300:]
+        return SaveFailed(f'{self.folder}: saving failed: {reason}; last checkpoint: {last}')
 
     def latest(self) -> int | None:
         """The newest step, or None."""
@@ -114,35 +126,44 @@ class Checkpoints:
         return record
 
     def restore(self, step: int, part: str, layout: Any) -> Any:
-        """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` say; `Damaged` if it is."""
+        """Part `variables` or `optimizer` of a step, laid out as the abstract arrays of `layout` are.
+
+        `Damaged` where it is not what was saved.
+        """
         digests = self.run(step)['digests']
         if part not in digests:
-            raise ConfigError(f'{self.folder.parent} holds imported weights, which cannot be trained on; begin with them '
-                              f'in another workdir: --config.init={self.folder.parent}')
+            workdir = self.folder.parent
+            raise ConfigError(f'{workdir} holds imported weights, which cannot be trained on; '
+                              f'begin with them in another workdir: --config.init={workdir}')
         saved = digests[part]
         paths = {array_digests.name(path) for path, _ in jax.tree_util.tree_flatten_with_path(layout)[0]}
         if paths != set(saved):
             one = min(paths ^ set(saved))
-            where = 'the recipe, not in the checkpoint' if one in paths else 'the checkpoint, not in the recipe'
-            raise ConfigError(f'{self.folder}, step {step}: {part}/{one} is in {where}; another recipe wrote it')
+            where = 'the recipe, not in the checkpoint' if one in paths else \
+                'the checkpoint, not in the recipe'
+            raise ConfigError(f'{self.folder}, step {step}: {part}/{one} is in {where}; '
+                              'another recipe wrote it')
         tree = self._read(step, part, self._ocp.args.StandardRestore(layout))
         wrong = [path for path, value in array_digests.digests(tree).items() if value != saved[path]]
         if wrong:
-            raise Damaged(step, f'{part}/{wrong[0]}' + (f' and {len(wrong) - 1} more' if wrong[1:] else '') + ' changed on disk')
+            more = f' and {len(wrong) - 1} more' if wrong[1:] else ''
+            raise Damaged(step, f'{part}/{wrong[0]}{more} changed on disk')
         return tree
 
     def _read(self, step: int, part: str, how: Any) -> Any:
         try:
             return self._manager.restore(step, args=self._ocp.args.Composite(**{part: how}))[part]
-        except Exception as error:  # Orbax and TensorStore raise nearly anything for files that are cut or missing
+        # Orbax and TensorStore raise nearly anything for files that are cut or missing.
+        except Exception as error:
             raise Damaged(step, f'{part}: {" ".join(str(error).split())[:300]}') from error
 
     def newest_sound(self, read: Callable[[int], Any], *, set_aside: bool = False) -> Any:
-        """What `read` gives for the newest step that is not damaged, None without one; damage is said aloud."""
+        """What `read` gives for the newest step that is not damaged, None without one; damage is reported."""
         return self.first_sound(sorted(self.steps(), reverse=True), read, set_aside=set_aside)
 
-    def first_sound(self, steps: Sequence[int], read: Callable[[int], Any], *, set_aside: bool = False) -> Any:
-        """What `read` gives for the first of the steps that is not damaged, None without one; damage is said aloud."""
+    def first_sound(self, steps: Sequence[int], read: Callable[[int], Any], *,
+                    set_aside: bool = False) -> Any:
+        """What `read` gives for the first step that is not damaged, None without one; damage is reported."""
         for step in steps:
             try:
                 return read(step)
@@ -178,7 +199,8 @@ def _is_json(file: Path) -> bool:
 def _move_aside(step: Path, why: str = '') -> None:
     """Move a damaged step to the workdir's folder `damaged`."""
     if why:
-        print(f'recog: {step.parent}: checkpoint {step.name} is damaged: {why}; trying an older step', file=sys.stderr)
+        print(f'recog: {step.parent}: checkpoint {step.name} is damaged: {why}; trying an older step',
+              file=sys.stderr)
     place = step.parents[1] / 'damaged'
     place.mkdir(exist_ok=True)
     step.rename(place / f'{step.name}-{time.time_ns()}')

@@ -9,49 +9,49 @@ from ml_collections import ConfigDict
 from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
+from recog.workdir.files import CONFIG, VOCAB, is_workdir
 
-# A file in the workdir: a signal ended the run before its recipe was done; a scheduler may queue it again.
-STOPPED = 'stopped'
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
 
 
-def is_workdir(workdir: Path) -> bool:
-    """Whether the folder holds a recog run."""
-    return (workdir / 'config.json').is_file()
-
-
-def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int], sets: dict[str, int]) -> dict[str, Any]:
-    """What a step says of its run: recipe, vocabulary, position, rows counted by what became of them, and sizes of sets."""
-    return {'position': position, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
-            'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets}
+def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int],
+           sets: dict[str, int]) -> dict[str, Any]:
+    """What a step says of its run; `rows` counts examples by what became of them, `sets` has sizes."""
+    return {'position': position, 'config': recipe.to_json(config), 'vocab': vocab.to_json(),
+            'vocab_hash': vocab.hash, 'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets}
 
 
 def write(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:
     """config.json and vocab.json beside the checkpoints, for people and for the next start."""
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / 'config.json').write_text(recipe.to_json(config) + '\n', encoding='utf-8')
-    (workdir / 'vocab.json').write_text(vocab.to_json() + '\n', encoding='utf-8')
+    (workdir / CONFIG).write_text(recipe.to_json(config) + '\n', encoding='utf-8')
+    (workdir / VOCAB).write_text(vocab.to_json() + '\n', encoding='utf-8')
 
 
 def compare(workdir: Path, config: ConfigDict, vocab: Vocab) -> list[str]:
     """What differs from the workdir's config, a line each; another experiment is refused."""
     old, new = values.flat(read_config(workdir)), values.flat(config)
-    changes = [f'config.{name}: {old.get(name)!r} -> {new.get(name)!r}' for name in dict.fromkeys([*old, *new])
-               if old.get(name) != new.get(name)]
+    changes = [f'config.{name}: {old.get(name)!r} -> {new.get(name)!r}'
+               for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
     for change in changes:
         if change.removeprefix('config.').startswith(FIXED):
-            raise ConfigError(f'--workdir {workdir} holds another experiment: {change}; choose another workdir')
-    if Vocab.load(workdir / 'vocab.json').hash != vocab.hash:
-        raise ConfigError(f'--workdir {workdir} holds another experiment: its vocabulary differs from that of '
-                          f'config.text.charset={config.text.charset!r}; choose another workdir')
+            raise ConfigError(f'--workdir {workdir} holds another experiment: {change}; '
+                              'choose another workdir')
+    if read_vocab(workdir).hash != vocab.hash:
+        raise ConfigError(f'--workdir {workdir} holds another experiment: its vocabulary differs from that '
+                          f'of config.text.charset={config.text.charset!r}; choose another workdir')
     return changes
 
 
 def read_config(workdir: Path) -> ConfigDict:
     """The config of a workdir."""
-    file = workdir / 'config.json'
-    if not file.is_file():
+    if not is_workdir(workdir):
         raise ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
                           if workdir.exists() else f'workdir {workdir} does not exist')
-    return recipe.from_json(file.read_text(encoding='utf-8'))
+    return recipe.from_json((workdir / CONFIG).read_text(encoding='utf-8'))
+
+
+def read_vocab(workdir: Path) -> Vocab:
+    """The vocabulary of a workdir."""
+    return Vocab.load(workdir / VOCAB)

@@ -1,4 +1,7 @@
-"""A run's folder, here or in a bucket (gs://, s3://, ...): checkpoints are written there at once, the rest is copied."""
+"""A run's folder, here or in a bucket (gs://, s3://, ...).
+
+Checkpoints are written straight to a bucket; other files are written here and copied.
+"""
 
 import importlib.util
 import shutil
@@ -7,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
+from recog.workdir.files import is_workdir
 
 LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
 KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing
@@ -18,7 +22,8 @@ def workdir_path(name: Any) -> Any:
     if not remote:
         return Path(name)
     if kind not in LIBRARIES:
-        raise ConfigError(f'workdir {name}: {kind}:// must be one of {", ".join(f"{known}://" for known in LIBRARIES)}')
+        raise ConfigError(f'workdir {name}: {kind}:// must be one of '
+                          + ', '.join(f'{known}://' for known in LIBRARIES))
     if importlib.util.find_spec(LIBRARIES[kind]) is None:
         raise ConfigError(f'workdir {name} needs {LIBRARIES[kind]}: pip install {LIBRARIES[kind]}')
     import fsspec.config
@@ -34,16 +39,25 @@ def is_remote(folder: Any) -> bool:
     return '://' in str(folder)
 
 
-def is_occupied(folder: Any) -> bool:
-    """Whether something stands where a new run would be written: a file, or a folder with more than hidden files."""
-    return folder.exists() and (not folder.is_dir() or any(not path.name.startswith('.') for path in folder.iterdir()))
+def refuse_other_things(folder: Any, *, resumes: bool, named: bool = True) -> None:
+    """Refuse a place for a run that is a file, or a folder with more in it than hidden files.
+
+    With `resumes` it may hold a run. `named`: --workdir is this folder, and not, as in a sweep, one above it.
+    """
+    if resumes and is_workdir(folder) or not folder.exists():
+        return
+    if not folder.is_dir() or any(not path.name.startswith('.') for path in folder.iterdir()):
+        things = 'other things and no run of recog' if resumes else 'other things'
+        raise ConfigError(f'--workdir {folder} holds {things}; choose another' if named else
+                          f'{folder} holds {things}; choose another --workdir')
 
 
 class Mirror:
-    """The local folder where small files are written; for a workdir in a bucket a temporary one, `send` copying what changed.
+    """The local folder where small files are written; for a workdir in a bucket a temporary one.
 
-    Objects in a bucket cannot be appended to. What a run writes after its last `send` is written again when it resumes
-    from the checkpoint made there, so nothing is lost if it is killed between two.
+    Objects in a bucket cannot be appended to, so `send` copies whole files that changed. A kill loses
+    nothing: what a run wrote after its last `send` it writes again when it resumes from the checkpoint
+    made there.
     """
 
     def __init__(self, workdir: Any):

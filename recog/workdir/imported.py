@@ -20,7 +20,7 @@ from recog.text import vocabulary
 from recog.weights.files import read_weights
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.folder import is_occupied
+from recog.workdir.folder import refuse_other_things
 
 LIKE = 0.4  # the share of its names that a file must have in common with a recipe to be taken for it
 SHOWN = 8  # names of a kind that are listed; all of them with --partial
@@ -36,10 +36,8 @@ class Recognised(NamedTuple):
 
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
-    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it
-    is."""
-    if is_occupied(workdir):
-        raise ConfigError(f'--workdir {workdir} holds other things; choose another')
+    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
+    refuse_other_things(workdir, resumes=False)
     state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)
     variables = _variables(found, state, file, partial)

@@ -33,8 +33,8 @@ class Opened(NamedTuple):
 def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None) -> Opened:
     """A trained model from its workdir: the best step by the metric, else the newest, or the one asked for.
 
-    The weights are the averaged ones where they are kept, the same on every device of the mesh (default: one device).
-    Instead of a damaged step the newest sound one is used, and that is said aloud.
+    The weights are the averaged ones where they are kept, whole on every device of the mesh (default: one).
+    Instead of a damaged step the newest sound one is used, and that is reported.
     """
     folder = workdir_path(workdir)
     read_config(folder)
@@ -43,7 +43,8 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
         raise ConfigError(f'{folder} holds no checkpoint yet')
     try:
         if step is not None and step not in checkpoints.steps():
-            raise ConfigError(f'--step {step}: {folder} holds steps {", ".join(map(str, checkpoints.steps()))}')
+            steps = ', '.join(map(str, checkpoints.steps()))
+            raise ConfigError(f'--step {step}: {folder} holds steps {steps}')
         others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
         everywhere = replicated(mesh or one_device())
         opened = checkpoints.first_sound([best, *others] if step is None else [step],
@@ -51,8 +52,8 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
     finally:
         checkpoints.close()
     if opened is None:
-        raise ConfigError(f'{folder} holds no sound checkpoint'
-                          + (f' of step {step}; others can be opened without --step' if step is not None else ''))
+        asked = f' of step {step}; others can be opened without --step' if step is not None else ''
+        raise ConfigError(f'{folder} holds no sound checkpoint{asked}')
     return opened
 
 

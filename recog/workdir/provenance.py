@@ -1,4 +1,4 @@
-"""Where results come from: the commit of the code, the machine, and the recipe that runs of several seeds share."""
+"""Where results come from: the commit of the code, the machine, and the recipe that several seeds share."""
 
 import platform
 import subprocess
@@ -8,12 +8,12 @@ from ml_collections import ConfigDict
 
 from recog.config import values
 
-# What may differ between runs of one recipe: seeds, and where and by how many images at a time they were measured.
+# What may differ between runs of one recipe: seeds, and the sets and batches by which they were measured.
 FREE = ('seed', 'seeds', 'eval.report', 'eval.batch')
 
 
 def commit(root: Path = Path(__file__).parents[2]) -> str:
-    """The commit of the checkout that the package lies in, `+dirty` where its code was changed since; else 'unknown'."""
+    """The commit of this checkout, `+dirty` where its code was changed since; 'unknown' elsewhere."""
     try:
         top, found = _git(root, 'rev-parse', '--show-toplevel', 'HEAD').splitlines()
         if Path(top).resolve() != root.resolve():  # installed somewhere below another project
@@ -27,7 +27,8 @@ def host() -> str:
     """The model of the processor."""
     file = Path('/proc/cpuinfo')
     lines = file.read_text().splitlines() if file.is_file() else []
-    return next((line.partition(':')[2].strip() for line in lines if line.startswith('model name')), platform.machine())
+    models = (line.partition(':')[2].strip() for line in lines if line.startswith('model name'))
+    return next(models, platform.machine())
 
 
 def recipe(config: ConfigDict) -> str:

@@ -45,20 +45,25 @@ def test_a_whole_group_cannot_be_replaced():
     assert 'group of fields' in refusal('optimizer={"rate": 1.0}')
 
 
-@pytest.mark.parametrize('override', ['train.batch=abc', 'train.batch=3.5', 'optimizer.rate=fast', 'seeds.init=x'])
+@pytest.mark.parametrize('override',
+                         ['train.batch=abc', 'train.batch=3.5', 'optimizer.rate=fast', 'seeds.init=x'])
 def test_a_value_of_the_wrong_type_is_refused_with_field_value_and_type(override):
     message = refusal(override)
-    assert override.partition('=')[0] in message and override.partition('=')[2] in message and 'type' in message
+    assert override.partition('=')[0] in message and override.partition('=')[2] in message
+    assert 'type' in message
 
 
 @pytest.mark.parametrize('override, allowed', [
-    ('text.case=upper', "'lower', 'keep'"), ('schedule.name=cosin', "did you mean 'cosine'"), ('train.ema=1.0', 'below 1'),
-    ('image.augment.probability=2.0', 'between 0 and 1'), ('train.length=5', '72 epochs'), ('train.length=5 %', 'epochs, steps'),
+    ('text.case=upper', "'lower', 'keep'"), ('schedule.name=cosin', "did you mean 'cosine'"),
+    ('train.ema=1.0', 'below 1'),
+    ('image.augment.probability=2.0', 'between 0 and 1'), ('train.length=5', '72 epochs'),
+    ('train.length=5 %', 'epochs, steps'),
     ('train.batch=0', 'at least 1'),
     ('image.augment.perspective=0.3', 'at most 0.25'), ('image.augment.downscale=1.0', 'below 1'),
     ('image.augment.jpeg=96.0', 'at most 95'),
     ('model.backbone=resnet', 'resnet34_vd'), ('data.weights=0.5,0.5', 'one number above 0'),
-    ('render.letters=5,3', 'shortest, longest'), ('data.train=', 'at least one set'), ('render.letters=a,b', 'type int'),
+    ('render.letters=5,3', 'shortest, longest'), ('data.train=', 'at least one set'),
+    ('render.letters=a,b', 'type int'),
 ])
 def test_a_value_that_is_not_allowed_is_refused_with_what_is(override, allowed):
     assert allowed in refusal(override)
@@ -66,13 +71,15 @@ def test_a_value_that_is_not_allowed_is_refused_with_what_is(override, allowed):
 
 def test_a_batch_that_cannot_be_cut_is_refused():
     assert 'multiple of config.train.accumulate=3' in refusal('train.batch=64', 'train.accumulate=3')
-    assert 'must divide the 32 images' in refusal('train.batch=64', 'train.accumulate=2', 'train.norm_group=24')
+    refused = refusal('train.batch=64', 'train.accumulate=2', 'train.norm_group=24')
+    assert 'must divide the 32 images' in refused
 
 
 @pytest.mark.parametrize('name', ['iiit5k:test', 'svt', 'ic13/857', 'lmdb/evaluation', 'rendered:test'])
 def test_a_test_set_may_not_choose_checkpoints_unless_allowed(name):
     assert 'is a test set' in refusal(f'eval.sets={name}')
-    assert experiments.load(DEMO, [f'--config.eval.sets={name}', '--config.eval.allow_test=True']).eval.sets == (name,)
+    allowed = [f'--config.eval.sets={name}', '--config.eval.allow_test=True']
+    assert experiments.load(DEMO, allowed).eval.sets == (name,)
 
 
 def test_a_validation_or_training_part_may_choose_checkpoints():
@@ -82,8 +89,10 @@ def test_a_validation_or_training_part_may_choose_checkpoints():
 
 def test_tuples_are_given_with_commas_or_in_brackets():
     for text in ('40 epochs,60 epochs', "('40 epochs', '60 epochs')"):
-        config = experiments.load(DEMO, [f'--config.schedule.boundaries={text}', '--config.schedule.factors=0.1,0.1'])
-        assert config.schedule.boundaries == ('40 epochs', '60 epochs') and config.schedule.factors == (0.1, 0.1)
+        overrides = [f'--config.schedule.boundaries={text}', '--config.schedule.factors=0.1,0.1']
+        config = experiments.load(DEMO, overrides)
+        assert config.schedule.boundaries == ('40 epochs', '60 epochs')
+        assert config.schedule.factors == (0.1, 0.1)
 
 
 def test_a_config_survives_json():

@@ -14,7 +14,7 @@ from recog.config import experiments, values
 from recog.images.fit import channels
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 
 def recipes():

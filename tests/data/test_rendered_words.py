@@ -187,7 +187,7 @@ def test_a_pickled_source_gives_the_same_words():
 
 
 def test_another_process_draws_the_same_words():
-    program = ("import zlib; from recog.config import base; from recog.render import Words; "
+    program = ("import zlib; from recog.config.recipe import base; from recog.data.drawn.words import Words; "
                "rows = Words(base().render, 'train', seed=0).rows(range(9)); "
                "print(zlib.crc32(b''.join(row.image.tobytes() for row in rows)))")
     printed = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True).stdout

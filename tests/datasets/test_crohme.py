@@ -1,51 +1,35 @@
 """CROHME: InkML trees and zips, published bitmaps as files and pickles, and what is refused."""
 
-import importlib.util
+import html
 import pickle
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
 from recog.errors import ConfigError
 from recog.images import ink
 from recog.prepare import bitmaps, examples
-from recog.prepare.script import main
 
+SCRIPT = 'crohme'
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
 
 
-def inkml(truth='$x_k$', traces=('10 10, 10 90', '30 50, 40 90'), math=MATH, namespace='xmlns="http://www.w3.org/2003/InkML"'):
-    """A file as the competitions release it: namespaces, ids that are no names, a segmentation with truths of its own."""
-    note = '' if truth is None else f'<annotation type="truth">{truth.replace("&", "&amp;").replace("<", "&lt;")}</annotation>'
-    tree = f'<annotationXML type="truth"><math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{math}</mrow></math></annotationXML>'
+def inkml(truth='$x_k$', traces=('10 10, 10 90', '30 50, 40 90'), math=MATH,
+          namespace='xmlns="http://www.w3.org/2003/InkML"'):
+    """A file as the competitions release it: namespaces, ids that are no names,
+    a segmentation with truths of its own."""
+    note = '' if truth is None else f'<annotation type="truth">{html.escape(truth, quote=False)}</annotation>'
+    tree = ('<annotationXML type="truth"><math xmlns="http://www.w3.org/1998/Math/MathML">'
+            f'<mrow>{math}</mrow></math></annotationXML>')
     lines = ''.join(f'<trace id="{number}">\n{trace}\n</trace>' for number, trace in enumerate(traces))
-    group = '<traceGroup xml:id="6"><annotation type="truth">q</annotation><traceView traceDataRef="0"/></traceGroup>'
+    group = ('<traceGroup xml:id="6"><annotation type="truth">q</annotation>'
+             '<traceView traceDataRef="0"/></traceGroup>')
     return (f'<ink {namespace}><annotation type="UI">u</annotation>{note}{tree if math else ""}{lines}'
-            f'<traceGroup xml:id="5"><annotation type="truth">Segmentation</annotation>{group}</traceGroup></ink>')
-
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('crohme_script', ROOT / 'datasets' / 'crohme.py')
-    module = sys.modules['crohme_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = main(script.Crohme, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+            '<traceGroup xml:id="5"><annotation '
+            f'type="truth">Segmentation</annotation>{group}</traceGroup></ink>')
 
 
 @pytest.fixture
@@ -54,7 +38,8 @@ def write(tmp_path):
     def call(files):
         for name, content in files.items():
             (tmp_path / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
-            (tmp_path / 'source' / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+            (tmp_path / 'source' / name).write_bytes(content if isinstance(content, bytes)
+                                                     else content.encode())
         return tmp_path / 'source'
     return call
 
@@ -80,19 +65,23 @@ def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_pat
     status, said = run()
     assert status == 0, said
     train, test = records(tmp_path, 'train'), records(tmp_path, 'test_2014')
-    assert (train['a']['text'], train['a']['truth'], test['b']['text']) == (b'x _ { k }', b'$x_k$', b'\\frac { 1 } { 2 }')
+    assert (train['a']['text'], train['a']['truth'], test['b']['text']) == (b'x _ { k }', b'$x_k$',
+                                                                            b'\\frac { 1 } { 2 }')
     assert train['a']['points'].tolist() == [[1500, 2000], [1500, 4000], [3000, 3000], [4000, 4000]]
     assert train['a']['strokes'].tolist() == [2, 2]
     for record in (train['a'], test['b']):
-        np.testing.assert_array_equal(pixels(record), ink.draw(ink.parted(record['points'], record['strokes'])))
+        np.testing.assert_array_equal(pixels(record),
+                                      ink.draw(ink.parted(record['points'], record['strokes'])))
         assert record['size'].tolist() == list(pixels(record).shape)
     assert train['plain']['text'] == b'x _ { k }'
     assert 'WARNING: split train has 2 records, the release has 8,834' in said
 
 
 def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
-    write({'train/good.inkml': inkml(), 'train/empty.inkml': '', 'train/xml.inkml': inkml().replace('$x_k$', 'a & b'),
-           'train/bare.inkml': inkml(traces=()), 'train/trace.inkml': inkml(traces=('1 2, 3',)), 'elsewhere/b.inkml': inkml(),
+    write({'train/good.inkml': inkml(), 'train/empty.inkml': '',
+           'train/xml.inkml': inkml().replace('$x_k$', 'a & b'),
+           'train/bare.inkml': inkml(traces=()), 'train/trace.inkml': inkml(traces=('1 2, 3',)),
+           'elsewhere/b.inkml': inkml(),
            'train/untold.inkml': inkml(None, math=''), 'train/broken.inkml': inkml(r'\frac{a', math='')})
     status, said = run()
     assert status == 0, said
@@ -113,7 +102,8 @@ def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
 ])
 def test_mathml_stands_in_where_the_truth_is_of_no_use(script, truth, math, text, note):
     made = list(script._drawn(script.Ink('a', inkml(truth, math=math).encode())))
-    assert [(each.id, each.reason) for each in made if isinstance(each, examples.Noted)] == ([('a', note)] if note else [])
+    assert [(each.id, each.reason)
+            for each in made if isinstance(each, examples.Noted)] == ([('a', note)] if note else [])
     assert [each.text for each in made if isinstance(each, examples.Example)] == [text]
 
 
@@ -146,12 +136,14 @@ def test_a_zip_is_read_and_a_split_can_be_given_as_a_folder(run, write, tmp_path
 def test_the_same_file_twice_is_refused(run, write):
     write({'train/2012/a.inkml': inkml(), 'train/2013/a.inkml': inkml()})
     status, said = run()
-    assert status == 2 and 'train/2012/a.inkml and source/train/2013/a.inkml are both a of train; --ink train=FOLDER' in said
+    assert status == 2
+    assert 'train/2012/a.inkml and source/train/2013/a.inkml are both a of train; --ink train=FOLDER' in said
 
 
 @pytest.fixture
 def drawings():
-    return {name: ink.draw([np.array([(0, 0), (5, number + 5)], np.float64)]) for number, name in enumerate(('a', 'b.c', 'd_0'))}
+    return {name: ink.draw([np.array([(0, 0), (5, number + 5)], np.float64)])
+            for number, name in enumerate(('a', 'b.c', 'd_0'))}
 
 
 CAPTIONS = 'a\tx ^ { 2 }\nb.c.png x  +  1\r\nd_0\ty\n'
@@ -163,7 +155,8 @@ def published(run, *arguments):
 
 def checked(tmp_path, drawings):
     found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
-    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }', 'b.c': 'x + 1', 'd_0': 'y'}
+    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }',
+                                                                                 'b.c': 'x + 1', 'd_0': 'y'}
     for name, image in drawings.items():
         np.testing.assert_array_equal(pixels(found[name]), image)
         assert found[name]['points'].shape == (0, 2) and found[name]['strokes'].shape == (0,)
@@ -171,12 +164,14 @@ def checked(tmp_path, drawings):
 
 
 def test_published_bitmaps_are_files_whose_bytes_stay(run, write, tmp_path, drawings):
-    files = {f'bitmaps/{name}.png': cv2.imencode('.png', image)[1].tobytes() for name, image in drawings.items()}
+    files = {f'bitmaps/{name}.png': cv2.imencode('.png', image)[1].tobytes()
+             for name, image in drawings.items()}
     write({'captions.txt': CAPTIONS, **files})
     status, said = published(run, 'train=bitmaps')
     assert status == 0, said
     found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
-    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }', 'b.c': 'x + 1', 'd_0': 'y'}
+    assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }',
+                                                                                 'b.c': 'x + 1', 'd_0': 'y'}
     for name, image in drawings.items():
         assert found[name]['image'] == files[f'bitmaps/{name}.png']
         np.testing.assert_array_equal(pixels(found[name]), image)
@@ -189,17 +184,20 @@ def test_published_bitmaps_are_waps_files(drawings, tmp_path):
     for name, content in bitmaps.stream(tmp_path, drawings):
         kept = bitmaps.recorded(content, name)
         assert kept.startswith(b'\x89PNG')
-        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_UNCHANGED), drawings[name])
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(kept, np.uint8), cv2.IMREAD_UNCHANGED),
+                                      drawings[name])
 
 
 @pytest.mark.parametrize('protocol', range(6))
 @pytest.mark.parametrize('form', [lambda image: image, lambda image: image[None], lambda image: [image]])
 def test_published_bitmaps_are_a_pickle(tmp_path, drawings, protocol, form):
-    (tmp_path / 'a.pkl').write_bytes(pickle.dumps({f'{key}.bmp': form(image) for key, image in drawings.items()}, protocol))
+    (tmp_path / 'a.pkl').write_bytes(pickle.dumps({f'{key}.bmp': form(image)
+                                                   for key, image in drawings.items()}, protocol))
     found = dict(bitmaps.stream(tmp_path / 'a.pkl', [*drawings, 'none']))
     assert found.pop('none') is None
     for name, content in found.items():
-        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED), drawings[name])
+        np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED),
+                                      drawings[name])
 
 
 def test_a_pickle_of_older_numpy_is_read(tmp_path):
@@ -243,16 +241,20 @@ def test_missing_and_broken_bitmaps_are_named(run, write, tmp_path, drawings):
 @pytest.mark.parametrize('arguments, said', [
     (['--config', 'bitmaps'], 'takes --captions'),
     (['--config', 'bitmaps', '--captions', 'train=captions.txt'], 'takes --captions'),
-    (['--config', 'bitmaps', '--captions', 'train=none', '--bitmaps', 'train=bitmaps'], 'none does not exist'),
-    (['--config', 'bitmaps', '--captions', 'dev=captions.txt', '--bitmaps', 'dev=bitmaps'], 'must be SPLIT=PATH'),
-    (['--config', 'bitmaps', '--captions', 'train=twice.txt', '--bitmaps', 'train=bitmaps'], 'line 2: a has a caption already'),
+    (['--config', 'bitmaps', '--captions', 'train=none', '--bitmaps', 'train=bitmaps'],
+     'none does not exist'),
+    (['--config', 'bitmaps', '--captions', 'dev=captions.txt', '--bitmaps', 'dev=bitmaps'],
+     'must be SPLIT=PATH'),
+    (['--config', 'bitmaps', '--captions', 'train=twice.txt', '--bitmaps', 'train=bitmaps'],
+     'line 2: a has a caption already'),
     (['--captions', 'train=captions.txt'], '--captions is for --config bitmaps'),
     (['--config', 'bitmaps', '--ink', 'train=bitmaps'], '--ink is for --config ink'),
     (['--ink', 'train=bitmaps', '--ink', 'train=bitmaps'], 'given twice'),
     ([], 'gives no record'),
 ])
 def test_what_cannot_be_is_refused_in_one_line(run, write, drawings, arguments, said):
-    write({'captions.txt': 'a\tx\n', 'twice.txt': 'a\tx\na\ty\n', 'bitmaps/a.png': bitmaps.png(drawings['a'])})
+    write({'captions.txt': 'a\tx\n', 'twice.txt': 'a\tx\na\ty\n',
+           'bitmaps/a.png': bitmaps.png(drawings['a'])})
     status, printed = run(*arguments)
     assert status == 2 and said in printed and printed.count('\n') == 1
 

@@ -1,40 +1,20 @@
-"""A folder of images and its labels, in every form they come in; HME100K and im2latex as they are released."""
+"""A folder of images and its labels, in every form they come in;
+HME100K and im2latex as they are released."""
 
-import importlib.util
 import json
-import sys
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
-from recog.prepare.script import main
-
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('folder_script', ROOT / 'datasets' / 'folder.py')
-    module = sys.modules['folder_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, name='mine', source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1', *(['--name', name] if name else [])]
-        status = main(script.Folder, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+SCRIPT, NAME = 'folder', 'mine'
 
 
 @pytest.fixture
 def source(tmp_path):
-    """Write images and files of labels into the source: source(['a.png'], {'labels.tsv': 'a.png\\tHello\\n'})."""
+    """Write images and files of labels into the source: source(['a.png'], {'labels.tsv':
+    'a.png\\tHello\\n'})."""
     def write(images, files):
         for number, name in enumerate(images):
             (tmp_path / 'source' / name).parent.mkdir(parents=True, exist_ok=True)
@@ -62,7 +42,8 @@ TWO = {'a.png': 'Hello', 'b.png': 'two, words "quoted"'}
     ('labels.csv', 'text,image\nHello,a.png\n"two, words ""quoted""",b.png\n'),
     ('labels.csv', '\ufeffimage;text\na.png;Hello\n\nb.png;"two, words ""quoted"""\n'),
     ('rec_gt.txt', 'a.png\tHello\n\nb.png\ttwo, words "quoted"\n'),
-    ('labels.jsonl', '{"file_name": "a.png", "text": "Hello"}\n{"label": "two, words \\"quoted\\"", "image": "b.png"}\n'),
+    ('labels.jsonl',
+     '{"file_name": "a.png", "text": "Hello"}\n{"label": "two, words \\"quoted\\"", "image": "b.png"}\n'),
 ])
 def test_labels_are_read_in_every_form(run, source, tmp_path, file, content):
     source(TWO, {file: content})
@@ -91,13 +72,15 @@ def test_a_line_break_may_stand_in_quotes_and_columns_may_have_other_names(run, 
 
 
 def test_the_list_of_paddleocr_names_images_from_above_and_several_at_once(run, source, tmp_path):
-    source(['train/a.jpg', 'train/b.jpg'], {'rec_gt_train.txt': '["source/train/a.jpg", "source/train/b.jpg"]\t汉字\n'})
+    source(['train/a.jpg', 'train/b.jpg'],
+           {'rec_gt_train.txt': '["source/train/a.jpg", "source/train/b.jpg"]\t汉字\n'})
     assert run('--labels', 'rec_gt_train.txt')[0] == 0
     assert texts(tmp_path) == {'source/train/a.jpg': '汉字', 'source/train/b.jpg': '汉字'}
 
 
 def test_every_split_has_a_file(run, source, tmp_path):
-    source(['train/a.png', 'test/a.png'], {'train/labels.tsv': 'a.png\tone\n', 'test.tsv': 'test/a.png\ttwo\n'})
+    source(['train/a.png', 'test/a.png'], {'train/labels.tsv': 'a.png\tone\n',
+                                           'test.tsv': 'test/a.png\ttwo\n'})
     assert run('--split', 'train=train/labels.tsv', '--split', 'test=test.tsv')[0] == 0
     assert texts(tmp_path) == {'a.png': 'one'} and texts(tmp_path, 'test') == {'test/a.png': 'two'}
 
@@ -117,7 +100,8 @@ def test_shares_are_dealt_by_the_name_so_that_a_label_keeps_its_split(run, sourc
 
 
 def test_an_image_that_is_missing_or_broken_is_rejected_by_name(run, source, tmp_path):
-    source(['a.png'], {'labels.tsv': 'a.png\tone\nlost.png\ttwo\nbroken.png\tthree\n', 'broken.png': b'nothing'})
+    source(['a.png'], {'labels.tsv': 'a.png\tone\nlost.png\ttwo\nbroken.png\tthree\n',
+                       'broken.png': b'nothing'})
     assert run()[0] == 0
     lines = (tmp_path / 'data' / 'mine' / '1.0.0' / 'rejected.tsv').read_text().splitlines()
     assert [line.split('\t')[1:3] for line in lines[1:]] == [
@@ -132,12 +116,15 @@ def test_an_image_named_twice_is_refused(run, source):
 
 @pytest.mark.parametrize('file, content, message', [
     ('labels.tsv', b'a.png\tone\nb.png two\n', "labels.tsv, line 2: 'b.png two' must be file, tab, text"),
-    ('labels.tsv', 'a.png\tcaf\xe9\n'.encode('latin-1'), 'labels.tsv, line 1: must be UTF-8; its byte 9 is not'),
+    ('labels.tsv', 'a.png\tcaf\xe9\n'.encode('latin-1'),
+     'labels.tsv, line 1: must be UTF-8; its byte 9 is not'),
     ('labels.tsv', 'a.png\tone\n'.encode('utf-16'), 'labels.tsv, line 1: must be UTF-8'),
-    ('labels.csv', b'a.png,one\n', "labels.csv, line 1: 'a.png,one' must be a line of column names with one of file"),
+    ('labels.csv', b'a.png,one\n',
+     "labels.csv, line 1: 'a.png,one' must be a line of column names with one of file"),
     ('labels.csv', b'file,text\na.png,one\nb.png\n', 'labels.csv, line 3'),
     ('labels.csv', b'file,text\na.png,"one\n', 'labels.csv, line 2: unexpected end of data'),
-    ('labels.jsonl', b'{"file": "a.png", "text": "one"}\n{"file": "a.png"\n', 'labels.jsonl, line 2: no JSON object'),
+    ('labels.jsonl', b'{"file": "a.png", "text": "one"}\n{"file": "a.png"\n',
+     'labels.jsonl, line 2: no JSON object'),
     ('labels.jsonl', b'["a.png", "one"]\n', 'labels.jsonl, line 1'),
     ('labels.jsonl', b'{"file": "a.png", "text": 5}\n', 'must be an object whose image and text are strings'),
     ('labels.jsonl', b'{"file": "a.png", "text": "\\ud800"}\n', 'must be free of lone surrogates'),
@@ -170,7 +157,8 @@ def test_what_cannot_be_asked_is_said_in_one_line(run, source, arguments, messag
 
 def test_hme100k_is_prepared_as_released(run, source, tmp_path):
     source(['train/train_images/train_0.jpg', 'test/test_images/test_0.jpg'],
-           {'train/train_labels.txt': 'train_0.jpg\tx ^ { 2 }\n', 'test/test_labels.txt': 'test_0.jpg\t\\frac { 1 } { 2 }\n'})
+           {'train/train_labels.txt': 'train_0.jpg\tx ^ { 2 }\n',
+            'test/test_labels.txt': 'test_0.jpg\t\\frac { 1 } { 2 }\n'})
     status, said = run('--config', 'hme100k', name='')
     assert status == 0
     assert texts(tmp_path, 'train', 'hme100k') == {'train_0.jpg': 'x ^ { 2 }'}
@@ -181,23 +169,28 @@ def test_hme100k_is_prepared_as_released(run, source, tmp_path):
 def test_im2latex_joins_its_lists_to_the_formulas(run, source, tmp_path):
     # The release counts formulas by \n alone: a carriage return may stand within one, and some are not UTF-8.
     formulas = b'\\alpha\rb\n\\beta\r\ncaf\xe9\n'
-    source(['formula_images/60ee748793.png', 'formula_images/66667cee5b.png', 'formula_images/1cbb05a562.png'],
-           {'im2latex_formulas.lst': formulas, 'im2latex_train.lst': '0 60ee748793 basic\n2 66667cee5b basic\n',
+    source(['formula_images/60ee748793.png', 'formula_images/66667cee5b.png',
+            'formula_images/1cbb05a562.png'],
+           {'im2latex_formulas.lst': formulas,
+            'im2latex_train.lst': '0 60ee748793 basic\n2 66667cee5b basic\n',
             'im2latex_validate.lst': '1 1cbb05a562 basic\n'})
     assert run('--config', 'im2latex', name='')[0] == 0
-    assert texts(tmp_path, 'train', 'im2latex') == {'60ee748793.png': '\\alpha\rb', '66667cee5b.png': 'caf\u00e9'}
+    assert texts(tmp_path, 'train', 'im2latex') == {'60ee748793.png': '\\alpha\rb',
+                                                    '66667cee5b.png': 'caf\u00e9'}
     assert texts(tmp_path, 'validation', 'im2latex') == {'1cbb05a562.png': '\\beta'}
 
 
 def test_a_list_of_im2latex_must_name_formulas_that_are_there(run, source):
     source(['a.png'], {'im2latex_formulas.lst': 'x\n', 'im2latex_test.lst': '0 a basic\n1 b basic\n'})
     status, said = run('--config', 'im2latex', name='')
-    assert status == 2 and "im2latex_test.lst, line 2: '1 b basic' must be the number of a formula below 1" in said
+    assert status == 2
+    assert "im2latex_test.lst, line 2: '1 b basic' must be the number of a formula below 1" in said
 
 
 def test_workers_and_one_process_write_the_same(script, source, tmp_path):
     names = [f'{number}.png' for number in range(300)]
-    place = source(names, {'labels.jsonl': ''.join(json.dumps({'file': name, 'text': name}) + '\n' for name in names)})
+    place = source(names, {'labels.jsonl': ''.join(json.dumps({'file': name, 'text': name}) + '\n'
+                                                   for name in names)})
     for workers in (1, 2):
         made = script.Folder(source=place, data_dir=tmp_path / f'data{workers}', name='mine', workers=workers,
                              options={'labels': 'labels.jsonl'})

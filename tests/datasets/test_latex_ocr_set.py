@@ -1,37 +1,16 @@
 """LaTeX-OCR's set: the author's split, a split by formula, and what is refused."""
 
-import importlib.util
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
-from small import ROOT
 
 from recog.prepare import labels
-from recog.prepare.script import main
 from recog.text.normal_form import normal_text
 
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('latex_ocr_script', ROOT / 'datasets' / 'latex_ocr.py')
-    module = sys.modules['latex_ocr_script'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command; returns its status and what it printed."""
-    def call(*arguments, source=tmp_path / 'source'):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--workers', '1']
-        status = main(script.LatexOcr, [*fixed, *map(str, arguments)])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+SCRIPT = 'latex_ocr'
 
 
 def bitmap(number=0):
@@ -64,11 +43,13 @@ def texts(tmp_path, config, split):
 
 def test_the_published_split_is_the_authors(script):
     dealt = script.published(22_984)
-    assert {split: len(rows) for split, rows in dealt.items()} == {'train': 16_088, 'validation': 3_448, 'test': 3_448}
+    assert {split: len(rows) for split, rows in dealt.items()} == {'train': 16_088, 'validation': 3_448,
+                                                                   'test': 3_448}
     assert sorted(sum(dealt.values(), [])) == list(range(22_984))
     # As scikit-learn 1.9 deals them out; number 27 of the author's predictions is row 140 of the list.
     assert dealt['test'][27] == 140
-    assert [dealt[split][:3] for split in dealt] == [[8489, 17137, 9845], [14857, 3001, 1034], [22376, 8865, 21898]]
+    assert [dealt[split][:3] for split in dealt] == [[8489, 17137, 9845], [14857, 3001, 1034],
+                                                     [22376, 8865, 21898]]
     assert script.published(10) == {'train': [0, 7, 2, 9, 4, 3, 6], 'validation': [8], 'test': [5, 1]}
 
 
@@ -83,7 +64,8 @@ def test_latex_stays_as_given_and_bitmaps_become_png_without_loss(run, source, t
     for record in builder.as_data_source('train', decoders={'image': tfds.decode.SkipDecoding()}):
         assert record['image'].startswith(b'\x89PNG')
         image = cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_UNCHANGED)
-        np.testing.assert_array_equal(image, cv2.imdecode(np.frombuffer(bitmap(int(record['id'][1:])), np.uint8), 0))
+        np.testing.assert_array_equal(image, cv2.imdecode(np.frombuffer(bitmap(int(record['id'][1:])),
+                                                                        np.uint8), 0))
 
 
 FORMULAS = [f'x ^ {{ {number} }} + {name}' for number in range(40) for name in 'ab']
@@ -92,7 +74,8 @@ FORMULAS = [f'x ^ {{ {number} }} + {name}' for number in range(40) for name in '
 def rows_of_formulas():
     """Every formula in two ways of writing."""
     plain = [(f'p{number}', text) for number, text in enumerate(FORMULAS)]
-    return plain + [(f'q{number}', '{ ' + text.replace('x', r'\mathrm { ~ x ~ }') + ' }') for number, text in enumerate(FORMULAS)]
+    return plain + [(f'q{number}', '{ ' + text.replace('x', r'\mathrm { ~ x ~ }') + ' }')
+                    for number, text in enumerate(FORMULAS)]
 
 
 def test_the_disjoint_split_shares_no_formula_and_keeps_out_what_it_is_told(run, source, tmp_path):
@@ -101,7 +84,8 @@ def test_the_disjoint_split_shares_no_formula_and_keeps_out_what_it_is_told(run,
     status, said = run('--config', 'disjoint', '--exclude', tmp_path / 'out.tsv')
     assert status == 0, said
     splits = ('train', 'validation', 'test', 'official')
-    found = {split: {normal_text(text) for _, text in texts(tmp_path, 'disjoint', split)} for split in splits}
+    found = {split: {normal_text(text) for _, text in texts(tmp_path, 'disjoint', split)}
+             for split in splits}
     assert sum(map(len, found.values())) == len(FORMULAS) == len(set.union(*found.values()))
     assert len(found['train']) > len(found['test']) > 0
     assert found['official'] == {'x ^ { 5 } + a', 'x ^ { 6 } + b'}
@@ -111,25 +95,29 @@ def test_the_disjoint_split_depends_on_nothing_but_the_formula(script):
     rows = [labels.Label(*row) for row in rows_of_formulas()]
     whole, half = script.disjoint(rows), script.disjoint(rows[::2])
     for split in whole:
-        assert {rows[number].text for number in whole[split]} >= {rows[::2][number].text for number in half[split]}
+        assert {rows[number].text for number in whole[split]} >= {rows[::2][number].text
+                                                                  for number in half[split]}
 
 
 @pytest.mark.parametrize('name', [
     '18_em_0', '32_em_220a', '519_em_4', 'RIT_2014_225', 'UN_101_em_3', 'UN19_1001_em_2', 'UN19wb_1103_em_1',
     'ISICal19_1201_em_750'])
 def test_what_an_official_test_has_is_in_no_training_by_any_hand(script, name):
-    rows = [labels.Label('p1', 'x^2'), labels.Label(name, 'x ^ { 2 }'), labels.Label('q', '{x}^{2}'), labels.Label('r', 'y')]
+    rows = [labels.Label('p1', 'x^2'), labels.Label(name, 'x ^ { 2 }'), labels.Label('q', '{x}^{2}'),
+            labels.Label('r', 'y')]
     dealt = script.disjoint(rows)
     assert sorted(dealt['official']) == [0, 1, 2]
 
 
-@pytest.mark.parametrize('name', ['10_em_81', '2_em_3', '101_alfonso', 'MfrDB0104', 'form000-equation001', '200923-131-214'])
+@pytest.mark.parametrize('name', ['10_em_81', '2_em_3', '101_alfonso', 'MfrDB0104', 'form000-equation001',
+                                  '200923-131-214'])
 def test_what_crohme_trains_on_is_no_official_test(script, name):
     assert not script.disjoint([labels.Label(name, 'x')])['official']
 
 
 def test_names_that_repeat_bitmaps_that_are_missing_or_broken_and_an_archive(run, source, tmp_path):
-    place = source([('same', 'a'), ('same', 'b'), *((f'n{number}', 'x') for number in range(10))], missing=['n3'])
+    place = source([('same', 'a'), ('same', 'b'), *((f'n{number}', 'x') for number in range(10))],
+                   missing=['n3'])
     (place / 'Handwritten_equations' / 'n4.bmp').write_bytes(b'BM nothing')
     with zipfile.ZipFile(place / 'equations.zip', 'w') as archive:
         for file in sorted((place / 'Handwritten_equations').iterdir()):

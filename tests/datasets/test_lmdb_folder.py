@@ -1,7 +1,6 @@
 """One's own LMDBs as a set: splits by folders or by name, and what is wrong with them, said."""
 
 import importlib.machinery
-import importlib.util
 import sys
 from pathlib import Path
 
@@ -14,31 +13,14 @@ from small import ROOT
 
 from recog.errors import ConfigError
 from recog.prepare import lmdbs
-from recog.prepare.script import main
 
-
-@pytest.fixture(scope='module')
-def script():
-    spec = importlib.util.spec_from_file_location('lmdb_folder', ROOT / 'datasets' / 'lmdb_folder.py')
-    module = sys.modules['lmdb_folder'] = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
-
-
-@pytest.fixture
-def run(script, tmp_path, capsys):
-    """Call the command with the source; returns its status and what it printed."""
-    def call(source, *arguments):
-        fixed = ['--source', str(source), '--data', str(tmp_path / 'data'), '--name', 'mine', '--workers', '1']
-        status = main(script.LmdbFolder, [*fixed, *arguments])
-        captured = capsys.readouterr()
-        return status, captured.out + captured.err
-    return call
+SCRIPT, NAME = 'lmdb_folder', 'mine'
 
 
 def write(folder, words, number=None, images=()):
     folder.mkdir(parents=True)
-    with lmdb.open(str(folder), map_size=1 << 24) as environment, environment.begin(write=True) as transaction:
+    with (lmdb.open(str(folder), map_size=1 << 24) as environment,
+          environment.begin(write=True) as transaction):
         for place, word in enumerate(words, 1):
             pixels = np.random.default_rng(place).integers(0, 256, (12, 30, 3), np.uint8)
             image = images[place - 1] if place <= len(images) else cv2.imencode('.jpg', pixels)[1].tobytes()
@@ -55,10 +37,12 @@ def texts(tmp_path, split):
 
 
 def test_folders_give_the_splits_and_nested_ones_are_joined(run, tmp_path):
-    for name, words in (('Training/a', ['one', 'two']), ('Training/b/c', ['three']), ('val', ['four']), ('x/test', ['fünf'])):
+    for name, words in (('Training/a', ['one', 'two']), ('Training/b/c', ['three']), ('val', ['four']),
+                        ('x/test', ['fünf'])):
         write(tmp_path / 'source' / name, words)
-    assert run(tmp_path / 'source')[0] == 0
-    assert texts(tmp_path, 'train') == {'Training/a/image-000000001': 'one', 'Training/a/image-000000002': 'two',
+    assert run()[0] == 0
+    assert texts(tmp_path, 'train') == {'Training/a/image-000000001': 'one',
+                                        'Training/a/image-000000002': 'two',
                                         'Training/b/c/image-000000001': 'three'}
     assert list(texts(tmp_path, 'validation').values()) == ['four']
     assert texts(tmp_path, 'test') == {'x/test/image-000000001': 'fünf'}
@@ -66,37 +50,41 @@ def test_folders_give_the_splits_and_nested_ones_are_joined(run, tmp_path):
 
 def test_one_lmdb_goes_to_the_split_that_is_named(run, tmp_path):
     write(tmp_path / 'words', [f'word{number}' for number in range(100)])
-    assert run(tmp_path / 'words', '--split', 'validation')[0] == 0
+    assert run('--split', 'validation', source=tmp_path / 'words')[0] == 0
     found = texts(tmp_path, 'validation')
-    assert list(found)[99] == 'words/image-000000100' and list(found.values()) == [f'word{number}' for number in range(100)]
+    assert list(found)[99] == 'words/image-000000100'
+    assert list(found.values()) == [f'word{number}' for number in range(100)]
 
 
 def test_a_folder_that_tells_no_split_is_named(run, tmp_path):
     write(tmp_path / 'source' / 'train', ['one'])
     write(tmp_path / 'source' / 'more', ['two'])
-    status, said = run(tmp_path / 'source')
-    assert status == 2 and f'{tmp_path / "source" / "more"} tells no split' in said and 'give --split NAME' in said
+    status, said = run()
+    assert status == 2 and f'{tmp_path / "source" / "more"} tells no split' in said
+    assert 'give --split NAME' in said
 
 
 def test_an_image_that_cannot_be_decoded_is_rejected_by_name(run, tmp_path):
     write(tmp_path / 'train', ['one', 'two'], number=3, images=[b'nothing'])
-    assert run(tmp_path / 'train')[0] == 0
+    assert run(source=tmp_path / 'train')[0] == 0
     lines = (tmp_path / 'data' / 'mine' / '1.0.0' / 'rejected.tsv').read_text().splitlines()
     assert [line.split('\t')[1:3] for line in lines[1:]] == [
-        ['train/image-000000001', 'image cannot be decoded'], ['train/image-000000003', 'image key is missing']]
+        ['train/image-000000001', 'image cannot be decoded'],
+        ['train/image-000000003', 'image key is missing']]
 
 
-@pytest.mark.parametrize('number, message', [('', 'key num-samples is missing'), ('many', "key num-samples is b'many'")])
+@pytest.mark.parametrize('number, message', [('', 'key num-samples is missing'),
+                                             ('many', "key num-samples is b'many'")])
 def test_an_lmdb_must_say_how_many_it_holds(run, tmp_path, number, message):
     write(tmp_path / 'train', ['one'], number=number)
-    status, said = run(tmp_path / 'train')
+    status, said = run(source=tmp_path / 'train')
     assert status == 2 and message in said
 
 
 def test_a_file_that_is_no_lmdb_is_named(run, tmp_path):
     (tmp_path / 'train').mkdir()
     (tmp_path / 'train' / 'data.mdb').write_bytes(b'nothing' * 2000)
-    status, said = run(tmp_path / 'train')
+    status, said = run(source=tmp_path / 'train')
     assert status == 2 and f'{tmp_path / "train" / "data.mdb"} is no LMDB that can be read' in said
 
 
@@ -104,12 +92,12 @@ def test_an_lmdb_that_is_cut_short_is_refused_and_not_read(run, tmp_path):
     write(tmp_path / 'train', ['word'] * 100)
     file = tmp_path / 'train' / 'data.mdb'
     file.write_bytes(file.read_bytes()[:-5000])
-    status, said = run(tmp_path / 'train')
+    status, said = run(source=tmp_path / 'train')
     assert status == 2 and f'{file} is cut short' in said
 
 
 def test_a_source_without_an_lmdb_is_refused(run, tmp_path):
-    status, said = run(tmp_path)
+    status, said = run(source=tmp_path)
     assert status == 2 and 'holds no LMDB' in said
 
 
@@ -127,7 +115,8 @@ def test_an_lmdb_is_read_in_ranges_and_opened_once(tmp_path):
 def test_no_builder_is_called_like_a_package():
     scripts = sorted((ROOT / 'datasets').glob('*.py'))
     assert scripts and not (ROOT / 'datasets' / '__init__.py').exists()
-    elsewhere = [path for path in sys.path if path and Path(path).resolve() not in (ROOT, ROOT / 'datasets', ROOT / 'tests')]
+    elsewhere = [path for path in sys.path if path and Path(path).resolve() not in (ROOT, ROOT / 'datasets',
+                                                                                    ROOT / 'tests')]
     for script in scripts:
         assert script.stem not in sys.stdlib_module_names
         assert importlib.machinery.PathFinder.find_spec(script.stem, elsewhere) is None, script

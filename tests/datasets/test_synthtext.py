@@ -1,24 +1,20 @@
 """SynthText's builder on a gt.mat as MATLAB and scipy write it, with its pictures in a folder or a zip."""
 
-import importlib.util
-import sys
 import zipfile
 
 import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import load
 from scipy.io import savemat
-from small import ROOT
 
+from recog import prepare
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images.read import read_image
-from recog.prepare import script
 
-spec = importlib.util.spec_from_file_location('synthtext', ROOT / 'datasets' / 'synthtext.py')
-synthtext = sys.modules['synthtext'] = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(synthtext)
+synthtext = load('synthtext')
 
 
 def box(left, top, right, bottom):
@@ -32,13 +28,15 @@ TRUTH = {
                                                     box(10, 20, 40, 30), SLANTED]),
     '8/one.jpg': (['word'], [box(5.4, 6.6, 30.2, 19.5)]),
     '9/mismatch.jpg': (['two words'], [box(1, 1, 9, 9)]),
-    '9/odd.jpg': (['flat outside tiny partly nan good'], [box(4, 4, 30, 4), box(200, 4, 230, 14), box(10, 10, 40, 10.9),
-                                                          box(-5, 40, 20, 70), box(np.nan, 1, 5, 6), box(2, 2, 30, 20)]),
+    '9/odd.jpg': (['flat outside tiny partly nan good'],
+                  [box(4, 4, 30, 4), box(200, 4, 230, 14), box(10, 10, 40, 10.9), box(-5, 40, 20, 70),
+                   box(np.nan, 1, 5, 6), box(2, 2, 30, 20)]),
     '9/broken.jpg': (['lost'], [box(1, 1, 9, 9)]),
     '9/gone.jpg': (['away too'], [box(1, 1, 9, 9), box(1, 1, 9, 9)]),
     '10/empty.jpg': ([], []),
 }
-NOISE = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8), (100, 60), interpolation=cv2.INTER_CUBIC)
+NOISE = cv2.resize(np.random.default_rng(0).integers(0, 256, (12, 20, 3), np.uint8), (100, 60),
+                   interpolation=cv2.INTER_CUBIC)
 
 
 def cell(values):
@@ -49,16 +47,18 @@ def cell(values):
 
 
 def write(folder, truth=TRUTH, skip=()):
-    """The release: gt.mat, with lines padded to one length and the last axis of single words dropped, and pictures."""
+    """The release: gt.mat, with lines padded to one length and the last axis of single words dropped,
+    and pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     words, lines = [], []
     for text, corners in truth.values():
         corners = np.array(corners, float).reshape(-1, 4, 2).transpose(2, 1, 0)
         words.append(corners[:, :, 0] if corners.shape[2] == 1 else corners)
         lines.append(np.array([line.ljust(max(map(len, text))) for line in text]))
-    content = {'imnames': cell([np.array([name]) for name in truth]), 'wordBB': cell(words), 'txt': cell(lines),
-               'charBB': cell([np.zeros((2, 4, 9))] * len(truth))}
-    savemat(folder / 'gt.mat', {name: value for name, value in content.items() if name not in skip}, do_compression=True)
+    content = {'imnames': cell([np.array([name]) for name in truth]), 'wordBB': cell(words),
+               'txt': cell(lines), 'charBB': cell([np.zeros((2, 4, 9))] * len(truth))}
+    savemat(folder / 'gt.mat', {name: value for name, value in content.items() if name not in skip},
+            do_compression=True)
     for name in truth:
         (folder / name).parent.mkdir(exist_ok=True)
         if 'gone' not in name:
@@ -84,7 +84,8 @@ def source(request, tmp_path):
 
 
 def make(source, tmp_path, config=None, workers=1, **options):
-    builder = synthtext.SynthText(source=source, data_dir=tmp_path / 'data', config=config, workers=workers, options=options)
+    builder = synthtext.SynthText(source=source, data_dir=tmp_path / 'data', config=config, workers=workers,
+                                  options=options)
     return builder.prepare(progress=False)
 
 
@@ -102,7 +103,8 @@ def test_every_form_gives_the_words_of_every_line(source, tmp_path, narrow):
     assert make(source, tmp_path) == tmp_path / 'data' / 'synthtext' / '1.0.0'
     found = rows(tmp_path, narrow)
     assert {name: row.text for name, row in found.items()} == {
-        '8/a_1.jpg#0': 'Lines', '8/a_1.jpg#1': ':', '8/a_1.jpg#2': 'I', '8/a_1.jpg#3': 'lost', '8/a_1.jpg#4': 'Kevin',
+        '8/a_1.jpg#0': 'Lines', '8/a_1.jpg#1': ':', '8/a_1.jpg#2': 'I', '8/a_1.jpg#3': 'lost',
+        '8/a_1.jpg#4': 'Kevin',
         '8/one.jpg#0': 'word', '9/odd.jpg#3': 'partly', '9/odd.jpg#5': 'good'}
 
 
@@ -110,7 +112,8 @@ def test_words_are_the_upright_boxes_of_their_corners(tmp_path, narrow):
     make(write(tmp_path / 'release'), tmp_path)
     found = rows(tmp_path, narrow)
     for name, (top, bottom, left, right) in {'8/a_1.jpg#0': (2, 10, 1, 20), '8/a_1.jpg#4': (10, 32, 17, 58),
-                                             '8/one.jpg#0': (6, 20, 5, 31), '9/odd.jpg#3': (40, 60, 0, 20)}.items():
+                                             '8/one.jpg#0': (6, 20, 5, 31),
+                                             '9/odd.jpg#3': (40, 60, 0, 20)}.items():
         wanted = NOISE[top:bottom, left:right]
         assert found[name].image.shape == wanted.shape
         assert np.abs(found[name].image.astype(int) - wanted).mean() < 2.5  # JPEG
@@ -139,7 +142,8 @@ def test_what_cannot_be_cut_out_is_named_with_its_reason(source, tmp_path):
     folder = make(source, tmp_path)
     assert listed(folder) == {
         '9/mismatch.jpg': 'words and boxes do not match', '9/broken.jpg': 'picture cannot be decoded',
-        '9/gone.jpg': 'picture is missing', '9/odd.jpg#0': 'box is degenerate', '9/odd.jpg#1': 'box is outside the picture',
+        '9/gone.jpg': 'picture is missing', '9/odd.jpg#0': 'box is degenerate',
+        '9/odd.jpg#1': 'box is outside the picture',
         '9/odd.jpg#2': 'side is below 2 pixels', '9/odd.jpg#4': 'box is degenerate'}
     assert listed(folder, 'noted') == {'9/odd.jpg#3': 'box reaches out of the picture'}
 
@@ -163,7 +167,8 @@ def test_two_processes_give_the_same_bytes_as_one(tmp_path, form):
     truth = {f'1/{number}.jpg': (['some words'], [box(1, 1, 30, 12), SLANTED]) for number in range(60)}
     source = write(tmp_path / 'SynthText', truth)
     source = zipped(source, tmp_path / 'SynthText.zip') if form == 'zip' else source
-    written = [{file.name: file.read_bytes() for file in make(source, tmp_path / str(workers), workers=workers).iterdir()}
+    written = [{file.name: file.read_bytes()
+                for file in make(source, tmp_path / str(workers), workers=workers).iterdir()}
                for workers in (1, 2)]
     assert len(written[0]) == 8 and written[0] == written[1]
 
@@ -188,7 +193,8 @@ def test_sources_of_the_wrong_kind_are_one_line_and_status_2(tmp_path, capsys):
     for name, said in {'text.zip': 'is no zip: it must be SynthText.zip', 'bad': 'gt.mat cannot be read',
                        'partial': 'gt.mat holds no txt', 'nowhere': 'does not exist',
                        'apart': 'holds none of the pictures of gt.mat, e.g. 8/a_1.jpg'}.items():
-        assert script.main(synthtext.SynthText, ['--source', str(tmp_path / name), '--data', str(tmp_path / 'data')]) == 2
+        assert prepare.main(synthtext.SynthText,
+                            ['--source', str(tmp_path / name), '--data', str(tmp_path / 'data')]) == 2
         error = capsys.readouterr().err
         assert said in error and error.count('\n') == 1, error
     assert not list((tmp_path / 'data').rglob('*.json'))

@@ -216,9 +216,9 @@ def test_a_stroke_becomes_thicker_or_thinner_by_so_many_pixels_whether_ink_is_li
 
 def test_elastic_moves_places_by_as_many_pixels_at_most_and_neighbours_alike():
     size, strength = (60, 200), dict.fromkeys(augment.PLAIN, 0.0) | {'elastic': 4.0}
-    movement = warp.drawn(size, augment.generator(0, 0, 0), strength)
+    movement = warp.random_warp(size, augment.generator(0, 0, 0), strength)
     places = np.stack(np.meshgrid(np.arange(200.0), np.arange(60.0)), -1)
-    moved = warp.points(movement, places.reshape(-1, 2)).reshape(places.shape) - places
+    moved = warp.move_points(movement, places.reshape(-1, 2)).reshape(places.shape) - places
     assert 1.0 < np.abs(moved).max() <= 4.0
     assert max(np.abs(np.diff(moved, axis=axis)).max() for axis in (0, 1)) < 0.5
 
@@ -226,14 +226,14 @@ def test_elastic_moves_places_by_as_many_pixels_at_most_and_neighbours_alike():
 @pytest.mark.parametrize('name', GEOMETRY)
 def test_points_go_where_their_pixels_go(name):
     strength = dict.fromkeys(augment.PLAIN, 0.0) | {name: augment.PLAIN[name]}
-    movement = warp.drawn((80, 160), augment.generator(0, 0, 3), strength)
+    movement = warp.random_warp((80, 160), augment.generator(0, 0, 3), strength)
     given = np.array([(50, 40), (120, 30)])
     image = np.zeros((80, 160), np.uint8)
     for x, y in given:
         image[y - 1:y + 2, x - 1:x + 2] = 255
-    _, labels, _, centres = cv2.connectedComponentsWithStats((warp.image(movement, image) > 60).astype(np.uint8))
+    _, labels, _, centres = cv2.connectedComponentsWithStats((warp.move_image(movement, image) > 60).astype(np.uint8))
     assert labels.max() == 2
-    got, want = centres[1:][np.argsort(centres[1:, 0])], warp.points(movement, given)
+    got, want = centres[1:][np.argsort(centres[1:, 0])], warp.move_points(movement, given)
     assert np.abs((got[1] - got[0]) - (want[1] - want[0])).max() < 1.5  # the canvas begins elsewhere
 
 

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from small import plain_distance
 
 from recog.evaluation import measure, results
+from recog.evaluation.write import table
 from recog.metrics.formulas import (
     LENGTHS,
     accuracy_by_depth,
@@ -234,16 +235,16 @@ def test_a_table_has_the_columns_of_its_protocol():
         figures = {**word_figures(truths, texts, protocol), **extra(truths, texts), 'unreadable': 1}
         return results.Result('some', figures, [], [], [])
     words, formulas = result('exact', lambda *_: {}), result('latex', formula_figures)
-    assert results.table([words], ['other']).splitlines()[:2] == [
+    assert table([words], ['other']).splitlines()[:2] == [
         '| set | words | right | accuracy | 95 % interval | 1-NED | unreadable |',
         '|---|---|---|---|---|---|---|']
-    table = [[cell.strip() for cell in line.strip('|').split('|')]
-             for line in results.table([formulas], ['other']).splitlines()]
-    assert table[0] == [
+    rows = [[cell.strip() for cell in line.strip('|').split('|')]
+            for line in table([formulas], ['other']).splitlines()]
+    assert rows[0] == [
         'set', 'formulas', 'right', 'ExpRate', '95 % interval', '≤ 1', '≤ 2', '≤ 3', 'normalised',
         'structure', 'tokens', 'BLEU-4', '1-NED', 'unreadable']
-    assert table[2][:4] == ['some', '2', '1', '50.00%'] and table[2][-1] == '1'
-    assert table[2][5:8] == ['100.00%'] * 3
-    assert table[3][:2] == ['other', 'missing'] and {len(row) for row in table} == {14}
+    assert rows[2][:4] == ['some', '2', '1', '50.00%'] and rows[2][-1] == '1'
+    assert rows[2][5:8] == ['100.00%'] * 3
+    assert rows[3][:2] == ['other', 'missing'] and {len(row) for row in rows} == {14}
     assert '50.00% of 2 formulas right' in measure.line(formulas)
     assert '50.00% of 2 words right' in measure.line(words)

@@ -41,9 +41,14 @@ def pictures(padding: float = 7.0) -> tuple[list[np.ndarray], np.ndarray]:
 def labelled(rows: int = 4) -> dict[str, Any]:
     _, canvas = pictures(0.0)
     tokens = np.array([[0, 3, 1, 5, 2], [5, -1, -1, -1, -1], [0, 0, -1, -1, -1], [1, 0, 2, -1, -1]])
-    return {'image': canvas[:rows], 'size': np.array(SIZES[:rows], np.int32), 'tokens': tokens[:rows].astype(np.int32),
-            'length': (tokens[:rows] >= 0).sum(1, dtype=np.int32), 'weight': np.ones(rows, np.float32),
-            'index': np.arange(rows, dtype=np.int32)}
+    return {
+        'image': canvas[:rows],
+        'size': np.array(SIZES[:rows], np.int32),
+        'tokens': tokens[:rows].astype(np.int32),
+        'length': (tokens[:rows] >= 0).sum(1, dtype=np.int32),
+        'weight': np.ones(rows, np.float32),
+        'index': np.arange(rows, dtype=np.int32),
+    }
 
 
 def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone():
@@ -54,21 +59,21 @@ def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone()
     together = jax.device_get(decode(variables, canvas, np.array(SIZES), 6, details=True))
     apply = jax.jit(lambda *given: model.apply(*given)[0], compiler_options=QUICKLY)
     for row, (height, width) in enumerate(SIZES):
-        # The likelihood of what was read, from the unmasked model that is told it.
+        # The likelihood of what was read, from the unmasked model that is given it.
         length = int(together['length'][row, 0])
         tokens = together['tokens'][row, :, :6]
-        batch = {'image': alone[row], 'size': np.array([[height, width]]), 'tokens': tokens, 'length': np.array([length]),
-                 'weight': np.ones(1, np.float32)}
+        batch = {'image': alone[row], 'size': np.array([[height, width]]), 'tokens': tokens,
+                 'length': np.array([length]), 'weight': np.ones(1, np.float32)}
         forced = jax.device_get(apply(variables, batch))
         np.testing.assert_allclose(together['counts'][row], forced['counts'][0, can.OFFSET:], atol=1e-5)
         powers = np.exp(forced['head'][0])
-        np.testing.assert_allclose(together['token_confidence'][row, 0, :length],
-                                   (powers / powers.sum(-1, keepdims=True))[np.arange(length), tokens[0, :length] + can.OFFSET],
-                                   atol=1e-5)
-        seen = together['attention'][row, 0, :length]
+        shares = powers / powers.sum(-1, keepdims=True)
+        want = shares[np.arange(length), tokens[0, :length] + can.OFFSET]
+        np.testing.assert_allclose(together['token_confidence'][row, 0, :length], want, atol=1e-5)
+        attention = together['attention'][row, 0, :length]
         down, right = forced['backbone'].shape[1:3]
-        np.testing.assert_allclose(seen[:, :down, :right], forced['attention'][0, :length], atol=1e-5)
-        assert seen[:, down:].sum() == 0 and seen[:, :, right:].sum() == 0
+        np.testing.assert_allclose(attention[:, :down, :right], forced['attention'][0, :length], atol=1e-5)
+        assert attention[:, down:].sum() == 0 and attention[:, :, right:].sum() == 0
 
 
 def test_masked_batch_norm_counts_the_cells_that_are_there_and_no_others():
@@ -85,15 +90,16 @@ def test_masked_batch_norm_counts_the_cells_that_are_there_and_no_others():
 
 @pytest.mark.parametrize('reach', [1, 3, 11])
 def test_patches_times_a_kernel_are_a_convolution_also_in_the_gradient(reach):
-    rng = np.random.default_rng(0)
-    x, kernel, weight = (rng.normal(size=shape).astype(np.float32) for shape in ((2, 4, 6), (reach * reach, 3), (2, 4, 6, 3)))
+    rng, shapes = np.random.default_rng(0), ((2, 4, 6), (reach * reach, 3), (2, 4, 6, 3))
+    x, kernel, weight = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
     def ours(x, kernel):
         return coverage_attention.patches(x, reach) @ kernel
 
     def plain(x, kernel):
         square, edge = kernel.reshape(reach, reach, 1, -1), ((reach // 2, reach // 2),) * 2
-        return jax.lax.conv_general_dilated(x[..., None], square, (1, 1), edge, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        return jax.lax.conv_general_dilated(
+            x[..., None], square, (1, 1), edge, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
 
     def slopes(form):
         def total(x, kernel):
@@ -109,30 +115,31 @@ def test_patches_times_a_kernel_are_a_convolution_also_in_the_gradient(reach):
 @jax.jit
 def memory(parameters: Any, cells: jax.Array) -> Any:
     features = np.random.default_rng(3).normal(size=(*cells.shape, 12)).astype(np.float32)
-    return coverage_attention.remember(parameters, jnp.asarray(features), cells, None)
+    return coverage_attention.make_memory(parameters, jnp.asarray(features), cells, None)
 
 
 @functools.cache
 def decoder() -> Any:
-    module = coverage_attention.Decoder(16, 8, 3, 5, False)
+    module = coverage_attention.CoverageDecoder(16, 8, 3, 5, False)
     return jax.jit(lambda key: module.init(key, 12)['params'], compiler_options=QUICKLY)(jax.random.key(0))
 
 
 def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
     parameters = decoder()
     kept, _ = memory(parameters, np.ones((1, 3, 4), bool))
-    seen = np.random.default_rng(4).random((1, 3, 4, 1)).astype(np.float32)
+    coverage = np.random.default_rng(4).random((1, 3, 4, 1)).astype(np.float32)
 
     @jax.jit
     def both():
-        maps = convolutions.conv(seen, parameters['coverage_kernel'], padding=((1, 1), (1, 1))) @ parameters['coverage_mix']
-        return coverage_attention.patches(jnp.asarray(seen[..., 0]), 3) @ kept.coverage, maps
+        maps = convolutions.conv(coverage, parameters['coverage_kernel'], padding=((1, 1), (1, 1)))
+        folded = coverage_attention.patches(jnp.asarray(coverage[..., 0]), 3) @ kept.coverage_kernel
+        return folded, maps @ parameters['coverage_mix']
 
     np.testing.assert_allclose(*both(), atol=1e-6)
 
 
 @pytest.mark.parametrize('count', [3, 4])
-def test_looks_one_after_the_other_learn_as_if_each_were_differentiated_by_itself(count):
+def test_the_weights_of_all_steps_learn_as_if_each_step_were_differentiated_by_itself(count):
     cells = np.ones((2, 3, 4), bool)
     cells[1, 2:] = cells[1, :, 3:] = False
     parameters, rng = decoder(), np.random.default_rng(5)
@@ -140,21 +147,22 @@ def test_looks_one_after_the_other_learn_as_if_each_were_differentiated_by_itsel
     queries, given = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 2, 8), (4, 2, 3, 4)))
 
     def one_by_one(kept, kernel, queries):
-        seen, found = jnp.zeros((2, 1, 3, 4)), []
+        coverage, found = jnp.zeros((2, 1, 3, 4)), []
         for step, query in enumerate(queries):
-            found.append(coverage_attention.look(kept, kernel, query[:, None], seen) * (step < count))
-            seen = seen + found[-1]
+            weights = coverage_attention.coverage_weights(kept, kernel, query[:, None], coverage)
+            found.append(weights * (step < count))
+            coverage = coverage + found[-1]
         return jnp.concatenate(found, 1).swapaxes(0, 1)
 
     def all_at_once(kept, kernel, queries):
-        return coverage_attention.looks(kept, kernel, queries, jnp.int32(count))
+        return coverage_attention.coverage_weights_by_step(kept, kernel, queries, jnp.int32(count))
 
     def slopes(form):
         def total(keys, taps, kernel, queries):
-            value = form(kept._replace(keys=keys, coverage=taps), kernel, queries)
+            value = form(kept._replace(keys=keys, coverage_kernel=taps), kernel, queries)
             return (value * given).sum(), value
 
-        given_them = kept.keys, kept.coverage, parameters['energy_kernel'], queries
+        given_them = kept.keys, kept.coverage_kernel, parameters['energy_kernel'], queries
         learnt, value = jax.grad(total, (0, 1, 2, 3), has_aux=True)(*given_them)
         return dict(zip(('keys', 'coverage', 'energy', 'queries'), learnt, strict=True)) | {'weights': value}
 
@@ -169,17 +177,22 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
     cells[1, 2:] = cells[1, :, 3:] = False
     kept, start = jax.device_get(memory(parameters, cells))
     start = start @ np.asarray(parameters['query_kernel']) + np.asarray(parameters['query_bias'])
-    query, seen = start[:, None], np.zeros((2, 1, 3, 4), np.float32)
+    query, coverage = start[:, None], np.zeros((2, 1, 3, 4), np.float32)
     kernel = np.asarray(parameters['energy_kernel'])
+
+    def weights(kept, kernel):
+        return coverage_attention.coverage_weights(kept, kernel, query, coverage)
+
     scores = np.tanh(kept.keys + query[:, 0, None, None]) @ kernel
-    powers = np.where(cells, np.exp(scores - scores.max())[..., 0], 0)  # as the reference: the batch's largest
+    # As the reference, less the largest score of the batch.
+    powers = np.where(cells, np.exp(scores - scores.max())[..., 0], 0)
     want = powers / (powers.sum((1, 2), keepdims=True) + 1e-10)
-    np.testing.assert_allclose(coverage_attention.look(kept, kernel, query, seen)[:, 0], want, rtol=1e-5, atol=1e-7)
-    steep = np.asarray(coverage_attention.look(kept, np.float32(1e4) * kernel, query, seen))
+    np.testing.assert_allclose(weights(kept, kernel)[:, 0], want, rtol=1e-5, atol=1e-7)
+    steep = np.asarray(weights(kept, np.float32(1e4) * kernel))
     assert np.isfinite(steep).all() and np.all(steep[:, 0][~cells] == 0)
     np.testing.assert_allclose(steep.sum((2, 3)), 1, rtol=1e-5)
     none = kept._replace(cells=np.zeros_like(kept.cells))
-    value, slope = jax.jit(jax.value_and_grad(lambda kernel: coverage_attention.look(none, kernel, query, seen).sum()))(kernel)
+    value, slope = jax.jit(jax.value_and_grad(lambda kernel: weights(none, kernel).sum()))(kernel)
     assert value == 0 and np.all(slope == 0)
 
 
@@ -195,18 +208,19 @@ def test_padding_the_token_axis_changes_nothing():
     model, batch = build(), labelled()
     variables = random_variables(model)
     longer = {**batch, 'tokens': np.pad(batch['tokens'], ((0, 0), (0, 4)), constant_values=-1)}
-    close(learn(model, variables, longer, None), learn(model, variables, batch, None))
+    close(*(learn(model, variables, each, None, quickly=True) for each in (longer, batch)))
 
 
 def test_fillers_leave_no_trace_in_the_unmasked_model_either():
     model, batch = build(), labelled(3)
     variables = random_variables(model)
     filler = jax.tree.map(lambda leaf: leaf[:1], batch)
-    filler |= {'weight': np.zeros(1, np.float32), 'size': np.zeros((1, 2), np.int32), 'length': np.array([5], np.int32)}
+    filler |= {'weight': np.zeros(1, np.float32), 'size': np.zeros((1, 2), np.int32),
+               'length': np.array([5], np.int32)}
     # The longest label is a filler's: it must not count.
     short = {**batch, 'length': np.minimum(batch['length'], 2)}
     both = {key: np.concatenate([short[key], filler[key]]) for key in batch}
-    close(learn(model, variables, both, None), learn(model, variables, short, None))
+    close(*(learn(model, variables, each, None, quickly=True) for each in (both, short)))
 
 
 def test_structure_is_not_counted():
@@ -253,8 +267,13 @@ def test_sixteen_formulas_are_learnt_by_heart():
         for place in range(length[row]):
             pattern = np.random.default_rng(tokens[row, place]).random((24, 12)) < 0.5
             image[row, 4:28, 4 + 15 * place : 16 + 15 * place, 0] = pattern
-    batch = {'image': jnp.asarray(image), 'size': jnp.tile(jnp.array([[32, 80]]), (rows, 1)),
-             'tokens': jnp.asarray(tokens, jnp.int32), 'length': jnp.asarray(length, jnp.int32), 'weight': jnp.ones(rows)}
+    batch = {
+        'image': jnp.asarray(image),
+        'size': jnp.tile(jnp.array([[32, 80]]), (rows, 1)),
+        'tokens': jnp.asarray(tokens, jnp.int32),
+        'length': jnp.asarray(length, jnp.int32),
+        'weight': jnp.ones(rows),
+    }
     variables, tx = jax.jit(model.init, compiler_options=QUICKLY)(jax.random.key(0)), optax.adam(5e-3)
 
     @jax.jit

@@ -78,7 +78,7 @@ def test_greedy_words_of_36_steps_equal_the_references(ours):
 
     @jax.jit
     def greedy(features, counts):
-        memory, start = coverage_attention.remember(parameters, features, cells, counts)
+        memory, start = coverage_attention.make_memory(parameters, features, cells, counts)
 
         def step(carry, _):
             hidden, seen, classes = carry

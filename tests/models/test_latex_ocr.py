@@ -1,4 +1,4 @@
-"""LaTeX-OCR's parts: decoding with what is kept, the smoothed loss, running variances, weights that training starts from."""
+"""LaTeX-OCR's parts: cached decoding, the smoothed loss, running variances, weights to start training from."""
 
 import functools
 
@@ -25,7 +25,7 @@ from recog.models.parts import layers, transformer_decoder
 from recog.models.parts.transformer import Noise
 from recog.text import vocabulary
 from recog.train import optimizer
-from recog.train.loop import make_state, make_step
+from recog.train.step import make_state, make_step
 
 NAME = 'latex_ocr'
 CAPACITY = NARROW[NAME][0]['capacity']
@@ -33,25 +33,24 @@ CAPACITY = NARROW[NAME][0]['capacity']
 
 @functools.cache
 def decoded(beam):
-    """A narrow model's texts, and what it says of them when it reads them whole."""
+    """A narrow model's texts, and its outputs when it reads them as a whole."""
     model, batch = narrow(NAME), make_batch(NAME, 3)
     variables = random_variables(model, seed=2)  # texts of several lengths
     decode = jax.jit(model.decode, static_argnames=('beam', 'details'), compiler_options=QUICKLY)
     result = decode(variables, batch['image'], batch['size'], CAPACITY, beam=beam, details=True)
     read = jax.jit(model.apply, compiler_options=QUICKLY)
-    whole = [read(variables, batch | {'tokens': result['tokens'][:, place], 'length': result['length'][:, place]})[0]
-             for place in range(beam)]
-    return result, whole
+    texts = [{name: result[name][:, place] for name in ('tokens', 'length')} for place in range(beam)]
+    return result, [read(variables, batch | text)[0] for text in texts]
 
 
 def chances(logits):
-    """Log-probabilities, those of what is never written being nothing."""
-    never = np.array([True, True, False, *[False] * len(VOCAB)])
-    return np.where(never, -np.inf, jax.nn.log_softmax(logits))
+    """Log-probabilities, -inf for the classes that no text has."""
+    special = np.array([True, True, False, *[False] * len(VOCAB)])
+    return np.where(special, -np.inf, jax.nn.log_softmax(logits))
 
 
 @pytest.mark.parametrize('beam', [1, 3])
-def test_decoding_with_kept_keys_and_values_says_what_reading_the_whole_text_says(beam):
+def test_decoding_with_cached_keys_and_values_equals_reading_the_whole_text(beam):
     result, whole = decoded(beam)
     lengths = np.asarray(result['length'])
     assert lengths.max() > 5 and len(np.unique(lengths)) > 1
@@ -63,32 +62,40 @@ def test_decoding_with_kept_keys_and_values_says_what_reading_the_whole_text_say
             ended = length < CAPACITY
             total = steps.sum() + (frames[row, length, latex_ocr.END] if ended else 0)
             assert result['score'][row, place] == pytest.approx(total / (length + ended) ** 0.6, rel=1e-4)
-            np.testing.assert_allclose(result['token_confidence'][row, place, :length], np.exp(steps), rtol=1e-4, atol=1e-6)
-            np.testing.assert_allclose(result['attention'][row, place, :length], outputs['attention'][row, :length], atol=1e-5)
+            confidence, attention = (
+                result[name][row, place, :length] for name in ('token_confidence', 'attention'))
+            np.testing.assert_allclose(confidence, np.exp(steps), rtol=1e-4, atol=1e-6)
+            np.testing.assert_allclose(attention, outputs['attention'][row, :length], atol=1e-5)
             if beam == 1:
                 np.testing.assert_array_equal(frames[row, :length].argmax(-1), tokens + latex_ocr.OFFSET)
 
 
-def test_queries_brought_to_the_memory_find_what_they_find_by_its_keys_and_values():
+def test_attention_to_a_memory_without_its_keys_and_values_equals_attention_by_them():
+    def random(seed, shape):
+        return np.random.default_rng(seed).normal(size=shape).astype(np.float32)
+
     attention = transformer_decoder.Attention(12, 3, Noise(0.2))
-    x, memory = (np.random.default_rng(tokens).normal(size=(2, tokens, 12)).astype(np.float32) for tokens in (4, 7))
-    shapes = jax.eval_shape(lambda: attention.init(jax.random.key(0), x, memory, False, method='browse'))
-    variables = jax.tree.map(lambda leaf: np.random.default_rng(leaf.size).normal(size=leaf.shape).astype(np.float32), shapes)
+    x, memory = (random(tokens, (2, tokens, 12)) for tokens in (4, 7))
+    init = functools.partial(attention.init, method='attend_memory')
+    shapes = jax.eval_shape(lambda: init(jax.random.key(0), x, memory, False))
+    variables = jax.tree.map(lambda leaf: random(leaf.size, leaf.shape), shapes)
+    rngs = {'dropout': jax.random.key(1)}
 
     def by_keys(module, x, memory, train):
-        kept = module.made(memory, 1, 3, memory.shape[1])
-        return module.look((*module.made(x, 0, 1, x.shape[1]), *kept), None, train, x.shape)
+        projected = module.project(memory, 1, 3, memory.shape[1])
+        return module.attend((*module.project(x, 0, 1, x.shape[1]), *projected), None, train, x.shape)
 
     def results(method, train):
         def total(variables, x, memory):
-            found, weights = attention.apply(variables, x, memory, train, method=method, rngs={'dropout': jax.random.key(1)})
-            return jnp.sin(found).sum() + (weights**2).sum(), (found, weights)
+            attended, weights = attention.apply(variables, x, memory, train, method=method, rngs=rngs)
+            return jnp.sin(attended).sum() + (weights**2).sum(), (attended, weights)
 
-        learnt, said = jax.grad(total, (0, 1, 2), has_aux=True)(variables, x, memory)
-        return dict(zip(('variables', 'tokens', 'memory', 'found', 'weights'), (*learnt, *said), strict=True))
+        gradients, outputs = jax.jit(jax.grad(total, (0, 1, 2), has_aux=True))(variables, x, memory)
+        names = 'variables', 'tokens', 'memory', 'attended', 'weights'
+        return dict(zip(names, (*gradients, *outputs), strict=True))
 
     for train in (False, True):
-        close(results('browse', train), results(by_keys, train), 1e-4)
+        close(results('attend_memory', train), results(by_keys, train), 1e-4)
 
 
 def test_three_beams_are_three_texts():
@@ -97,7 +104,8 @@ def test_three_beams_are_three_texts():
 
 
 def test_the_references_beams_are_copies_of_the_greedy_one():
-    """Its three beams start alike with equal scores: the best three candidates are the three copies of the best one."""
+    """Its three beams start alike with equal scores: the best three candidates are the three copies of the
+    best one."""
     random = np.random.default_rng(0)
     table = jax.nn.log_softmax(jnp.asarray(random.normal(size=(12, 9))))
 
@@ -133,7 +141,8 @@ def test_no_token_sees_those_behind_it():
 
 def test_smoothed_labels_are_right_but_for_a_share_that_all_classes_have_in_common():
     random = np.random.default_rng(0)
-    logits, wanted = jnp.asarray(random.normal(size=(2, 4, 7)), jnp.float32), jnp.asarray(random.integers(0, 7, (2, 4)))
+    logits = jnp.asarray(random.normal(size=(2, 4, 7)), jnp.float32)
+    wanted = jnp.asarray(random.integers(0, 7, (2, 4)))
     want = optax.softmax_cross_entropy(logits, optax.smooth_labels(jax.nn.one_hot(wanted, 7), 0.1))
     np.testing.assert_allclose(latex_ocr.smoothed(logits, wanted, 0.1), want, rtol=1e-5)
 
@@ -156,7 +165,8 @@ def test_a_grey_image_is_read_as_three_equal_channels():
     coloured, grey, batch = models.build(config, VOCAB), narrow(NAME), make_batch(NAME, 2)
     variables, heads = random_variables(grey), []
     for model, image in ((grey, batch['image']), (coloured, jnp.repeat(batch['image'], 3, -1))):
-        heads.append(jax.jit(model.apply, compiler_options=QUICKLY)(variables, batch | {'image': image})[0]['head'])
+        apply = jax.jit(model.apply, compiler_options=QUICKLY)
+        heads.append(apply(variables, batch | {'image': image})[0]['head'])
     np.testing.assert_allclose(*heads, atol=1e-5)
 
 
@@ -176,9 +186,10 @@ def test_the_running_variance_is_unbiased_where_asked_for(group):
 
 
 def torchvision(model):
-    """A state dict of torchvision's for the backbone of a model, and what else such a file holds."""
+    """A state dict of torchvision's for the backbone of a model, with some of the rest of such a file."""
     shapes = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))
-    state = {'layer3.0.conv1.weight': np.zeros((2, 2)), 'fc.bias': np.zeros(9), 'bn1.num_batches_tracked': np.zeros((), np.int64)}
+    state = {'layer3.0.conv1.weight': np.zeros((2, 2)), 'fc.bias': np.zeros(9),
+             'bn1.num_batches_tracked': np.zeros((), np.int64)}
     for path, leaf in shapes.items():
         if path[1] == 'backbone':
             shape = tuple(leaf.shape[axis] for axis in (3, 2, 0, 1)) if len(leaf.shape) == 4 else leaf.shape
@@ -188,7 +199,7 @@ def torchvision(model):
 
 
 def pretrained(tmp_path, change=dict):
-    """A model whose backbone starts from a file of PyTorch, and what that file holds."""
+    """A model whose backbone starts from a file of PyTorch, and the content of that file."""
     own, image = NARROW[NAME]
     file = tmp_path / 'resnet34-0.pth'
     config = base(name=NAME, **own | {'pretrained': str(file)})
@@ -202,9 +213,10 @@ def pretrained(tmp_path, change=dict):
 def test_training_starts_from_the_files_backbone_and_initial_values_elsewhere(tmp_path):
     model, state = pretrained(tmp_path)
     tx = optax.adam(1e-3)
-    fresh, given = (jax.jit(lambda key, given: make_state(model, tx, 0.9, key, given), compiler_options=QUICKLY)(
-        jax.random.key(0), start) for start in ({}, model.pretrained()))
-    np.testing.assert_array_equal(given.params['backbone']['conv']['kernel'], state['conv1.weight'].transpose(2, 3, 1, 0))
+    start = jax.jit(lambda key, given: make_state(model, tx, 0.9, key, given), compiler_options=QUICKLY)
+    fresh, given = (start(jax.random.key(0), given) for given in ({}, model.pretrained()))
+    kernel = given.params['backbone']['conv']['kernel']
+    np.testing.assert_array_equal(kernel, state['conv1.weight'].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(given.stats['backbone']['stage_2']['block_0']['shortcut_norm']['variance'],
                                   state['layer2.0.downsample.1.running_var'])
     close(given.ema, given.params, 0)
@@ -222,12 +234,15 @@ def test_the_keys_are_torchvisions():
 
 
 def recipe(variant, *overrides):
-    return experiments.load(f'{ROOT}/experiments/latex_ocr.py:{variant}', [f'--config.{override}' for override in overrides])
+    lines = [f'--config.{override}' for override in overrides]
+    return experiments.load(f'{ROOT}/experiments/latex_ocr.py:{variant}', lines)
 
 
 def test_a_file_that_is_not_there_or_lacks_something_is_refused_when_training_starts(tmp_path):
-    model = models.build(recipe('r34', 'model.pretrained=/nowhere/resnet34.pth'), range(133))  # to be looked at it needs none
-    with pytest.raises(ConfigError, match="pretrained='/nowhere/resnet34.pth' is no file: fetch https.*scratch"):
+    # Only training needs the file.
+    model = models.build(recipe('r34', 'model.pretrained=/nowhere/resnet34.pth'), range(133))
+    words = "pretrained='/nowhere/resnet34.pth' is no file: fetch https.*scratch"
+    with pytest.raises(ConfigError, match=words):
         model.pretrained()
     assert models.build(recipe('scratch'), range(133)).pretrained() == {}
     model, _ = pretrained(tmp_path, lambda state: {key: state[key] for key in state if key != 'bn1.bias'})
@@ -239,8 +254,10 @@ def test_a_file_that_is_not_there_or_lacks_something_is_refused_when_training_st
 
 
 @pytest.mark.parametrize(('override', 'said'), [
-    ('model.width=100', 'a multiple of 4 x model.heads=8'), ('model.capacity=449', '1 to config.model.positions=448'),
-    ('text.max_length=224', 'at most config.model.capacity=223'), ('image.width=500', 'a multiple of 8 for latex_ocr'),
+    ('model.width=100', 'a multiple of 4 x model.heads=8'),
+    ('model.capacity=449', '1 to config.model.positions=448'),
+    ('text.max_length=224', 'at most config.model.capacity=223'),
+    ('image.width=500', 'a multiple of 8 for latex_ocr'),
     ('model.widths=(1,2,3)', 'two numbers of at least 1'), ('model.smoothing=1.0', 'at least 0 and below 1')])
 def test_what_the_model_cannot_be_is_refused_in_one_line(override, said):
     with pytest.raises(ConfigError, match=rf'config.{override.partition("=")[0]}=.* must be {said}'):
@@ -253,15 +270,19 @@ def test_without_the_row_lstm_the_encoder_is_the_convolutions_with_their_places(
     assert 'rows' not in shapes and sum(leaf.size for leaf in jax.tree.leaves(shapes)) == 21_494_600 - 887_808
 
 
-@pytest.mark.parametrize(('shape', 'inside'), [((20, 40), (20, 40)), ((300, 400), (128, 171)), ((100, 2048), (25, 512))])
+@pytest.mark.parametrize(('shape', 'inside'), [
+    ((20, 40), (20, 40)), ((300, 400), (128, 171)), ((100, 2048), (25, 512)),
+])
 @pytest.mark.parametrize('ink', ['dark', 'light'])
-def test_a_thumbnail_keeps_its_ratio_is_never_enlarged_and_lies_in_the_middle_of_its_paper(shape, inside, ink):
+def test_a_thumbnail_keeps_its_ratio_is_never_enlarged_and_lies_in_the_middle_of_its_paper(
+        shape, inside, ink):
     rule = recipe('r34', f'image.ink={ink}').image
     canvas, size = fit_image(np.full((*shape, 3), 99, np.uint8), rule)
     assert size == (128, 512) and canvas.shape == (128, 512, 1)
     paper = 0 if ink == 'light' else 255
     rows, columns = (np.flatnonzero((canvas[..., 0] != paper).any(axis)) for axis in (1, 0))
-    assert (len(rows), len(columns)) == inside and np.all(canvas[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] == 99)
+    assert (len(rows), len(columns)) == inside
+    assert np.all(canvas[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1] == 99)
     assert rows[0] == (128 - len(rows)) // 2 and columns[0] == (512 - len(columns)) // 2
 
 
@@ -272,8 +293,9 @@ def test_a_thumbnail_of_a_colour_is_grey_in_all_channels():
 
 
 def test_a_few_formulas_are_learnt_by_heart():
-    config = recipe('demo', 'image.width=128', 'formulas.width=128', 'formulas.tokens=2,5', 'model.width=32', 'model.layers=1',
-                    'model.feed_forward=64', 'model.widths=8,16', 'text.max_length=6')
+    config = recipe(
+        'demo', 'image.width=128', 'formulas.width=128', 'formulas.tokens=2,5', 'model.width=32',
+        'model.layers=1', 'model.feed_forward=64', 'model.widths=8,16', 'text.max_length=6')
     source, vocab = open_set('formulas:train', config, ''), vocabulary.from_config(config.text)
     rows = source.rows(range(6))
     canvases, sizes = fit_batch([row.image for row in rows], config.image)
@@ -282,11 +304,12 @@ def test_a_few_formulas_are_learnt_by_heart():
     tokens = np.array([[*each, *[-1] * (6 - len(each))] for each in ids])
     model = models.build(config, vocab)
     tx = optimizer.optimizer(config, lambda step: 3e-3)
-    batch = {'image': canvases, 'size': sizes, 'tokens': tokens, 'length': length, 'weight': np.ones(6, np.float32),
-             'index': np.arange(6)}
+    batch = {'image': canvases, 'size': sizes, 'tokens': tokens, 'length': length,
+             'weight': np.ones(6, np.float32), 'index': np.arange(6)}
     state = jax.jit(lambda key: make_state(model, tx, 0.0, key))(jax.random.key(0))
     step = jax.jit(make_step(model, tx, lambda step: 3e-3, config))
     for _ in range(120):
         state, _ = step(state, batch)
     result = jax.jit(model.decode)({'params': state.params, 'stats': state.stats}, canvases, sizes, 6)
-    assert [vocab.decode(row[0]) for row in np.asarray(result['tokens']).tolist()] == [row.text for row in rows]
+    texts = [vocab.decode(row[0]) for row in np.asarray(result['tokens']).tolist()]
+    assert texts == [row.text for row in rows]

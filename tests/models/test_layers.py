@@ -45,7 +45,8 @@ def padded(rows: list[tuple[int, ...]], width: int) -> tuple[np.ndarray, np.ndar
     return tokens, np.array([len(row) for row in rows], np.int32)
 
 
-LABELS = [(), (0,), (2,), (0, 1, 2), (0, 0), (1, 1, 1), (2, 1, 1, 0)]  # the last two just fit into five frames
+# The last two just fit into five frames.
+LABELS = [(), (0,), (2,), (0, 1, 2), (0, 0), (1, 1, 1), (2, 1, 1, 0)]
 
 
 def test_ctc_equals_the_sum_over_all_alignments():
@@ -68,7 +69,8 @@ def test_a_label_that_needs_more_frames_than_there_are_has_loss_and_gradient_0()
 
     gradient, (losses, possible) = jax.device_get(jax.jit(jax.grad(total, has_aux=True))(logits))
     assert possible.tolist() == [True, True, False, False]
-    assert np.all(losses[2:] == 0) and np.all(gradient[2:] == 0) and np.all(np.abs(gradient[:2]).max((1, 2)) > 0)
+    assert np.all(losses[2:] == 0) and np.all(gradient[2:] == 0)
+    assert np.all(np.abs(gradient[:2]).max((1, 2)) > 0)
 
 
 def test_a_wide_prefix_beam_finds_every_text_with_its_exact_probability():
@@ -76,8 +78,8 @@ def test_a_wide_prefix_beam_finds_every_text_with_its_exact_probability():
     result = jax.device_get(read(frames, 40, 4))
     for row in range(3):
         want = sorted(texts(frames[row]).items(), key=lambda item: -item[1])
-        lengths = result['length'][row]
-        got = [tuple(np.asarray(tokens[:n]).tolist()) for tokens, n in zip(result['tokens'][row], lengths, strict=True)]
+        pairs = zip(result['tokens'][row], result['length'][row], strict=True)
+        got = [tuple(np.asarray(tokens[:length]).tolist()) for tokens, length in pairs]
         assert got[: len(want)] == [text for text, _ in want]
         np.testing.assert_allclose(result['score'][row, : len(want)], [score for _, score in want], rtol=1e-5)
         assert np.all(result['score'][row, len(want) :] == -np.inf)  # there are no more texts than that
@@ -107,7 +109,8 @@ def test_the_best_path_is_greedy_and_scores_its_alignment():
 def norm(x, weight=None, group=0, train=True, mean=None, variance=None):
     """Batch norm with fixed scale and bias."""
     channels = x.shape[-1]
-    scale, bias = np.linspace(0.5, 1.5, channels, dtype=np.float32), np.linspace(-1, 1, channels, dtype=np.float32)
+    scale = np.linspace(0.5, 1.5, channels, dtype=np.float32)
+    bias = np.linspace(-1, 1, channels, dtype=np.float32)
     mean = np.zeros(channels, np.float32) if mean is None else mean
     variance = np.ones(channels, np.float32) if variance is None else variance
     return layers.batch_norm(x, scale, bias, mean, variance, weight, train=train, group=group)
@@ -151,7 +154,8 @@ def test_groups_count_by_their_real_rows_and_an_empty_one_is_harmless():
     full, single = norm(x[:2]), norm(x[2:3])
     for place, found in ((1, mean), (2, variance)):
         np.testing.assert_allclose(found, (2 * np.asarray(full[place]) + single[place]) / 3, atol=1e-6)
-    _, mean, variance = norm(x, np.zeros(6, np.float32), mean=np.full(4, 2, np.float32), variance=np.full(4, 3, np.float32))
+    twos, threes = np.full(4, 2, np.float32), np.full(4, 3, np.float32)
+    _, mean, variance = norm(x, np.zeros(6, np.float32), mean=twos, variance=threes)
     assert np.all(mean == 2) and np.all(variance == 3)
 
 
@@ -161,7 +165,7 @@ def test_a_batch_that_is_not_a_multiple_of_the_group_is_refused():
 
 
 def test_batch_norm_of_rounded_values_loses_less_than_their_rounding():
-    """Their variance comes of sums of squares, which cancel where the mean is large."""
+    """Their variance is computed from sums of squares, which cancel where the mean is large."""
     exact = 8 + RNG.normal(size=(16, 5, 7, 3))
     rounded = jnp.asarray(exact, jnp.bfloat16)
     output, mean, variance = norm(rounded, train=True)
@@ -202,7 +206,8 @@ def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
         x = convolutions.conv(x, kernel, padding=((1, 1), (1, 1)))
         x = convolutions.depthwise(x, kernel[:, :, :1])
         x = norm(x, train=False)[0]
-        return recurrence.lstm(x[:, 0], jnp.ones((2, 2, 4)), jnp.ones((2, 1, 4)), jnp.ones((2, 4)), jnp.ones((2, 4)))
+        weights = (jnp.ones(shape) for shape in ((2, 2, 4), (2, 1, 4), (2, 4), (2, 4)))
+        return recurrence.lstm(x[:, 0], *weights)
 
     inner = {equation.params.get('name') for equation in jax.make_jaxpr(all_of_them)(x).eqns}
     assert {'conv', 'depthwise', 'batch_norm', 'lstm'} <= inner
@@ -217,18 +222,20 @@ def test_every_backbone_makes_a_frame_of_four_columns(name, width):
     assert maps.shape[:3] == (2, 1, width // 4)
 
 
-@pytest.mark.parametrize('shape', [(9, 8, 25, 6), (2, 8, 8, 10, 6), (8, 7, 13, 6), (9, 6), (3, 8, 25, 6), (16, 64, 100, 4)])
+@pytest.mark.parametrize('shape', [
+    (9, 8, 25, 6), (2, 8, 8, 10, 6), (8, 7, 13, 6), (9, 6), (3, 8, 25, 6), (16, 64, 100, 4)])
 def test_batch_norms_sums_on_a_cpu_are_as_exact_as_xlas(shape):
-    values, axes = (1 + RNG.normal(size=shape)).astype(np.float32), tuple(range(len(shape) == 5, len(shape) - 1))
-    got, want = layers._total(values, axes), values.astype(np.float64).sum(axes, keepdims=True)
+    values = (1 + RNG.normal(size=shape)).astype(np.float32)
+    axes = tuple(range(len(shape) == 5, len(shape) - 1))
+    got, want = layers._summed(values, axes), values.astype(np.float64).sum(axes, keepdims=True)
     assert got.shape == want.shape
     np.testing.assert_allclose(got, want, rtol=5e-7 if shape[axes[0]] >= layers.MANY_ROWS else 1e-5)
 
 
 def test_the_gradients_of_a_product_that_ends_in_float32_have_its_operands_dtype():
-    """A GPU would multiply in tf32 else, at half the speed."""
+    """Otherwise a GPU would multiply in tf32, at half the speed."""
     left, right = jnp.ones((2, 3, 4), jnp.bfloat16), jnp.ones((4, 5), jnp.bfloat16)
-    result, back = jax.vjp(functools.partial(layers.wide, '...d,de->...e'), left, right)
+    result, back = jax.vjp(functools.partial(layers.einsum32, '...d,de->...e'), left, right)
     backward = jax.make_jaxpr(back)(result).jaxpr
     products = [equation for equation in backward.eqns if equation.primitive.name == 'dot_general']
     operands = [each.aval.dtype for equation in products for each in equation.invars]

@@ -1,4 +1,4 @@
-"""What is RARE's own: the way of teaching, the two losses, the size of its programs, and what decoding shows."""
+"""What is RARE's own: its ways of teaching, the two losses, the size of its programs, and decoding's maps."""
 
 import functools
 import json
@@ -19,9 +19,10 @@ from recog.models.decoding.search import Codes
 from recog.text import vocabulary
 
 NARROW: dict[str, Any] = {
-    'rectify': 'small', 'fiducials': 8, 'start': 'straight', 'border': 'border', 'backbone': 'small', 'mobilenet_scale': 0.5,
-    'lstm_layers': 1, 'lstm_hidden': 8, 'attention': 7, 'capacity': 25, 'teaching': 'own', 'shifted': False, 'own_share': 0.0,
-    'own_steps': 1, 'skip_ends': False, 'length_penalty': 0.0,
+    'rectify': 'small', 'fiducials': 8, 'start': 'straight', 'border': 'border', 'backbone': 'small',
+    'mobilenet_scale': 0.5, 'lstm_layers': 1, 'lstm_hidden': 8, 'attention': 7, 'capacity': 25,
+    'teaching': 'own', 'shifted': False, 'own_share': 0.0, 'own_steps': 1, 'skip_ends': False,
+    'length_penalty': 0.0,
 }
 LABELS = {'teaching': 'labels', 'shifted': True}
 
@@ -41,9 +42,13 @@ def make_batch(rows: int = 4) -> dict[str, Any]:
     rng = np.random.default_rng(0)
     length = np.array([1, 4, 23, 7])[:rows]
     tokens = np.where(np.arange(23) < length[:, None], rng.integers(0, 36, (rows, 23)), -1)
-    return {'image': jnp.asarray(rng.integers(0, 256, (rows, 32, 48, 3)), jnp.uint8), 'size': jnp.full((rows, 2), 48),
-            'tokens': jnp.asarray(tokens, jnp.int32), 'length': jnp.asarray(length, jnp.int32),
-            'weight': jnp.array([1.0, 1, 0, 1])[:rows]}
+    return {
+        'image': jnp.asarray(rng.integers(0, 256, (rows, 32, 48, 3)), jnp.uint8),
+        'size': jnp.full((rows, 2), 48),
+        'tokens': jnp.asarray(tokens, jnp.int32),
+        'length': jnp.asarray(length, jnp.int32),
+        'weight': jnp.array([1.0, 1, 0, 1])[:rows],
+    }
 
 
 @functools.cache
@@ -142,7 +147,8 @@ def test_greedy_decoding_is_what_the_unrolled_decoder_guesses():
         kept = np.flatnonzero((guesses > 0) & (guesses < 37))
         assert result['tokens'][row, 0, : len(kept)].tolist() == (guesses[kept] - 1).tolist()
         assert result['length'][row, 0] == len(kept)
-        np.testing.assert_allclose(result['attention'][row, 0, : len(kept), 0], stages['attention'][row, kept], atol=1e-5)
+        attention = result['attention'][row, 0, : len(kept), 0]
+        np.testing.assert_allclose(attention, stages['attention'][row, kept], atol=1e-5)
     assert result['length'].max() > 3
 
 
@@ -151,15 +157,17 @@ def test_decoding_shows_attention_fiducials_and_the_rectified_image():
     assert result['attention'].shape == (4, 2, 25, 1, 12) and result['fiducials'].shape == (4, 8, 2)
     assert result['rectified'].shape == (4, 32, 48, 3)
     np.testing.assert_allclose(result['attention'].sum((3, 4)), result['tokens'] >= 0, atol=1e-5)
-    rest = {kind: {name: leaf for name, leaf in tree.items() if name != 'transform'} for kind, tree in made().items()}
+    rest = {kind: {name: leaf for name, leaf in tree.items() if name != 'transform'}
+            for kind, tree in made().items()}
     bare = read(build(rectify='none'), rest, make_batch())
-    assert bare['attention'].shape == (4, 1, 25, 1, 12) and 'fiducials' not in bare and 'rectified' not in bare
+    assert bare['attention'].shape == (4, 1, 25, 1, 12)
+    assert 'fiducials' not in bare and 'rectified' not in bare
 
 
 def decoder(capacity: int, beam: int) -> Any:
     batch = make_batch()
-    model = build(capacity=capacity)
-    return jax.make_jaxpr(functools.partial(model.decode, beam=beam))(made(), batch['image'], batch['size'], jnp.int32(9))
+    decode = functools.partial(build(capacity=capacity).decode, beam=beam)
+    return jax.make_jaxpr(decode)(made(), batch['image'], batch['size'], jnp.int32(9))
 
 
 def learner(capacity: int, **own: Any) -> Any:
@@ -174,21 +182,24 @@ def equations(jaxpr: Any) -> list[Any]:
     found = []
     for equation in jaxpr.eqns:
         found.append(equation)
-        for value in jax.tree.leaves(list(equation.params.values()), is_leaf=lambda leaf: isinstance(leaf, core.ClosedJaxpr)):
+        params = list(equation.params.values())
+        for value in jax.tree.leaves(params, is_leaf=lambda leaf: isinstance(leaf, core.ClosedJaxpr)):
             if isinstance(value, (core.ClosedJaxpr, core.Jaxpr)):
                 found += equations(getattr(value, 'jaxpr', value))
     return found
 
 
-@pytest.mark.parametrize('make', [functools.partial(decoder, beam=1), functools.partial(decoder, beam=3), learner,
-                                  functools.partial(learner, **LABELS)])
+@pytest.mark.parametrize('make', [
+    functools.partial(decoder, beam=1), functools.partial(decoder, beam=3), learner,
+    functools.partial(learner, **LABELS)])
 def test_programs_do_not_grow_with_the_number_of_steps(make):
     assert len(equations(make(25).jaxpr)) == len(equations(make(100).jaxpr)) > 100
 
 
 def test_the_elementary_operations_keep_their_names():
-    names = {equation.params['name'] for equation in equations(decoder(25, 1).jaxpr) if 'name' in equation.params}
-    assert {'conv', 'batch_norm', 'max_pool', 'bend', 'sample', 'lstm', 'attend', 'gru'} <= names
+    found = equations(decoder(25, 1).jaxpr)
+    names = {equation.params['name'] for equation in found if 'name' in equation.params}
+    assert {'conv', 'batch_norm', 'max_pool', 'spline_grid', 'sample', 'lstm', 'attend', 'gru'} <= names
 
 
 def test_what_the_decoder_looks_at_is_projected_once_and_not_in_every_step():
@@ -205,9 +216,11 @@ def test_what_the_decoder_looks_at_is_projected_once_and_not_in_every_step():
 
 
 @pytest.mark.parametrize(('own', 'words'), [
-    ({'teaching': 'labels'}, 'config.model.teaching=.labels. must be one of own, labels, scheduled, and own unless .*shifted'),
+    ({'teaching': 'labels'},
+     'config.model.teaching=.labels. must be one of own, labels, scheduled, and own unless .*shifted'),
     ({'fiducials': 7}, 'config.model.fiducials=7 must be even and at least 4'),
-    ({'capacity': 24}, 'config.text.max_length=23 must be at most 22 with config.model.capacity=24 and .shifted=False'),
+    ({'capacity': 24},
+     'config.text.max_length=23 must be at most 22 with config.model.capacity=24 and .shifted=False'),
     ({'border': 'mirror'}, "config.model.border='mirror' must be one of zeros, border"),
 ])
 def test_what_rare_cannot_be_is_refused(own, words):

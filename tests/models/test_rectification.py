@@ -1,4 +1,4 @@
-"""The rectifier's parts: sampling against a plain loop, the spline against what it promises, the network's beginnings."""
+"""The rectifier's parts: sampling against a plain loop, the spline against another, the initial points."""
 
 import jax
 import jax.numpy as jnp
@@ -42,7 +42,8 @@ def test_sampling_equals_a_plain_loop_inside_and_outside(border):
 def test_sampling_at_the_pixels_themselves_gives_them_back_exactly(border):
     image = jnp.asarray(RNG.normal(size=(1, 5, 9, 2)), jnp.float32)  # 8 and 4 steps: their places are exact
     grid = np.stack(np.meshgrid(np.linspace(-1, 1, 9), np.linspace(-1, 1, 5)), -1)[None]
-    np.testing.assert_array_equal(rectification.sample(image, jnp.asarray(grid, jnp.float32), border=border), image)
+    got = rectification.sample(image, jnp.asarray(grid, jnp.float32), border=border)
+    np.testing.assert_array_equal(got, image)
 
 
 @pytest.mark.parametrize(('border', 'outside', 'half'), [('zeros', 0.0, 0.5), ('border', 1.0, 1.0)])
@@ -63,7 +64,8 @@ def test_a_place_that_is_no_number_gives_no_number_and_harms_no_other():
 @pytest.mark.parametrize('border', rectification.BORDERS)
 def test_gradients_of_sampling_equal_difference_quotients(border):
     with jax.enable_x64(True):
-        image, grid = jnp.asarray(RNG.normal(size=(2, 5, 7, 2))), jnp.asarray(RNG.uniform(-1.4, 1.4, (2, 4, 5, 2)))
+        image = jnp.asarray(RNG.normal(size=(2, 5, 7, 2)))
+        grid = jnp.asarray(RNG.uniform(-1.4, 1.4, (2, 4, 5, 2)))
         weights = jnp.asarray(RNG.normal(size=(2, 4, 5, 2)))
 
         def total(image, grid):
@@ -75,33 +77,43 @@ def test_gradients_of_sampling_equal_difference_quotients(border):
             for _ in range(20):
                 direction = jnp.asarray(RNG.normal(size=gradient.shape))
                 pair = [image, grid], [image, grid]
-                pair[0][number], pair[1][number] = (pair[0][number] + sign * 1e-7 * direction for sign in (1, -1))
+                for moved, sign in zip(pair, (1, -1), strict=True):
+                    moved[number] = moved[number] + sign * 1e-7 * direction
                 quotient = (total(*pair[0]) - total(*pair[1])) / 2e-7
-                assert float(quotient) == pytest.approx(float(jnp.sum(gradient * direction)), rel=1e-5, abs=1e-6)
+                want = float(jnp.sum(gradient * direction))
+                assert float(quotient) == pytest.approx(want, rel=1e-5, abs=1e-6)
 
 
 def test_outside_zeros_and_far_from_a_border_no_place_gets_a_gradient():
     image = jnp.asarray(RNG.normal(size=(1, 4, 4, 1)), jnp.float32)
     grid = jnp.array([[[[2.5, 0.1], [0.1, -9.0]]]])
     for border in rectification.BORDERS:
-        gradient = jax.grad(lambda grid, border=border: rectification.sample(image, grid, border=border).sum())(grid)[0, 0]
+        def total(grid, border=border):
+            return rectification.sample(image, grid, border=border).sum()
+
+        gradient = jax.grad(total)(grid)[0, 0]
         assert gradient[0, 0] == 0 and gradient[1, 1] == 0
     assert gradient[0, 1] != 0  # along the border
 
 
 @pytest.mark.parametrize('count', [4, 10, 16, 20])
-def test_points_at_rest_bend_nothing(count):
+def test_points_at_their_targets_bend_nothing(count):
     points = jnp.asarray(rectification.targets(count), jnp.float32)[None]
-    grid = rectification.bend(points, height=6, width=10)[0]
+    grid = rectification.spline_grid(points, height=6, width=10)[0]
     x, y = np.meshgrid((2 * np.arange(10) - 9) / 10, (2 * np.arange(6) - 5) / 6)
     np.testing.assert_allclose(grid, np.stack([x, y], -1), atol=1e-5)
 
 
 def test_a_shear_of_the_points_is_a_shear_of_the_grid():
-    points = rectification.targets(20) @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1])
-    rest = np.asarray(rectification.bend(jnp.asarray(rectification.targets(20), jnp.float32)[None], height=8, width=25)[0])
-    grid = rectification.bend(jnp.asarray(points, jnp.float32)[None], height=8, width=25)[0]
-    np.testing.assert_allclose(grid, rest @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1]), atol=2e-5)
+    def sheared(places):
+        return places @ np.array([[0.8, 0.1], [-0.2, 0.7]]) + np.array([0.05, -0.1])
+
+    def grid(points):
+        points = jnp.asarray(points, jnp.float32)[None]
+        return np.asarray(rectification.spline_grid(points, height=8, width=25)[0])
+
+    points = rectification.targets(20)
+    np.testing.assert_allclose(grid(sheared(points)), sheared(grid(points)), atol=2e-5)
 
 
 @pytest.mark.parametrize('count', [4, 10, 20])
@@ -109,14 +121,16 @@ def test_moved_points_bend_the_grid_as_another_thin_plate_spline_does(count):
     points = rectification.targets(count)
     moved = points + RNG.normal(size=(count, 2)) / 10
     x, y = np.meshgrid((2 * np.arange(40) - 39) / 40, (2 * np.arange(20) - 19) / 20)
-    want = RBFInterpolator(points, moved, kernel='thin_plate_spline', degree=1)(np.stack([x, y], -1).reshape(-1, 2))
-    grid = rectification.bend(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
+    other = RBFInterpolator(points, moved, kernel='thin_plate_spline', degree=1)
+    want = other(np.stack([x, y], -1).reshape(-1, 2))
+    grid = rectification.spline_grid(jnp.asarray(moved, jnp.float32)[None], height=20, width=40)[0]
     np.testing.assert_allclose(grid, want.reshape(20, 40, 2), atol=5e-5)
 
 
-def test_bending_takes_as_many_equations_whatever_the_number_of_points():
+def test_the_grid_takes_as_many_equations_whatever_the_number_of_points():
     def equations(count):
-        return str(jax.make_jaxpr(lambda points: rectification.bend(points, height=8, width=20))(jnp.zeros((2, count, 2)))).count('\n')
+        made = jax.make_jaxpr(lambda points: rectification.spline_grid(points, height=8, width=20))
+        return str(made(jnp.zeros((2, count, 2)))).count('\n')
 
     assert equations(10) == equations(20)
 

@@ -1,4 +1,5 @@
-"""The scan whose weights learn in one product, against JAX's own, and the LSTM, against its steps written one by one."""
+"""The scan whose weights learn in one product, against JAX's own, and the LSTM, against its steps written one
+by one."""
 
 import jax
 import jax.numpy as jnp
@@ -50,8 +51,9 @@ def test_the_scan_is_jaxs_and_so_are_its_gradients(arguments):
 def test_no_gradient_of_a_weight_is_carried_through_the_loop(arguments):
     def widest_carry(scan):
         def largest(jaxpr):
-            carried = [max(value.aval.size for value in equation.outvars[:equation.params['num_carry']])
-                       for equation in jaxpr.eqns if equation.primitive.name == 'scan' and equation.params['num_carry']]
+            scans = [equation for equation in jaxpr.eqns if equation.primitive.name == 'scan']
+            carried = [value.aval.size for equation in scans
+                       for value in equation.outvars[:equation.params['num_carry']]]
             inner = [largest(each) for equation in jaxpr.eqns for each in cost.inside(equation.params)]
             return max(carried + inner, default=0)
 
@@ -81,7 +83,7 @@ def test_a_gru_over_known_inputs_and_its_gradients_are_those_of_its_steps(dtype,
 
         return jax.jit(jax.value_and_grad(loss, range(4)))(*given)
 
-    got, want = learned(recurrence.grus, dtype), learned(by_steps, jnp.float32)
+    got, want = learned(recurrence.gru_states, dtype), learned(by_steps, jnp.float32)
     for value, expected in zip(jax.tree.leaves(got), jax.tree.leaves(want), strict=True):
         assert jnp.linalg.norm(value - expected) <= error * jnp.linalg.norm(expected)
 
@@ -102,11 +104,12 @@ def one_by_one(x, kernel_ih, kernel_hh, bias_ih, bias_hh):
     return jnp.concatenate([run(x, 0), run(x[:, ::-1], 1)[:, ::-1]], -1)
 
 
-@pytest.mark.parametrize(('rows', 'dtype', 'error'), [(3, jnp.float32, 1e-6), (recurrence.LARGE_BATCH + 2, jnp.float32, 1e-6),
-                                                      (3, jnp.bfloat16, 0.02)])
+@pytest.mark.parametrize(('rows', 'dtype', 'error'), [
+    (3, jnp.float32, 1e-6), (recurrence.LARGE_BATCH + 2, jnp.float32, 1e-6), (3, jnp.bfloat16, 0.02)])
 def test_the_lstm_and_its_gradients_are_those_of_its_steps(rows, dtype, error):
     shapes = (rows, STEPS, WIDTH), (2, WIDTH, 16), (2, 4, 16), (2, 16), (2, 16)
-    given = [jax.random.normal(key, shape) / 2 for key, shape in zip(jax.random.split(jax.random.key(1), 5), shapes, strict=True)]
+    keys = jax.random.split(jax.random.key(1), 5)
+    given = [jax.random.normal(key, shape) / 2 for key, shape in zip(keys, shapes, strict=True)]
 
     def learned(lstm, dtype):
         def loss(x, *weights):

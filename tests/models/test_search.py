@@ -15,7 +15,8 @@ SMALL = Codes(start=0, end=3, offset=1, size=2)
 
 
 def chain(seed, kinds=4, sharp=1.0, start=None):
-    """Log-probabilities [B, K, K] of the next class by the last one; a row of tables for each row of the batch."""
+    """Log-probabilities [B, K, K] of the next class by the last one; a row of tables for each row of the
+    batch."""
     rng = np.random.default_rng(seed)
     logits = sharp * rng.normal(size=(3, kinds, kinds))
     if start is not None:
@@ -29,7 +30,7 @@ def normal(logits):
 
 
 def stepping(tables, beam):
-    """A step whose state remembers the last class, so that a state left behind shows, and counts the steps."""
+    """A step whose state holds the last class, so that a state of another beam shows, and a count of steps."""
     tables = jnp.asarray(tables)
 
     def step(state, classes):
@@ -51,11 +52,12 @@ def run(tables, beam=1, capacity=5, **options):
 def searched(tables, *, beam, capacity, **options):
     """One program for all tables of a size."""
     step, state = stepping(tables, beam)
-    return search(step, state, SMALL, rows=tables.shape[0], capacity=capacity, max_length=capacity, beam=beam, **options)
+    options |= {'rows': tables.shape[0], 'capacity': capacity, 'max_length': capacity, 'beam': beam}
+    return search(step, state, SMALL, **options)
 
 
 def probabilities(table, classes):
-    """The log-probability of each class of a way."""
+    """The log-probability of each class of a sequence."""
     table, last, before, out = np.asarray(table), 0, 0, []
     for each in classes:
         out.append(frame(table, last, before)[each])
@@ -69,7 +71,7 @@ def frame(table, last, before):
 
 
 def ways(codes, capacity):
-    """Every way of at most `capacity` classes, and every one that ends."""
+    """Every sequence of `capacity` classes without an end, and every shorter one with an end."""
     letters = range(codes.offset, codes.offset + codes.size)
     for length in range(capacity):
         for text in itertools.product(letters, repeat=length):
@@ -164,8 +166,8 @@ def test_a_length_penalty_prefers_longer_texts():
     tables = chain(6, start=0)
     plain, longer = (run(tables, beam=40, capacity=4, penalty=penalty) for penalty in (0.0, 2.0))
     for row, table in enumerate(tables):
-        ranked = sorted(((sum(probabilities(table, way)) / len(way) ** 2, way) for way in ways(SMALL, 4)), reverse=True)
-        assert longer['score'][row, 0] == pytest.approx(ranked[0][0], rel=1e-4)
+        best = max(sum(probabilities(table, way)) / len(way) ** 2 for way in ways(SMALL, 4))
+        assert longer['score'][row, 0] == pytest.approx(best, rel=1e-4)
     assert longer['length'][:, 0].sum() > plain['length'][:, 0].sum()
 
 
@@ -195,9 +197,14 @@ def test_the_start_is_left_out_of_the_text_and_does_not_count():
     table[[0, 1], 1] = np.log(0.97)
 
     def step(number, classes):
-        return jnp.where(number == 0, jnp.log(jnp.array([0.9, 0.05, 0.04, 0.01])), jnp.asarray(table)[classes]), number + 1
+        first = jnp.log(jnp.array([0.9, 0.05, 0.04, 0.01]))
+        return jnp.where(number == 0, first, jnp.asarray(table)[classes]), number + 1
 
-    got = jax.device_get(jax.jit(lambda: search(step, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=2))())
+    @jax.jit
+    def found():
+        return search(step, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=2)
+
+    got = jax.device_get(found())
     assert got['tokens'][:, 0].tolist() == [[0, 0, -1, -1, -1]] * 2
     assert got['score'][0, 0] == pytest.approx(np.log(0.9) + 2 * np.log(0.97), rel=1e-5)
 
@@ -214,9 +221,11 @@ def test_max_length_stops_the_loop_at_run_time_and_the_capacity_does_always(max_
             jax.debug.callback(lambda: counts.append(1))
             return step(number, classes)
 
-        arguments = {'rows': 2, 'capacity': 5, 'beam': beam}
-        result = jax.jit(lambda limit: search(counted, jnp.int32(0), SMALL, max_length=limit, **arguments))(limit)
-        jax.block_until_ready(result)
+        @jax.jit
+        def found(limit):
+            return search(counted, jnp.int32(0), SMALL, rows=2, capacity=5, max_length=limit, beam=beam)
+
+        result = jax.block_until_ready(found(limit))
         jax.effects_barrier()
         return result, len(counts)
 
@@ -232,8 +241,8 @@ def test_the_loop_ends_when_all_texts_have_ended():
     def step(number, classes):
         jax.debug.callback(lambda: counts.append(1))
         ends = number >= jnp.arange(classes.shape[0])  # row r ends after r tokens
-        chances = jnp.where(ends[:, None], jnp.array([0.01, 0.01, 0.01, 0.97]), jnp.array([0.01, 0.97, 0.01, 0.01]))
-        return jnp.log(chances), number + 1
+        end, token = jnp.array([0.01, 0.01, 0.01, 0.97]), jnp.array([0.01, 0.97, 0.01, 0.01])
+        return jnp.log(jnp.where(ends[:, None], end, token)), number + 1
 
     got = jax.jit(lambda: search(step, jnp.int32(0), SMALL, rows=3, capacity=50, max_length=50))()
     jax.block_until_ready(got)
@@ -245,9 +254,9 @@ def test_the_loop_ends_when_all_texts_have_ended():
 def test_a_program_is_of_the_same_size_whatever_the_capacity(beam):
     def equations(capacity):
         step, state = stepping(chain(7), beam)
-        made = jax.make_jaxpr(lambda limit: search(step, state, SMALL, rows=3, capacity=capacity, max_length=limit, beam=beam,
-                                                   details=True))(jnp.int32(3))
-        return str(made).count(' = ')
+        arguments = {'rows': 3, 'capacity': capacity, 'beam': beam, 'details': True}
+        made = jax.make_jaxpr(lambda limit: search(step, state, SMALL, max_length=limit, **arguments))
+        return str(made(jnp.int32(3))).count(' = ')
 
     assert equations(5) == equations(223)
 

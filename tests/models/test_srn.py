@@ -18,8 +18,8 @@ from recog.train import optimizer
 
 LETTERS, LENGTH, WIDTH = 4, 3, 8
 NARROW = {
-    'heads': 2, 'feed_forward': 8, 'encoder_layers': 1, 'reason_layers': 1, 'semantic': True, 'branches': 'both',
-    'fusion': 'gate', 'positions': 'fixed', 'dropout': 0.0, 'dropout_rule': 'upscale',
+    'heads': 2, 'feed_forward': 8, 'encoder_layers': 1, 'reason_layers': 1, 'semantic': True,
+    'branches': 'both', 'fusion': 'gate', 'positions': 'fixed', 'dropout': 0.0, 'dropout_rule': 'upscale',
 }
 
 
@@ -34,13 +34,13 @@ def filled(module, *inputs):
 
 
 def random_chances(rows=5, length=LENGTH, sharp=2.0):
-    random = np.random.default_rng(1)
-    return parallel.log_probabilities(jnp.asarray(random.normal(size=(rows, length, LETTERS + 2)) * sharp, jnp.float32), False)
+    logits = np.random.default_rng(1).normal(size=(rows, length, LETTERS + 2)) * sharp
+    return parallel.log_probabilities(jnp.asarray(logits, jnp.float32), False)
 
 
 @pytest.mark.parametrize('changes', [
-    {'fusion': 'add'}, {'branches': 'forward'}, {'branches': 'backward'}, {'semantic': False}, {'encoder_layers': 0},
-    {'positions': 'learned'}])
+    {'fusion': 'add'}, {'branches': 'forward'}, {'branches': 'backward'}, {'semantic': False},
+    {'encoder_layers': 0}, {'positions': 'learned'}])
 def test_every_parameter_of_an_ablation_is_used(changes):
     stages = {'word', 'head'} if 'semantic' in changes else {'word', 'gsrm', 'head'}
     head = srn.Head(settings(**changes), LENGTH, LETTERS + 2)
@@ -53,7 +53,8 @@ def test_every_parameter_of_an_ablation_is_used(changes):
 
     gradients, outputs = jax.jit(jax.grad(total, has_aux=True))(variables)
     assert set(outputs) == stages | {'encoder', 'attention', 'pvam'}
-    assert outputs['head'].shape == (2, LENGTH, LETTERS + 2) and outputs['attention'].shape == (2, LENGTH, 2, 4)
+    assert outputs['head'].shape == (2, LENGTH, LETTERS + 2)
+    assert outputs['attention'].shape == (2, LENGTH, 2, 4)
     np.testing.assert_allclose(outputs['attention'].sum((2, 3)), 1, rtol=1e-5)
     for path, gradient in models.flatten(gradients).items():
         assert bool(np.abs(gradient).max() > 0) == (path[-2] != 'positions' or 'positions' in changes), path
@@ -61,7 +62,7 @@ def test_every_parameter_of_an_ablation_is_used(changes):
 
 @pytest.mark.parametrize('branches, free', [('forward', lambda place, changed: changed >= place),
                                             ('backward', lambda place, changed: changed <= place)])
-def test_a_branch_says_of_a_character_what_stands_on_its_side(branches, free):
+def test_a_branch_reads_the_characters_on_one_side_alone(branches, free):
     reason = srn.SemanticReasoning(settings(branches=branches), WIDTH, LETTERS + 2)
     ids = jnp.array([[1, 2, 3]])
     variables = filled(reason, ids, jnp.float32, False)
@@ -79,7 +80,8 @@ def test_the_first_token_embeds_as_zero_and_has_an_output_all_the_same():
     changed = jax.tree.map(jnp.array, variables)
     changed['params']['embedding'] = changed['params']['embedding'].at[0].set(7.0)
     for ids in (zeros, ones):
-        (before, first), (after, second) = (reason.apply(each, ids, jnp.float32, False) for each in (variables, changed))
+        (before, first), (after, second) = (
+            reason.apply(each, ids, jnp.float32, False) for each in (variables, changed))
         np.testing.assert_array_equal(before, after)
         assert np.abs(first - second)[..., 0].max() > 1 and np.array_equal(first[..., 1:], second[..., 1:])
 
@@ -91,7 +93,8 @@ def test_the_likeliest_texts_are_those_of_trying_all():
     every = [(*letters, *[LETTERS + 1] * (LENGTH - count))
              for count in range(LENGTH + 1) for letters in itertools.product(range(LETTERS), repeat=count)]
     for row in range(5):
-        scores = {text: sum(float(chances[row, place, each]) for place, each in enumerate(text)) for text in every}
+        table = np.asarray(chances[row], np.float64)
+        scores = {text: sum(table[place, each] for place, each in enumerate(text)) for text in every}
         best = sorted(scores, key=scores.get, reverse=True)[:number]
         assert [tuple(text) for text in texts[row].tolist()] == best
         np.testing.assert_allclose(result['score'][row], [scores[text] for text in best], rtol=1e-4)
@@ -113,8 +116,10 @@ def test_max_length_cuts_and_maps_go_with_their_tokens():
     chances = jnp.log(jnp.full((1, 5, LETTERS + 2), 0.5))
     maps = jnp.arange(5.0)[None, :, None, None] + jnp.ones((1, 5, 2, 3))
     stopped, skipped, cut = (
-        parallel.finish(classes, chances, most, skip, maps) for most, skip in ((5, False), (5, True), (2, True)))
-    assert stopped['tokens'].tolist() == [[[2, -1, -1, -1, -1]]] and skipped['tokens'].tolist() == [[[2, 0, 3, -1, -1]]]
+        parallel.finish(classes, chances, most, skip, maps)
+        for most, skip in ((5, False), (5, True), (2, True)))
+    assert stopped['tokens'].tolist() == [[[2, -1, -1, -1, -1]]]
+    assert skipped['tokens'].tolist() == [[[2, 0, 3, -1, -1]]]
     assert cut['tokens'].tolist() == [[[2, 0, -1, -1, -1]]] and cut['length'].tolist() == [[2]]
     assert skipped['attention'][0, 0, :, 0, 0].tolist() == [1, 3, 5, 0, 0]
     assert stopped['attention'][0, 0, :, 1, 2].tolist() == [1, 0, 0, 0, 0]
@@ -123,7 +128,8 @@ def test_max_length_cuts_and_maps_go_with_their_tokens():
 
 
 def recipe(*overrides, variant='demo'):
-    return experiments.load(f'{ROOT}/experiments/srn.py:{variant}', [f'--config.{override}' for override in overrides])
+    lines = [f'--config.{override}' for override in overrides]
+    return experiments.load(f'{ROOT}/experiments/srn.py:{variant}', lines)
 
 
 @pytest.mark.parametrize('override, message', [
@@ -132,7 +138,8 @@ def recipe(*overrides, variant='demo'):
     ('image.width=100', r'config\.image\.width=100 must be a multiple of 8 for srn'),
     ('image.width_rule=widest', r'config\.image\.width_rule=.widest. must be fixed for srn'),
     ('model.dropout=1.0', r'config\.model\.dropout=1\.0 must be at least 0 and below 1'),
-    ('optimizer.groups=*/positions/table=0', r"config\.optimizer\.groups=.* must be without .*positions='learned'"),
+    ('optimizer.groups=*/positions/table=0',
+     r"config\.optimizer\.groups=.* must be without .*positions='learned'"),
     ('model.branches=left', r"config\.model\.branches='left' is not one of 'both', 'forward', 'backward'"),
 ])
 def test_what_srn_cannot_be_is_refused(override, message):
@@ -144,7 +151,8 @@ def test_images_of_another_size_are_refused():
     model = models.build(recipe(), range(36))
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     batch = {'image': jnp.zeros((1, 32, 136, 1), jnp.uint8), 'size': jnp.array([[32, 136]])}
-    with pytest.raises(ConfigError, match='images of 32 x 136: this model has positions for .*height=32 and width=128'):
+    words = 'images of 32 x 136: this model has positions for .*height=32 and width=128'
+    with pytest.raises(ConfigError, match=words):
         jax.eval_shape(model.apply, shapes, batch)
 
 
@@ -153,7 +161,8 @@ def test_of_a_recipe_with_decay_the_positions_stay_as_they_are():
     tx = optimizer.optimizer(config, optimizer.schedule(config, 10, 10))
     model = models.build(config, range(36))
     shapes = jax.eval_shape(model.init, jax.random.key(0))['params']
-    few = models.unflatten({path: leaf for path, leaf in models.flatten(shapes).items() if path[-2] in ('positions', 'smooth_1')})
+    few = models.unflatten({path: leaf for path, leaf in models.flatten(shapes).items()
+                            if path[-2] in ('positions', 'smooth_1')})
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), few)
     updates, _ = tx.update(jax.tree.map(np.zeros_like, params), tx.init(params), params)
     still = {'/'.join(path) for path, update in models.flatten(updates).items() if not update.any()}

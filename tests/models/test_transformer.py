@@ -1,9 +1,19 @@
+"""The parts of a Transformer against their formulas, and what their dropout does."""
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from recog.models.parts.transformer import Dropout, Encoder, FeedForward, Noise, attention_weights, layer_norm, weighted
+from recog.models.parts.transformer import (
+    Dropout,
+    Encoder,
+    FeedForward,
+    Noise,
+    attention_weights,
+    layer_norm,
+    weighted,
+)
 
 BATCH, LENGTH, WIDTH, HEADS = 2, 5, 8, 2
 
@@ -19,13 +29,15 @@ def random(module, *inputs):
 
 
 def names(function, *inputs):
-    return {equation.params['name'] for equation in jax.make_jaxpr(function)(*inputs).eqns if 'name' in equation.params}
+    equations = jax.make_jaxpr(function)(*inputs).eqns
+    return {equation.params['name'] for equation in equations if 'name' in equation.params}
 
 
 def test_layer_norm_has_mean_0_and_deviation_1_before_its_scale_and_bias():
     x, scale, bias = noise(3, 64) * 5 + 100, noise(64, seed=1), noise(64, seed=2)
     values = np.asarray(x, np.float64)
-    want = (values - values.mean(-1, keepdims=True)) / np.sqrt(values.var(-1, keepdims=True) + 1e-5) * scale + bias
+    centered = values - values.mean(-1, keepdims=True)
+    want = centered / np.sqrt(values.var(-1, keepdims=True) + 1e-5) * scale + bias
     np.testing.assert_allclose(layer_norm(x, scale, bias), want, atol=1e-4)
     half = layer_norm(x.astype(jnp.bfloat16), scale, bias)
     assert half.dtype == jnp.bfloat16
@@ -47,7 +59,7 @@ def test_attention_is_the_formula_head_by_head():
             np.testing.assert_allclose(found[row, :, head], want @ values[row, :, head], atol=1e-5)
 
 
-def test_a_query_that_may_look_nowhere_gives_numbers():
+def test_a_query_that_may_attend_to_nothing_gives_numbers():
     weights = attention_weights(noise(1, 2, 1, 4), noise(1, 3, 1, 4), np.zeros((2, 3), bool), scale=1.0)
     assert np.isfinite(weights).all()
 
@@ -93,7 +105,8 @@ def test_dropout_behind_a_relu_learns_where_something_is_left(rule):
 
 @pytest.mark.parametrize('width', [4, 9, 64])
 def test_dropout_decides_about_each_element_by_itself(width):
-    dropped = np.asarray(Dropout(Noise(0.5)).apply({}, jnp.ones((4000, width)), True, rngs={'dropout': jax.random.key(5)})) == 0
+    x, rngs = jnp.ones((4000, width)), {'dropout': jax.random.key(5)}
+    dropped = np.asarray(Dropout(Noise(0.5)).apply({}, x, True, rngs=rngs)) == 0
     together = np.corrcoef(dropped.T)
     assert np.abs(dropped.mean(0) - 0.5).max() < 0.05 and np.abs(together - np.eye(width)).max() < 0.1
 
@@ -111,7 +124,8 @@ def test_every_dropout_of_an_encoder_draws_for_itself_and_is_off_without_a_key()
         encoder.apply(variables, x, train=True, rngs={'dropout': jax.random.key(key)}) for key in (0, 1, 0))
     np.testing.assert_array_equal(first, again)
     assert np.abs(first - second).max() > 0.1
-    np.testing.assert_array_equal(encoder.apply(variables, x, train=True), Encoder(2, HEADS, 16, 0.5).apply(variables, x))
+    without = Encoder(2, HEADS, 16, 0.5).apply(variables, x)
+    np.testing.assert_array_equal(encoder.apply(variables, x, train=True), without)
 
 
 @pytest.mark.parametrize('deviation', [0.0, 1.0])

@@ -1,4 +1,5 @@
-"""Trains into a bucket (an emulator of Google Cloud Storage on this machine), is killed, resumes, and two processes lose one.
+"""Trains into a bucket (an emulator of Google Cloud Storage on this machine), is killed, resumes,
+and two processes lose one.
 
     pip install gcsfs gcp-storage-emulator && python tests/programs/bucket.py
 
@@ -39,7 +40,8 @@ def emulator():
         plain(request, response, storage, *args, **kwargs)
 
     objects.download = download
-    socketserver.BaseServer.handle_error = lambda *details: None  # killed clients leave in the middle of an answer
+    # Killed clients leave in the middle of an answer.
+    socketserver.BaseServer.handle_error = lambda *details: None
     from gcp_storage_emulator.server import create_server
 
     port = free_port()
@@ -63,9 +65,10 @@ def free_port():
 
 def recog(*arguments):
     """A recog command in a process of its own, with one device."""
-    environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1', 'PYTHONUNBUFFERED': '1'}
-    return subprocess.Popen([sys.executable, '-m', 'recog', *map(str, arguments)], cwd=ROOT, env=environment, text=True,
-                            stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
+                   'PYTHONUNBUFFERED': '1'}
+    return subprocess.Popen([sys.executable, '-m', 'recog', *map(str, arguments)], cwd=ROOT, env=environment,
+                            text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
 def train(workdir, data, *extra):
@@ -82,7 +85,8 @@ def ended(process, status=0):
 
 
 def killed_and_resumed(folder):
-    """A run in the bucket, killed after its first checkpoint, equals the local one; evaluate and predict open it."""
+    """A run in the bucket, killed after its first checkpoint, equals the local one;
+    evaluate and predict open it."""
     from recog.workdir.folder import workdir_path
 
     data, remote = folder / 'data', workdir_path(f'{BUCKET}/runs/one')
@@ -100,21 +104,25 @@ def killed_and_resumed(folder):
         raise RuntimeError(f'the run in the bucket differs in {", ".join(found)}')
     names = sorted(file.name for file in remote.iterdir())
     print('in the bucket:', ', '.join(names))
-    for name in ('config.json', 'metrics.jsonl', 'results.md', 'loss.png', 'samples.png', 'samples', 'predictions.tsv'):
+    for name in ('config.json', 'metrics.jsonl', 'results.md', 'loss.png', 'samples.png', 'samples',
+                 'predictions.tsv'):
         if name not in names:
             raise RuntimeError(f'{name} is not in the bucket')
-    for command in (('evaluate', remote, '--set', 'words', '--data', data), ('predict', remote, data / 'words' / 'word.png')):
-        print('\n'.join(line for line in ended(recog(*command)).splitlines() if 'words' in line and 'credentials' not in line))
+    for command in (('evaluate', remote, '--set', 'words', '--data', data),
+                    ('predict', remote, data / 'words' / 'word.png')):
+        print('\n'.join(line for line in ended(recog(*command)).splitlines() if 'words' in line
+                        and 'credentials' not in line))
 
 
 def one_of_two_is_lost(folder):
     """When one of two processes is killed, the other says so and ends."""
     address = f'127.0.0.1:{free_port()}'
-    pair = [train(f'{BUCKET}/runs/two', folder / 'data', '--config.train.length=4000 steps', '--coordinator', address,
-                  '--processes', 2, '--process', number, '--patience', 20) for number in range(2)]
+    pair = [train(f'{BUCKET}/runs/two', folder / 'data', '--config.train.length=4000 steps', '--coordinator',
+                  address, '--processes', 2, '--process', number, '--patience', 20) for number in range(2)]
     said = [[], []]
     for process, lines in zip(pair, said, strict=True):
-        threading.Thread(target=lambda process=process, lines=lines: lines.extend(process.stdout), daemon=True).start()
+        threading.Thread(target=lambda process=process, lines=lines: lines.extend(process.stdout),
+                         daemon=True).start()
     wait_until(lambda: any('step 8/' in line for line in said[0]), 240, said)
     pair[1].send_signal(signal.SIGKILL)
     begun = time.monotonic()

@@ -2,8 +2,8 @@
 
     pip install 'recog[serve]' 'ray[serve]' && python tests/programs/cluster.py [WORKDIR]
 
-Two replicas on two CPUs; the sample images of the workdir, one by one, as a form, and from eight clients at once.
-Without a workdir one is made that has hardly been trained.
+Two replicas on two CPUs; the sample images of the workdir, one by one, as a form, and from eight clients at
+once. Without a workdir one is made that has hardly been trained.
 """
 
 import argparse
@@ -37,7 +37,8 @@ def asked(address, data=None, kind='application/octet-stream'):
 
 def form(images):
     """Files as multipart/form-data, and its content type."""
-    parts = [b'--edge\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode() + b'"\r\n\r\n' + data + b'\r\n'
+    parts = [b'--edge\r\nContent-Disposition: form-data; name="file"; filename="' + name.encode()
+             + b'"\r\n\r\n' + data + b'\r\n'
              for name, data in images.items()]
     return b''.join(parts) + b'--edge--\r\n', 'multipart/form-data; boundary=edge'
 
@@ -59,7 +60,8 @@ def compare(address, folder):
     for name, data in images.items():
         status, said = asked(address, data)
         text, confidence = expected[name]
-        check(f'{name}: {said}', status == 200 and said['text'] == text and abs(said['confidence'] - confidence) < 1e-3)
+        check(f'{name}: {said}', status == 200 and said['text'] == text
+              and abs(said['confidence'] - confidence) < 1e-3)
     status, said = asked(address, *form(images))
     check('a form is answered in its order', [(one['name'], one['text']) for one in said['answers']]
           == [(name, answer.text) for name, answer in expected.items()])
@@ -78,7 +80,8 @@ def compare(address, folder):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('workdir', nargs='?', type=lambda folder: Path(folder).resolve())
     arguments = parser.parse_args()
     import ray

@@ -1,9 +1,12 @@
-"""Builds deploy/cpp and compares what it reads with `recog predict`, on files of every kind, for all five algorithms.
+"""Builds deploy/cpp and compares what it reads with `recog predict`, on files of every kind,
+for all five algorithms.
 
-    apt-get install cmake g++ libopencv-dev nlohmann-json3-dev && pip install openvino && python tests/programs/cpp.py [FOLDER ...]
+    apt-get install cmake g++ libopencv-dev nlohmann-json3-dev && pip install openvino && python
+    tests/programs/cpp.py [FOLDER ...]
 
-A FOLDER is an export to ONNX; without one, narrow models with random weights are exported. OpenVINO may be elsewhere:
-OpenVINO_DIR=.../site-packages/openvino/cmake. Where something is missing it says `not run` and ends with status 0.
+A FOLDER is an export to ONNX; without one, narrow models with random weights are exported. OpenVINO may be
+elsewhere: OpenVINO_DIR=.../site-packages/openvino/cmake. Where something is missing it says `not run` and
+ends with status 0.
 """
 
 import contextlib
@@ -67,7 +70,8 @@ def narrow(place):
     for name in models.names():
         make_workdir(place / name, name)
         with contextlib.redirect_stdout(io.StringIO()):
-            if command_line.main(['export', str(place / name), str(place / f'{name}_onnx'), '--format', 'onnx']):
+            if command_line.main(['export', str(place / name), str(place / f'{name}_onnx'), '--format',
+                                  'onnx']):
                 raise RuntimeError(f'{name} was not exported')
     return [place / f'{name}_onnx' for name in models.names()]
 
@@ -76,7 +80,8 @@ def drawn(maths):
     """Images of words or formulas, BGR."""
     config = experiments.load(f'{ROOT}/experiments/{MATHS[0] if maths else "crnn"}.py:demo')
     rows = open_set(config.eval.report[0], config, '').rows(range(12))
-    return [row.image if row.image.ndim == 3 and row.image.shape[2] == 3 else cv2.cvtColor(row.image, cv2.COLOR_GRAY2BGR)
+    return [row.image if row.image.ndim == 3 and row.image.shape[2] == 3
+            else cv2.cvtColor(row.image, cv2.COLOR_GRAY2BGR)
             for row in rows]
 
 
@@ -116,7 +121,8 @@ def turned(orientation):
 def broken(place):
     """Files that are no images."""
     place.mkdir()
-    (place / 'damaged.png').write_bytes(cv2.imencode('.png', np.eye(40, dtype=np.uint8))[1].tobytes().replace(b'IDAT', b'IDAT\1'))
+    sound = cv2.imencode('.png', np.eye(40, dtype=np.uint8))[1].tobytes()
+    (place / 'damaged.png').write_bytes(sound.replace(b'IDAT', b'IDAT\1'))
     (place / 'empty.png').touch()
     (place / 'words.jpg').write_text('no image')
     encoded = cv2.imencode('.png', np.zeros((40, 90, 3), np.uint8))[1].tobytes()
@@ -141,7 +147,8 @@ def read(program, *arguments):
 
 
 def complaints(lines):
-    """Which files are complained of, and which were shrunk by how much; of what is broken, each has its own words."""
+    """Which files are complained of, and which were shrunk by how much; of what is broken,
+    each has its own words."""
     return [re.sub(r'^recog[ _]\w+: ([^:]*).*?(shrunk.*)?$', r'\1 \2', line) for line in lines]
 
 
@@ -161,7 +168,8 @@ def compare(program, folder, place):
     if ours[0] != 1 or theirs[0] != 1 or complaints(ours[2]) != complaints(theirs[2]):
         found.append('\n'.join(['complaints differ:', *ours[2], *theirs[2]]))
     texts = {line.split('\t')[1] for line in ours[1]}
-    print(f'{folder.name}: {len(good)} images, {len(texts)} texts, confidences within {worst:.3f}, {len(bad)} broken ones named')
+    print(f'{folder.name}: {len(good)} images, {len(texts)} texts, confidences within {worst:.3f}, '
+          f'{len(bad)} broken ones named')
     return found
 
 
@@ -176,14 +184,15 @@ def thumbnails(program, place):
         config.image.update(channels='grey', fit='thumbnail')
         config.image.height, config.image.width = (int(size) for size in random.integers(8, (80, 200)))
         rule = {**config.image.to_dict(), 'ink': ''}
-        manifest = {'format': 'onnx', 'files': {'model.onnx': {'bytes': 0}}, 'image': rule, 'buckets': [], 'max_length': 1,
-                    'capacity': 1, 'vocabulary': {'tokens': [], 'separator': ''}}
+        manifest = {'format': 'onnx', 'files': {'model.onnx': {'bytes': 0}}, 'image': rule, 'buckets': [],
+                    'max_length': 1, 'capacity': 1, 'vocabulary': {'tokens': [], 'separator': ''}}
         (place / 'manifest.json').write_text(json.dumps(manifest))
         cv2.imwrite(str(place / 'noise.png'), random.integers(0, 256, (height, width), np.uint8))
         status, _, said = read(program, '--fit', place / 'canvas.png', place, place / 'noise.png')
         want = fit_image(read_image(place / 'noise.png'), config.image)[0][:, :, 0]
         if status or not np.array_equal(cv2.imread(str(place / 'canvas.png'), cv2.IMREAD_GRAYSCALE), want):
-            found.append(f'{width} x {height} on {rule["width"]} x {rule["height"]} is not what Pillow makes of it {said}')
+            found.append(f'{width} x {height} on {rule["width"]} x {rule["height"]} is not what Pillow makes '
+                         f'of it {said}')
     print(f'{THUMBNAILS - len(found)} of {THUMBNAILS} thumbnails equal Pillow\'s to the bit')
     return found
 
@@ -197,7 +206,8 @@ def refusals(program, folder, place):
     (place / 'manifest.json').write_text('{"format": "onnx"')
     shutil.copytree(folder, wrong)
     (wrong / 'model.onnx').write_bytes(bytes((folder / 'model.onnx').stat().st_size))
-    for given in ((place / 'nothing', 'x.png'), (place, 'x.png'), (cut, 'x.png'), (wrong, 'x.png'), (folder,), ('--version',)):
+    for given in ((place / 'nothing', 'x.png'), (place, 'x.png'), (cut, 'x.png'), (wrong, 'x.png'), (folder,),
+                  ('--version',)):
         status, out, err = read(program, *given)
         err = [line for line in err if line.startswith('recog_read: ')]  # OpenVINO has its own
         if status != 2 or out or len(err) != 1:

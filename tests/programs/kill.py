@@ -1,4 +1,5 @@
-"""Kills training at random moments, in the middle of saves too, and resumes it, until so many rounds are done.
+"""Kills training at random moments, in the middle of saves too, and resumes it,
+until so many rounds are done.
 
     python tests/programs/kill.py --rounds 50
 
@@ -25,8 +26,10 @@ from runs import differences
 from small import DEMO, NARROW, ROOT, on
 
 STEPS = 24
-RECIPE = [*NARROW, f'--config.train.length={STEPS} steps', '--config.checkpoint.every=3 steps', '--config.eval.every=6 steps',
-          '--config.schedule.name=constant', '--config.schedule.warmup=0 steps', '--config.data.order=shuffle',
+RECIPE = [*NARROW, f'--config.train.length={STEPS} steps', '--config.checkpoint.every=3 steps',
+          '--config.eval.every=6 steps',
+          '--config.schedule.name=constant', '--config.schedule.warmup=0 steps',
+          '--config.data.order=shuffle',
           '--config.render.count=200', '--config.eval.report=words', '--config.image.augment.noise=10.0',
           '--config.train.ema=0.9', '--config.optimizer.decay=0.01', '--config.log.every=4']
 
@@ -41,14 +44,17 @@ def words(folder):
 def start(workdir, *extra):
     """Training in a process of its own, with one device."""
     environment = {**os.environ, 'XLA_FLAGS': on(1),
-                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache'), 'PYTHONUNBUFFERED': '1'}
+                   'RECOG_CACHE': str(Path(tempfile.gettempdir()) / 'recog-kill-cache'),
+                   'PYTHONUNBUFFERED': '1'}
     line = [sys.executable, '-m', 'recog', 'train', '--config', DEMO, '--workdir', str(workdir), '--data',
             str(workdir.parent / 'data'), *RECIPE, *extra]
-    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+    return subprocess.Popen(line, cwd=ROOT, env=environment, text=True, stdout=subprocess.PIPE,
+                            stderr=subprocess.STDOUT)
 
 
 def kill_once(workdir, dice):
-    """Start or resume, then kill in the middle of a save or at a random moment; the words say which, '' if it ended before."""
+    """Start or resume, then kill in the middle of a save or at a random moment; the words say which,
+    '' if it ended before."""
     process, checkpoints = start(workdir), workdir / 'checkpoints'
 
     def saving():
@@ -92,8 +98,10 @@ def finish(workdir):
 
 
 def rounds(count, folder, whole, seed=0, say=print):
-    """Kill so many times; returns how often a run came to its end, equal to `whole`, and the kinds of kills."""
-    dice, kinds, ends, workdir = random.Random(seed), {'in a save': 0, 'between saves': 0}, 0, folder / 'killed'
+    """Kill so many times; returns how often a run came to its end, equal to `whole`,
+    and the kinds of kills."""
+    dice, kinds, ends, workdir = random.Random(seed), {'in a save': 0,
+                                                       'between saves': 0}, 0, folder / 'killed'
     words(folder / 'data' / 'words')
     while sum(kinds.values()) < count:
         kind = kill_once(workdir, dice)
@@ -113,7 +121,8 @@ def rounds(count, folder, whole, seed=0, say=print):
 
 
 if __name__ == '__main__':
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--rounds', type=int, default=50)
     parser.add_argument('--seed', type=int, default=0)
     arguments = parser.parse_args()
@@ -122,5 +131,6 @@ if __name__ == '__main__':
         words(undisturbed.parent / 'data' / 'words')
         finish(undisturbed)
         ended, kills = rounds(arguments.rounds, Path(place), undisturbed, arguments.seed)
-        print(f'{sum(kills.values())} kills ({", ".join(f"{number} {kind}" for kind, number in kills.items())}), '
+        print(f'{sum(kills.values())} kills '
+              f'({", ".join(f"{number} {kind}" for kind, number in kills.items())}), '
               f'{ended} runs ended, all equal bit for bit, in {time.monotonic() - begun:.0f} s')

@@ -1,9 +1,10 @@
 """Many clients at once against a running `recog serve`: nothing may be lost, nothing swapped.
 
-    recog serve demo=runs/demo & python tests/programs/load.py http://127.0.0.1:8000 demo runs/demo/samples [--clients 32] [--seconds 60]
+    recog serve demo=runs/demo & python tests/programs/load.py http://127.0.0.1:8000 demo runs/demo/samples
+    [--clients 32] [--seconds 60]
 
-First one client asks for each image once and keeps the answers, then alone for some seconds (the rate at batch 1), then all ask
-in an order of their own, each holding what it gets against what is known of its image.
+First one client asks for each image once and keeps the answers, then alone for some seconds (the rate at
+batch 1), then all ask in an order of their own, each holding what it gets against what is known of its image.
 """
 
 import argparse
@@ -70,14 +71,16 @@ def together(clients, images, known, seconds):
     times = sorted(second for client in clients for second in client.seconds)
     p50, p99 = (1000 * times[min(int(share * len(times)), len(times) - 1)] for share in (0.5, 0.99))
     count = len(times)
-    print(f'{len(clients)} clients, {passed:.0f} s: {count:,} answers, {count / passed:,.0f} requests/s, p50 {p50:.1f} ms, '
+    print(f'{len(clients)} clients, {passed:.0f} s: {count:,} answers, {count / passed:,.0f} requests/s, p50 '
+          f'{p50:.1f} ms, '
           f'p99 {p99:.1f} ms, {sum(len(client.failed) for client in clients)} failed, '
           f'{sum(len(client.wrong) for client in clients)} swapped', flush=True)
     return count / passed
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('url')
     parser.add_argument('model')
     parser.add_argument('images', type=Path, help='folder of images')

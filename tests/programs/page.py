@@ -1,9 +1,11 @@
-"""Drives the page of `recog serve` in headless Chromium: upload, draw, change of model, bad file, narrow and dark screen.
+"""Drives the page of `recog serve` in headless Chromium: upload, draw, change of model, bad file,
+narrow and dark screen.
 
-    pip install 'recog[serve]' playwright && python tests/programs/page.py [WORDS FORMULAS] [--shots FOLDER] [--chromium FILE]
+    pip install 'recog[serve]' playwright && python tests/programs/page.py [WORDS FORMULAS] [--shots FOLDER]
+    [--chromium FILE]
 
-WORDS and FORMULAS are workdirs; without them two are made that have hardly been trained. What the page shows must be what
-recog.load reads. Says "not run" where there is no Chromium.
+WORDS and FORMULAS are workdirs; without them two are made that have hardly been trained. What the page shows
+must be what recog.load reads. Says "not run" where there is no Chromium.
 """
 
 import argparse
@@ -32,7 +34,8 @@ BRING = """([kind, encoded]) => {
   const files = new DataTransfer();
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
   files.items.add(new File([bytes], 'brought.png', { type: 'image/png' }));
-  document.body.dispatchEvent(kind === 'paste' ? new ClipboardEvent(kind, { clipboardData: files, bubbles: true })
+  document.body.dispatchEvent(kind === 'paste'
+    ? new ClipboardEvent(kind, { clipboardData: files, bubbles: true })
     : new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
 }"""
 TOKEN = 'only for this test'
@@ -43,7 +46,8 @@ WIDE, NARROW = {'width': 1280, 'height': 900}, {'width': 390, 'height': 844}
 def served(*arguments, environment=()):
     """A server of its own; its address."""
     command = [sys.executable, '-m', 'recog', 'serve', *map(str, arguments), '--port', '0', '--batch', '1']
-    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **dict(environment)}, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command, cwd=ROOT, env={**os.environ, **dict(environment)},
+                               stderr=subprocess.PIPE, text=True)
     try:
         said = ''
         while not (found := re.search(r'http://\S+/', said)):
@@ -126,10 +130,11 @@ class Visitor:
 
 def hardly_trained(folder, name):
     """A workdir of a demo after two steps, for what depends on no accuracy."""
-    few = ('train.length=2 steps', 'train.batch=8', 'eval.batch=8', 'eval.limit=8', 'eval.every=2 steps', 'data.threads=0',
-           'checkpoint.every=2 steps', 'log.tensorboard=False')
+    few = ('train.length=2 steps', 'train.batch=8', 'eval.batch=8', 'eval.limit=8', 'eval.every=2 steps',
+           'data.threads=0', 'checkpoint.every=2 steps', 'log.tensorboard=False')
     recipe = f'{ROOT}/experiments/{name}.py:demo'
-    subprocess.run([sys.executable, '-m', 'recog', 'train', '--config', recipe, '--workdir', str(folder / name),
+    subprocess.run([sys.executable, '-m', 'recog', 'train', '--config', recipe, '--workdir',
+                    str(folder / name),
                     *(f'--config.{field}' for field in few)], cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
     return folder / name
 
@@ -144,7 +149,8 @@ def upload_and_change(browser, address, shots, words, formulas):
     import recog
     from recog.metrics.formulas import formula_tokens, well_formed
 
-    visitor = Visitor(browser, address, shots, viewport=WIDE, permissions=['clipboard-read', 'clipboard-write'])
+    visitor = Visitor(browser, address, shots, viewport=WIDE,
+                      permissions=['clipboard-read', 'clipboard-write'])
     page = visitor.page
     image = samples(words)[1]
     visitor.upload(image)
@@ -160,7 +166,8 @@ def upload_and_change(browser, address, shots, words, formulas):
     visitor.answered()
     page.click('#explain')
     page.wait_for_selector('#explanation', state='visible')
-    check('the explanation is drawn', page.evaluate("document.getElementById('explanation').naturalWidth > 500"))
+    check('the explanation is drawn',
+          page.evaluate("document.getElementById('explanation').naturalWidth > 500"))
     visitor.shot('explained')
     page.click('#copy')
     check('the text is copied', page.evaluate('navigator.clipboard.readText()') == read)
@@ -173,9 +180,11 @@ def upload_and_change(browser, address, shots, words, formulas):
     check(f'an uploaded formula is read: {text}', text == expected)
     check(f'it is drawn if it is well-formed: {drawn}', drawn == well_formed(formula_tokens(text)))
     visitor.shot('formula')
-    page.set_input_files('#file', files=[{'name': 'letter.png', 'mimeType': 'image/png', 'buffer': b'Dear reader'}])
+    page.set_input_files('#file', files=[{'name': 'letter.png', 'mimeType': 'image/png',
+                                          'buffer': b'Dear reader'}])
     page.wait_for_selector('#error', state='visible')
-    check(f'what is no image is refused: {page.text_content("#error")}', not page.locator('#answer').is_visible())
+    check(f'what is no image is refused: {page.text_content("#error")}',
+          not page.locator('#answer').is_visible())
     visitor.shot('refused')
     visitor.sound(allowed=1)
 
@@ -198,7 +207,8 @@ def draw(browser, address, shots):
     visitor.stroke([(0.6, 0.25), (0.6, 0.75)])
     erased = page.evaluate(INK)
     page.click('#eraser')
-    check(f'the pen draws, wide and thin, and the eraser erases ({thin}, {both}, {erased})', 0 < thin < both and erased < both)
+    check(f'the pen draws, wide and thin, and the eraser erases ({thin}, {both}, {erased})',
+          0 < thin < both and erased < both)
     page.click('#undo')
     page.keyboard.press('Control+z')
     check('strokes are taken back', page.evaluate(INK) == thin)
@@ -217,7 +227,8 @@ def draw(browser, address, shots):
 def small(browser, address, shots, words, formulas):
     """The screen of a phone, light and dark."""
     for scheme in ('light', 'dark'):
-        visitor = Visitor(browser, address, shots, viewport=NARROW, color_scheme=scheme, has_touch=True, device_scale_factor=2)
+        visitor = Visitor(browser, address, shots, viewport=NARROW, color_scheme=scheme, has_touch=True,
+                          device_scale_factor=2)
         visitor.page.select_option('#model', 'formulas')
         visitor.upload(samples(formulas)[0])
         visitor.answered()
@@ -248,8 +259,10 @@ def guarded(browser, address, shots, words):
 
 
 def main():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('workdirs', nargs='*', type=lambda folder: Path(folder).resolve(), metavar='WORDS FORMULAS')
+    parser = argparse.ArgumentParser(description=__doc__,
+                                     formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('workdirs', nargs='*', type=lambda folder: Path(folder).resolve(),
+                        metavar='WORDS FORMULAS')
     parser.add_argument('--shots', type=Path, default=Path('shots'), help='folder for pictures of the page')
     parser.add_argument('--chromium', default='/usr/bin/chromium')
     arguments = parser.parse_args()
@@ -261,7 +274,8 @@ def main():
     arguments.shots.mkdir(parents=True, exist_ok=True)
     shots = arguments.shots
     with tempfile.TemporaryDirectory() as folder, sync_playwright() as play:
-        words, formulas = arguments.workdirs or [hardly_trained(Path(folder), name) for name in ('crnn', 'can')]
+        words, formulas = arguments.workdirs or [hardly_trained(Path(folder), name)
+                                                 for name in ('crnn', 'can')]
         browser = play.chromium.launch(executable_path=arguments.chromium, args=['--no-sandbox'])
         with served(f'words={words}', f'formulas={formulas}', '--explain', '--beam', 3) as address:
             upload_and_change(browser, address, shots, words, formulas)

@@ -1,4 +1,5 @@
-"""The server as its clients meet it: what it answers, to whom, what it refuses. Most recognisers here just count."""
+"""The server as its clients meet it: what it answers, to whom, what it refuses.
+Most recognisers here just count."""
 
 import asyncio
 import base64
@@ -14,12 +15,11 @@ import numpy as np
 import pytest
 from small import ROOT
 
-from recog import server as servers
 from recog.commands import command_line
 from recog.config import experiments
 from recog.errors import ConfigError
 from recog.reading.read import Reading
-from recog.server import demo
+from recog.server import demo, serve
 from recog.server.app import PAGE, Server
 from recog.server.batching import Reader
 from recog.server.intake import Budget, Limits, Refused
@@ -31,8 +31,8 @@ class Counting:
     """Reads the grey level of an image's first pixel, and remembers the sizes of its batches."""
 
     def __init__(self, formula=False, texts=None, beam=1):
-        self.about = {'path': '/secret/place', 'form': 'workdir', 'model': 'counting', 'formula': formula, 'beam': beam,
-                      'max_length': 25, 'protocol': '36'}
+        self.about = {'path': '/secret/place', 'form': 'workdir', 'model': 'counting', 'formula': formula,
+                      'beam': beam, 'max_length': 25, 'protocol': '36'}
         self.texts, self.batches, self.taken = texts or {}, [], 0
         self.go = threading.Event()
         self.go.set()
@@ -124,7 +124,8 @@ def test_the_sizes_that_are_compiled_before_the_server_is_ready():
 
 
 def test_several_files_are_answered_in_their_order_each_with_what_is_wrong_of_it():
-    files = [('files', ('some/a.png', picture(1))), ('files', ('b.png', b'no image')), ('more', ('c.png', picture(3)))]
+    files = [('files', ('some/a.png', picture(1))), ('files', ('b.png', b'no image')),
+             ('more', ('c.png', picture(3)))]
     answer = asked((READ, {'files': files, 'data': {'draw': '0'}}))[0]
     assert answer.status_code == 200
     first, second, third = answer.json()['answers']
@@ -133,9 +134,10 @@ def test_several_files_are_answered_in_their_order_each_with_what_is_wrong_of_it
 
 
 def test_what_is_no_image_is_refused_with_a_reason():
-    whole = cv2.imencode('.png', np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))[1].tobytes()
-    for content, status, words in ((b'', 400, 'empty'), (b'hello', 415, 'no image'), (whole[:300], 422, 'truncated'),
-                                   (b'%PDF-1.4', 415, 'no image')):
+    whole = cv2.imencode('.png',
+                         np.random.default_rng(0).integers(0, 256, (40, 40, 3), np.uint8))[1].tobytes()
+    for content, status, words in ((b'', 400, 'empty'), (b'hello', 415, 'no image'),
+                                   (whole[:300], 422, 'truncated'), (b'%PDF-1.4', 415, 'no image')):
         response = one(content)
         assert response.status_code == status and words in response.json()['error'], content[:10]
     forms = [{'files': [('file', ('a.png', b'hello'))]}, {'data': {'draw': '1'}, 'files': {}, 'headers': {
@@ -145,23 +147,26 @@ def test_what_is_no_image_is_refused_with_a_reason():
 
 def test_beside_others_an_export_keeps_its_beam_and_says_so(tmp_path, capsys):
     (tmp_path / 'manifest.json').write_text('{}')
-    assert servers.beam('words', str(tmp_path), 5, True) == 0
+    assert serve.beam('words', str(tmp_path), 5, True) == 0
     assert capsys.readouterr().err == ('recog serve: words: an export keeps the beam it was made with, '
                                        'so --beam 5 does not count for it\n')
 
 
 def test_what_a_request_may_not_wish_is_refused():
-    for query, words in (('?nbest=2', 'without a beam'), ('?explain=1', '--explain'), ('?draw=maybe', '1 or 0'),
+    for query, words in (('?nbest=2', 'without a beam'), ('?explain=1', '--explain'),
+                         ('?draw=maybe', '1 or 0'),
                          ('?colour=red', 'not known'), ('?nbest=0', 'nbest'), ('?nbest=%C2%B2', 'nbest')):
         response = one(picture(1), query)
         assert response.status_code == 400 and words in response.json()['error']
-    answers = asked(('/v1/models/other/read', {'content': b'x'}), reader=Reader('fake', Counting(beam=3), batch=1))
+    answers = asked(('/v1/models/other/read', {'content': b'x'}),
+                    reader=Reader('fake', Counting(beam=3), batch=1))
     assert answers[0].status_code == 404 and 'fake' in answers[0].json()['error']
 
 
 def test_the_texts_of_the_beam_come_where_they_are_asked_for():
     answer = one(picture(7), '?nbest=2', reader=Reader('fake', Counting(beam=3), batch=1)).json()
-    assert [other['text'] for other in answer['nbest']] == ['7-0', '7-1'] and answer['nbest'][1]['score'] == -1.0
+    assert [other['text'] for other in answer['nbest']] == ['7-0', '7-1']
+    assert answer['nbest'][1]['score'] == -1.0
     wrong = one(picture(7), '?nbest=4', reader=Reader('fake', Counting(beam=3), batch=1))
     assert wrong.status_code == 400 and 'from 1 to 3' in wrong.json()['error']
 
@@ -226,7 +231,8 @@ def test_an_answer_that_does_not_come_in_time_is_given_up():
         return late, await client.post(READ, content=picture(2))
 
     late, next_one = serving(work, reader, limits=Limits(seconds=0.5))
-    assert late.status_code == 503 and '0.5 seconds' in late.json()['error'] and next_one.json()['text'] == '2'
+    assert late.status_code == 503 and '0.5 seconds' in late.json()['error']
+    assert next_one.json()['text'] == '2'
 
 
 def test_health_tells_when_the_models_are_warm_and_nothing_is_read_before():
@@ -256,7 +262,8 @@ def test_a_model_that_cannot_be_warmed_up_says_so_and_reads_nothing():
 
     health, answer = serving(work, reader, warm=False)
     assert (health.status_code, answer.status_code) == (503, 503)
-    assert health.json()['models']['fake'] == answer.json()['error'] == 'the model could not be started (TypeError)'
+    said = 'the model could not be started (TypeError)'
+    assert health.json()['models']['fake'] == answer.json()['error'] == said
 
 
 def test_an_image_that_breaks_the_model_takes_no_other_with_it_and_the_answer_tells_nothing_of_the_inside():
@@ -266,7 +273,8 @@ def test_an_image_that_breaks_the_model_takes_no_other_with_it_and_the_answer_te
     async def work(client):
         recognizer.go.clear()
         recognizer.taken = 0
-        waiting = [asyncio.create_task(client.post(READ, content=picture(level))) for level in (1, 12, 13, 14)]
+        waiting = [asyncio.create_task(client.post(READ, content=picture(level)))
+                   for level in (1, 12, 13, 14)]
         await arrived(reader, 4)
         recognizer.go.set()
         return await asyncio.gather(*waiting)
@@ -298,7 +306,8 @@ def test_when_the_server_stops_what_waits_is_still_read():
 
 
 def test_where_a_token_is_set_nothing_is_read_without_it():
-    for headers, status in ((None, 401), ({'authorization': 'Bearer nonsense'}, 401), ({'authorization': 'Basic pass'}, 401),
+    for headers, status in ((None, 401), ({'authorization': 'Bearer nonsense'}, 401),
+                            ({'authorization': 'Basic pass'}, 401),
                             ({'authorization': 'Bearer pass'}, 200), ({'authorization': 'bearer pass'}, 200)):
         response, = asked((READ, {'content': picture(1), 'headers': headers}), token='pass')
         assert response.status_code == status
@@ -310,7 +319,8 @@ def test_where_a_token_is_set_nothing_is_read_without_it():
 
 def test_formulas_come_with_a_drawing_if_their_latex_is_well_formed():
     texts = {1: r'\frac { 1 } { 2 }', 2: r'\frac { 1', 3: ''}
-    found = [one(picture(level), '?draw=1', reader=Reader('fake', Counting(formula=True, texts=texts), batch=1)).json()
+    found = [one(picture(level), '?draw=1', reader=Reader('fake', Counting(formula=True, texts=texts),
+                                                          batch=1)).json()
              for level in texts]
     assert [answer['well_formed'] for answer in found] == [True, False, False]
     kind, _, drawn = found[0]['svg'].partition(',')
@@ -321,10 +331,11 @@ def test_formulas_come_with_a_drawing_if_their_latex_is_well_formed():
 def test_the_list_of_models_says_what_each_can_do_and_not_where_it_lies():
     async def work(client):
         return (await client.get('/v1/models')).json()
-    listed = serving(work, Reader('a', Counting(), batch=1), Reader('b', Counting(beam=4, formula=True), Counting(), batch=1))
+    listed = serving(work, Reader('a', Counting(), batch=1),
+                     Reader('b', Counting(beam=4, formula=True), Counting(), batch=1))
     first, second = listed['models']
-    assert first == {'name': 'a', 'model': 'counting', 'form': 'workdir', 'formula': False, 'beam': 1, 'max_length': 25,
-                     'protocol': '36', 'explain': False, 'ready': True}
+    assert first == {'name': 'a', 'model': 'counting', 'form': 'workdir', 'formula': False, 'beam': 1,
+                     'max_length': 25, 'protocol': '36', 'explain': False, 'ready': True}
     assert (second['beam'], second['formula'], second['explain']) == (4, True, True)
 
 
@@ -332,24 +343,27 @@ def test_the_page_is_whole_and_takes_nothing_from_elsewhere():
     async def work(client):
         return [await client.get(path) for path in ('/', '/style.css', '/page.js', '/drawing.js')]
     for response in serving(work, Reader('fake', Counting(), batch=1)):
-        assert response.status_code == 200 and "default-src 'none'" in response.headers['content-security-policy']
+        assert response.status_code == 200
+        assert "default-src 'none'" in response.headers['content-security-policy']
         assert 'http://' not in response.text and 'https://' not in response.text
     assert {path.name for path in PAGE.iterdir()} == {'index.html', 'style.css', 'page.js', 'drawing.js'}
 
 
 def test_models_are_named_after_their_folders_or_as_one_likes():
-    assert servers.names(['runs/demo', 'other/demo/', 'mine=runs/demo', 'a b!']) == {
+    assert serve.names(['runs/demo', 'other/demo/', 'mine=runs/demo', 'a b!']) == {
         'demo': 'runs/demo', 'demo-2': 'other/demo/', 'mine': 'runs/demo', 'a-b-': 'a b!'}
     with pytest.raises(ConfigError, match='called a already'):
-        servers.names(['a=x', 'a=y'])
+        serve.names(['a=x', 'a=y'])
 
 
 def test_a_port_in_use_and_a_host_that_is_none_are_one_line(capsys):
     with contextlib.closing(socket.create_server(('127.0.0.1', 0))) as taken:
         port = str(taken.getsockname()[1])
         assert command_line.main(['serve', 'x', '--port', port]) == 2
-        assert f'--port {port} of 127.0.0.1: address already in use; choose another\n' in capsys.readouterr().err
-    for line, words in ((('--port', '70000'), 'must be from 0'), (('--host', 'no.such.host.invalid'), '--host'),
+        said = f'--port {port} of 127.0.0.1: address already in use; choose another\n'
+        assert said in capsys.readouterr().err
+    for line, words in ((('--port', '70000'), 'must be from 0'),
+                        (('--host', 'no.such.host.invalid'), '--host'),
                         (('--queue', '0'), 'must be above 0'), (('--beam', '-1'), 'must be above 0'),
                         (('--port', '0'), "'x' does not exist")):
         assert command_line.main(['serve', 'x', *line]) == 2
@@ -386,9 +400,12 @@ def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     checkpoints.close()
     recognizer = recog.load(tmp_path, batch=2, devices='0')
     explaining = recog.load(tmp_path, batch=1, devices='0', explain=True)
-    pictures = [cv2.imencode('.png', random.integers(0, 256, (32, 40, 3), np.uint8))[1].tobytes() for _ in range(3)]
+    pictures = [cv2.imencode('.png', random.integers(0, 256, (32, 40, 3), np.uint8))[1].tobytes()
+                for _ in range(3)]
     posts = [(READ, {'content': one}) for one in pictures] + [(READ + '?explain=1', {'content': pictures[0]})]
-    *answers, explained = [answer.json() for answer in asked(*posts, reader=Reader('fake', recognizer, explaining, batch=2))]
+    *answers, explained = [answer.json() for answer in asked(*posts,
+                                                             reader=Reader('fake', recognizer, explaining,
+                                                                           batch=2))]
     expected = recognizer(pictures)
     assert [answer['text'] for answer in answers] == [answer.text for answer in expected]
     sure = [answer.confidence for answer in expected]

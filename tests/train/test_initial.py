@@ -7,6 +7,7 @@ import jax
 import numpy as np
 import pytest
 from golden import fill
+from pytorch_files import Tensor, zipped
 from small import DEMO, NARROW
 
 from recog import models
@@ -48,7 +49,7 @@ def parameters(workdir):
 def given(start, *overrides, recipe=DEMO):
     config = experiments.load(recipe, [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)])
     vocab = vocabulary.from_config(config.text)
-    return initial.given(config, vocab, models.build(config, vocab))
+    return initial.load(config, vocab, models.build(config, vocab))
 
 
 def test_a_run_goes_on_from_the_weights_of_another(first, tmp_path, capsys):
@@ -67,13 +68,13 @@ def test_with_another_vocabulary_what_depends_on_it_is_made_anew_and_named(first
     start = given(first, 'text.charset=62', 'text.case=keep')
     found = models.flatten(start.variables)
     assert ('params', 'head', 'kernel') not in found and any(path[1] == 'backbone' for path in found)
-    assert any('made anew, as the vocabulary is another: head/' in words for words in start.words)
+    assert any('made anew, as the vocabulary is another: head/' in line for line in start.lines)
 
 
 def test_parts_are_taken_by_pattern_and_the_others_named(first):
     start = given(first, "init_parts=('backbone/*',)")
     assert {path[1] for path in models.flatten(start.variables)} == {'backbone'}
-    assert any(words.startswith('not taken, by config.init_parts: ') for words in start.words)
+    assert any(line.startswith('not taken, by config.init_parts: ') for line in start.lines)
 
 
 def test_a_frozen_part_keeps_its_weights(first, tmp_path, capsys):
@@ -102,8 +103,6 @@ def test_a_start_that_is_not_there_leaves_no_workdir(first, tmp_path, capsys):
 
 
 def test_a_published_file_is_a_start_too(tmp_path):
-    from pytorch import Tensor, zipped
-
     recipe = DEMO.replace(':demo', ':mv3')
     config = experiments.load(recipe, NARROW)
     vocab = vocabulary.from_config(config.text)

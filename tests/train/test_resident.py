@@ -87,7 +87,7 @@ def test_each_device_holds_its_share_of_every_row(root):
     assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
     assert resident.expected(config, len(source), mesh) == resident.size(source, mesh)
     rows, epochs = np.random.default_rng(0).integers(0, 54, (2, 8))
-    got = jax.jit(resident.taken, static_argnums=2)(store.arrays, np.stack([rows, epochs]), mesh)
+    got = jax.jit(resident.gather_batch, static_argnums=2)(store.arrays, np.stack([rows, epochs]), mesh)
     want = source.arrays(rows)
     for name in resident.PARTS:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)

@@ -23,7 +23,7 @@ MAY_IMPORT = {
     'reading': 'config text images devices data models metrics workdir',
     'evaluation': 'config text devices data models metrics workdir reading',
     'train': 'config text images devices data models workdir reading evaluation weights',
-    'sweep': 'config text data workdir evaluation',
+    'sweep': 'config text devices data workdir evaluation',
     'server': 'config text images data models metrics workdir reading',
     'export': 'config text devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',

@@ -17,13 +17,14 @@ from recog.workdir.opened import open_workdir
 
 @pytest.fixture
 def saved(narrow, tmp_path):
-    """Save steps with these accuracies; the checkpoint holds variables that are the step's number everywhere."""
+    """Save steps with these accuracies; every variable of a checkpoint is the number of its step."""
     def save(accuracies, keep=1, folder='run'):
         config, workdir = narrow(), tmp_path / folder
         vocab = vocabulary.from_config(config.text)
         description.write(workdir, config, vocab)
         shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
-        record = {'position': 0, 'config': recipe.to_json(config), 'vocab': vocab.to_json(), 'vocab_hash': vocab.hash,
+        record = {'position': 0, 'config': recipe.to_json(config), 'vocab': vocab.to_json(),
+                  'vocab_hash': vocab.hash,
                   'rows': {}}
         checkpoints = Checkpoints(workdir, keep)
         for step, accuracy in enumerate(accuracies, 1):
@@ -83,7 +84,9 @@ def test_a_folder_without_a_run_is_refused(tmp_path, saved):
         open_workdir(saved([]))
 
 
-@pytest.mark.parametrize('override', ['model.lstm_hidden=9', 'text.max_length=9', 'image.width=64', 'optimizer.name=momentum',
+@pytest.mark.parametrize('override',
+                         ['model.lstm_hidden=9', 'text.max_length=9', 'image.width=64',
+                          'optimizer.name=momentum',
                                       'model.backbone=vgg'])
 def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
     config = narrow(override)

@@ -1,4 +1,7 @@
-"""A workdir in a bucket: an in-memory file system of fsspec stands for it; tests/programs/bucket.py tries checkpoints against a server."""
+"""A workdir in a bucket, for which an in-memory file system of fsspec stands.
+
+tests/programs/bucket.py tries checkpoints against a server.
+"""
 
 import subprocess
 import sys
@@ -59,7 +62,8 @@ def test_a_kind_of_bucket_that_is_not_known_or_not_installed_is_refused_in_one_l
     with pytest.raises(ConfigError, match='workdir ftp://a/b: ftp:// must be one of gs://, s3://, az://'):
         workdir_path('ftp://a/b')
     monkeypatch.setitem(LIBRARIES, 'gs', 'no_such_library')
-    with pytest.raises(ConfigError, match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
+    with pytest.raises(ConfigError,
+                       match='workdir gs://a/b needs no_such_library: pip install no_such_library'):
         workdir_path('gs://a/b')
 
 
@@ -69,5 +73,6 @@ def test_a_bucket_without_a_run_is_said_to_hold_none(bucket, capsys):
 
 
 def test_a_local_workdir_needs_no_epath_to_be_named():
-    code = 'import sys; from recog import workdir; workdir.path("runs/a"); sys.exit("etils" in sys.modules)'
+    code = ('import sys; from recog.workdir import folder; folder.workdir_path("runs/a"); '
+            'sys.exit("etils" in sys.modules)')
     assert subprocess.run([sys.executable, '-c', code], cwd=ROOT, check=False).returncode == 0

@@ -1,19 +1,17 @@
 """Folders that an earlier version wrote: its runs, exports and packed sets open, read and go on as they did.
 
-How they were made stands in their README. Only the command and `recog.load` are used: what lies behind may move.
+Their README says how they were made. Only the command and `recog.load` are used: what lies behind may move.
 """
 
 import csv
 import json
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 import recog
+from recog.commands import command_line
 
 ROOT = Path(__file__).parents[2]
 WRITTEN = ROOT / 'tests' / 'fixtures' / 'recog-0.1.0-2bb25bb'
@@ -28,13 +26,14 @@ def older(tmp_path_factory):
 
 
 @pytest.fixture
-def command(tmp_path):
-    """Run a command of recog in a process of its own, and return what it printed."""
+def command(capsys):
+    """Run a command of recog, and return what it printed."""
     def run(*arguments):
-        done = subprocess.run([sys.executable, '-m', 'recog', *map(str, arguments)], capture_output=True, text=True, cwd=ROOT,
-                              env={**os.environ, 'RECOG_CACHE': str(tmp_path / 'cache')})
-        assert done.returncode == 0, done.stderr
-        return done.stdout
+        capsys.readouterr()
+        status = command_line.main([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        assert status == 0, printed.err
+        return printed.out
     return run
 
 
@@ -43,7 +42,8 @@ def continued(older, command, tmp_path):
     """Go on training in a copy of the run, with overrides: what was printed, and the metrics by step."""
     def run(*overrides):
         folder = shutil.copytree(older / 'run', tmp_path / 'continued')
-        said = command('train', '--workdir', folder, '--data', older / 'data', '--devices', 0, '--config.log.every=1',
+        said = command('train', '--workdir', folder, '--data', older / 'data', '--devices', 0,
+                       '--config.log.every=1',
                        *(f'--config.{override}' for override in overrides))
         found = {}
         for line in records(folder / 'metrics.jsonl'):
@@ -73,16 +73,20 @@ def test_predict_prints_the_lines_that_it_printed(older, command):
     known = records(older / 'read.jsonl')
     printed = command('predict', older / 'export-onnx', older / 'run' / 'samples', '--json').splitlines()
     assert [json.loads(line) for line in printed] == [
-        {**line, 'file': str(older / line['file']), 'confidence': NEAR(line['confidence'], abs=1e-3)} for line in known]
+        {**line, 'file': str(older / line['file']), 'confidence': NEAR(line['confidence'], abs=1e-3)}
+        for line in known]
 
 
 def test_evaluate_finds_the_results_that_stand_in_the_run(older, command, tmp_path):
-    command('evaluate', older / 'run', '--data', older / 'data', '--out', tmp_path / 'measured', '--devices', 0)
+    command('evaluate', older / 'run', '--data', older / 'data', '--out', tmp_path / 'measured',
+            '--devices', 0)
     known, found = predictions(older / 'run'), predictions(tmp_path / 'measured')
     assert len(known) == 24
-    assert [float(line.pop('confidence')) for line in found] == NEAR([float(line.pop('confidence')) for line in known], abs=1e-3)
+    confidences = [float(line.pop('confidence')) for line in known]
+    assert [float(line.pop('confidence')) for line in found] == NEAR(confidences, abs=1e-3)
     assert found == known
-    before, now = (json.loads((folder / 'results.json').read_text()) for folder in (older / 'run', tmp_path / 'measured'))
+    before, now = (json.loads((folder / 'results.json').read_text())
+                   for folder in (older / 'run', tmp_path / 'measured'))
     assert now['step'] == before['step'] == STEP and now['sets'] == before['sets']
 
 
@@ -91,7 +95,8 @@ def test_training_goes_on_from_the_checkpoint_on_the_packed_set(older, continued
     assert f'starting at step {STEP}\n' in said and '24 images in packed' in said
     kept = {line['step']: line for line in records(older / 'run' / 'metrics.jsonl') if 'loss' in line}
     assert {step for step in found if step <= STEP} == set(kept)
-    for known in records(older / 'continued.jsonl'):  # the second and third show whether the optimizer went on, too
+    # The second and third step show whether the optimizer went on, too.
+    for known in records(older / 'continued.jsonl'):
         for name in ('loss', 'grad_norm', 'rate', 'rows'):
             assert found[known['step']][name] == NEAR(known[name], rel=2e-3), name
 
@@ -104,12 +109,14 @@ def test_training_goes_on_with_the_recipe_that_stands_in_the_run(continued):
 
 def test_report_writes_its_page_of_a_run(older, command, tmp_path):
     page = tmp_path / 'page.html'
-    assert command('report', older / 'run', '--data', older / 'data', '--out', page, '--devices', 0) == f'{page}\n'
+    said = command('report', older / 'run', '--data', older / 'data', '--out', page, '--devices', 0)
+    assert said == f'{page}\n'
     text = page.read_text(encoding='utf-8')
     assert '79.17%' in text
     for part in ('run', 'curves', 'results'):
         assert f'<section id="{part}"' in text
-    for part in ('mistakes', 'features', 'attention'):  # pictures of the packed set's images, and of what the model made of them
+    # Pictures of the packed set's images, and of what the model made of them.
+    for part in ('mistakes', 'features', 'attention'):
         assert '<img' in text.partition(f'<section id="{part}"')[2].partition('<section ')[0], part
 
 

@@ -5,7 +5,6 @@ import copy
 import importlib
 import os
 from collections.abc import Callable
-from fnmatch import fnmatchcase
 from functools import partial
 from typing import Any
 
@@ -20,6 +19,7 @@ from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.train import patterns
 from recog.workdir import provenance
 
 OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
@@ -150,7 +150,7 @@ def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[
     found: dict[float, list[Any]] = {}
     for name, parameter in network.named_parameters():
         path = '/'.join(model.peers[equality.published(name)].path[1:])
-        fitting = [multiplier for pattern, multiplier in rules if fnmatchcase(path, pattern)]
-        found.setdefault(fitting[-1] if fitting else 1.0, []).append(parameter)
+        multiplier = patterns.multiplier(path, rules)
+        found.setdefault(1.0 if multiplier is None else multiplier, []).append(parameter)
     return [{'params': parameters, 'lr': config.optimizer.rate * multiplier}
             for multiplier, parameters in found.items()]

@@ -1,4 +1,5 @@
-"""What several nodes compute together and one operator of ONNX does alone: Softmax, LayerNormalization, Gather."""
+"""What several nodes compute together and one operator of ONNX does alone: Softmax, LayerNormalization,
+Gather."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -22,10 +23,12 @@ def softmax(graph: Graph, powers: Value, total: Value) -> Value | None:
     summed, power = _made(graph, total, 'ReduceSum'), _made(graph, powers, 'Exp')
     difference = _made(graph, power.input[0], 'Sub') if power else None
     largest = _made(graph, difference.input[1], 'ReduceMax') if difference else None
-    if not (summed and difference and largest) or summed.input[0] != powers or largest.input[0] != difference.input[0]:
+    if not (summed and difference and largest):
         return None
-    axis = _axis(graph, summed)
-    return graph.op('Softmax', difference.input[0], axis=axis) if axis is not None and axis == _axis(graph, largest) else None
+    x, axis = difference.input[0], _axis(graph, summed)
+    if summed.input[0] != powers or largest.input[0] != x or axis is None or axis != _axis(graph, largest):
+        return None
+    return graph.op('Softmax', x, axis=axis)
 
 
 def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
@@ -40,7 +43,9 @@ def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
     start, square = _made(graph, centred, 'Sub'), _mean(graph, root.input[0], scale)
     squared, small = _made(graph, square, 'Mul'), graph.known(root.input[1])
     flat = scale.shape[-1:] == (scale.size,) == (shift.size,) == shift.shape[-1:]
-    if not (flat and start and squared) or small is None or small.size != 1 or list(squared.input) != [centred] * 2:
+    if not (flat and start and squared) or small is None or small.size != 1:
+        return None
+    if list(squared.input) != [centred] * 2:
         return None
     if _mean(graph, start.input[1], scale) != start.input[0]:
         return None
@@ -49,7 +54,10 @@ def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
 
 
 def masked(graph: Graph, mask: Value, zero: Value, value: Value) -> Value | None:
-    """Zeros outside of a mask for all channels: a product, three times as fast as a choice, if the value is finite there."""
+    """Zeros outside of a mask for all channels, as a product: if the value is finite there.
+
+    It is three times as fast as Where.
+    """
     repeated, filled = _made(graph, mask, 'Expand'), _made(graph, zero, 'Expand')
     nothing = graph.known(filled.input[0] if filled else zero)
     maker = graph.maker(value)
@@ -62,8 +70,11 @@ def masked(graph: Graph, mask: Value, zero: Value, value: Value) -> Value | None
 
 
 def _switched_off(graph: Graph, value: Value, factor: Value) -> Value | None:
-    """Relu(Conv(x)) that is 0 outside of a mask by itself, so that the next Conv can read it as it lies: one more channel, which
-    is 1 outside, takes more away than there can be. It is the first, before all that is joined: each join is made once."""
+    """Relu(Conv(x)) that is 0 outside of a mask by itself: the next Conv can read it without transposing.
+
+    One more channel of x, which is 1 outside, subtracts more than any value. It comes before all concatenated
+    channels, so that each concatenation is made once.
+    """
     relu, conv = _made(graph, value, 'Relu'), _chain(graph, value, 'Relu', 'Transpose', 'Conv')
     given = _made(graph, conv.input[0], 'Transpose') if conv is not None else None
     kernel = graph.known(conv.input[1]) if conv is not None else None
@@ -72,30 +83,34 @@ def _switched_off(graph: Graph, value: Value, factor: Value) -> Value | None:
     turned, settings = graph.maker(relu.input[0]), _settings(conv)
     joined = _outside_first(graph, given.input[0], graph.op('Sub', np.asarray(1, np.float32), factor))
     more = np.concatenate([np.full_like(kernel[:, :1], -MUCH), kernel], 1)
-    result = graph.op('Conv', graph.transpose(joined, _settings(given)['perm']), more, *conv.input[2:], **settings)
+    x = graph.transpose(joined, _settings(given)['perm'])
+    result = graph.op('Conv', x, more, *conv.input[2:], **settings)
     return graph.op('Relu', graph.transpose(result, _settings(turned)['perm']))
 
 
 def _outside_first(graph: Graph, value: Value, outside: Value) -> Value:
+    """A value with the channel `outside` before its own."""
     maker = _made(graph, value, 'Concat')
     if maker is None:
         return graph.op('Concat', outside, value, axis=3)
-    return graph.op('Concat', _outside_first(graph, maker.input[0], outside), *maker.input[1:], **_settings(maker))
+    first = _outside_first(graph, maker.input[0], outside)
+    return graph.op('Concat', first, *maker.input[1:], **_settings(maker))
 
 
 def _settings(node: NodeProto | None) -> dict[str, Any]:
-    return {attribute.name: helper.get_attribute_value(attribute) for attribute in node.attribute} if node is not None else {}
+    attributes = node.attribute if node is not None else ()
+    return {attribute.name: helper.get_attribute_value(attribute) for attribute in attributes}
 
 
 def _by_place(graph: Graph, conv: NodeProto) -> bool:
-    """Whether a Conv makes each place of the same place alone."""
+    """Whether each place of a Conv's result depends on the same place of its input alone."""
     kernel, settings = graph.known(conv.input[1]), _settings(conv)
     return kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1} and \
         settings.get('group', 1) == 1 and not any(settings.get('pads', []))
 
 
 def _bare(graph: Graph, value: Value, factor: str) -> Value:
-    """A value that is to be masked, without this mask where it was put on before: what each place is made of is of that place."""
+    """A value that is to be masked, without the same mask earlier on where places are independent."""
     maker = graph.maker(value)
     if maker is None:
         return value
@@ -112,7 +127,7 @@ def _bare(graph: Graph, value: Value, factor: str) -> Value:
 
 
 def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | None:
-    """The product of rows of a known table with known weights, or a bias for them: rows of a table that is known as well."""
+    """Rows of a known table times known weights, or plus a known bias, as rows of another known table."""
     maker, known = _made(graph, rows, 'Gather'), graph.known(other)
     table = graph.known(maker.input[0]) if maker is not None and maker.attribute[0].i == 0 else None
     if maker is None or table is None or known is None or table.ndim != 2 or table.dtype != np.float32:
@@ -120,17 +135,18 @@ def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | 
     if operator == 'Add' and known.size == table.shape[1] == known.shape[-1]:
         return graph.op('Gather', table + known.reshape(-1), maker.input[1], axis=0)
     if operator == 'MatMul' and len(table) * known.shape[1] <= table.size + known.size:
-        return graph.op('Gather', np.matmul(table, known, dtype=np.float64).astype(np.float32), maker.input[1], axis=0)
+        product = np.matmul(table, known, dtype=np.float64).astype(np.float32)
+        return graph.op('Gather', product, maker.input[1], axis=0)
     return None
 
 
 def sum_(graph: Graph, one: Value, other: Value) -> Value | None:
-    """What a sum may be the last node of."""
+    """A sum that ends a layer norm, or adds a bias to rows of a table."""
     return layer_norm(graph, one, other) or gathered(graph, 'Add', one, other)
 
 
 def _made(graph: Graph, value: Value, operator: str) -> NodeProto | None:
-    """The node of this operator that made a value, if one did."""
+    """The node that made a value, if it is of this operator."""
     maker = graph.maker(value)
     return maker if maker is not None and maker.op_type == operator else None
 
@@ -147,13 +163,13 @@ def _chain(graph: Graph, value: Value, *operators: str) -> NodeProto | None:
 
 
 def _axis(graph: Graph, reduced: NodeProto) -> int | None:
-    """The one axis of a reduction that keeps it."""
+    """The axis of a reduction over one axis that keeps it with size 1."""
     axes = graph.known(reduced.input[1])
     return int(axes[0]) if axes is not None and axes.size == 1 and reduced.attribute[0].i else None
 
 
 def _mean(graph: Graph, value: Value, scale: np.ndarray) -> Value:
-    """What this value is the mean of, over its last axis, to which the scale belongs."""
+    """The value whose mean over the last axis, that of the scale, this one is; empty if it is none."""
     quotient = _made(graph, value, 'Div')
     total = _made(graph, quotient.input[0], 'ReduceSum') if quotient else None
     count = graph.known(quotient.input[1]) if quotient else None

@@ -1,4 +1,5 @@
-"""The ONNX graph while it is being written: nodes, constants, shapes with symbolic dimensions, and what made a value.
+"""The ONNX graph while it is being written: nodes, constants, shapes with symbolic dimensions, and what made
+a value.
 
 A value is a numpy array as long as it is known, and the name of a tensor of the graph otherwise.
 """
@@ -17,9 +18,11 @@ from recog.errors import ConfigError
 Value = np.ndarray | str
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
-# Operators by which the bounds of integers can be followed, and how many inputs count.
-FOLLOWED = dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1) | dict.fromkeys(
-    ('Add', 'Mul', 'Div', 'Mod'), 2)
+# Operators through which the bounds of integers can be followed, and how many inputs count.
+FOLLOWED = {
+    **dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1),
+    **dict.fromkeys(('Add', 'Mul', 'Div', 'Mod'), 2),
+}
 FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of sizes, which are not negative
 
 
@@ -36,18 +39,19 @@ class Unconvertible(ConfigError):
 
 
 class Graph:
-    """A graph or, with an `outer` one, the body of a loop or choice, which sees the tensors of all graphs around it.
+    """A graph or, with an `outer` one, the body of a loop or choice, which sees the tensors around it.
 
-    What does not depend on the rounds of a loop (`lifts`) is computed before it: onnxruntime would do it in every round.
+    With `lifts`, what does not change in a loop is computed before it: onnxruntime would do it every round.
     """
 
     def __init__(self, outer: 'Graph | None' = None, lifts: bool = False):
         self.outer = outer
         self.lifts = lifts and outer is not None
         self.own: set[str] = set()  # tensors that are given to this graph or made in it
-        self.unused: list[int] = []  # of the results of the equation that is being converted those that nothing reads
-        self.counters: set[str] = set()  # of these those that count the rounds of this loop from 0
-        self.growing: dict[str, int | None] = {}  # those that may start empty and grow by one a round: along which axis they do
+        self.counters: set[str] = set()  # those of `own` that count the rounds of this loop from 0
+        # Those of `own` that may start empty and grow by one in each round, and the axis along which they do.
+        self.growing: dict[str, int | None] = {}
+        self.unused: list[int] = []  # results that nothing reads, of the equation that is being converted
         self.root: Graph = outer.root if outer else self
         self.nodes: list[NodeProto] = []
         self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it
@@ -57,10 +61,10 @@ class Graph:
             self.constants: dict[Any, tuple[str, np.ndarray]] = {}
             self.arrays: dict[str, np.ndarray] = {}  # those constants by name
             self.sizes: dict[str, str] = {}  # symbol or expression of symbols -> tensor [1] that holds it
-            self.limits: dict[str, tuple[int, int]] = {}  # the least and the largest value of tensors of integers
+            self.limits: dict[str, tuple[int, int]] = {}  # least and largest value of tensors of integers
 
     def fresh(self) -> str:
-        """A name not given before, of a tensor of this graph."""
+        """A new name, for a tensor of this graph."""
         name = f't{next(self.root._numbers)}'
         self.own.add(name)
         return name
@@ -73,7 +77,8 @@ class Graph:
         # Large arrays are told apart by being the same object, which `constants` keeps alive.
         key = (id(value),) if large else (value.dtype.str, value.shape, value.tobytes())
         if key not in root.constants and large and (value == value.flat[0]).all():
-            root.constants[key] = (root.name(root.expand(value.flat[0].reshape([1] * value.ndim), value.shape)), value)
+            one = value.flat[0].reshape([1] * value.ndim)
+            root.constants[key] = (root.name(root.expand(one, value.shape)), value)
         elif key not in root.constants:
             root.constants[key] = (root.fresh(), value)
             root.arrays[root.constants[key][0]] = value
@@ -84,7 +89,7 @@ class Graph:
         return self.root.arrays.get(value) if isinstance(value, str) else value
 
     def maker(self, value: Value) -> NodeProto | None:
-        """The node that made a value; none for what is known or given."""
+        """The node that made a value; None for a constant or an input."""
         graph: Graph | None = self
         while graph is not None and isinstance(value, str):
             if value in graph.made:
@@ -114,7 +119,7 @@ class Graph:
         return joined(low), joined(high)
 
     def add(self, operator: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[str]:
-        """The results of one more node, or those of an equal one that is there already."""
+        """The results of a new node, or those of an equal one that is there already."""
         node = helper.make_node(operator, [self.name(value) for value in inputs], [], **attributes)
         key = node.SerializeToString(deterministic=True), outputs
         equal = None if any(attribute.HasField('g') for attribute in node.attribute) else self._equal(key)
@@ -133,7 +138,7 @@ class Graph:
         return graph.results[key] if graph is not None else None
 
     def _place(self, node: NodeProto) -> 'Graph':
-        """Append a node to this graph, or to the outermost one that has all that it needs; this is the one."""
+        """Append a node to this graph, or to the outermost one that has all its inputs; return that graph."""
         graph, needed = self, needs(node)
         while graph.lifts and graph.outer is not None and not needed & graph.own:
             graph.own.difference_update(node.output)
@@ -144,7 +149,7 @@ class Graph:
         return graph
 
     def op(self, operator: str, *inputs: Value, **attributes: Any) -> str:
-        """The result of one more node that has one."""
+        """The result of a new node that has one."""
         return self.add(operator, *inputs, **attributes)[0]
 
     def cast(self, value: Value, dtype: Any) -> Value:
@@ -154,7 +159,7 @@ class Graph:
         return self.op('Cast', value, to=element(dtype))
 
     def transpose(self, value: Value, axes: Sequence[int]) -> Value:
-        """A value with its axes in another order; what was just turned is turned back."""
+        """A value with its axes in another order; consecutive transpositions become one, or none."""
         axes = [int(axis) for axis in axes]
         if isinstance(value, np.ndarray):
             return value.transpose(axes)
@@ -165,7 +170,7 @@ class Graph:
         return value if axes == sorted(axes) else self.op('Transpose', value, perm=axes)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
-        """A value in another shape, of which one dimension may be symbolic at no cost; only the last of several shapes counts."""
+        """A value in another shape; consecutive reshapes become one. One symbolic dimension costs nothing."""
         before = self.maker(value)
         if before is not None and before.op_type == 'Reshape':
             value = before.input[0]
@@ -173,13 +178,15 @@ class Graph:
         if isinstance(value, np.ndarray) and not symbols:
             return value.reshape([int(size) for size in shape])
         if len(symbols) == 1:
-            return self.op('Reshape', value, integers(-1 if place in symbols else size for place, size in enumerate(shape)))
+            sizes = integers(-1 if place in symbols else size for place, size in enumerate(shape))
+            return self.op('Reshape', value, sizes)
         return self.op('Reshape', value, self.shape(shape))
 
     def where(self, condition: Value, yes: Value, no: Value, dtype: Any) -> Value:
         """A choice by element; onnxruntime has none between booleans."""
         if np.dtype(dtype) == np.bool_:
-            return self.op('Or', self.op('And', condition, yes), self.op('And', self.op('Not', condition), no))
+            chosen = self.op('And', condition, yes)
+            return self.op('Or', chosen, self.op('And', self.op('Not', condition), no))
         return self.op('Where', condition, yes, no)
 
     def numbers(self, size: Any, dtype: Any) -> Value:
@@ -217,10 +224,12 @@ class Graph:
         if isinstance(tree, ast.UnaryOp) and isinstance(tree.op, ast.USub):
             return self.op('Neg', self._compute(tree.operand, text))
         if isinstance(tree, ast.BinOp) and type(tree.op) in OPERATIONS:
-            return self.op(OPERATIONS[type(tree.op)], self._compute(tree.left, text), self._compute(tree.right, text))
+            left, right = self._compute(tree.left, text), self._compute(tree.right, text)
+            return self.op(OPERATIONS[type(tree.op)], left, right)
         if isinstance(tree, ast.Call) and isinstance(tree.func, ast.Name) and tree.func.id in FUNCTIONS:
             return self.op(FUNCTIONS[tree.func.id], *(self._compute(part, text) for part in tree.args))
-        raise Unconvertible(f'dimension {text} cannot be computed in ONNX: only sums, products and floors of named sizes can')
+        raise Unconvertible(
+            f'dimension {text} cannot be computed in ONNX: only sums, products and floors of named sizes can')
 
     def given(self, symbol_or_multiple: Any, tensor: str, axis: int) -> None:
         """Learn a symbol from the size of an input, which is the symbol or a multiple of it."""
@@ -232,7 +241,8 @@ class Graph:
         self.sizes[symbol] = self.op('Div', size, integers([int(factor)])) if factor else size
 
     def body(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[tuple[Value, Any]]) -> GraphProto:
-        """This graph as the body of a node: its outputs are values of their own, each with its abstract value."""
+        """This graph as the body of a node: its outputs are values of their own, each with its abstract
+        value."""
         names: list[str] = []
         for value, _ in outputs:
             made = isinstance(value, str) and value in self.made and value not in names
@@ -242,8 +252,10 @@ class Graph:
         described = [info(name, aval) for name, (_, aval) in zip(names, outputs, strict=True)]
         return helper.make_graph(alive(self.nodes, names), self.fresh(), inputs, described)
 
-    def finished(self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]) -> GraphProto:
-        """The outermost graph, without what nothing uses."""
+    def finished(
+        self, name: str, inputs: Sequence[ValueInfoProto], outputs: Sequence[ValueInfoProto]
+    ) -> GraphProto:
+        """The outermost graph, without unused nodes and constants."""
         nodes = alive(self.nodes, [output.name for output in outputs])
         used = set(itertools.chain.from_iterable(map(needs, nodes)))
         arrays = [numpy_helper.from_array(array, key) for key, array in self.arrays.items() if key in used]
@@ -264,12 +276,13 @@ def element(dtype: Any) -> int:
     """ONNX' number of a type."""
     name = dtype.name if hasattr(dtype, 'name') else np.dtype(dtype).name
     if name not in TYPES:
-        raise Unconvertible(f'values of type {name} have no place in an ONNX file for CPUs: {", ".join(TYPES)} have')
+        raise Unconvertible(
+            f'values of type {name} have no place in an ONNX file for CPUs: {", ".join(TYPES)} have')
     return helper.np_dtype_to_tensor_dtype(np.dtype(dtype))
 
 
 def info(name: str, aval: Any, *, symbols: bool = False) -> ValueInfoProto:
-    """What ONNX is told of a tensor; names of symbolic dimensions only at the border of the file."""
+    """ONNX's description of a tensor; symbolic dimensions are only named at the border of the file."""
     shape = [int(size) if is_static(size) else (str(size) if symbols else None) for size in aval.shape]
     return helper.make_tensor_value_info(name, element(aval.dtype), shape)
 

@@ -20,9 +20,9 @@ def slice_(graph: Graph, equation: Any, value: Value) -> Value:
 
 def rev(graph: Graph, equation: Any, value: Value) -> Value:
     """Slice with steps of -1."""
-    axes = equation.params['dimensions']
-    count = len(axes)
-    return graph.op('Slice', value, integers([-1] * count), integers([-2**62] * count), integers(axes), integers([-1] * count))
+    axes = integers(equation.params['dimensions'])
+    starts, ends, steps = (np.full(len(axes), number, np.int64) for number in (-1, -2**62, -1))
+    return graph.op('Slice', value, starts, ends, axes, steps)
 
 
 def pad(graph: Graph, equation: Any, value: Value, filler: Value) -> Value:
@@ -34,12 +34,13 @@ def pad(graph: Graph, equation: Any, value: Value, filler: Value) -> Value:
         return value
     sizes = integers([*(low for low, _, _ in edges), *(high for _, high, _ in edges)])
     if equation.outvars[0].aval.dtype.name == 'bool':
-        return graph.cast(graph.op('Pad', graph.cast(value, np.int32), sizes, graph.cast(filler, np.int32)), bool)
+        value, filler = graph.cast(value, np.int32), graph.cast(filler, np.int32)
+        return graph.cast(graph.op('Pad', value, sizes, filler), bool)
     return graph.op('Pad', value, sizes, filler)
 
 
 def dynamic_slice(graph: Graph, equation: Any, value: Value, *starts: Value) -> Value:
-    """A slice, moved so far that it is whole."""
+    """A slice, moved so that it lies inside."""
     shape, sizes = equation.invars[0].aval.shape, equation.params['slice_sizes']
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     for axis in axes:
@@ -47,7 +48,8 @@ def dynamic_slice(graph: Graph, equation: Any, value: Value, *starts: Value) -> 
         if sizes[axis] == 1:
             value = graph.op('Gather', value, start, axis=axis)
         else:
-            value = graph.op('Slice', value, start, graph.op('Add', start, graph.size(sizes[axis])), integers([axis]))
+            end = graph.op('Add', start, graph.size(sizes[axis]))
+            value = graph.op('Slice', value, start, end, integers([axis]))
     return value
 
 
@@ -65,13 +67,14 @@ def _inside(graph: Graph, start: Value, size: Value, length: Value) -> Value:
 
 
 def dynamic_update_slice(graph: Graph, equation: Any, value: Value, update: Value, *starts: Value) -> Value:
-    """What is written along one axis: one row, a choice by place for one element of others, parts side by side for more."""
+    """An update along one axis: ScatterND for one row, Where for one element of other axes, else Concat."""
     shape, sizes = (var.aval.shape for var in equation.invars[:2])
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     if not axes:
         return update
     if len(axes) > 1:
-        raise Unconvertible(f'dynamic_update_slice along {len(axes)} axes has no counterpart in ONNX: only along one has')
+        raise Unconvertible(
+            f'dynamic_update_slice along {len(axes)} axes has no counterpart in ONNX: only along one has')
     (axis,) = axes
     start = _inside(graph, _vector(graph, starts[axis]), graph.size(shape[axis]), graph.size(sizes[axis]))
     if sizes[axis] == 1 and axis == 0:
@@ -99,23 +102,27 @@ def gather(graph: Graph, equation: Any, value: Value, indices: Value) -> Value:
     rows, mapped = tuple(numbers.operand_batching_dims), tuple(numbers.start_index_map)
     single = {*rows, *mapped}
     if not all(str(size) == ('1' if axis in single else str(shape[axis])) for axis, size in enumerate(sizes)):
-        raise Unconvertible(f'gather of windows {sizes} from {shape} has no counterpart in ONNX: only of whole rows has')
+        raise Unconvertible(
+            f'gather of windows {sizes} from {shape} has no counterpart in ONNX: only of whole rows has')
     limits = [shape[axis] for axis in mapped]
     picked, inside = _checked(graph, equation, indices, limits)
     order = [*numbers.start_indices_batching_dims]
     order += [axis for axis in range(len(places) - 1) if axis not in order]
     rest = [axis for axis in range(len(shape)) if axis not in single]
     if not rows and len(mapped) == 1:
-        result = graph.op('Gather', graph.transpose(value, [mapped[0], *rest]), graph.reshape(picked, places[:-1]), axis=0)
+        turned = graph.transpose(value, [mapped[0], *rest])
+        result = graph.op('Gather', turned, graph.reshape(picked, places[:-1]), axis=0)
     else:
         turned, picked = graph.transpose(value, [*rows, *mapped, *rest]), graph.cast(picked, np.int64)
-        result = graph.op('GatherND', turned, graph.transpose(picked, [*order, len(places) - 1]), batch_dims=len(rows))
+        picked = graph.transpose(picked, [*order, len(places) - 1])
+        result = graph.op('GatherND', turned, picked, batch_dims=len(rows))
     return _arranged(graph, equation, result, order, inside)
 
 
 def _separate(graph: Graph, equation: Any, value: Value, indices: np.ndarray) -> Value | None:
-    """Known indices that follow one axis each, as those of strided slices do: slices and Gathers of one axis after another."""
-    aval, shape, numbers = equation.outvars[0].aval, equation.invars[0].aval.shape, equation.params['dimension_numbers']
+    """Slices and Gathers axis by axis, for known indices that follow one axis each, as of strided slices."""
+    aval, shape = equation.outvars[0].aval, equation.invars[0].aval.shape
+    numbers = equation.params['dimension_numbers']
     if numbers.operand_batching_dims:
         return None
     runs: dict[int, int] = {}  # axis of the indices -> axis of the array that it runs along
@@ -128,13 +135,15 @@ def _separate(graph: Graph, equation: Any, value: Value, indices: np.ndarray) ->
         if varying and (size != 1 or varying[0] in runs):
             return None
         runs |= dict.fromkeys(varying, axis)
-        line = np.moveaxis(places, varying, range(len(varying))).reshape(places.shape[varying[0]] if varying else 1, -1)[:, 0]
+        count = places.shape[varying[0]] if varying else 1
+        line = np.moveaxis(places, varying, range(len(varying))).reshape(count, -1)[:, 0]
         value = _taken(graph, value, line.astype(np.int64), axis, size, whole)
     if any(size != 1 for each, size in enumerate(indices.shape[:-1]) if each not in runs):
         return None
     left = [axis for axis in range(len(shape)) if axis not in numbers.collapsed_slice_dims]
     index_places = [place for place in range(len(aval.shape)) if place not in numbers.offset_dims]
-    spots = {axis: place for axis, place in zip(left, numbers.offset_dims, strict=True) if axis not in runs.values()}
+    pairs = zip(left, numbers.offset_dims, strict=True)
+    spots = {axis: place for axis, place in pairs if axis not in runs.values()}
     spots |= {axis: index_places[each] for each, axis in runs.items()}
     # Axes without a place have size 1.
     gone = [axis for axis in range(len(shape)) if axis not in spots]
@@ -142,7 +151,7 @@ def _separate(graph: Graph, equation: Any, value: Value, indices: np.ndarray) ->
 
 
 def _taken(graph: Graph, value: Value, places: np.ndarray, axis: int, size: Any, whole: Any) -> Value:
-    """Elements of one axis: from one place on `size` of them, else one at each place."""
+    """Elements of one axis: `size` of them from one place on, or one at each place."""
     steps = set(np.diff(places).tolist()) or {1}
     if len(steps) > 1 or min(steps) < 1:
         return graph.op('Gather', value, places, axis=axis)
@@ -152,13 +161,17 @@ def _taken(graph: Graph, value: Value, places: np.ndarray, axis: int, size: Any,
     return graph.op('Slice', value, integers([start]), integers([end]), integers([axis]), integers([step]))
 
 
-def _arranged(graph: Graph, equation: Any, result: Value, order: Sequence[int], inside: Value | None) -> Value:
-    """Gathered rows [index axes in `order`, row axes] in the order that the equation wants, filled where they were outside."""
+def _arranged(
+    graph: Graph, equation: Any, result: Value, order: Sequence[int], inside: Value | None
+) -> Value:
+    """Gathered rows [index axes in `order`, row axes] in the order that the equation wants, filled where they
+    were outside."""
     aval, numbers = equation.outvars[0].aval, equation.params['dimension_numbers']
     gone = {*numbers.operand_batching_dims, *numbers.collapsed_slice_dims}
     left = [axis for axis in range(len(equation.invars[0].aval.shape)) if axis not in gone]
-    # Axes of a row that were read one element at a time have size 1: they come with the last reshape.
-    kept = [place for place, axis in zip(numbers.offset_dims, left, strict=True) if axis not in numbers.start_index_map]
+    # Axes of a row that were read one element at a time have size 1: the last reshape adds them.
+    kept = [place for place, axis in zip(numbers.offset_dims, left, strict=True)
+            if axis not in numbers.start_index_map]
     thin = [place for place in numbers.offset_dims if place not in kept]
     spots = [place for place in range(len(aval.shape)) if place not in thin]
     index_spots = [place for place in spots if place not in kept]
@@ -174,15 +187,17 @@ def _arranged(graph: Graph, equation: Any, result: Value, order: Sequence[int], 
     return graph.where(graph.reshape(inside, shape), result, _filler(equation), aval.dtype)
 
 
-def _checked(graph: Graph, equation: Any, indices: Value, limits: Sequence[Any]) -> tuple[Value, Value | None]:
-    """Indices [..., K] within the limits, and, where those outside are to be filled, which ones were inside."""
+def _checked(
+    graph: Graph, equation: Any, indices: Value, limits: Sequence[Any]
+) -> tuple[Value, Value | None]:
+    """Indices [..., K] within the limits, and, where elements outside are to be filled, which were inside."""
     bounds = graph.bounds(indices) if len(limits) == 1 and is_static(limits[0]) else None
     if bounds and 0 <= bounds[0] and bounds[1] < limits[0]:
         return indices, None
     indices = graph.cast(indices, np.int64)
     last = graph.op('Sub', graph.shape(limits), integers([1]))
     moved = graph.op('Min', graph.op('Max', indices, integers([0])), last)
-    # Where JAX was promised that all are inside, it clips as well; onnxruntime would stop.
+    # Where JAX is promised that all are inside, they are clipped as well: onnxruntime would stop at others.
     if GatherScatterMode.from_any(equation.params['mode']) != GatherScatterMode.FILL_OR_DROP:
         return moved, None
     same = graph.cast(graph.op('Equal', moved, indices), np.int32)
@@ -190,7 +205,7 @@ def _checked(graph: Graph, equation: Any, indices: Value, limits: Sequence[Any])
 
 
 def _filler(equation: Any) -> np.ndarray:
-    """What stands for elements outside: JAX's own choice unless the equation has one."""
+    """The value of elements outside: JAX's default unless the equation has one."""
     dtype, value = equation.outvars[0].aval.dtype, equation.params['fill_value']
     if value is None and dtype.kind in 'iu':
         value = np.iinfo(dtype).min if dtype.kind == 'i' else np.iinfo(dtype).max
@@ -212,25 +227,38 @@ def _window(graph: Graph, equation: Any, value: Value, indices: Value) -> Value:
         inside = graph.cast(graph.op('ReduceMin', same, keepdims=0), bool)
     ends = graph.op('Add', moved, lengths)
     result = graph.op('Slice', value, moved, ends, integers(mapped))
-    return result if inside is None else graph.where(inside, result, _filler(equation), equation.outvars[0].aval.dtype)
+    if inside is None:
+        return result
+    return graph.where(inside, result, _filler(equation), equation.outvars[0].aval.dtype)
 
 
 def scatter(graph: Graph, equation: Any, value: Value, indices: Value, update: Value) -> Value:
-    """What is written at one place of one axis, over whole rows."""
+    """A write at one place of one axis, over whole rows."""
     shape, places = (var.aval.shape for var in equation.invars[:2])
     numbers = equation.params['dimension_numbers']
     axes = tuple(numbers.scatter_dims_to_operand_dims)
-    if len(places) != 1 or len(axes) != 1 or tuple(numbers.inserted_window_dims) != axes or numbers.operand_batching_dims:
-        raise Unconvertible(f'scatter at places {places} of {shape} has no counterpart in ONNX: only at one place of an axis has')
+    single = len(places) == 1 and len(axes) == 1 and not numbers.operand_batching_dims
+    if not single or tuple(numbers.inserted_window_dims) != axes:
+        raise Unconvertible(
+            f'scatter at places {places} of {shape} has no counterpart in ONNX: only at one place of an axis '
+            'has')
     (axis,) = axes
-    if [str(size) for size in equation.invars[2].aval.shape] != [str(size) for place, size in enumerate(shape) if place != axis]:
+    row = [str(size) for place, size in enumerate(shape) if place != axis]
+    if [str(size) for size in equation.invars[2].aval.shape] != row:
         raise Unconvertible('scatter of parts of rows has no counterpart in ONNX: only of whole ones has')
     line = [size if place == axis else 1 for place, size in enumerate(shape)]
-    here = graph.op('Equal', graph.reshape(graph.numbers(shape[axis], np.int64), line), graph.cast(indices, np.int64))
-    return graph.where(here, graph.op('Unsqueeze', update, integers([axis])), value, equation.outvars[0].aval.dtype)
+    numbered = graph.reshape(graph.numbers(shape[axis], np.int64), line)
+    here = graph.op('Equal', numbered, graph.cast(indices, np.int64))
+    update = graph.op('Unsqueeze', update, integers([axis]))
+    return graph.where(here, update, value, equation.outvars[0].aval.dtype)
 
 
 OPERATIONS: dict[str, Callable[..., Value]] = {
-    'slice': slice_, 'rev': rev, 'pad': pad, 'dynamic_slice': dynamic_slice, 'dynamic_update_slice': dynamic_update_slice,
-    'gather': gather, 'scatter': scatter,
+    'slice': slice_,
+    'rev': rev,
+    'pad': pad,
+    'dynamic_slice': dynamic_slice,
+    'dynamic_update_slice': dynamic_update_slice,
+    'gather': gather,
+    'scatter': scatter,
 }

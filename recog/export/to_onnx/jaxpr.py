@@ -1,6 +1,7 @@
 """ONNX from a jaxpr: every equation becomes the operators that compute it, loops become Scan and Loop.
 
-What depends on constants alone is computed at once; our own named operations become operators of their own (`named`).
+What depends on constants alone is computed at once; our own named operations become operators of their own
+(`named_operations`).
 """
 
 import math
@@ -18,21 +19,29 @@ from recog.export.to_onnx import loops, named_operations, primitives
 from recog.export.to_onnx.graph import Graph, Unconvertible, Value, element, info, is_static
 
 OPSET, IR = 21, 10
-# Primitives that only hold a jaxpr: of a jit, of a function with a derivative of its own, of what is computed twice.
-CALLS = ('jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'custom_vjp_call_jaxpr', 'checkpoint', 'remat2')
-LARGE = 2**24  # bytes from which on a constant is not worked out: an iota, say, that its own operator makes in the model
+# Primitives that only hold a jaxpr: that of a jit, of a function with its own derivative, or of a checkpoint.
+CALLS = (
+    'jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'custom_vjp_call_jaxpr', 'checkpoint',
+    'remat2',
+)
+LARGE = 2**24  # bytes from which on the model computes a constant itself, such as an iota
 
 
 def to_onnx(
-    function: Callable[..., Mapping[str, Any]], constants: Any, inputs: Mapping[str, tuple[str, Any]], *, name: str = 'recog'
+    function: Callable[..., Mapping[str, Any]],
+    constants: Any,
+    inputs: Mapping[str, tuple[str, Any]],
+    *,
+    name: str = 'recog',
 ) -> ModelProto:
     """The ONNX model of `function(constants, *inputs)`, whose outputs are named by the dict that it returns.
 
-    Inputs are given as shape and type: {'image': ('b, 32, 4*w, 3', 'uint8'), 'max_length': ('', 'int32')}. What is a letter
-    in a shape may be any size when the model runs.
+    Inputs are given as shape and type: {'image': ('b, 32, 4*w, 3', 'uint8'), 'max_length': ('', 'int32')}. A
+    letter in a shape stands for any size when the model runs.
     """
     scope = export.SymbolicScope()
-    shapes = {key: export.symbolic_shape(shape, scope=scope) if shape else () for key, (shape, _) in inputs.items()}
+    shapes = {key: export.symbolic_shape(shape, scope=scope) if shape else ()
+              for key, (shape, _) in inputs.items()}
     given = [jax.ShapeDtypeStruct(shapes[key], np.dtype(dtype)) for key, (_, dtype) in inputs.items()]
     closed, results = jax.make_jaxpr(function, return_shape=True)(constants, *given)
     wrong = [key for key, value in results.items() if not hasattr(value, 'shape')]
@@ -52,8 +61,9 @@ def to_onnx(
         graph.nodes.append(helper.make_node('Identity', [graph.name(value)], [key]))
     border = ([info(key, aval, symbols=True) for key, aval in zip(inputs, given, strict=True)],
               [info(key, results[key], symbols=True) for key in outputs])
-    made = helper.make_model(graph.finished(name, *border), opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR,
-                             producer_name='recog')
+    made = helper.make_model(
+        graph.finished(name, *border), opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR,
+        producer_name='recog')
     checker.check_model(made)
     return made
 
@@ -62,14 +72,18 @@ def convert(graph: Graph, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
     """The values of a jaxpr, closed or open, for these inputs."""
     known: dict[Any, Value] = {}
     if isinstance(jaxpr, core.ClosedJaxpr):
-        known |= {var: np.asarray(value) for var, value in zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)}
+        pairs = zip(jaxpr.jaxpr.constvars, jaxpr.consts, strict=True)
+        known |= {var: np.asarray(value) for var, value in pairs}
         jaxpr = jaxpr.jaxpr
     known |= dict(zip(jaxpr.invars, inputs, strict=True))
 
     def read(var: Any) -> Value:
-        return known[var] if not isinstance(var, core.Literal) else np.asarray(var.val, getattr(var.aval, 'dtype', None))
+        if isinstance(var, core.Literal):
+            return np.asarray(var.val, getattr(var.aval, 'dtype', None))
+        return known[var]
 
-    needed = {var for each in (jaxpr.outvars, *(each.invars for each in jaxpr.eqns)) for var in each if isinstance(var, core.Var)}
+    reads = jaxpr.outvars, *(equation.invars for equation in jaxpr.eqns)
+    needed = {var for each in reads for var in each if isinstance(var, core.Var)}
     for equation in jaxpr.eqns:
         graph.unused = [place for place, var in enumerate(equation.outvars) if var not in needed]
         results = _equation(graph, equation, [read(var) for var in equation.invars])
@@ -78,7 +92,7 @@ def convert(graph: Graph, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
 
 
 def _equation(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value]:
-    """The results of one equation; what cannot be converted names the place of the innermost equation that has one."""
+    """The results of one equation; an error names the place in the source of the innermost one."""
     try:
         return _results(graph, equation, inputs)
     except Unconvertible as error:
@@ -94,7 +108,8 @@ def _results(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value
     if name in loops.OPERATIONS:
         return loops.OPERATIONS[name](graph, equation, inputs, convert)
     if name in CALLS:
-        return convert(graph, next(params[key] for key in ('jaxpr', 'call_jaxpr', 'fun_jaxpr') if key in params), inputs)
+        inner = next(params[key] for key in ('jaxpr', 'call_jaxpr', 'fun_jaxpr') if key in params)
+        return convert(graph, inner, inputs)
     if _foldable(equation, inputs):
         return _folded(equation, inputs)
     if name not in primitives.OPERATIONS:
@@ -106,9 +121,10 @@ def _results(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value
 
 
 def _foldable(equation: Any, inputs: list[Value]) -> bool:
-    """Whether constants alone decide an equation, and what comes of them is not much larger than they are."""
+    """Whether an equation depends on constants alone, and its results are not much larger than they are."""
     made = [var.aval for var in equation.outvars]
-    if equation.primitive.name == 'dim_as_value' or not all(is_static(size) for aval in made for size in aval.shape):
+    static = all(is_static(size) for aval in made for size in aval.shape)
+    if equation.primitive.name == 'dim_as_value' or not static:
         return False
     arrays = [value for value in inputs if isinstance(value, np.ndarray)]
     size = sum(math.prod(aval.shape) * aval.dtype.itemsize for aval in made)
@@ -121,7 +137,7 @@ def _folded(equation: Any, inputs: list[Value]) -> list[Value]:
 
 
 def _place(equation: Any) -> str:
-    """Where in the source an equation comes from: the innermost line that is neither JAX's nor Flax's."""
+    """The place in the source where an equation comes from: the innermost line outside of JAX and Flax."""
     trace = equation.source_info.traceback
     for frame in trace.frames if trace else ():
         path = Path(frame.file_name)

@@ -1,4 +1,5 @@
-"""Loops and choices: scan becomes Scan, while becomes Loop, cond becomes If unless it is known which branch is taken."""
+"""Loops and choices: scan becomes Scan, while becomes Loop, cond becomes If unless it is known which branch
+is taken."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -20,9 +21,10 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     body = Graph(graph, lifts=True)
     names = [body.fresh() for _ in inputs[constants:]]
     results = convert(body, jaxpr, [*inputs[:constants], *names])
-    described = [info(name, var.aval) for name, var in zip(names, jaxpr.jaxpr.invars[constants:], strict=True)]
+    pairs = zip(names, jaxpr.jaxpr.invars[constants:], strict=True)
+    described = [info(name, var.aval) for name, var in pairs]
     scanned = list(inputs[carried:])
-    if not scanned:  # Scan has to have something to count by
+    if not scanned:  # Scan needs an input to count by
         scanned = [np.zeros((params['length'], 1), np.float32)]
         described.append(helper.make_tensor_value_info(body.fresh(), TensorProto.FLOAT, [1]))
     made = len(results) - params['num_carry']
@@ -36,14 +38,14 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
 
 
 def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """ONNX' Loop, whose body also says whether there is another round."""
+    """ONNX' Loop, whose body also tells whether there is another round."""
     params = equation.params
     first, second = params['cond_nconsts'], params['cond_nconsts'] + params['body_nconsts']
     asked, used, start, growing = inputs[:first], inputs[first:second], inputs[second:], graph.unused
     going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
     jaxpr, counters = params['body_jaxpr'], _counters(params, start)
     limits = counters
-    for last in (False, True):  # once to see what becomes of integers and of what grows, and once more for good
+    for last in (False, True):  # first to learn the bounds of integers and what grows, then for good
         body = Graph(graph, lifts=True)
         count, before = body.fresh(), body.fresh()
         names = [body.fresh() for _ in start]
@@ -59,7 +61,8 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
         axis = body.growing[names[place]]
         if axis is not None:
             shape = avals[place].shape
-            avals[place] = SimpleNamespace(shape=(*shape[:axis], 'any', *shape[axis + 1:]), dtype=avals[place].dtype)
+            longer = (*shape[:axis], 'any', *shape[axis + 1:])
+            avals[place] = SimpleNamespace(shape=longer, dtype=avals[place].dtype)
             start[place] = graph.op('ConstantOfShape', graph.shape([*shape[:axis], 0, *shape[axis + 1:]]))
     again = convert(body, params['cond_jaxpr'], [*asked, *results])[0]
     described = [helper.make_tensor_value_info(count, TensorProto.INT64, []),
@@ -69,27 +72,33 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     return graph.add('Loop', '', going, *start, outputs=len(start), body=body.body(described, outputs))
 
 
-def _between(graph: Graph, start: Sequence[Value], body: Graph, results: Sequence[Value]) -> dict[int, tuple[int, int]]:
-    """The least and largest value of carried integers, where those of the first and of what a round makes of any are known."""
-    pairs = enumerate(zip(start, results, strict=True))
-    both = {place: (graph.bounds(first), body.bounds(after)) for place, (first, after) in pairs}
-    return {place: (min(one[0], other[0]), max(one[1], other[1])) for place, (one, other) in both.items() if one and other}
+def _between(
+    graph: Graph, start: Sequence[Value], body: Graph, results: Sequence[Value]
+) -> dict[int, tuple[int, int]]:
+    """The least and largest value of carried integers, where those before and after a round are known."""
+    found = {}
+    for place, (first, after) in enumerate(zip(start, results, strict=True)):
+        one, other = graph.bounds(first), body.bounds(after)
+        if one and other:
+            found[place] = min(one[0], other[0]), max(one[1], other[1])
+    return found
 
 
 def _longer(body: Graph, name: str, result: Value) -> bool:
-    """Whether what is carried has grown, and is carried on so but for the order of its rows."""
+    """Whether a carried tensor has grown, and is carried on so, perhaps with its rows in another order."""
     maker = body.maker(result)
     if maker is not None and maker.op_type == 'Gather' and not maker.attribute[0].i:
         maker = body.maker(maker.input[0])
-    return body.growing[name] is not None and maker is not None and maker.op_type == 'Concat' and maker.input[0] == name
+    grown = maker is not None and maker.op_type == 'Concat' and maker.input[0] == name
+    return grown and body.growing[name] is not None
 
 
 def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]:
-    """Which of what is carried counts the rounds, and from where to where."""
+    """Which carried values count the rounds, and from where to where."""
     body, asked = params['body_jaxpr'].jaxpr, params['cond_jaxpr'].jaxpr
     made = {var: each for jaxpr in (body, asked) for each in jaxpr.eqns for var in each.outvars}
     conditions, below = [var for var in asked.outvars if isinstance(var, core.Var)], {}
-    while conditions:  # all of them have to hold
+    while conditions:  # all of them must hold
         each = made.get(conditions.pop())
         if each is not None and each.primitive.name == 'and':
             conditions += [var for var in each.invars if isinstance(var, core.Var)]
@@ -107,7 +116,9 @@ def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]
         if counts and isinstance(first, np.ndarray) and first >= 0:
             found[place] = int(first)
             rounds += [below[watched] - int(first)] if watched in below else []
-    return {place: (first, first + min(rounds) - 1) for place, first in found.items()} if len(rounds) > 1 else {}
+    if len(rounds) == 1:
+        return {}
+    return {place: (first, first + min(rounds) - 1) for place, first in found.items()}
 
 
 def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
@@ -116,12 +127,14 @@ def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -
     if isinstance(index, np.ndarray):
         return convert(graph, branches[int(np.clip(index, 0, len(branches) - 1))], given)
     if len(branches) != 2:
-        raise Unconvertible(f'a choice among {len(branches)} branches has no counterpart in ONNX: only one among 2 has')
+        raise Unconvertible(
+            f'a choice among {len(branches)} branches has no counterpart in ONNX: only one among 2 has')
     parts = []
     for jaxpr in branches:
         body = Graph(graph)
         results = convert(body, jaxpr, given)
-        parts.append(body.body([], list(zip(results, (var.aval for var in jaxpr.jaxpr.outvars), strict=True))))
+        avals = (var.aval for var in jaxpr.jaxpr.outvars)
+        parts.append(body.body([], list(zip(results, avals, strict=True))))
     flag = graph.cast(index, bool)
     return graph.add('If', flag, outputs=len(equation.outvars), else_branch=parts[0], then_branch=parts[1])
 

@@ -1,7 +1,8 @@
-"""The named operations of the models as operators of their own: Conv, MaxPool, LSTM, GridSample; batch norm becomes part of the
-convolution before it.
+"""The models' named operations as operators of their own: Conv, MaxPool, LSTM, GridSample; batch norm becomes
+part of the convolution before it.
 
-Each gives None where it is not what it is known for (weights that are no constants, say): then it is converted from within.
+A converter returns None where its operator does not fit, as with weights that are no constants: then the
+equations within are converted instead.
 """
 
 import math
@@ -13,9 +14,11 @@ from onnx import helper
 
 from recog.export.to_onnx.graph import Graph, Value, is_static
 from recog.export.to_onnx.loops import Convert
-from recog.models.parts.coverage_attention import NOWHERE
+from recog.models.parts.coverage_attention import MASKED_SCORE
 from recog.models.parts.layers import EPSILON
 
+Inputs = Sequence[Value]
+Outputs = Sequence[Value] | None
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
 KERNEL = (3, 2, 0, 1)  # of [height, width, C, D] to [D, C, height, width]
 GATES = (0, 3, 1, 2)  # of ours, i f g o, to ONNX' i o f c
@@ -31,31 +34,42 @@ def equations(jaxpr: Any) -> Iterator[Any]:
                     yield from equations(inner)
 
 
-def convolution(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """Conv, grouped for a depthwise one; of the forms within, the one that is a convolution says how."""
+def within(equation: Any, primitive: str) -> list[Any]:
+    """The equations of this primitive within a named operation."""
+    return [each for each in equations(equation.params['jaxpr']) if each.primitive.name == primitive]
+
+
+def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Conv, grouped for a depthwise one; the convolution among the equations within gives its settings."""
     x, kernel = inputs
     if not isinstance(kernel, np.ndarray):
         return None
-    found = next((each for each in equations(equation.params['jaxpr']) if each.primitive.name == 'conv_general_dilated'), None)
+    found = within(equation, 'conv_general_dilated')
     settings: dict[str, Any] = {}
-    if found is not None:
-        numbers = found.params['dimension_numbers']
-        if (tuple(numbers.lhs_spec), tuple(numbers.rhs_spec), {*found.params['rhs_dilation']}) != (FIRST, KERNEL, {1}):
+    if found:
+        params = found[0].params
+        numbers = params['dimension_numbers']
+        layout = tuple(numbers.lhs_spec), tuple(numbers.rhs_spec)
+        if layout != (FIRST, KERNEL) or {*params['rhs_dilation']} != {1}:
             return None
-        begins, ends = zip(*found.params['padding'], strict=True)
-        settings = {'strides': [int(size) for size in found.params['window_strides']],
-                    'pads': [int(size) for size in (*begins, *ends)], 'group': int(found.params['feature_group_count'])}
+        begins, ends = zip(*params['padding'], strict=True)
+        settings = {
+            'strides': [int(size) for size in params['window_strides']],
+            'pads': [int(size) for size in (*begins, *ends)],
+            'group': int(params['feature_group_count']),
+        }
     elif kernel.shape[:2] != (1, 1):
         return None
     result = graph.op('Conv', graph.transpose(x, FIRST), graph.transpose(kernel, KERNEL), **settings)
     return [graph.transpose(result, LAST)]
 
 
-def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """Batch norm by running statistics: a factor and a summand, inside of the convolution where there is one."""
+def batch_norm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Batch norm by running statistics: a factor and a summand, within a convolution before it."""
     inner = equation.params['jaxpr'].jaxpr
     statistics = [inner.invars.index(var) if var in inner.invars else None for var in inner.outvars]
-    if len(inputs) != 5 or not all(isinstance(value, np.ndarray) for value in inputs[1:]) or statistics[1:] != [3, 4]:
+    known = all(isinstance(value, np.ndarray) for value in inputs[1:])
+    if len(inputs) != 5 or not known or statistics[1:] != [3, 4]:
         return None
     x = inputs[0]
     scale, bias, mean, variance = (np.asarray(value, np.float64) for value in inputs[1:])
@@ -64,7 +78,8 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
     turned = graph.maker(x)
     added = graph.known(turned.input[1]) if turned is not None and turned.op_type == 'Add' else None
     if turned is not None and added is not None and added.shape[-1:] == (added.size,) == factor.shape:
-        summand, x, turned = summand + factor * added.reshape(-1), turned.input[0], graph.maker(turned.input[0])
+        summand, x = summand + factor * added.reshape(-1), turned.input[0]
+        turned = graph.maker(x)
     before = graph.maker(turned.input[0]) if turned is not None and turned.op_type == 'Transpose' else None
     kernel = graph.known(before.input[1]) if before is not None and before.op_type == 'Conv' else None
     if before is None or kernel is None or tuple(turned.attribute[0].ints) != LAST:  # type: ignore[union-attr]
@@ -77,12 +92,12 @@ def batch_norm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Co
     return [graph.transpose(folded, LAST), *inputs[3:5]]
 
 
-def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """MaxPool; its window and strides are read off the slices that the operation consists of, or off sizes that are not known."""
+def max_pool(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """MaxPool; window and strides are read off the slices within, or off symbolic sizes."""
     scratch = Graph(graph)  # nothing of it is used
     convert(scratch, equation.params['jaxpr'], inputs)
-    padding = next((each.params['padding_config'] for each in equations(equation.params['jaxpr'])
-                    if each.primitive.name == 'pad'), ((0, 0, 0),) * 4)
+    pads = within(equation, 'pad')
+    padding = pads[0].params['padding_config'] if pads else ((0, 0, 0),) * 4
     window, strides = {1: 1, 2: 1}, {1: 1, 2: 1}
     for node in scratch.nodes:
         if node.op_type == 'Slice':
@@ -90,23 +105,25 @@ def max_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Conv
             for axis, start, step in zip(axes, starts, steps, strict=True):
                 if axis in window:
                     window[axis], strides[axis] = max(window[axis], start + 1), max(strides[axis], step)
-    maxima = sum(each.primitive.name == 'max' for each in equations(equation.params['jaxpr']))
+    maxima = len(within(equation, 'max'))
     before, after = equation.invars[0].aval.shape, equation.outvars[0].aval.shape
-    if not all(map(is_static, before[1:])):  # there are no slices then: windows side by side, so many of which make the whole
-        window = strides = {axis: next((size for size in range(1, 9) if str(after[axis] * size) == str(before[axis])), 0)
-                            for axis in (1, 2)}
+    if not all(map(is_static, before[1:])):  # then there are no slices, but windows side by side
+        window = strides = {
+            axis: next((size for size in range(1, 9) if str(after[axis] * size) == str(before[axis])), 0)
+            for axis in (1, 2)
+        }
     if maxima + 2 != window[1] + window[2]:  # of rows, then of columns
         return None
-    pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
+    edges = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
     result = graph.op('MaxPool', graph.transpose(inputs[0], FIRST), kernel_shape=list(window.values()),
-                      strides=list(strides.values()), pads=pads)
+                      strides=list(strides.values()), pads=edges)
     return [graph.transpose(result, LAST)]
 
 
-def average_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """AveragePool over windows of 2 x 2, as a mean of those cells that count."""
+def average_pool(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """AveragePool over windows of 2 x 2, divided by the share of cells that count."""
     x, *cells = inputs
-    edges = [each.params['padding_config'] for each in equations(equation.params['jaxpr']) if each.primitive.name == 'pad']
+    edges = [each.params['padding_config'] for each in within(equation, 'pad')]
     if any(str(size) != '0' for sides in edges for side in sides for size in side):
         return None
 
@@ -116,14 +133,15 @@ def average_pool(graph: Graph, equation: Any, inputs: Sequence[Value], convert: 
 
     if not cells:
         return [pooled(x)]
-    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), np.asarray(0.25, np.float32))  # of four cells
+    one = np.asarray(0.25, np.float32)  # of four cells
+    share = graph.op('Max', pooled(graph.cast(cells[0], np.float32)), one)
     return [graph.op('Div', pooled(x), share)]
 
 
-def division(operator: str) -> Callable[..., Sequence[Value] | None]:
-    """Div or Mod of integers that are known not to be negative, which need no care for signs."""
+def division(operator: str) -> Callable[..., Outputs]:
+    """Div or Mod of integers that are known not to be negative: signs need no equations of their own."""
 
-    def convert(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+    def convert(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
         bounds = [graph.bounds(value) for value in inputs]
         integer = all(var.aval.dtype == np.int32 for var in (*equation.invars, *equation.outvars))
         sound = integer and all(bounds) and bounds[1] is not None and bounds[1][0] > 0
@@ -132,34 +150,38 @@ def division(operator: str) -> Callable[..., Sequence[Value] | None]:
     return convert
 
 
-def log_softmax(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+def log_softmax(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
     """LogSoftmax over the last axis."""
-    aval, inner = equation.invars[0].aval, list(equations(equation.params['jaxpr']))
-    axes = {each.params['axes'] for each in inner if each.primitive.name == 'reduce_max'}
+    aval = equation.invars[0].aval
+    axes = {each.params['axes'] for each in within(equation, 'reduce_max')}
     plain = len(inputs) == 1 and aval.dtype == np.float32 and axes == {(len(aval.shape) - 1,)}
     return [graph.op('LogSoftmax', inputs[0], axis=-1)] if plain else None
 
 
-def relu(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+def relu(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
     """Relu, which onnxruntime makes part of the convolution before it."""
-    return [graph.op('Relu', *inputs)] if equation.invars[0].aval.dtype == np.float32 else None
+    return [graph.op('Relu', *inputs)] if _is_float32(equation) else None
 
 
-def hard_sigmoid(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+def hard_sigmoid(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
     """HardSigmoid, the half of a hard swish."""
-    return [graph.op('HardSigmoid', *inputs, alpha=1 / 6, beta=0.5)] if equation.invars[0].aval.dtype == np.float32 else None
+    return [graph.op('HardSigmoid', *inputs, alpha=1 / 6, beta=0.5)] if _is_float32(equation) else None
 
 
-def lstm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
+def _is_float32(equation: Any) -> bool:
+    return equation.invars[0].aval.dtype == np.float32
+
+
+def lstm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
     """LSTM in both directions, [B, T, D] -> [B, T, 2 hidden]."""
     x, *weights = inputs
-    if not all(isinstance(value, np.ndarray) for value in weights) or equation.invars[0].aval.dtype != np.float32:
+    if not all(isinstance(value, np.ndarray) for value in weights) or not _is_float32(equation):
         return None
     kernel_ih, kernel_hh, bias_ih, bias_hh = (np.asarray(value) for value in weights)
     hidden = kernel_hh.shape[1]
 
     def ordered(array: np.ndarray) -> np.ndarray:
-        """Weights [2, ..., 4 hidden] with ONNX' order of the gates, and these before the other axes."""
+        """Weights [2, ..., 4 hidden] with the gates in ONNX' order, and their axis before the others."""
         parts = np.split(array, 4, -1)
         return np.ascontiguousarray(np.moveaxis(np.concatenate([parts[gate] for gate in GATES], -1), -1, 1))
 
@@ -169,65 +191,80 @@ def lstm(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert)
     return [graph.reshape(graph.transpose(result, (2, 0, 1, 3)), equation.outvars[0].aval.shape)]
 
 
-def sample(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """GridSample; zeros around the image are told from its outer pixels by the padding within."""
-    zeros = any(each.primitive.name == 'pad' for each in equations(equation.params['jaxpr']))
+def sample(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """GridSample; a pad within means zeros around the image, otherwise its outer pixels repeat."""
+    zeros = bool(within(equation, 'pad'))
     image, grid = inputs
     result = graph.op('GridSample', graph.transpose(image, FIRST), grid, align_corners=1, mode='linear',
                       padding_mode='zeros' if zeros else 'border')
     return [graph.transpose(result, LAST)]
 
 
-def recalled(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """Attention to the tokens so far, which are kept without room for those to come, where the loop lets them grow."""
+def attend_cached(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Attention to the tokens so far, whose cache grows by a token a round where the loop allows it."""
     query, key, value, keys, values, number = inputs
     bounds, room = graph.bounds(number), equation.invars[3].aval.shape[3]
     fits = number in graph.counters and bounds is not None and bounds[1] < room
-    if not fits or not {keys, values} <= graph.growing.keys() or equation.invars[0].aval.dtype != np.float32:
+    if not fits or not {keys, values} <= graph.growing.keys() or not _is_float32(equation):
         return None
     graph.growing |= {str(keys): 3, str(values): 2}
     keys, values = graph.op('Concat', keys, key, axis=3), graph.op('Concat', values, value, axis=2)
-    # No Softmax: OpenVINO (2026.4) makes one kernel of it and both products, which is wrong for 16 tokens.
+    # No Softmax: OpenVINO (2026.4) fuses it with both products into a kernel that is wrong for 16 tokens.
     weights = graph.op('Exp', graph.op('LogSoftmax', _scores(graph, equation, query, keys), axis=-1))
     return [graph.op('MatMul', weights, values), keys, values]
 
 
-def kept_weights(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """Softmax of scaled products, all of which may be looked at."""
-    if len(inputs) > 2 or equation.invars[0].aval.dtype != np.float32:
+def weights_by_head(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Softmax of scaled products without a mask."""
+    if len(inputs) > 2 or not _is_float32(equation):
         return None
     return [graph.op('Softmax', _scores(graph, equation, *inputs), axis=-1)]
 
 
 def _scores(graph: Graph, equation: Any, query: Value, keys: Value) -> Value:
-    """Scaled products. As many factors as there are columns: a single one goes into the product, which is twice as slow then."""
-    scale = next(each.invars[1].val for each in equations(equation.params['jaxpr']) if each.primitive.name == 'mul')
+    """Scaled products, with a factor for each column.
+
+    onnxruntime would fuse a single factor with the product, which then takes twice as long.
+    """
+    scale = within(equation, 'mul')[0].invars[1].val
     factors = np.full(equation.invars[0].aval.shape[-1], scale, np.float32)
     return graph.op('MatMul', graph.op('Mul', query, factors), keys)
 
 
-def look(graph: Graph, equation: Any, inputs: Sequence[Value], convert: Convert) -> Sequence[Value] | None:
-    """CAN's attention: what was seen goes through a Conv, and channels stay first up to the scores, which one Softmax weighs."""
-    _, keys, cells, _, coverage, kernel, query, seen = inputs
-    if not isinstance(coverage, np.ndarray) or not isinstance(kernel, np.ndarray) or coverage.dtype != np.float32:
+def coverage_weights(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Attention with coverage: a Conv over the coverage, channels first up to the scores, and one Softmax."""
+    _, keys, cells, _, kernel, energy, query, coverage = inputs
+    if not isinstance(kernel, np.ndarray) or not isinstance(energy, np.ndarray) or kernel.dtype != np.float32:
         return None
     rows, beams, height, width = equation.outvars[0].aval.shape
-    (taps, depth), count = coverage.shape, height * width
+    (taps, depth), count = kernel.shape, height * width
     reach = math.isqrt(taps)
-    maps = graph.reshape(seen, [rows * beams, 1, height, width])
-    covered = graph.op('Conv', maps, coverage.T.reshape(depth, 1, reach, reach), pads=[reach // 2] * 4)
-    around = graph.transpose(graph.reshape(keys, [rows, 1, count, depth]), (0, 1, 3, 2))
-    inner = graph.op('Add', graph.reshape(covered, [rows, beams, depth, count]), around)
+    maps = graph.reshape(coverage, [rows * beams, 1, height, width])
+    covered = graph.op('Conv', maps, kernel.T.reshape(depth, 1, reach, reach), pads=[reach // 2] * 4)
+    keys = graph.transpose(graph.reshape(keys, [rows, 1, count, depth]), (0, 1, 3, 2))
+    inner = graph.op('Add', graph.reshape(covered, [rows, beams, depth, count]), keys)
     inner = graph.op('Tanh', graph.op('Add', inner, graph.reshape(query, [rows, beams, depth, 1])))
     image = graph.reshape(cells, [rows, 1, 1, count])
-    scores = graph.op('Where', image, graph.op('MatMul', kernel.T, inner), np.asarray(NOWHERE, np.float32))
+    masked = np.asarray(MASKED_SCORE, np.float32)
+    scores = graph.op('Where', image, graph.op('MatMul', energy.T, inner), masked)
     weights = graph.op('Where', image, graph.op('Softmax', scores, axis=-1), np.asarray(0, np.float32))
     return [graph.reshape(weights, equation.outvars[0].aval.shape)]
 
 
-OPERATIONS: dict[str, Callable[[Graph, Any, Sequence[Value], Convert], Sequence[Value] | None]] = {
-    'average_pool': average_pool, 'batch_norm': batch_norm, 'conv': convolution, 'depthwise': convolution,
+OPERATIONS: dict[str, Callable[[Graph, Any, Inputs, Convert], Outputs]] = {
+    'attend_cached': attend_cached,
+    'average_pool': average_pool,
+    'batch_norm': batch_norm,
+    'conv': convolution,
+    'coverage_weights': coverage_weights,
+    'depthwise': convolution,
     'floor_divide': division('Div'),
-    'hard_sigmoid': hard_sigmoid, 'kept_weights': kept_weights, 'log_softmax': log_softmax, 'look': look, 'lstm': lstm,
-    'max_pool': max_pool, 'recalled': recalled, 'relu': relu, 'remainder': division('Mod'), 'sample': sample,
+    'hard_sigmoid': hard_sigmoid,
+    'log_softmax': log_softmax,
+    'lstm': lstm,
+    'max_pool': max_pool,
+    'relu': relu,
+    'remainder': division('Mod'),
+    'sample': sample,
+    'weights_by_head': weights_by_head,
 }

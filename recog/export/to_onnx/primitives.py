@@ -1,4 +1,5 @@
-"""One small converter for each primitive of JAX: (graph, equation, *inputs) to values; the tests compare each with JAX.
+"""One small converter for each primitive of JAX: (graph, equation, *inputs) to values; the tests compare each
+with JAX.
 
 Those that read and write parts of arrays are in `indexing`.
 """
@@ -16,16 +17,23 @@ Converter = Callable[..., Value | Sequence[Value]]
 
 # Operators that do exactly what the primitive does.
 UNARY = {
-    'abs': 'Abs', 'ceil': 'Ceil', 'cos': 'Cos', 'erf': 'Erf', 'exp': 'Exp', 'floor': 'Floor', 'log': 'Log', 'logistic': 'Sigmoid',
-    'neg': 'Neg', 'sign': 'Sign', 'sin': 'Sin', 'sqrt': 'Sqrt', 'tanh': 'Tanh',
+    'abs': 'Abs', 'ceil': 'Ceil', 'cos': 'Cos', 'erf': 'Erf', 'exp': 'Exp', 'floor': 'Floor', 'log': 'Log',
+    'logistic': 'Sigmoid', 'neg': 'Neg', 'sign': 'Sign', 'sin': 'Sin', 'sqrt': 'Sqrt', 'tanh': 'Tanh',
 }
 BINARY = {
-    'div': 'Div', 'eq': 'Equal', 'ge': 'GreaterOrEqual', 'gt': 'Greater', 'le': 'LessOrEqual', 'lt': 'Less', 'mul': 'Mul',
-    'pow': 'Pow', 'sub': 'Sub',
+    'div': 'Div', 'eq': 'Equal', 'ge': 'GreaterOrEqual', 'gt': 'Greater', 'le': 'LessOrEqual', 'lt': 'Less',
+    'mul': 'Mul', 'pow': 'Pow', 'sub': 'Sub',
 }
-LOGICAL = {'and': ('And', 'BitwiseAnd'), 'or': ('Or', 'BitwiseOr'), 'xor': ('Xor', 'BitwiseXor'), 'not': ('Not', 'BitwiseNot'),
-           'add': ('Or', 'Add'), 'max': ('Or', 'Max'), 'min': ('And', 'Min')}
-REDUCTIONS = {'reduce_max': 'ReduceMax', 'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd', 'reduce_sum': 'ReduceSum'}
+# For booleans, and for numbers.
+LOGICAL = {
+    'and': ('And', 'BitwiseAnd'), 'or': ('Or', 'BitwiseOr'), 'xor': ('Xor', 'BitwiseXor'),
+    'not': ('Not', 'BitwiseNot'), 'add': ('Or', 'Add'), 'max': ('Or', 'Max'), 'min': ('And', 'Min'),
+}
+REDUCTIONS = {
+    'reduce_max': 'ReduceMax', 'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
+    'reduce_sum': 'ReduceSum',
+}
+NEUTRAL = {'And': True, 'Or': False, 'Max': -math.inf, 'Min': math.inf}
 
 
 def unary(operator: str) -> Converter:
@@ -34,7 +42,7 @@ def unary(operator: str) -> Converter:
 
 
 def elementwise(graph: Graph, operator: str, equation: Any, inputs: Sequence[Value]) -> Value:
-    """An operator of arrays of one shape: all but one of them need not be repeated to it, the operator does that itself."""
+    """An operator of arrays of one shape; it broadcasts by itself, so one of them must have that shape."""
     shapes = [len(var.aval.shape) for var in equation.invars]
     makers = [graph.maker(value) for value in inputs]
     repeated = [maker is not None and maker.op_type == 'Expand' for maker in makers]
@@ -56,13 +64,14 @@ def logical(operators: tuple[str, str]) -> Converter:
     """Converter of a function that is another operator for booleans than for numbers."""
 
     def convert(graph: Graph, equation: Any, *inputs: Value) -> Value:
-        is_bool = equation.invars[0].aval.dtype == bool
-        neutral = {'And': True, 'Or': False, 'Max': -math.inf, 'Min': math.inf}.get(operators[0 if is_bool else 1])
-        for one, other, var in zip(inputs, inputs[::-1], equation.invars[::-1], strict=True) if neutral is not None else ():
-            same = [str(size) for size in var.aval.shape] == [str(size) for size in equation.outvars[0].aval.shape]
-            if len(inputs) == 2 and same and isinstance(one, np.ndarray) and (one == neutral).all():
-                return other
-        return elementwise(graph, operators[0 if is_bool else 1], equation, inputs)
+        operator = operators[0 if equation.invars[0].aval.dtype == bool else 1]
+        shape = [str(size) for size in equation.outvars[0].aval.shape]
+        if operator in NEUTRAL:
+            for one, other, var in zip(inputs, inputs[::-1], equation.invars[::-1], strict=True):
+                neutral = isinstance(one, np.ndarray) and (one == NEUTRAL[operator]).all()
+                if neutral and [str(size) for size in var.aval.shape] == shape:
+                    return other
+        return elementwise(graph, operator, equation, inputs)
 
     return convert
 
@@ -118,7 +127,10 @@ def integer_pow(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def log1p(graph: Graph, equation: Any, value: Value) -> Value:
-    """log(1 + x) times what 1 + x has lost of x, which is exact for small x as well; plainer for what is between 0 and 1."""
+    """log(1 + x), corrected by what rounding 1 + x loses of x, so that it is exact for small x.
+
+    It is simpler for x = exp(-|y|), which is between 0 and 1.
+    """
     power = graph.maker(value)
     sign = graph.maker(power.input[0]) if power is not None and power.op_type == 'Exp' else None
     size = graph.maker(sign.input[0]) if sign is not None and sign.op_type == 'Neg' else None
@@ -128,7 +140,7 @@ def log1p(graph: Graph, equation: Any, value: Value) -> Value:
     total = graph.op('Add', value, number(equation, 1))
     rest = graph.op('Sub', total, number(equation, 1))
     exact = graph.op('Div', graph.op('Mul', graph.op('Log', total), value), rest)
-    # Without a loss, or where the quotient is none (0 / 0, infinity / infinity), plainly.
+    # Without a loss, or where the quotient is undefined (0 / 0, infinity / infinity), log(1 + x) itself.
     small = graph.op('Less', graph.op('Abs', value), number(equation, 0.5))
     lost = graph.op('And', small, graph.op('Not', graph.op('Equal', rest, number(equation, 0))))
     return graph.op('Where', lost, exact, graph.op('Where', small, value, graph.op('Log', total)))
@@ -148,9 +160,10 @@ def convert_element_type(graph: Graph, equation: Any, value: Value) -> Value:
 def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
     """A choice between two by a boolean."""
     if equation.invars[0].aval.dtype != bool or len(cases) != 2:
-        raise Unconvertible(f'select_n among {len(cases)} has no counterpart in ONNX: only one by a boolean has')
+        raise Unconvertible(
+            f'select_n among {len(cases)} has no counterpart in ONNX: only one by a boolean has')
     asked = graph.maker(which)
-    if asked is not None and asked.op_type == 'Less':  # a negative index counts from the end, but this one is not negative
+    if asked is not None and asked.op_type == 'Less':  # of an index that never counts from the end
         bounds, than = graph.bounds(asked.input[0]), graph.known(asked.input[1])
         if bounds and than is not None and bounds[0] >= than.max():
             return cases[0]
@@ -171,7 +184,9 @@ def transpose(graph: Graph, equation: Any, value: Value) -> Value:
     """Transpose, or a Reshape where only axes of size 1 move."""
     shape, axes = equation.invars[0].aval.shape, equation.params['permutation']
     moved = [axis for axis in axes if str(shape[axis]) != '1']
-    return graph.reshape(value, equation.outvars[0].aval.shape) if moved == sorted(moved) else graph.transpose(value, axes)
+    if moved == sorted(moved):
+        return graph.reshape(value, equation.outvars[0].aval.shape)
+    return graph.transpose(value, axes)
 
 
 def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
@@ -180,12 +195,13 @@ def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
 
 
 def _kept(graph: Graph, value: Value, given: Sequence[Any], shape: Sequence[Any]) -> Value:
-    """A value in a shape that may have further axes of size 1: a reduction over these then keeps them."""
+    """A value in another shape; if that only restores the axes of a reduction, the reduction keeps them."""
     maker = graph.maker(value)
     if maker is not None and maker.op_type in REDUCTIONS.values() and not maker.attribute[0].i:
         axes = graph.known(maker.input[1])
         rest = [str(size) for axis, size in enumerate(shape) if axes is not None and axis not in axes]
-        if axes is not None and len(shape) == len(given) + len(axes) and rest == [str(size) for size in given]:
+        same = rest == [str(size) for size in given]
+        if axes is not None and len(shape) == len(given) + len(axes) and same:
             return graph.op(maker.op_type, maker.input[0], axes, keepdims=1)
     return graph.reshape(value, shape)
 
@@ -210,13 +226,16 @@ def concatenate(graph: Graph, equation: Any, *values: Value) -> Value:
 def stack(graph: Graph, equation: Any, *values: Value) -> Value:
     """Concat along a new axis."""
     axis = int(equation.params['axis'])
-    return graph.op('Concat', *(graph.op('Unsqueeze', value, integers([axis])) for value in values), axis=axis)
+    parts = [graph.op('Unsqueeze', value, integers([axis])) for value in values]
+    return graph.op('Concat', *parts, axis=axis)
 
 
 def split(graph: Graph, equation: Any, value: Value) -> Sequence[Value]:
     """Split."""
     sizes, axis = equation.params['sizes'], int(equation.params['axis'])
-    return graph.add('Split', value, graph.shape(sizes), axis=axis, outputs=len(sizes)) if len(sizes) > 1 else [value]
+    if len(sizes) == 1:
+        return [value]
+    return graph.add('Split', value, graph.shape(sizes), axis=axis, outputs=len(sizes))
 
 
 def tile(graph: Graph, equation: Any, value: Value) -> Value:
@@ -272,10 +291,11 @@ def cumsum(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value:
-    """MatMul, of arrays that are turned and flattened to [rows, own, summed] and [rows, summed, own] where they have to be."""
+    """MatMul; where needed, arrays are reshaped to [rows, own, summed] and [rows, summed, own] first."""
     (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
     shapes = [var.aval.shape for var in equation.invars]
-    if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and tuple(left_sum) == (len(shapes[0]) - 1,):
+    last = tuple(left_sum) == (len(shapes[0]) - 1,)
+    if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and last:
         return fusions.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
     own = [[axis for axis in range(len(shape)) if axis not in used]
            for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
@@ -297,27 +317,32 @@ def conv_general_dilated(graph: Graph, equation: Any, x: Value, kernel: Value) -
     """Conv between Transposes."""
     params = equation.params
     if params['batch_group_count'] != 1 or set(params['lhs_dilation']) != {1}:
-        raise Unconvertible('conv_general_dilated with groups of rows or a dilated input has no counterpart in ONNX')
+        raise Unconvertible(
+            'conv_general_dilated with groups of rows or a dilated input has no counterpart in ONNX')
     numbers = params['dimension_numbers']
     turned = graph.transpose(kernel, numbers.rhs_spec)
     begins, ends = zip(*params['padding'], strict=True)
-    settings = {'strides': params['window_strides'], 'pads': (*begins, *ends), 'dilations': params['rhs_dilation']}
-    result = graph.op('Conv', graph.transpose(x, numbers.lhs_spec), turned, group=int(params['feature_group_count']),
-                      **{name: [int(size) for size in sizes] for name, sizes in settings.items()})
+    sizes = {
+        'strides': params['window_strides'], 'pads': (*begins, *ends), 'dilations': params['rhs_dilation']}
+    settings = {name: [int(size) for size in each] for name, each in sizes.items()}
+    result = graph.op('Conv', graph.transpose(x, numbers.lhs_spec), turned,
+                      group=int(params['feature_group_count']), **settings)
     return graph.transpose(result, np.argsort(numbers.out_spec).tolist())
 
 
 def window(operator: str) -> Converter:
-    """Converter of what becomes of each window [1, height, width, 1] of an array [B, H, W, C]."""
+    """Converter of a reduction of each window [1, height, width, 1] of an array [B, H, W, C]."""
 
     def convert(graph: Graph, equation: Any, value: Value) -> Value:
         params = equation.params
-        size, strides, padding = ([*params[name]] for name in ('window_dimensions', 'window_strides', 'padding'))
+        names = 'window_dimensions', 'window_strides', 'padding'
+        size, strides, padding = ([*params[name]] for name in names)
         dilated = {*params['base_dilation'], *params['window_dilation']} != {1}
         outer = [(size[axis], strides[axis], *padding[axis]) for axis in (0, -1)]
         if len(size) != 4 or dilated or outer != [(1, 1, 0, 0)] * 2:
             name = equation.primitive.name
-            raise Unconvertible(f'{name} over {size} has no counterpart in ONNX: only over [1, height, width, 1] has')
+            raise Unconvertible(
+                f'{name} over {size} has no counterpart in ONNX: only over [1, height, width, 1] has')
         pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
         settings: dict[str, Any] = {'kernel_shape': [int(part) for part in size[1:3]], 'pads': pads}
         settings['strides'] = [int(part) for part in strides[1:3]]
@@ -336,12 +361,36 @@ OPERATIONS: dict[str, Converter] = {
     **{name: binary(operator) for name, operator in BINARY.items()},
     **{name: logical(operators) for name, operators in LOGICAL.items()},
     **{name: reduction(operator) for name, operator in REDUCTIONS.items()},
-    'argmax': extreme('ArgMax'), 'argmin': extreme('ArgMin'), 'broadcast_in_dim': broadcast_in_dim, 'clamp': clamp,
-    'concatenate': concatenate, 'conv_general_dilated': conv_general_dilated, 'convert_element_type': convert_element_type,
-    'copy': identity, 'cumsum': cumsum, 'dim_as_value': dim_as_value, 'dot_general': dot_general, 'integer_pow': integer_pow,
-    'iota': iota, 'log1p': log1p, 'ne': unequal, 'reduce_and': of_booleans('ReduceMin'), 'reduce_or': of_booleans('ReduceMax'),
-    'reduce_window_max': window('MaxPool'), 'reduce_window_sum': window('AveragePool'), 'rem': rem, 'reshape': reshape,
-    'rsqrt': rsqrt, 'select_n': select_n, 'split': split, 'square': square, 'squeeze': reshape, 'stack': stack,
-    'stop_gradient': identity, 'tile': tile, 'top_k': top_k, 'transpose': transpose,
+    'argmax': extreme('ArgMax'),
+    'argmin': extreme('ArgMin'),
+    'broadcast_in_dim': broadcast_in_dim,
+    'clamp': clamp,
+    'concatenate': concatenate,
+    'conv_general_dilated': conv_general_dilated,
+    'convert_element_type': convert_element_type,
+    'copy': identity,
+    'cumsum': cumsum,
+    'dim_as_value': dim_as_value,
+    'dot_general': dot_general,
+    'integer_pow': integer_pow,
+    'iota': iota,
+    'log1p': log1p,
+    'ne': unequal,
+    'reduce_and': of_booleans('ReduceMin'),
+    'reduce_or': of_booleans('ReduceMax'),
+    'reduce_window_max': window('MaxPool'),
+    'reduce_window_sum': window('AveragePool'),
+    'rem': rem,
+    'reshape': reshape,
+    'rsqrt': rsqrt,
+    'select_n': select_n,
+    'split': split,
+    'square': square,
+    'squeeze': reshape,
+    'stack': stack,
+    'stop_gradient': identity,
+    'tile': tile,
+    'top_k': top_k,
+    'transpose': transpose,
     **indexing.OPERATIONS,
 }

@@ -1,8 +1,7 @@
-"""ResNet34 cut after its second stage, [B, H, W, C] -> [B, H/8, W/8, 2 widths]: He et al., "Deep Residual Learning for Image
-Recognition" (2015), Table 1, as torchvision builds it, whose weights can be read from its file. `PEERS` says how it names the
-parts; initial values and running variances are PyTorch's."""
+"""ResNet34 cut after its second stage, [B, H, W, C] -> [B, H/8, W/8, 2 widths]: He et al., "Deep Residual
+Learning for Image Recognition" (2015), Table 1, as torchvision builds it, whose weights can be read from its
+file. `PEERS` says how it names the parts; initial values and running variances are PyTorch's."""
 
-import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,6 +14,7 @@ from recog.errors import ConfigError
 from recog.models import TURNS, flatten, unflatten
 from recog.models.parts.convolutions import Pair, max_pool
 from recog.models.parts.layers import BatchNorm, Context, Conv, normal
+from recog.models.peers import PYTORCH, renamed
 
 STRIDE = 8
 ADDRESS = 'https://download.pytorch.org/models/resnet34-b627a593.pth'
@@ -80,37 +80,34 @@ PEERS: Mapping[str, str] = {
     r'/norm_(\d)/': r'/bn\1/',
     r'/shortcut/': '/downsample/0/',
     r'/shortcut_norm/': '/downsample/1/',
-    r'(kernel|scale)$': 'weight',
-    r'mean$': 'running_mean',
-    r'variance$': 'running_var',
+    **PYTORCH,
 }
 
 
 def peer_key(path: tuple[str, ...]) -> str:
     """torchvision's key for what lies at `path` within the backbone."""
-    key = '/'.join(path)
-    for pattern, replacement in PEERS.items():
-        key = re.sub(pattern, replacement, key)
-    return key.replace('/', '.')
+    return renamed(path, PEERS)
 
 
 def pretrained(file: str, shapes: Any) -> dict[str, Any]:
-    """torchvision's weights of a file resnet34-*.pth for the backbone in variables of these shapes, and nothing else."""
+    """torchvision's weights of a file resnet34-*.pth for the backbone in variables of these shapes, and
+    nothing else."""
     from recog.weights.files import read_weights
 
     if not Path(file).is_file():
-        raise ConfigError(f'config.model.pretrained={file!r} is no file: fetch {ADDRESS}, or train from scratch with '
-                          "--config.model.pretrained=''")
-    state, found = read_weights(file), {}
+        raise ConfigError(
+            f'config.model.pretrained={file!r} is no file: fetch {ADDRESS}, or train from scratch with '
+            "--config.model.pretrained=''")
+    state, found, field = read_weights(file), {}, f'config.model.pretrained={file!r}'
     for path, leaf in flatten(shapes).items():
         if path[1] != 'backbone':
             continue
         key, axes = peer_key(path[2:]), TURNS['conv' if path[-1] == 'kernel' else 'same']
         if key not in state:
-            raise ConfigError(f'config.model.pretrained={file!r} has no {key}, which a ResNet34 of torchvision has')
+            raise ConfigError(f'{field} has no {key}, which a ResNet34 of torchvision has')
         array = np.asarray(state[key], np.float32)
         array = array if axes is None or array.ndim != len(axes) else array.transpose(axes)
         if array.shape != leaf.shape:
-            raise ConfigError(f'config.model.pretrained={file!r}: {key} of {state[key].shape} does not fit this backbone')
+            raise ConfigError(f'{field}: {key} of {state[key].shape} does not fit this backbone')
         found[path] = array
     return unflatten(found)

@@ -1,8 +1,8 @@
-"""ResNet with a feature pyramid, [B, H, W, C] -> [B, H/8, W/8, D]: He et al., "Deep Residual Learning for Image Recognition"
-(2015), Table 1, with the strides and merges of Yu et al., "Towards Accurate Scene Text Recognition with Semantic Reasoning
-Networks" (2020), section 3.1, in the form of the reference implementation. `PEERS` says how the reference names the parts."""
+"""ResNet with a feature pyramid, [B, H, W, C] -> [B, H/8, W/8, D]: He et al., "Deep Residual Learning for
+Image Recognition" (2015), Table 1, with the strides and merges of Yu et al., "Towards Accurate Scene Text
+Recognition with Semantic Reasoning Networks" (2020), section 3.1, in the form of the reference
+implementation. `PEERS` says how the reference names the parts."""
 
-import re
 from collections.abc import Mapping
 from functools import partial
 
@@ -13,6 +13,7 @@ from jax import lax
 
 from recog.models.parts.convolutions import native_conv
 from recog.models.parts.layers import BatchNorm, Context, Conv, ConvNorm, normal
+from recog.models.peers import PADDLE, renamed
 
 STRIDE, STAGES = 8, 4
 GROWTH = 4  # a block's output channels to those inside it
@@ -22,15 +23,17 @@ STRIDES = (2, 2, 1, 1)  # of the first block of each stage
 @jax.jit
 def dilated_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Convolution of [B, H, W, C] with [2, 2, C, D] whose taps lie two apart; the size is kept."""
-    return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=_product_of_taps, default=partial(native_conv, apart=(2, 2)))
+    native = partial(native_conv, dilation=(2, 2))
+    return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=_product_of_taps, default=native)
 
 
 def _product_of_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as one product, by which one image, and the gradients of many, take a CPU two thirds of the time."""
+    """The same as one product, by which one image, and the gradients of many, take a CPU two thirds of the
+    time."""
     height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
-    seen = [padded[:, i : i + height, j : j + width] for i in (0, 2) for j in (0, 2)]
-    return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(seen, -1), kernel.reshape(-1, kernel.shape[3]))
+    taps = [padded[:, i : i + height, j : j + width] for i in (0, 2) for j in (0, 2)]
+    return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(taps, -1), kernel.reshape(-1, kernel.shape[3]))
 
 
 class DilatedNorm(nn.Module):
@@ -50,8 +53,8 @@ class Dilated(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
-        channels = x.shape[-1]
-        return dilated_conv(x, self.param('kernel', normal((2 / (channels * 4)) ** 0.5), (2, 2, channels, self.features)))
+        start, shape = normal((2 / (x.shape[-1] * 4)) ** 0.5), (2, 2, x.shape[-1], self.features)
+        return dilated_conv(x, self.param('kernel', start, shape))
 
 
 class Bottleneck(nn.Module):
@@ -63,16 +66,17 @@ class Bottleneck(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        outside = GROWTH * self.features
+        outside, strides = GROWTH * self.features, (self.stride, self.stride)
         branch = ConvNorm(self.features, (1, 1), name='reduce')(x, context)
         if self.first and self.stride == 1:
-            # Unlike the paper, as the reference: the first block of a stage that keeps the size has four taps, two apart.
+            # Unlike the paper, as the reference: the first block of a stage that keeps the size has four
+            # taps, two apart.
             branch = DilatedNorm(self.features, name='spatial')(branch, context)
         else:
-            branch = ConvNorm(self.features, strides=(self.stride, self.stride), name='spatial')(branch, context)
+            branch = ConvNorm(self.features, strides=strides, name='spatial')(branch, context)
         branch = ConvNorm(outside, (1, 1), activation=None, name='expand')(branch, context)
         if self.first:
-            x = ConvNorm(outside, (1, 1), (self.stride, self.stride), activation=None, name='shortcut')(x, context)
+            x = ConvNorm(outside, (1, 1), strides, activation=None, name='shortcut')(x, context)
         return jax.nn.relu(branch + x)
 
 
@@ -84,7 +88,8 @@ class Smooth(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         x = Conv(self.features, name='conv')(x)
-        # Batch norm takes the bias away again: its gradient is rounding, which Adam would blow up to whole steps.
+        # Batch norm takes the bias away again: its gradient is rounding, which Adam would blow up to whole
+        # steps.
         bias = lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,)))
         return jax.nn.relu(BatchNorm(name='norm')(x + bias.astype(x.dtype), context))
 
@@ -103,8 +108,8 @@ class ResNetFPN(nn.Module):
         levels = []
         for stage, (depth, width, stride) in enumerate(zip(self.depths, self.widths, STRIDES, strict=True)):
             for block in range(depth):
-                first = block == 0
-                x = Bottleneck(width, stride if first else 1, first, name=f'block_{stage}_{block}')(x, context)
+                first, name = block == 0, f'block_{stage}_{block}'
+                x = Bottleneck(width, stride if first else 1, first, name=name)(x, context)
             levels.append(x)
         for stage in (2, 1):
             features = GROWTH * self.widths[stage]
@@ -133,14 +138,10 @@ PEERS: Mapping[str, str] = {
     r'smooth_1/(conv/)?(?=kernel|bias)': r'F_-3_base_block_1/',
     r'smooth_1/(norm|bn)/': r'F_-3_base_block_2/',
     r'last/': r'F_-3_base_block_3/',
-    r'(kernel|scale)$': 'weight',
-    r'(mean|variance)$': r'_\1',
+    **PADDLE,
 }
 
 
 def peer_key(path: tuple[str, ...]) -> str:
     """The reference's key for what lies at `path` within the backbone."""
-    key = '/'.join(path)
-    for pattern, replacement in PEERS.items():
-        key = re.sub(pattern, replacement, key)
-    return key.replace('/', '.')
+    return renamed(path, PEERS)

@@ -1,10 +1,10 @@
 """Backbones: [B, 32, W, C] -> [B, 1, W/4, D].
 
-ResNet34_vd and MobileNetV3 are the reference's variants for text lines; VGG is Table 1 of Shi et al., "An End-to-End
-Trainable Neural Network for Image-based Sequence Recognition" (2015). `PEERS` says how the reference names the parts.
+ResNet34_vd and MobileNetV3 are the reference's variants for text lines; VGG is Table 1 of Shi et al., "An
+End-to-End Trainable Neural Network for Image-based Sequence Recognition" (2015). `PEERS` says how the
+reference names the parts.
 """
 
-import re
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -14,10 +14,12 @@ import jax.numpy as jnp
 
 from recog.models.parts.convolutions import Pair, max_pool
 from recog.models.parts.layers import Context, Conv, ConvNorm
+from recog.models.peers import PADDLE, renamed
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions and a shortcut, which averages before its 1 x 1 convolution instead of skipping ("vd")."""
+    """Two convolutions and a shortcut, which averages before its 1 x 1 convolution instead of skipping
+    ("vd")."""
 
     features: int
     strides: Pair
@@ -112,7 +114,8 @@ class MobileNetBlock(nn.Module):
         features = scaled(row.features, self.scale)
         activation = jax.nn.hard_swish if row.swish else jax.nn.relu
         inside = ConvNorm(expanded, (1, 1), activation=activation, name='expand')(x, context)
-        inside = ConvNorm(None, (row.size, row.size), row.strides, activation, name='depthwise')(inside, context)
+        depthwise = ConvNorm(None, (row.size, row.size), row.strides, activation, name='depthwise')
+        inside = depthwise(inside, context)
         if row.squeeze:
             inside = Squeeze(name='squeeze')(inside)
         inside = ConvNorm(features, (1, 1), activation=None, name='project')(inside, context)
@@ -139,7 +142,8 @@ class VGG(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        for number, (features, pool) in enumerate(((64, (2, 2)), (128, (2, 2)), (256, None), (256, (2, 1))), 1):
+        rows = (64, (2, 2)), (128, (2, 2)), (256, None), (256, (2, 1))
+        for number, (features, pool) in enumerate(rows, 1):
             x = jax.nn.relu(Conv(features, biased=True, name=f'conv_{number}')(x))
             x = x if pool is None else max_pool(x, pool)
         for number in (5, 6):
@@ -169,41 +173,33 @@ def backbone(name: str, scale: float) -> nn.Module:
     return {'resnet34_vd': ResNet34VD, 'vgg': VGG, 'small': Small}[name]()
 
 
-# Our names (regular expressions) and the reference's.
-WORDS = {'kernel': 'weight', 'scale': 'weight', 'mean': '_mean', 'variance': '_variance'}
+# Our names (regular expressions, by their path below the backbone) and the reference's.
 PEERS: Mapping[str, Mapping[str, str]] = {
     'resnet34_vd': {
-        r'stem_(\d)': r'conv1_\1',
-        r'block_(\d)_(\d)': r'bb_\1_\2',
-        'first': 'conv0',
-        'second': 'conv1',
-        'shortcut': 'short',
-        'conv': '_conv',
-        'norm': '_batch_norm',
+        r'^stem_(\d)/': r'conv1_\1/',
+        r'^block_(\d)_(\d)/': r'bb_\1_\2/',
+        '/conv/': '/_conv/',
+        '/norm/': '/_batch_norm/',
+        '/first/': '/conv0/',
+        '/second/': '/conv1/',
+        '/shortcut/': '/short/',
+        **PADDLE,
     },
     'mobilenet_v3': {
-        'stem': 'conv1',
-        'last': 'conv2',
-        r'block_(\d+)': r'blocks.\1',
-        'expand': 'expand_conv',
-        'depthwise': 'bottleneck_conv',
-        'project': 'linear_conv',
-        'squeeze': 'mid_se',
-        'reduce': 'conv1',
-        'restore': 'conv2',
-        'norm': 'bn',
+        '^stem/': 'conv1/',
+        '^last/': 'conv2/',
+        r'^block_(\d+)/': r'blocks/\1/',
+        '/expand/': '/expand_conv/',
+        '/depthwise/': '/bottleneck_conv/',
+        '/project/': '/linear_conv/',
+        '/squeeze/reduce/': '/mid_se/conv1/',
+        '/squeeze/restore/': '/mid_se/conv2/',
+        '/norm/': '/bn/',
+        **PADDLE,
     },
 }
 
 
 def peer_key(name: str, path: tuple[str, ...]) -> str:
     """The reference's key for what lies at `path` within the backbone called `name`."""
-    words = {**WORDS, **PEERS[name]}
-    return '.'.join(_translate(part, words) for part in path)
-
-
-def _translate(part: str, words: Mapping[str, str]) -> str:
-    for pattern, replacement in words.items():
-        if re.fullmatch(pattern, part):
-            return re.sub(pattern, replacement, part)
-    return part
+    return renamed(path, PEERS[name])

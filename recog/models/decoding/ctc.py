@@ -10,7 +10,8 @@ from jax import lax
 
 
 class Paths(NamedTuple):
-    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities, and log-probabilities [B, N]."""
+    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities, and log-probabilities [B,
+    N]."""
 
     classes: jax.Array
     token_confidence: jax.Array
@@ -18,9 +19,11 @@ class Paths(NamedTuple):
 
 
 def best_path(frames: jax.Array) -> Paths:
-    """Greedy decoding of log-probabilities [B, T, 1 + V]: the best class of each frame, without repeats and blanks.
+    """Greedy decoding of log-probabilities [B, T, 1 + V]: the best class of each frame, without repeats and
+    blanks.
 
-    The score is that of this one alignment; a token's probability is that of its first frame, as in the reference.
+    The score is that of this one alignment; a token's probability is that of its first frame, as in the
+    reference.
     """
     best, value = jnp.argmax(frames, -1), jnp.max(frames, -1)
     before = jnp.pad(best, ((0, 0), (1, 0)))[:, :-1]
@@ -34,7 +37,8 @@ def best_path(frames: jax.Array) -> Paths:
 
 
 class Beams(NamedTuple):
-    """Prefixes [N, T], 0 after `length` [N], and the log-probability [N] that each ends in a blank or in its token."""
+    """Prefixes [N, T], 0 after `length` [N], and the log-probability [N] that each ends in a blank or in its
+    token."""
 
     prefix: jax.Array
     confidence: jax.Array
@@ -44,7 +48,8 @@ class Beams(NamedTuple):
 
 
 def prefix_beam(frames: jax.Array, beam: int) -> Paths:
-    """The `beam` best texts of log-probabilities [B, T, 1 + V], each summed over the alignments that were kept."""
+    """The `beam` best texts of log-probabilities [B, T, 1 + V], each summed over the alignments that were
+    kept."""
     return jax.vmap(partial(_prefix_beam, beam=beam))(frames)
 
 
@@ -64,14 +69,16 @@ def _prefix_beam(frames: jax.Array, beam: int) -> Paths:
 def _advance(beams: Beams, frame: jax.Array) -> Beams:
     """The best beams after one more frame [1 + V]."""
     number, places = beams.length.shape[0], jnp.arange(beams.prefix.shape[1])
-    last = jnp.sum(jnp.where(places == beams.length[:, None] - 1, beams.prefix, 0), 1)  # 0 for the empty prefix
+    is_last = places == beams.length[:, None] - 1
+    last = jnp.sum(jnp.where(is_last, beams.prefix, 0), 1)  # 0 for the empty prefix
     total = jnp.logaddexp(beams.blank, beams.token)
     stay_token = jnp.where(beams.length > 0, beams.token + frame[last], -jnp.inf)
     # Extensions [N, V]: a repeated token needs a blank before it.
     classes = jnp.arange(1, frame.shape[0])
     grown = jnp.where(classes == last[:, None], beams.blank[:, None], total[:, None]) + frame[1:]
 
-    # A prefix j that is prefix i and one token takes over that extension of i. Only living prefixes are all different.
+    # A prefix j that is prefix i and one token takes over that extension of i. Only living prefixes are all
+    # different.
     parent = jnp.where(places < beams.length[:, None] - 1, beams.prefix, 0)
     same = (parent[:, None] == beams.prefix[None]).all(-1) & (beams.length[:, None] == beams.length[None] + 1)
     same = same & (total > -jnp.inf)[:, None] & (total > -jnp.inf)[None]  # [j, i]
@@ -113,13 +120,16 @@ def finish(paths: Paths, frames: jax.Array, max_length: Any, details: bool) -> d
 
 
 def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """CTC loss [B] of logits [B, T, 1 + V] for tokens [B, L], and whether each label fits into the frames [B].
+    """CTC loss [B] of logits [B, T, 1 + V] for tokens [B, L], and whether each label fits into the frames
+    [B].
 
-    The blank is class 0. A label that does not fit has loss and gradient 0, where optax gives 1e5 and a gradient.
+    The blank is class 0. A label that does not fit has loss and gradient 0, where optax gives 1e5 and a
+    gradient.
     """
     valid = jnp.arange(tokens.shape[1]) < length[:, None]
     labels = jnp.where(valid, tokens + 1, 0)
     repeats = ((labels[:, 1:] == labels[:, :-1]) & valid[:, 1:]).sum(1)
     possible = length + repeats <= logits.shape[1]
-    losses = optax.ctc_loss(logits, jnp.zeros(logits.shape[:2], logits.dtype), labels, (~valid).astype(logits.dtype))
+    no_padding = jnp.zeros(logits.shape[:2], logits.dtype)
+    losses = optax.ctc_loss(logits, no_padding, labels, (~valid).astype(logits.dtype))
     return jnp.where(possible, losses, 0), possible

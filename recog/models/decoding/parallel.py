@@ -1,6 +1,7 @@
-"""Decoding of models that read all places of a text at once, each for itself.
+"""Decoding of models that read all places of a text at once, independently.
 
-A class is a vocabulary id; then come `sos`, which nobody reads, and the end, which fills all places behind a text: V + 2 in all.
+A class is a vocabulary id; then come `sos`, which no text has, and the end, which fills all places behind a
+text: V + 2 in all.
 """
 
 from functools import partial
@@ -18,16 +19,20 @@ def log_probabilities(logits: jax.Array, skip_ends: bool) -> jax.Array:
     return values if skip_ends else jnp.where(sos, -jnp.inf, values)
 
 
-def best_texts(chances: jax.Array, beam: int) -> jax.Array:
-    """Classes [B, N, L]: the likeliest of each place or, with a beam, the N likeliest texts, each with ends to the last place."""
-    return jax.vmap(partial(_likeliest, beam=beam))(chances) if beam > 1 else jnp.argmax(chances, -1)[:, None]
+def best_texts(log_probs: jax.Array, beam: int) -> jax.Array:
+    """Classes [B, N, L]: the likeliest of each place or, with a beam, the N likeliest texts, with ends behind
+    each."""
+    if beam == 1:
+        return jnp.argmax(log_probs, -1)[:, None]
+    return jax.vmap(partial(_likeliest, beam=beam))(log_probs)
 
 
-def _likeliest(chances: jax.Array, beam: int) -> jax.Array:
-    """The likeliest texts, exactly: places are independent, so the best ones of a length go on from the best that are shorter."""
-    length, classes = chances.shape
+def _likeliest(log_probs: jax.Array, beam: int) -> jax.Array:
+    """The likeliest texts, exactly: places are independent, so the best of a length extend the best that are
+    shorter."""
+    length, classes = log_probs.shape
     letters, end = classes - 2, classes - 1
-    ends = jnp.cumsum(chances[::-1, end])[::-1]  # from this place to the last
+    ends = jnp.cumsum(log_probs[::-1, end])[::-1]  # from this place to the last
 
     def merge(finished: Any, texts: jax.Array, scores: jax.Array) -> Any:
         scores, chosen = lax.top_k(jnp.concatenate([finished[1], scores]), beam)
@@ -36,7 +41,7 @@ def _likeliest(chances: jax.Array, beam: int) -> jax.Array:
     def step(carry: Any, number: jax.Array) -> tuple[Any, None]:
         (texts, scores), finished = carry
         finished = merge(finished, texts, scores + ends[number])
-        scores, chosen = lax.top_k((scores[:, None] + chances[number, :letters]).reshape(-1), beam)
+        scores, chosen = lax.top_k((scores[:, None] + log_probs[number, :letters]).reshape(-1), beam)
         texts = jnp.where(jnp.arange(length) == number, (chosen % letters)[:, None], texts[chosen // letters])
         return ((texts, scores), finished), None
 
@@ -45,17 +50,20 @@ def _likeliest(chances: jax.Array, beam: int) -> jax.Array:
     return merge(finished, *growing)[0]
 
 
-def finish(classes: jax.Array, chances: jax.Array, max_length: Any, skip_ends: bool, maps: jax.Array) -> dict[str, jax.Array]:
-    """What `decode` gives with details: classes [B, N, L] cut at the first end, or with ends skipped, and at `max_length`.
+def finish(
+    classes: jax.Array, log_probs: jax.Array, max_length: Any, skip_ends: bool, maps: jax.Array
+) -> dict[str, jax.Array]:
+    """What `decode` gives with details: classes [B, N, L] up to the first end, or with ends skipped, and
+    `max_length`.
 
     The score is that of the text with ends in all places behind it.
     """
-    number, length = chances.shape[-1], chances.shape[-2]
+    number, length = log_probs.shape[-1], log_probs.shape[-2]
     token = classes < number - 2
-    chosen = jnp.where(classes[..., None] == jnp.arange(number), chances[:, None], 0).sum(-1)
+    chosen = jnp.where(classes[..., None] == jnp.arange(number), log_probs[:, None], 0).sum(-1)
     if not skip_ends:
         token = jnp.cumsum(~token, -1) == 0
-        chosen = jnp.where(token, chosen, chances[:, None, :, -1])
+        chosen = jnp.where(token, chosen, log_probs[:, None, :, -1])
     order = jnp.cumsum(token, -1) - 1
     token = token & (order < max_length)
     # A sum over a mask moves the tokens to the front; unlike a scatter it exports everywhere.
@@ -68,5 +76,6 @@ def finish(classes: jax.Array, chances: jax.Array, max_length: Any, skip_ends: b
         'score': chosen.sum(-1),
         'confidence': confidence.sum(-1) / jnp.maximum(count, 1),
         'token_confidence': confidence,
-        'attention': jnp.einsum('bnij,bihw->bnjhw', moved.astype(maps.dtype), maps, precision=lax.Precision.HIGHEST),
+        'attention': jnp.einsum(
+            'bnij,bihw->bnjhw', moved.astype(maps.dtype), maps, precision=lax.Precision.HIGHEST),
     }

@@ -1,9 +1,11 @@
-"""Autoregressive search, greedy or by beams, over a pure step of any model; on the device, batched, stopped by its texts.
+"""Autoregressive search, greedy or by beams, over a pure step of any model: on the device, batched, until all
+texts end.
 
-A step is `step(state, classes [R]) -> (log-probabilities [R, K], state[, map])` for R = rows x beams, a row's beams side
-by side. Every array of the state and of the map has R as its leading axis, but for arrays without axes, such as a count of
-the steps, which all beams share. What the beams of a row share and no step changes, such as an encoder's output, belongs
-into the step itself. A class that makes no text must have probability 0, or be outside `Codes`, which leaves it out.
+A step is `step(state, classes [R]) -> (log-probabilities [R, K], state[, map])` for R = rows x beams, the
+beams of a row side by side. Every array of the state and of the map has R as its leading axis, but for arrays
+without axes, such as a count of the steps, which all beams share. What the beams of a row share and no step
+changes, such as an encoder's output, belongs into the step itself. A class that is no text must have
+probability 0, or be outside of `Codes`, which leaves it out.
 """
 
 from collections.abc import Callable
@@ -15,20 +17,22 @@ from jax import lax
 
 
 class Codes(NamedTuple):
-    """What the classes mean: a class is a vocabulary id + `offset` for ids below `size`; all others make no text."""
+    """What the classes mean: a class is a vocabulary id + `offset` for ids below `size`; all others are no
+    text."""
 
     start: int
     end: int
     offset: int
     size: int
 
-    def writes(self, classes: jax.Array) -> jax.Array:
+    def is_token(self, classes: jax.Array) -> jax.Array:
         """Which classes stand for a token."""
         return (classes >= self.offset) & (classes < self.offset + self.size)
 
 
 class Beams(NamedTuple):
-    """Where each beam [B, N] stands: its last class, log-probability, tokens, classes before it ended, and whether it has."""
+    """The state of each beam [B, N]: its last class, log-probability, number of tokens, number of classes
+    before it ended, and whether it has."""
 
     last: jax.Array
     total: jax.Array
@@ -38,8 +42,8 @@ class Beams(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What each step [S, B, N] chose: a class, its probability, which of several beams it goes on from, and the step's map
-    [S, B, N, ...]."""
+    """What each step [S, B, N] chose: a class, its probability, which of several beams it continues, and the
+    step's map [S, B, N, ...]."""
 
     classes: jax.Array
     probability: jax.Array
@@ -60,61 +64,69 @@ def search(
     stop: bool = True,
     details: bool = False,
 ) -> dict[str, jax.Array]:
-    """The `beam` likeliest texts of each row, best first: what a model's `decode` gives, and `maps` [B, N, L, ...] with details.
+    """The `beam` likeliest texts of each row, best first: what a model's `decode` gives, and `maps` [B, N, L,
+    ...] with details.
 
-    `state` is that of the rows before the first step. At most `capacity` steps are taken. A text is done when the end
-    was chosen (unless `stop` is off, as in implementations that leave it out and go on) or it has `max_length` tokens; when
-    all are done, so is the search. Texts are ranked by log-probability / classes ** penalty, the end being one of them.
+    `state` is that of the rows before the first step. At most `capacity` steps are taken. A text is done at
+    its end (unless `stop` is off, as in implementations that leave it out and go on), or with `max_length`
+    tokens; when all are done, so is the search. Texts are ranked by log-probability / classes ** penalty,
+    with the end as a class.
     """
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam, 0) if leaf.ndim else leaf, state)
     shape = (rows, beam)
-    # Were they all alive, the beams would be copies of one another for ever.
-    alone = jnp.where(jnp.arange(beam) > 0, -jnp.inf, jnp.zeros(shape))
+    # One beam of each row starts alive: of several, all would stay copies of one another.
+    first_alive = jnp.where(jnp.arange(beam) > 0, -jnp.inf, jnp.zeros(shape))
     none = jnp.zeros(shape, jnp.int32)
-    beams = Beams(jnp.full(shape, codes.start, jnp.int32), alone, none, none, jnp.full(shape, max_length < 1))
-    record = _empty(step, repeated, codes, shape, capacity, details)
+    start = jnp.full(shape, codes.start, jnp.int32)
+    beams = Beams(start, first_alive, none, none, jnp.full(shape, max_length < 1))
+    record = _empty_record(step, repeated, codes, shape, capacity, details)
 
-    def going(carry: Any) -> jax.Array:
+    def unfinished(carry: Any) -> jax.Array:
         number, beams, _, _ = carry
         return (number < capacity) & ~beams.done.all()
 
-    def forward(carry: Any) -> Any:
+    def advance(carry: Any) -> Any:
         number, beams, state, record = carry
         frame, state, *maps = step(state, beams.last.reshape(-1))
         frame = frame.reshape(*shape, -1)
         beams, origin, probability = _choose(beams, frame, codes, max_length, penalty, stop)
         if beam > 1:
-            state = jax.tree.map(lambda leaf: _rows(leaf, origin) if leaf.ndim else leaf, state)
-        seen = [jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), maps[0])] if details else [()]
-        now = Record(beams.last, probability, origin, *seen)
-        record = jax.tree.map(lambda steps, new: lax.dynamic_update_index_in_dim(steps, new, number, 0), record, now)
+            state = jax.tree.map(lambda leaf: _reordered(leaf, origin) if leaf.ndim else leaf, state)
+        by_beam = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), maps[0] if details else ())
+        now = Record(beams.last, probability, origin, by_beam)
+        record = jax.tree.map(
+            lambda steps, new: lax.dynamic_update_index_in_dim(steps, new, number, 0), record, now)
         return number + 1, beams, state, record
 
-    _, beams, _, record = lax.while_loop(going, forward, (jnp.int32(0), beams, repeated, record))
+    _, beams, _, record = lax.while_loop(unfinished, advance, (jnp.int32(0), beams, repeated, record))
     return _texts(_traced_back(record) if beam > 1 else record, beams, codes, penalty, details)
 
 
-def _empty(step: Callable, state: Any, codes: Codes, shape: tuple[Any, int], capacity: int, details: bool) -> Record:
-    """The record before the first step: all ended."""
+def _empty_record(
+    step: Callable, state: Any, codes: Codes, shape: tuple[Any, int], capacity: int, details: bool
+) -> Record:
+    """The record before the first step: all have ended."""
     maps: Any = ()
     if details:
         classes = jnp.full(shape, codes.start).reshape(-1)
         like = jax.eval_shape(step, state, classes)[2]
         maps = jax.tree.map(lambda leaf: jnp.zeros((capacity, *shape, *leaf.shape[1:]), leaf.dtype), like)
     own = jnp.broadcast_to(jnp.arange(shape[1]), (capacity, *shape)) if shape[1] > 1 else None
-    return Record(jnp.full((capacity, *shape), codes.end, jnp.int32), jnp.zeros((capacity, *shape)), own, maps)
+    ends = jnp.full((capacity, *shape), codes.end, jnp.int32)
+    return Record(ends, jnp.zeros((capacity, *shape)), own, maps)
 
 
 def _choose(
     beams: Beams, frame: jax.Array, codes: Codes, max_length: Any, penalty: float, stop: bool
 ) -> tuple[Beams, Any, jax.Array]:
-    """The best beams after log-probabilities [B, N, K], where each of several comes from, the probability of its new class."""
+    """The best beams after log-probabilities [B, N, K], which of several each continues, and the probability
+    of its new class."""
     (_, number, kinds), classes = frame.shape, jnp.arange(frame.shape[-1])
-    # A text that is done goes on with ends, at no cost.
+    # A text that is done continues with ends, at no cost.
     frame = jnp.where(beams.done[..., None], jnp.where(classes == codes.end, 0.0, -jnp.inf), frame)
     length = beams.classes + ~beams.done
     origin: Any = None
-    if number == 1:  # what was before is the same for all classes
+    if number == 1:  # the log-probability so far is the same for all classes
         last, score, done, tokens = jnp.argmax(frame, -1), frame.max(-1), beams.done, beams.tokens
         total = beams.total + score
     else:
@@ -122,29 +134,31 @@ def _choose(
         rank = totals / length[..., None].astype(totals.dtype) ** penalty if penalty else totals
         chosen = lax.top_k(rank.reshape(rank.shape[0], -1), number)[1]
         origin, last = chosen // kinds, chosen % kinds
-        total, score = (jnp.take_along_axis(leaf.reshape(leaf.shape[0], -1), chosen, 1) for leaf in (totals, frame))
-        done, tokens, length = (jnp.take_along_axis(leaf, origin, 1) for leaf in (beams.done, beams.tokens, length))
-    tokens = tokens + codes.writes(last)
+        total, score = (
+            jnp.take_along_axis(leaf.reshape(leaf.shape[0], -1), chosen, 1) for leaf in (totals, frame))
+        done, tokens, length = (
+            jnp.take_along_axis(leaf, origin, 1) for leaf in (beams.done, beams.tokens, length))
+    tokens = tokens + codes.is_token(last)
     after = Beams(last.astype(jnp.int32), total, tokens, length,
                   done | (tokens >= max_length) | ((last == codes.end) & stop))
     return after, origin, jnp.where(done, 0.0, jnp.exp(score))
 
 
-def _rows(leaf: jax.Array, origin: jax.Array) -> jax.Array:
+def _reordered(leaf: jax.Array, origin: jax.Array) -> jax.Array:
     """Rows x beams [R, ...], taken from the beams [B, N] of their row."""
     count, number = origin.shape
     return leaf.at[(jnp.arange(count)[:, None] * number + origin).reshape(-1)].get(mode='promise_in_bounds')
 
 
 def _traced_back(record: Record) -> Record:
-    """The record along the way of each beam that is left in the end."""
+    """The record along the path of each beam that is left in the end."""
 
     def back(place: jax.Array, now: Record) -> tuple[jax.Array, Record]:
         def along(leaf: jax.Array, place: jax.Array) -> jax.Array:
             return jnp.take_along_axis(leaf, place.reshape(*place.shape, *[1] * (leaf.ndim - 2)), 1)
 
         origin = along(now.origin, place)
-        # A map is that of the beam which the step was made for, before the choice.
+        # A map belongs to the beam that made the step, before the choice.
         maps = jax.tree.map(lambda leaf: along(leaf, origin), now.maps)
         return origin, Record(along(now.classes, place), along(now.probability, place), origin, maps)
 
@@ -157,7 +171,7 @@ def _texts(record: Record, beams: Beams, codes: Codes, penalty: float, details: 
     """What `decode` gives: the classes that stand for tokens, moved to the front, as vocabulary ids."""
     classes, probability = (jnp.moveaxis(leaf, 0, 2) for leaf in (record.classes, record.probability))
     # A beam that never came to life has no text.
-    kept = codes.writes(classes) & (beams.total > -jnp.inf)[..., None]
+    kept = codes.is_token(classes) & (beams.total > -jnp.inf)[..., None]
     length, places = kept.sum(-1, dtype=jnp.int32), jnp.arange(classes.shape[-1])
     # A sum over a mask moves; unlike a scatter it exports everywhere.
     moved = kept[..., None] & ((jnp.cumsum(kept, -1) - 1)[..., None] == places)  # [B, N, S, L]
@@ -172,6 +186,7 @@ def _texts(record: Record, beams: Beams, codes: Codes, penalty: float, details: 
     }
     if details:
         move, exact = moved.astype(jnp.float32), lax.Precision.HIGHEST
-        maps = jax.tree.map(lambda leaf: jnp.einsum('bnsl,sbn...->bnl...', move, leaf, precision=exact), record.maps)
+        maps = jax.tree.map(
+            lambda leaf: jnp.einsum('bnsl,sbn...->bnl...', move, leaf, precision=exact), record.maps)
         result |= {'token_confidence': token_confidence, 'maps': maps}
     return result

@@ -1,8 +1,11 @@
-"""The decoder of CAN: a GRU over tokens, attention that remembers where it has looked, and the counts of the symbols.
+"""The decoder of CAN: a GRU over tokens, attention that remembers its past weights, and the counts of the
+symbols.
 
-Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression Recognition" (2022), section
-3.4, after Zhang et al., "Watch, attend and parse" (2017); cell, positions and initial values follow the reference implementation.
-K classes, E the width of tokens and state, A of the attention, D of the features, n x n the reach of the coverage.
+Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression
+Recognition" (2022), section 3.4, after Zhang et al., "Watch, attend and parse" (2017); cell, positions and
+initial values follow the reference implementation. K classes, E the width of tokens and state, A of the
+attention, D of the features, n x n the reach of the coverage: the sum of the attention weights of all steps
+so far.
 """
 
 import math
@@ -16,27 +19,29 @@ import jax.numpy as jnp
 from jax import lax
 from jax.dtypes import float0
 
-from recog.models.parts.layers import normal, product, uniform, wide
-from recog.models.parts.recurrence import gru, grus
+from recog.models.parts.layers import einsum32, normal, product, uniform
+from recog.models.parts.recurrence import gru, gru_states
 from recog.models.parts.transformer import dropped
+from recog.models.peers import renamed
 
 Parameters = Mapping[str, jax.Array]
 TEMPERATURE = 10_000.0
-NOWHERE = -1e30  # the score of what is no image; finite, so that an image without cells stays finite
+MASKED_SCORE = -1e30  # of cells that are padding; finite, so that a row without cells stays finite
 
 
 class Memory(NamedTuple):
-    """What no step changes: the features [B, h, w, D], their projection with positions [B, h, w, A], which cells [B, h, w] are
-    image, what the counts add to each step's answer [B, E], and the coverage's kernel [n n, A]."""
+    """What no step changes: the features [B, h, w, D], their keys with positions [B, h, w, A], which cells
+    [B, h, w] hold image, what the counts add to each step's output [B, E], and the coverage's kernel [n n,
+    A]."""
 
     features: jax.Array
     keys: jax.Array
     cells: jax.Array
-    counted: jax.Array
-    coverage: jax.Array
+    counts_term: jax.Array
+    coverage_kernel: jax.Array
 
 
-class Decoder(nn.Module):
+class CoverageDecoder(nn.Module):
     """The parameters of the decoder, which the functions below read; matrices start Xavier uniform."""
 
     hidden: int
@@ -47,19 +52,26 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, width: int) -> dict[str, jax.Array]:
-        xavier, zeros, fan = nn.initializers.xavier_uniform(), nn.initializers.zeros, uniform(self.hidden**-0.5)
+        xavier, zeros = nn.initializers.xavier_uniform(), nn.initializers.zeros
+        fan = uniform(self.hidden**-0.5)
         hidden, attention, classes, reach = self.hidden, self.attention, self.classes, self.coverage
         parameters = {
             'embedding': self.param('embedding', xavier, (classes, hidden)),
-            'kernel_ih': self.param('kernel_ih', fan, (hidden, 3 * hidden)), 'bias_ih': self.param('bias_ih', fan, (3 * hidden,)),
-            'kernel_hh': self.param('kernel_hh', fan, (hidden, 3 * hidden)), 'bias_hh': self.param('bias_hh', fan, (3 * hidden,)),
-            'coverage_kernel': self.param('coverage_kernel', normal((2 / reach**2) ** 0.5), (reach, reach, 1, attention)),
+            'kernel_ih': self.param('kernel_ih', fan, (hidden, 3 * hidden)),
+            'bias_ih': self.param('bias_ih', fan, (3 * hidden,)),
+            'kernel_hh': self.param('kernel_hh', fan, (hidden, 3 * hidden)),
+            'bias_hh': self.param('bias_hh', fan, (3 * hidden,)),
+            'coverage_kernel': self.param(
+                'coverage_kernel', normal((2 / reach**2) ** 0.5), (reach, reach, 1, attention)),
             'coverage_mix': self.param('coverage_mix', xavier, (attention, attention)),
             'keys_kernel': self.param('keys_kernel', normal((2 / width) ** 0.5), (1, 1, width, attention)),
             'keys_bias': self.param('keys_bias', zeros, (attention,)),
         }
-        shapes = {'start': (width, hidden), 'query': (hidden, attention), 'energy': (attention, 1), 'state': (hidden, hidden),
-                  'token': (hidden, hidden), 'context': (width, hidden), 'classes': (hidden, classes)}
+        shapes = {
+            'start': (width, hidden), 'query': (hidden, attention), 'energy': (attention, 1),
+            'state': (hidden, hidden), 'token': (hidden, hidden), 'context': (width, hidden),
+            'classes': (hidden, classes),
+        }
         shapes |= {'counts': (classes, hidden)} if self.counting else {}
         for name, shape in shapes.items():
             parameters[f'{name}_kernel'] = self.param(f'{name}_kernel', xavier, shape)
@@ -68,12 +80,13 @@ class Decoder(nn.Module):
 
 
 def linear(parameters: Parameters, name: str, x: jax.Array, dtype: Any) -> jax.Array:
-    """The product with the kernel of that name, in `dtype`, and its bias, float32 in the end."""
+    """The product with the kernel of that name, in `dtype`, and its bias; the result is float32."""
     return product(x.astype(dtype), parameters[f'{name}_kernel']) + parameters[f'{name}_bias']
 
 
 def positions(cells: jax.Array, width: int) -> jax.Array:
-    """Sines and cosines [B, h, w, width] of each cell's row, then of its column, as shares of the image's own cells [B, h, w]."""
+    """Sines and cosines [B, h, w, width] of each cell's row, then of its column, relative to the size of its
+    own image, whose cells [B, h, w] are true."""
     depth = width // 2
     rate = TEMPERATURE ** (2 * (jnp.arange(depth) // 2) / depth)
     parts = []
@@ -86,33 +99,34 @@ def positions(cells: jax.Array, width: int) -> jax.Array:
     return jnp.concatenate(parts, -1)
 
 
-def remember(
+def make_memory(
     parameters: Parameters, features: jax.Array, cells: jax.Array, counts: jax.Array | None
 ) -> tuple[Memory, jax.Array]:
-    """The memory of features [B, h, w, D], their cells [B, h, w] and counts [B, K], and the state [B, E] before all steps."""
+    """The memory of features [B, h, w, D], their cells [B, h, w] and counts [B, K], and the first state [B,
+    E]."""
     dtype = features.dtype
     keys = product(features, parameters['keys_kernel'][0, 0]) + parameters['keys_bias']
     keys = keys + positions(cells, keys.shape[-1])
     total = jnp.sum(jnp.where(cells[..., None], features, 0), (1, 2), dtype=jnp.float32)
     mean = total / jnp.maximum(cells.sum((1, 2)), 1)[:, None]
     start = jnp.tanh(linear(parameters, 'start', mean, dtype))
-    counted = jnp.zeros_like(start) if counts is None else linear(parameters, 'counts', counts, dtype)
-    # The convolution of one channel and the matrix after it are one convolution: less than a tenth of the arithmetic.
+    counts_term = jnp.zeros_like(start) if counts is None else linear(parameters, 'counts', counts, dtype)
+    # The convolution of one channel and the matrix after it are one convolution: a tenth of the arithmetic.
     flat = parameters['coverage_kernel'].reshape(-1, parameters['coverage_mix'].shape[0])
-    coverage = jnp.matmul(flat, parameters['coverage_mix'], precision=lax.Precision.HIGHEST)
-    return Memory(features, keys.astype(dtype), cells, counted, coverage.astype(dtype)), start
+    kernel = jnp.matmul(flat, parameters['coverage_mix'], precision=lax.Precision.HIGHEST)
+    return Memory(features, keys.astype(dtype), cells, counts_term, kernel.astype(dtype)), start
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def patches(x: jax.Array, reach: int) -> jax.Array:
-    """What each cell of [B, h, w] has around it: [B, h, w, reach reach], zeros beyond the border.
+    """The surroundings of each cell of [B, h, w]: [B, h, w, reach reach], zeros beyond the border.
 
-    As the product of these with a kernel, a convolution of one channel learns twenty times faster on CPU; the gradient is
-    gathered as well, since sums that are scattered have no fixed order on GPU.
+    Multiplied with a kernel, they are a convolution of one channel, whose gradient takes a CPU a twentieth of
+    the time. The gradient is gathered as well, since scattered sums have no fixed order on GPUs.
     """
     batch, height, width = x.shape
-    flat = _bordered(x[..., None], reach).reshape(batch, -1)
-    return jnp.take(flat, _around(height, width, reach), axis=1, mode='clip').reshape(batch, height, width, reach * reach)
+    flat, places = _with_border(x[..., None], reach).reshape(batch, -1), _patch_places(height, width, reach)
+    return jnp.take(flat, places, axis=1, mode='clip').reshape(batch, height, width, reach * reach)
 
 
 def _patches_forward(x: jax.Array, reach: int) -> tuple[jax.Array, None]:
@@ -121,163 +135,191 @@ def _patches_forward(x: jax.Array, reach: int) -> tuple[jax.Array, None]:
 
 def _patches_backward(reach: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
     batch, height, width, taps = gradient.shape
-    flat = _bordered(gradient, reach).reshape(batch, -1)
-    # The cell that saw this one at a place has it at the place opposite.
-    places = _around(height, width, reach)[:, ::-1] * taps + jnp.arange(taps)
+    flat = _with_border(gradient, reach).reshape(batch, -1)
+    # The cell that has this one at a place of its patch is at the opposite place of this one's.
+    places = _patch_places(height, width, reach)[:, ::-1] * taps + jnp.arange(taps)
     return (jnp.take(flat, places, axis=1, mode='clip').sum(-1).reshape(batch, height, width),)
 
 
 patches.defvjp(_patches_forward, _patches_backward)
 
 
-def _bordered(x: jax.Array, reach: int) -> jax.Array:
+def _with_border(x: jax.Array, reach: int) -> jax.Array:
     return jnp.pad(x, ((0, 0), (reach // 2, reach // 2), (reach // 2, reach // 2), (0, 0)))
 
 
-def _around(height: Any, width: Any, reach: int) -> jax.Array:
-    """Where the surroundings of each cell [h w, reach reach] lie in the flattened map with its border."""
+def _patch_places(height: Any, width: Any, reach: int) -> jax.Array:
+    """The places of each cell's patch [h w, reach reach] in the flattened map with its border."""
     rows = jnp.arange(height)[:, None, None, None] + jnp.arange(reach)[:, None]
     columns = jnp.arange(width)[:, None, None] + jnp.arange(reach)
     return (rows * (width + reach - 1) + columns).reshape(height * width, reach * reach)
 
 
 @jax.jit
-def look(memory: Memory, energy_kernel: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-    """Weights [B, N, h, w] of the cells for queries [B, N, A] that have looked at `seen` [B, N, h, w] so far.
+def coverage_weights(
+    memory: Memory, energy_kernel: jax.Array, query: jax.Array, coverage: jax.Array
+) -> jax.Array:
+    """Attention weights [B, N, h, w] of the cells for queries [B, N, A] with this coverage [B, N, h, w].
 
-    Unlike the reference, which takes the largest score of the whole batch away, padding included, each image's own is: the
-    weights are the same, but cannot overflow or vanish. So its bias, alike for all, is not added: it would cancel.
+    The reference subtracts the largest score of the whole batch, padding included; here it is that of each
+    image. The weights are the same, but cannot overflow or vanish. The energy's bias, equal for all cells,
+    would cancel.
     """
-    dtype, shape = memory.features.dtype, seen.shape
-    reach = math.isqrt(memory.coverage.shape[0])
-    around = patches(seen.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
-    covered = jnp.matmul(around.astype(dtype), memory.coverage)  # the largest array of a step: no wider than it must be
+    dtype, shape = memory.features.dtype, coverage.shape
+    reach = math.isqrt(memory.coverage_kernel.shape[0])
+    around = patches(coverage.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
+    # The largest array of a step, in the narrow dtype.
+    covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
     inner = jnp.tanh(covered + memory.keys[:, None] + query[:, :, None, None]).astype(dtype)
-    # On accelerators a sum, which XLA fuses with what it is of.
-    scores = lax.platform_dependent(inner, energy_kernel, cpu=lambda *given: product(*given)[..., 0],
-                                    default=lambda inner, kernel: jnp.sum(inner * kernel[:, 0], -1, dtype=jnp.float32))
-    scores = jnp.where(memory.cells[:, None], scores, NOWHERE)
+    # On accelerators a sum, which XLA fuses with its operands.
+    scores = lax.platform_dependent(
+        inner, energy_kernel, cpu=lambda *given: product(*given)[..., 0],
+        default=lambda inner, kernel: jnp.sum(inner * kernel[:, 0], -1, dtype=jnp.float32))
+    scores = jnp.where(memory.cells[:, None], scores, MASKED_SCORE)
     scores = scores - lax.stop_gradient(scores.max((2, 3), keepdims=True))
     powers = jnp.where(memory.cells[:, None], jnp.exp(scores), 0)
     return powers / (powers.sum((2, 3), keepdims=True) + 1e-10)
 
 
 @jax.custom_vjp
-def looks(memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array) -> jax.Array:
-    """Weights [S, B, h, w] of looks one after the other, for queries [S, B, A]; from step `count` on nothing is looked at."""
-    return _looks_forward(memory, energy_kernel, queries, count)[0]
+def coverage_weights_by_step(
+    memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
+) -> jax.Array:
+    """Attention weights [S, B, h, w] of one step after the other, for queries [S, B, A]; zeros from step
+    `count` on."""
+    return _by_step_forward(memory, energy_kernel, queries, count)[0]
 
 
-def _looks_forward(memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array) -> tuple[jax.Array, Any]:
-    looked = partial(look, memory, energy_kernel)
+def _by_step_forward(
+    memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
+) -> tuple[jax.Array, Any]:
+    attend = partial(coverage_weights, memory, energy_kernel)
 
-    def perhaps(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        return lax.cond(number < count, looked, lambda query, seen: jnp.zeros_like(seen), query, seen)
+    def skipping(number: jax.Array, query: jax.Array, coverage: jax.Array) -> jax.Array:
+        return lax.cond(
+            number < count, attend, lambda query, coverage: jnp.zeros_like(coverage), query, coverage)
 
-    def always(number: jax.Array, query: jax.Array, seen: jax.Array) -> jax.Array:
-        return jnp.where(number < count, looked(query, seen), 0)
+    def masking(number: jax.Array, query: jax.Array, coverage: jax.Array) -> jax.Array:
+        return jnp.where(number < count, attend(query, coverage), 0)
 
-    def cover(seen: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
+    def step(coverage: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
         # On accelerators each choice would wait for the host.
-        weights = lax.platform_dependent(now[0], now[1][:, None], seen, cpu=perhaps, default=always)
-        return seen + weights, (weights[:, 0], seen[:, 0])
+        weights = lax.platform_dependent(now[0], now[1][:, None], coverage, cpu=skipping, default=masking)
+        return coverage + weights, (weights[:, 0], coverage[:, 0])
 
-    nothing = jnp.zeros((queries.shape[1], 1, *memory.cells.shape[1:]))
-    weights, seen = lax.scan(cover, nothing, (jnp.arange(queries.shape[0]), queries))[1]
-    return weights, (memory, energy_kernel, queries, weights, seen)
+    start = jnp.zeros((queries.shape[1], 1, *memory.cells.shape[1:]))
+    weights, coverage = lax.scan(step, start, (jnp.arange(queries.shape[0]), queries))[1]
+    return weights, (memory, energy_kernel, queries, weights, coverage)
 
 
-def _looks_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
-    """By hand, as only the gradient of what was seen has to go from step to step: all else is made for all steps at once."""
-    memory, energy_kernel, queries, weights, seen = kept
-    reach, dtype = math.isqrt(memory.coverage.shape[0]), memory.features.dtype
-    (steps, rows, *size), taps = seen.shape, memory.coverage.shape[0]
-    around = patches(seen.reshape(-1, *size), reach).reshape(steps, rows, -1, taps)
+def _by_step_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
+    """By hand, as only the gradient of the coverage goes from step to step: the rest is computed for all at
+    once."""
+    memory, energy_kernel, queries, weights, coverage = kept
+    reach, dtype = math.isqrt(memory.coverage_kernel.shape[0]), memory.features.dtype
+    (steps, rows, *size), taps = coverage.shape, memory.coverage_kernel.shape[0]
+    around = patches(coverage.reshape(-1, *size), reach).reshape(steps, rows, -1, taps)
     keys = memory.keys.reshape(rows, -1, memory.keys.shape[-1])
-    inner = jnp.tanh(jnp.matmul(around.astype(dtype), memory.coverage) + keys + queries[:, :, None]).astype(dtype)
-    # Of scores, by what the hyperbolic tangent is of. The largest arrays of all, these two would be kept in float32.
-    inner, slopes = lax.optimization_barrier((inner, (1 - jnp.square(inner)) * energy_kernel[:, 0].astype(dtype)))
-    to_around = wide('sbca,ka->sbck', slopes, memory.coverage).reshape(steps, rows, *size, taps)
+    covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
+    inner = jnp.tanh(covered + keys + queries[:, :, None]).astype(dtype)
+    # Slopes of the scores, by the argument of tanh. Without the barrier XLA keeps these two in float32, and
+    # they are the largest arrays of all.
+    slopes = (1 - jnp.square(inner)) * energy_kernel[:, 0].astype(dtype)
+    inner, slopes = lax.optimization_barrier((inner, slopes))
+    to_around = einsum32('sbca,ka->sbck', slopes, memory.coverage_kernel).reshape(steps, rows, *size, taps)
 
-    def uncover(to_seen: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
+    def step(to_coverage: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
         given, weights, to_around = now
-        to_weights = given + to_seen
+        to_weights = given + to_coverage
         to_scores = weights * (to_weights - jnp.sum(weights * to_weights, (1, 2), keepdims=True))
-        return to_seen + _patches_backward(reach, None, to_scores[..., None] * to_around)[0], to_scores
+        return to_coverage + _patches_backward(reach, None, to_scores[..., None] * to_around)[0], to_scores
 
-    to_scores = lax.scan(uncover, jnp.zeros_like(seen[0]), (gradient, weights, to_around), reverse=True)[1]
+    to_scores = lax.scan(step, jnp.zeros_like(coverage[0]), (gradient, weights, to_around), reverse=True)[1]
     to_scores = to_scores.reshape(*around.shape[:3], 1)
-    to_coverage = wide('sbck,sbca->ka', (around * to_scores).astype(dtype), slopes).astype(dtype)
+    to_kernel = einsum32('sbck,sbca->ka', (around * to_scores).astype(dtype), slopes).astype(dtype)
     to_inner = to_scores * slopes
     to_keys = to_inner.sum(0).astype(dtype).reshape(memory.keys.shape)
     to_memory = Memory(jnp.zeros_like(memory.features), to_keys, jnp.zeros(memory.cells.shape, float0),
-                       jnp.zeros_like(memory.counted), to_coverage)
+                       jnp.zeros_like(memory.counts_term), to_kernel)
     return to_memory, jnp.sum(to_scores * inner, (0, 1, 2))[:, None], to_inner.sum(2), None
 
 
-looks.defvjp(_looks_forward, _looks_backward)
+coverage_weights_by_step.defvjp(_by_step_forward, _by_step_backward)
 
 
-def gates(parameters: Parameters, embedded: jax.Array, dtype: Any) -> jax.Array:
-    """What tokens [..., E] say to the GRU [..., 3 E]."""
+def input_gates(parameters: Parameters, embedded: jax.Array, dtype: Any) -> jax.Array:
+    """The GRU's gates [..., 3 E] from tokens [..., E] alone."""
     return product(embedded.astype(dtype), parameters['kernel_ih']) + parameters['bias_ih']
 
 
-def answer(
-    parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array, weights: jax.Array, noise: Any = None
+def classify(
+    parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array, weights: jax.Array,
+    noise: Any = None,
 ) -> jax.Array:
-    """Logits [B, N, K] of states and tokens read [B, N, E] that look at [B, N, h, w]; `noise` is dropout's key and rate."""
+    """Logits [B, N, K] from states and tokens read [B, N, E] and attention [B, N, h, w]; `noise` is dropout's
+    key and rate."""
     dtype = memory.features.dtype
-    context = wide('bnhw,bhwd->bnd', weights.astype(dtype), memory.features)
-    said = {'state': hidden, 'token': embedded, 'context': context}
-    total = sum((linear(parameters, name, x, dtype) for name, x in said.items()), memory.counted[:, None])
+    context = einsum32('bnhw,bhwd->bnd', weights.astype(dtype), memory.features)
+    inputs = {'state': hidden, 'token': embedded, 'context': context}
+    terms = (linear(parameters, name, x, dtype) for name, x in inputs.items())
+    total = sum(terms, memory.counts_term[:, None])
     if noise is not None:
         total = dropped(total, noise[0], rate=noise[1], rule='upscale')
     return linear(parameters, 'classes', total, dtype)
 
 
 def advance(
-    parameters: Parameters, memory: Memory, hidden: jax.Array, seen: jax.Array, classes: jax.Array
+    parameters: Parameters, memory: Memory, hidden: jax.Array, coverage: jax.Array, classes: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Logits [B, N, K], state [B, N, E] and attention [B, N, h, w] of a step that reads classes [B, N]."""
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[classes].get(mode='clip')
-    hidden = gru(gates(parameters, embedded, dtype), hidden, parameters['kernel_hh'].astype(dtype), parameters['bias_hh'])
-    weights = look(memory, parameters['energy_kernel'], linear(parameters, 'query', hidden, dtype), seen)
-    return answer(parameters, memory, hidden, embedded, weights), hidden, weights
+    gates = input_gates(parameters, embedded, dtype)
+    hidden = gru(gates, hidden, parameters['kernel_hh'].astype(dtype), parameters['bias_hh'])
+    query = linear(parameters, 'query', hidden, dtype)
+    weights = coverage_weights(memory, parameters['energy_kernel'], query, coverage)
+    return classify(parameters, memory, hidden, embedded, weights), hidden, weights
 
 
 def unroll(
-    parameters: Parameters, memory: Memory, start: jax.Array, given: jax.Array, count: jax.Array, noise: Any = None
+    parameters: Parameters, memory: Memory, start: jax.Array, given: jax.Array, count: jax.Array,
+    noise: Any = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, S, K] and attention [B, S, h, w] of steps that read classes [B, S]; from step `count` on nothing is looked at.
+    """Logits [B, S, K] and attention [B, S, h, w] of steps that read classes [B, S]; no attention from step
+    `count` on.
 
-    State and answers do not wait for the attention: only its coverage goes from step to step.
+    States and logits do not wait for the attention: only its coverage goes from step to step.
     """
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[given].get(mode='clip')
-
-    gate = gates(parameters, embedded, dtype).swapaxes(0, 1)
-    hidden = grus(gate, start, parameters['kernel_hh'].astype(dtype), parameters['bias_hh'])
+    gates = input_gates(parameters, embedded, dtype).swapaxes(0, 1)
+    hidden = gru_states(gates, start, parameters['kernel_hh'].astype(dtype), parameters['bias_hh'])
     queries = linear(parameters, 'query', hidden, dtype)
-    weights = looks(memory, parameters['energy_kernel'], queries, count).swapaxes(0, 1)
-    return answer(parameters, memory, hidden.swapaxes(0, 1), embedded, weights, noise), weights
+    weights = coverage_weights_by_step(memory, parameters['energy_kernel'], queries, count).swapaxes(0, 1)
+    return classify(parameters, memory, hidden.swapaxes(0, 1), embedded, weights, noise), weights
 
 
-PEERS = {
-    'start': 'init_weight', 'embedding': 'embedding.weight', 'kernel_ih': 'word_input_gru.weight_ih',
-    'kernel_hh': 'word_input_gru.weight_hh', 'bias_ih': 'word_input_gru.bias_ih', 'bias_hh': 'word_input_gru.bias_hh',
-    'query': 'word_attention.hidden_weight', 'coverage_kernel': 'word_attention.attention_conv.weight',
-    'coverage_mix': 'word_attention.attention_weight.weight', 'energy': 'word_attention.alpha_convert',
-    'keys': 'encoder_feature_conv', 'state': 'word_state_weight', 'token': 'word_embedding_weight',
-    'context': 'word_context_weight', 'counts': 'counting_context_weight', 'classes': 'word_convert',
+# Our names (regular expressions) and the reference's.
+PEERS: Mapping[str, str] = {
+    '^embedding$': 'embedding/weight',
+    '^kernel_(ih|hh)$': r'word_input_gru/weight_\1',
+    '^bias_(ih|hh)$': r'word_input_gru/bias_\1',
+    '^coverage_kernel$': 'word_attention/attention_conv/weight',
+    '^coverage_mix$': 'word_attention/attention_weight/weight',
+    '_kernel$': '/weight',
+    '_bias$': '/bias',
+    '^start/': 'init_weight/',
+    '^query/': 'word_attention/hidden_weight/',
+    '^energy/': 'word_attention/alpha_convert/',
+    '^keys/': 'encoder_feature_conv/',
+    '^(state|context)/': r'word_\1_weight/',
+    '^token/': 'word_embedding_weight/',
+    '^counts/': 'counting_context_weight/',
+    '^classes/': 'word_convert/',
 }
 TURNS = {'kernel_ih': 'transpose', 'kernel_hh': 'transpose', 'coverage_kernel': 'conv', 'keys_kernel': 'conv'}
 
 
 def peer(name: str) -> tuple[str, str]:
     """The reference's name of the decoder's parameter, and how it is turned."""
-    if name in PEERS:
-        return PEERS[name], TURNS.get(name, 'same')
-    part, _, kind = name.rpartition('_')
-    return f'{PEERS[part]}.{"weight" if kind == "kernel" else "bias"}', TURNS.get(name, 'same')
+    return renamed((name,), PEERS), TURNS.get(name, 'same')

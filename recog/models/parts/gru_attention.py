@@ -1,7 +1,8 @@
-"""The attention decoder of RARE: a GRU that looks at the columns of the features before each of its steps.
+"""The attention decoder of RARE: a GRU that attends to the columns of the features before each of its steps.
 
-Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016), section 3.2.2, after Bahdanau et al. (2015);
-the cell and its initial values follow the reference implementation. K classes, A the width of the state.
+Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016), section 3.2.2, after Bahdanau
+et al. (2015); the cell and its initial values follow the reference implementation. K classes, A the width of
+the state.
 """
 
 from collections.abc import Mapping
@@ -12,20 +13,20 @@ import jax
 import jax.numpy as jnp
 
 from recog.models import Peer
-from recog.models.parts.layers import product, uniform, wide
+from recog.models.parts.layers import einsum32, product, uniform
 from recog.models.parts.recurrence import gru, scan
 
 Parameters = Mapping[str, jax.Array]
 
 
 class Memory(NamedTuple):
-    """What the decoder looks at: the features [B, T, D], and their projection [B, T, A], which no step changes."""
+    """What the decoder attends to: the features [B, T, D] and their keys [B, T, A], which no step changes."""
 
     features: jax.Array
     keys: jax.Array
 
 
-class Decoder(nn.Module):
+class GRUDecoder(nn.Module):
     """The parameters of the decoder, which the functions below read; Xavier uniform but for the GRU."""
 
     hidden: int
@@ -33,7 +34,8 @@ class Decoder(nn.Module):
 
     @nn.compact
     def __call__(self, width: int) -> dict[str, jax.Array]:
-        xavier, zeros, fan = nn.initializers.xavier_uniform(), nn.initializers.zeros, uniform(self.hidden**-0.5)
+        xavier, zeros = nn.initializers.xavier_uniform(), nn.initializers.zeros
+        fan = uniform(self.hidden**-0.5)
         hidden, classes = self.hidden, self.classes
         shapes: dict[str, tuple[Any, tuple[int, ...]]] = {
             'keys_kernel': (xavier, (width, hidden)),
@@ -46,7 +48,7 @@ class Decoder(nn.Module):
         return {name: self.param(name, start, shape) for name, (start, shape) in shapes.items()}
 
 
-def remember(parameters: Parameters, features: jax.Array) -> Memory:
+def make_memory(parameters: Parameters, features: jax.Array) -> Memory:
     """The memory of features [B, T, D]."""
     return Memory(features, product(features, parameters['keys_kernel']))
 
@@ -57,21 +59,25 @@ def attend(memory: Memory, query: jax.Array, energy_kernel: jax.Array) -> tuple[
     dtype = memory.features.dtype
     energy = product(jnp.tanh(memory.keys[:, None] + query[:, :, None]).astype(dtype), energy_kernel)
     weights = jax.nn.softmax(energy[..., 0])
-    context = wide('bnt,btd->bnd', weights.astype(dtype), memory.features)
+    context = einsum32('bnt,btd->bnd', weights.astype(dtype), memory.features)
     return context, weights
 
 
-def advance(parameters: Parameters, memory: Memory, hidden: jax.Array, read: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """The state [B, N, A] after one more step, which reads the class' gates [B, N, 3 A], and its attention [B, N, T]."""
+def advance(
+    parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array
+) -> tuple[jax.Array, jax.Array]:
+    """The state [B, N, A] after one more step and its attention [B, N, T]; the step reads a class by what it
+    adds to the gates [B, N, 3 A]."""
     dtype, width = memory.features.dtype, memory.features.shape[-1]
     query = product(hidden.astype(dtype), parameters['query_kernel']) + parameters['query_bias']
     context, weights = attend(memory, query, parameters['energy_kernel'])
-    gates = read + product(context.astype(dtype), parameters['kernel_ih'][:width])
+    gates = embedded + product(context.astype(dtype), parameters['kernel_ih'][:width])
     return gru(gates, hidden, parameters['kernel_hh'].astype(dtype), parameters['bias_hh']), weights
 
 
 def embed(parameters: Parameters, classes: jax.Array) -> jax.Array:
-    """What classes [...] add to the gates [..., 3 A]: a row of the kernel, as the input holds the class as one of K."""
+    """What classes [...] add to the gates [..., 3 A]: a row of the kernel each, as the input holds them
+    one-hot."""
     width = parameters['kernel_ih'].shape[0] - parameters['classes_bias'].shape[0]
     return parameters['kernel_ih'].at[width + classes].get(mode='clip') + parameters['bias_ih']
 
@@ -84,31 +90,31 @@ def classify(parameters: Parameters, hidden: jax.Array, dtype: Any) -> jax.Array
 def unroll(
     parameters: Parameters, features: jax.Array, given: jax.Array, own: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, S, K] and attention [B, S, T] of as many steps as classes [B, S] are given to be read.
+    """Logits [B, S, K] and attention [B, S, T] of as many steps as there are classes [B, S] given to read.
 
-    Where `own` [B, S] is true, a step reads what the one before it has guessed instead.
+    Where `own` [B, S] is true, a step reads the likeliest class of the step before it instead.
     """
-    memory, rows = remember(parameters, features), features.shape[0]
+    memory, rows = make_memory(parameters, features), features.shape[0]
     start = jnp.zeros((rows, 1, parameters['kernel_hh'].shape[0]))
     if own is None:
-        read = embed(parameters, given.T[:, :, None])
+        embedded = embed(parameters, given.T[:, :, None])
 
-        def follow(parameters: Parameters, memory: Memory, hidden: jax.Array, read: jax.Array) -> Any:
-            hidden, weights = advance(parameters, memory, hidden, read)
+        def read_given(parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array) -> Any:
+            hidden, weights = advance(parameters, memory, hidden, embedded)
             return hidden, (hidden, weights)
 
-        hidden, weights = scan(follow, parameters, memory, start, read)[1]
+        hidden, weights = scan(read_given, parameters, memory, start, embedded)[1]
         logits = classify(parameters, hidden, features.dtype)
     else:
 
-        def guess(parameters: Parameters, memory: Memory, carry: Any, now: Any) -> Any:
+        def read_own(parameters: Parameters, memory: Memory, carry: Any, now: Any) -> Any:
             (hidden, last), (given, own) = carry, now
-            read = embed(parameters, jnp.where(own, last, given)[:, None])
-            hidden, weights = advance(parameters, memory, hidden, read)
+            embedded = embed(parameters, jnp.where(own, last, given)[:, None])
+            hidden, weights = advance(parameters, memory, hidden, embedded)
             logits = classify(parameters, hidden, features.dtype)
             return (hidden, jnp.argmax(logits[:, 0], -1)), (logits, weights)
 
-        logits, weights = scan(guess, parameters, memory, (start, given[:, 0]), (given.T, own.T))[1]
+        logits, weights = scan(read_own, parameters, memory, (start, given[:, 0]), (given.T, own.T))[1]
     return logits[:, :, 0].swapaxes(0, 1), weights[:, :, 0].swapaxes(0, 1)
 
 
@@ -119,9 +125,10 @@ PEERS = {
     'bias_ih': 'attention_cell.rnn.bias_ih', 'bias_hh': 'attention_cell.rnn.bias_hh',
     'classes_kernel': 'generator.weight', 'classes_bias': 'generator.bias',
 }
+TRANSPOSED = ('kernel_ih', 'kernel_hh')
 
 
 def peers() -> dict[str, Peer]:
-    """The reference's keys for the parameters of `Decoder`, which lie below `head`; of its own, only a GRU's are turned."""
-    return {f'head.{theirs}': Peer(('params', 'head', ours), 'transpose' if ours in ('kernel_ih', 'kernel_hh') else 'same')
+    """The reference's keys for the parameters of `GRUDecoder`, which lie below `head`."""
+    return {f'head.{theirs}': Peer(('params', 'head', ours), 'transpose' if ours in TRANSPOSED else 'same')
             for ours, theirs in PEERS.items()}

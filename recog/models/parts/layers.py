@@ -1,7 +1,9 @@
-"""Batch norm, CTC's loss, and the Linen modules that give parameters to these and to convolutions.
+"""Batch norm, products that end in float32, and the Linen modules that hold the parameters of these and of
+convolutions.
 
-`batch_norm` sits in a jit of its own, so that its name survives in the jaxpr. Conventions and initial values are Paddle's,
-PyTorch's where asked for: a running statistic is 0.9 old + 0.1 new, its variance biased unless asked for otherwise.
+`batch_norm` is a jit of its own, so that its name appears in the jaxpr. Conventions and initial values are
+Paddle's, or PyTorch's where asked for: a running statistic is 0.9 old + 0.1 new, its variance biased unless
+asked otherwise.
 """
 
 import math
@@ -18,14 +20,14 @@ from recog.models.parts.convolutions import Pair, conv, depthwise
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
-PARTS = 8  # at most, of the pixels, that a CPU adds to each other at a time
-MANY_ROWS = 8  # from which on that is worth its while
+PARTS = 8  # most parts of the pixels that a CPU adds to each other at a time
+MANY_ROWS = 8  # rows from which on that is faster
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 class Context(NamedTuple):
-    """What blocks know besides their input: training or not, the rows' weights, batch norm's group, compute dtype, and, where
-    images of different sizes are told from their padding, the cells [B, H, W, 1] of the input that are image."""
+    """What blocks know besides their input: whether they train, the rows' weights, batch norm's group, the
+    compute dtype, and, where padding is masked, the cells [B, H, W, 1] of the input that hold image."""
 
     train: bool
     weight: jax.Array | None
@@ -50,16 +52,17 @@ def batch_norm(
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
     """Batch norm of [B, ..., C] and the running statistics after it.
 
-    In training, rows of weight 0 leave no trace in the statistics, which are those of the whole batch or, with
-    `group`, of every `group` consecutive rows; nor, where `cells` [B, ..., 1] are given, does what lies outside them.
-    `unbiased`, as PyTorch's, is the variance that is kept, not the one that the values are divided by.
+    In training, the statistics are those of the whole batch or, with `group`, of every `group` consecutive
+    rows. Rows of weight 0 do not count, nor, where `cells` [B, ..., 1] are given, does what lies outside
+    them. With `unbiased`, as in PyTorch, the running variance is unbiased, but not the one that the values
+    are divided by.
     """
     if not train:
         factor = scale * lax.rsqrt(variance + EPSILON)
         return ((x - mean) * factor + bias).astype(x.dtype), mean, variance
     if group and x.shape[0] % group:
         raise ValueError(f'batch norm: {x.shape[0]} rows are not a multiple of the group of {group}')
-    # Grouped, axis 0 counts groups; else the statistics run over it too.
+    # With groups, axis 0 counts them; without, the statistics run over it too.
     values = x.reshape(-1, group, *x.shape[1:]) if group else x
     axes = tuple(range(bool(group), values.ndim - 1))
     weight = jnp.ones(x.shape[0]) if weight is None else weight
@@ -83,20 +86,21 @@ def batch_norm(
 def normalised(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values normalised over `axes`, where each counts by its share, and their mean and variance, both float32."""
+    """Values normalised over `axes`, each weighted by its share, and their mean and variance, both
+    float32."""
     return _normalised_forward(values, shares, scale, bias, axes)[0]
 
 
 def _normalised_forward(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[Any, Any]:
-    exact = _exact(values)
-    center = _total(exact * shares, axes)
+    exact = _in_float32(values)
+    center = _summed(exact * shares, axes)
     if exact.dtype == values.dtype:
-        spread = _total(jnp.square(exact - center) * shares, axes)
-    else:  # read once, for both: what that loses is less than what rounding the values has lost
-        spread = jnp.maximum(_total(jnp.square(exact) * shares, axes) - jnp.square(center), 0)
-    # A group of fillers alone passes unchanged: it counts for nothing, but must not overflow.
+        spread = _summed(jnp.square(exact - center) * shares, axes)
+    else:  # the values are read once for both: that loses less than rounding the values has lost
+        spread = jnp.maximum(_summed(jnp.square(exact) * shares, axes) - jnp.square(center), 0)
+    # A group of fillers alone does not count, but must not overflow.
     present = shares.sum(axes, keepdims=True) > 0
     inverse = lax.rsqrt(jnp.where(present, spread, 1.0) + EPSILON)
     output = ((exact - center) * (inverse * scale) + bias).astype(values.dtype)
@@ -104,11 +108,11 @@ def _normalised_forward(
 
 
 def _normalised_backward(axes: tuple[int, ...], kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
-    # By hand, as it compiles in half the time. Running statistics pass no gradient on.
+    # By hand, which compiles in half the time. Running statistics have no gradient.
     values, shares, scale, center, inverse = kept
-    gradient = _exact(cotangents[0])
-    standard = (_exact(values) - center) * inverse
-    to_bias, to_scale = _total(gradient, axes), _total(gradient * standard, axes)
+    gradient = _in_float32(cotangents[0])
+    standard = (_in_float32(values) - center) * inverse
+    to_bias, to_scale = _summed(gradient, axes), _summed(gradient * standard, axes)
     to_values = (gradient - shares * (to_bias + standard * to_scale)) * (inverse * scale)
     flat = to_bias.reshape(-1, scale.size).sum(0), to_scale.reshape(-1, scale.size).sum(0)
     return to_values.astype(values.dtype), jnp.zeros_like(shares), flat[1], flat[0]
@@ -117,52 +121,56 @@ def _normalised_backward(axes: tuple[int, ...], kept: Any, cotangents: Any) -> t
 normalised.defvjp(_normalised_forward, _normalised_backward)
 
 
-def _exact(values: jax.Array) -> jax.Array:
+def _in_float32(values: jax.Array) -> jax.Array:
     return values.astype(jnp.promote_types(values.dtype, jnp.float32))
 
 
-def _total(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+def _summed(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     """The sum over all rows and pixels, which keep their axes."""
     whole = partial(jnp.sum, axis=axes, keepdims=True)
     if values.shape[axes[0]] < MANY_ROWS:
         return whole(values)
-    return lax.platform_dependent(values, cpu=partial(_folded, axes=axes), default=whole)
+    return lax.platform_dependent(values, cpu=partial(_folded_sum, axes=axes), default=whole)
 
 
-def _folded(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """`_total` of [..., B, H, W, C], where parts of the pixels are added to each other again and again: as exact as XLA's own sum
-    over all but the last axis, which takes a CPU up to ten times as long."""
+def _folded_sum(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
+    """`_summed` of [..., B, H, W, C] by adding parts of the pixels to each other repeatedly.
+
+    It is as exact as XLA's own sum over all but the last axis, which takes a CPU up to ten times as long.
+    """
     groups, rows, channels = values.shape[: axes[0]], values.shape[axes[0]], values.shape[-1]
     pixels = math.prod(values.shape[axes[0] + 1 : -1])
     folded = values.reshape(*groups, rows, pixels, channels)
     while (parts := max(number for number in range(1, PARTS + 1) if pixels % number == 0)) > 1:
-        # Without the barrier, XLA would add up in one go what it has not stored, on one core.
+        # Without the barrier, XLA would fuse all into one sum, on one core.
         folded = lax.optimization_barrier(reduce(jnp.add, jnp.split(folded, parts, -2)))
         pixels //= parts
     return folded.sum((-3, -2)).reshape(*groups, *(1 for _ in axes), channels)
 
 
 def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
-    """The running statistic [C] after that of the groups [G, ..., C], which count by their real rows [G, ..., 1]."""
+    """The running statistic [C] after those of the groups [G, ..., C], weighted by their real rows [G, ...,
+    1]."""
     total = rows.sum()
     average = jnp.sum(new * rows, tuple(range(new.ndim - 1))) / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
-def wide(form: str, left: jax.Array, right: jax.Array) -> jax.Array:
-    """Einstein's sum in the operands' dtype, float32 in the end.
+def einsum32(form: str, left: jax.Array, right: jax.Array) -> jax.Array:
+    """An einsum of operands in their own dtype whose result is float32.
 
-    Its gradient comes in float32, and would make bfloat16's products so, of which a GPU computes half as many: it is rounded.
+    The incoming gradient is float32, and would make the backward products of bfloat16 operands float32 as
+    well, at half the speed on GPUs: it is rounded first.
     """
     return jnp.einsum(form, left, right, preferred_element_type=jnp.float32)
 
 
-def _wide_forward(form: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    return wide(form, left, right), (left, right)
+def _einsum32_forward(form: str, left: jax.Array, right: jax.Array) -> tuple[jax.Array, Any]:
+    return einsum32(form, left, right), (left, right)
 
 
-def _wide_backward(form: str, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
+def _einsum32_backward(form: str, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
     left, right = kept
     gradient = gradient.astype(left.dtype)
     to_left, = jax.linear_transpose(lambda left: jnp.einsum(form, left, right), left)(gradient)
@@ -170,12 +178,12 @@ def _wide_backward(form: str, kept: tuple[jax.Array, jax.Array], gradient: jax.A
     return to_left, to_right
 
 
-wide.defvjp(_wide_forward, _wide_backward)
+einsum32.defvjp(_einsum32_forward, _einsum32_backward)
 
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Product of [..., D] and [D, E] in the dtype of `x`, float32 in the end."""
-    return wide('...d,de->...e', x, kernel.astype(x.dtype))
+    """Product of [..., D] and [D, E] in the dtype of `x`; the result is float32."""
+    return einsum32('...d,de->...e', x, kernel.astype(x.dtype))
 
 
 def uniform(bound: float) -> Callable[..., jax.Array]:
@@ -237,8 +245,9 @@ class BatchNorm(nn.Module):
         mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         variance = self.variable('batch_stats', 'variance', jnp.ones, shape)
         weight, cells = (context.weight, context.cells) if context.train else (None, None)
-        output, *after = batch_norm(x, scale, bias, mean.value, variance.value, weight, cells, train=context.train,
-                                    group=context.group, unbiased=self.unbiased)
+        output, *after = batch_norm(
+            x, scale, bias, mean.value, variance.value, weight, cells,
+            train=context.train, group=context.group, unbiased=self.unbiased)
         if context.train:
             mean.value, variance.value = after
         return output

@@ -1,10 +1,13 @@
-"""Rectification: a localisation network finds fiducial points, a thin-plate spline bends a grid, the image is sampled there.
+"""Rectification: a localisation network finds fiducial points, a thin-plate spline turns them into a grid,
+and the image is sampled there.
 
-Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (RARE, 2016), section 3.1 and Figure 6; sizes and
-initial values follow the reference implementation. Points and grids are (x, y), -1 to 1 over the image.
+Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (RARE, 2016), section 3.1 and Figure
+6; sizes and initial values follow the reference implementation. Points and grids are (x, y), -1 to 1 over the
+image.
 """
 
 import functools
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import flax.linen as nn
@@ -13,9 +16,9 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from recog.models.backbones.text_lines import WORDS
 from recog.models.parts.convolutions import max_pool
 from recog.models.parts.layers import Context, ConvNorm, uniform
+from recog.models.peers import PADDLE, renamed
 
 
 class Size(NamedTuple):
@@ -31,19 +34,22 @@ BORDERS = ('zeros', 'border')
 
 
 def targets(count: int) -> np.ndarray:
-    """Where the fiducial points lie in the rectified image, float64 [F, 2]: along its top, then along its bottom."""
+    """Where the fiducial points lie in the rectified image, float64 [F, 2]: along its top, then along its
+    bottom."""
     x = np.linspace(-1, 1, count // 2)
     return np.concatenate([np.stack([x, np.full_like(x, y)], 1) for y in (-1, 1)])
 
 
-def slanted(count: int) -> np.ndarray:
-    """RARE's initial points, its Figure 6 (a), float64 [F, 2]: a band that rises from the lower left to the upper right."""
+def slanted_points(count: int) -> np.ndarray:
+    """RARE's initial points, its Figure 6 (a), float64 [F, 2]: a band from the lower left to the upper
+    right."""
     x, rise = np.linspace(-1, 1, count // 2), np.linspace(0, 1, count // 2)
     return np.concatenate([np.stack([x, -rise], 1), np.stack([x, 1 - rise], 1)])
 
 
 class Spline(NamedTuple):
-    """The two factors of a grid, float32: places by terms [h w, 3 + F], and terms by fiducial points [3 + F, F]."""
+    """The two factors of a grid, float32: places by terms [h w, 3 + F], and terms by fiducial points [3 + F,
+    F]."""
 
     terms: np.ndarray
     inverse: np.ndarray
@@ -51,32 +57,34 @@ class Spline(NamedTuple):
 
 @functools.lru_cache(maxsize=8)
 def spline(count: int, height: int, width: int) -> Spline:
-    """What a thin-plate spline through `count` points makes of a grid of height x width places."""
+    """The thin-plate spline through `count` points, for a grid of height x width places."""
     points = targets(count)
-    apart = np.linalg.norm(points[:, None] - points, axis=2)
-    kernel = np.square(apart) * np.log(apart + np.eye(count))
+    distance = np.linalg.norm(points[:, None] - points, axis=2)
+    kernel = np.square(distance) * np.log(distance + np.eye(count))
     ones = np.ones((count, 1))
     system = np.block([
         [ones, points, kernel],
         [np.zeros((2, 3)), points.T],
         [np.zeros((1, 3)), ones.T],
     ])
-    # Centres of pixels. Sampled with corners at -1 and 1, points at rest do not quite give the image back, as in the reference.
+    # Centres of pixels, but `sample` puts them at -1 and 1: points at their targets do not quite reproduce
+    # the image. So it is in the reference.
     x, y = ((2 * np.arange(size) + 1 - size) / size for size in (width, height))
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     distance = np.linalg.norm(places[:, None] - points, axis=2)
-    terms = np.concatenate([np.ones((len(places), 1)), places, np.square(distance) * np.log(distance + 1e-6)], 1)
+    radial = np.square(distance) * np.log(distance + 1e-6)
+    terms = np.concatenate([np.ones((len(places), 1)), places, radial], 1)
     # The three last columns of the inverse would meet the zeros that the reference puts below the points.
     return Spline(terms.astype(np.float32), np.linalg.inv(system)[:, :count].astype(np.float32))
 
 
 @functools.partial(jax.jit, static_argnames=('height', 'width'))
-def bend(fiducials: jax.Array, *, height: int, width: int) -> jax.Array:
-    """The grid [B, height, width, 2] that fiducial points [B, F, 2] bend."""
+def spline_grid(fiducials: jax.Array, *, height: int, width: int) -> jax.Array:
+    """The grid [B, height, width, 2] of the spline through fiducial points [B, F, 2]."""
     factors = spline(fiducials.shape[1], height, width)
     products = factors.inverse.T[:, None, :, None] * fiducials.swapaxes(0, 1)[:, :, None]  # [F, B, 3 + F, 2]
-    # Numbers up to 18 nearly cancel. One after another, each product rounded, is how the reference adds them up: to the bit,
-    # where other orders move the grid by some 1e-5.
+    # Numbers up to 18 nearly cancel. The reference rounds each product and adds them one after another, and
+    # so does this, to the bit: other orders move the grid by some 1e-5.
     weights, _ = lax.scan(lambda total, term: (total + term, None), jnp.zeros_like(products[0]), products)
     grid = jnp.einsum('pt,btx->bpx', factors.terms, weights, precision=lax.Precision.HIGHEST)
     return grid.reshape(-1, height, width, 2)
@@ -84,15 +92,16 @@ def bend(fiducials: jax.Array, *, height: int, width: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=('border',))
 def sample(image: jax.Array, grid: jax.Array, *, border: str = 'zeros') -> jax.Array:
-    """Image [B, H, W, C] at the places of a grid [B, h, w, 2], bilinear, -1 and 1 being the centres of the outer pixels.
+    """Image [B, H, W, C] at the places of a grid [B, h, w, 2], bilinear; -1 and 1 are the centres of the
+    outer pixels.
 
-    Beyond them the image goes on as zeros (`zeros`) or as its outer pixels (`border`).
+    Beyond them lie zeros (`zeros`), or the outer pixels repeat (`border`).
     """
     (rows, height, width, channels), places = image.shape, grid.shape[1:3]
     edges = ((0, 0), (1, 1), (1, 1), (0, 0))
     padded = jnp.pad(image, edges, mode='constant' if border == 'zeros' else 'edge')
-    x, left = _between((grid[..., 0] + 1) / 2 * (width - 1), width, border)
-    y, top = _between((grid[..., 1] + 1) / 2 * (height - 1), height, border)
+    x, left = _split((grid[..., 0] + 1) / 2 * (width - 1), width, border)
+    y, top = _split((grid[..., 1] + 1) / 2 * (height - 1), height, border)
     pixels, row = padded.reshape(rows, -1, channels), width + 2
     first = ((top + 1) * row + left + 1).reshape(rows, -1, 1)
 
@@ -105,17 +114,19 @@ def sample(image: jax.Array, grid: jax.Array, *, border: str = 'zeros') -> jax.A
     return above * (1 - y) + below * y
 
 
-def _between(place: jax.Array, size: int, border: str) -> tuple[jax.Array, jax.Array]:
-    """The pixel before each place, -1 being the one of padding, and the share [..., 1] of the way to the next."""
+def _split(place: jax.Array, size: int, border: str) -> tuple[jax.Array, jax.Array]:
+    """How far [..., 1] each place lies from the pixel before it to the next, and that pixel; -1 is
+    padding."""
     low, high = (-1, size) if border == 'zeros' else (0, size - 1)
-    # Not clip, whose gradient at the limits is half of what it is on either side.
+    # Not clip, whose gradient at the limits is halved.
     place = jnp.where(place < low, low, jnp.where(place > high, high, place))
     before = jnp.minimum(jnp.floor(lax.stop_gradient(place)), size - 1)
     return (place - before)[..., None], before.astype(jnp.int32)
 
 
 class Rectifier(nn.Module):
-    """Images [B, H, W, C] to `fiducials` [B, F, 2], `grid` [B, h, w, 2] and `rectified` [B, h, w, C], all of them float32."""
+    """Images [B, H, W, C] to `fiducials` [B, F, 2], `grid` [B, h, w, 2] and `rectified` [B, h, w, C], all
+    float32."""
 
     size: Size
     count: int
@@ -129,29 +140,35 @@ class Rectifier(nn.Module):
         for number, features in enumerate(self.size.features):
             x = max_pool(x, (2, 2)) if number else x
             x = ConvNorm(features, name=f'conv_{number}')(x, context)
-        # From here on truly in float32, on every device: eight bits would put a point a fifth of a pixel off.
+        # From here on in true float32 on every device: eight bits would move a point by a fifth of a pixel.
         pooled, exact = jnp.mean(x, (1, 2), dtype=jnp.float32), lax.Precision.HIGHEST
         fan = uniform(pooled.shape[-1] ** -0.5)
-        hidden = nn.Dense(self.size.hidden, precision=exact, kernel_init=lambda *given: fan(*given[:2]), name='hidden')(pooled)
-        # Whatever the image, the points are these at first.
-        rest = (slanted if self.start == 'slanted' else targets)(self.count).astype(np.float32).ravel()
-        points = nn.Dense(2 * self.count, precision=exact, kernel_init=nn.initializers.zeros,
-                          bias_init=lambda *_: jnp.asarray(rest), name='points')(jax.nn.relu(hidden))
+        hidden = nn.Dense(
+            self.size.hidden, precision=exact,
+            kernel_init=lambda *given: fan(*given[:2]), name='hidden')(pooled)
+        # The points start here, whatever the image.
+        start = (slanted_points if self.start == 'slanted' else targets)(self.count)
+        start = start.astype(np.float32).ravel()
+        points = nn.Dense(
+            2 * self.count, precision=exact, kernel_init=nn.initializers.zeros,
+            bias_init=lambda *_: jnp.asarray(start), name='points')(jax.nn.relu(hidden))
         fiducials = points.reshape(-1, self.count, 2)
-        grid = bend(fiducials, height=self.shape[0], width=self.shape[1])
+        grid = spline_grid(fiducials, height=self.shape[0], width=self.shape[1])
         return {'fiducials': fiducials, 'grid': grid, 'rectified': sample(image, grid, border=self.border)}
 
 
-# Our names below `transform` and the reference's, which also has a layer for the three rows below the points: it is zero
-# and stays so, as nothing trains it.
-PEERS = {
-    'conv_0': 'loc_conv0', 'conv_1': 'loc_conv1', 'conv_2': 'loc_conv2', 'conv_3': 'loc_conv3',
-    'norm': 'bn', 'hidden': 'fc1', 'points': 'fc2',
+# Our names (regular expressions, by their path below `transform`) and the reference's, which also has a layer
+# for the three rows below the points: it is zero and stays so, as nothing trains it.
+PEERS: Mapping[str, str] = {
+    r'^conv_(\d)/': r'loc_conv\1/',
+    '/norm/': '/bn/',
+    '^hidden/': 'fc1/',
+    '^points/': 'fc2/',
+    **PADDLE,
 }
 ZEROS = ('transform.grid_generator.fc.weight', 'transform.grid_generator.fc.bias')
 
 
 def peer_key(path: tuple[str, ...]) -> str:
     """The reference's key for what lies at `path` within the rectifier."""
-    words = {**WORDS, **PEERS}
-    return '.'.join(['transform.loc_net', *(words.get(part, part) for part in path)])
+    return f'transform.loc_net.{renamed(path, PEERS)}'

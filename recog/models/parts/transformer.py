@@ -1,7 +1,7 @@
 """Transformer parts: attention, feed-forward, layer norm, fixed positions and dropout.
 
-Vaswani et al., "Attention Is All You Need" (2017), section 3. `attention_weights`, `weighted` and `layer_norm` each sit in a jit
-of their own, so that their names survive in the jaxpr.
+Vaswani et al., "Attention Is All You Need" (2017), section 3. `attention_weights`, `weighted` and
+`layer_norm` are each a jit of their own, so that their names appear in the jaxpr.
 """
 
 import math
@@ -14,7 +14,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.random import threefry2x32_p
 
-from recog.models.parts.layers import EPSILON, normal, wide
+from recog.models.parts.layers import EPSILON, einsum32, normal
 
 RULES = ('upscale', 'downscale')
 
@@ -29,20 +29,22 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
 
 
 @partial(jax.jit, static_argnames=('scale',))
-def attention_weights(query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float) -> jax.Array:
+def attention_weights(
+    query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float
+) -> jax.Array:
     """Softmax of scaled products in float32: [B, Q, N, D] and [B, K, N, D] of N heads -> [B, N, Q, K].
 
-    The mask, of a shape that goes with [B, N, Q, K], is true where a query may look.
+    The mask, whose shape broadcasts to [B, N, Q, K], is true where a query may attend.
     """
-    scores = wide('bqnd,bknd->bnqk', query, keys) * scale
-    # Not infinity: a row without any place to look stays finite.
+    scores = einsum32('bqnd,bknd->bnqk', query, keys) * scale
+    # Not infinity: a row without any key to attend to stays finite.
     return jax.nn.softmax(scores if mask is None else jnp.where(mask, scores, -1e9))
 
 
 @jax.jit
 def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
     """Values [B, K, N, D] summed by their weights [B, N, Q, K]: [B, Q, N, D]."""
-    # Asked for queries before heads, the product would be that of turned weights: a CPU takes twice as long or more.
+    # With queries before heads in the result, a CPU would take at least twice as long for the product.
     return jnp.einsum('bnqk,bknd->bnqd', weights.astype(values.dtype), values).swapaxes(1, 2)
 
 
@@ -50,11 +52,12 @@ def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
 def dropped(x: jax.Array, key: jax.Array, *, rate: float, rule: str) -> jax.Array:
     """`x` with this share of its elements set to 0; the rule `upscale` enlarges the others.
 
-    Sixteen random bits decide about an element, as drawing them takes longer than all the rest.
+    Sixteen random bits decide about an element, as drawing them takes longer than all else.
     """
     count = -(-x.shape[-1] // 4)
     numbers = lax.iota(jnp.uint32, math.prod(x.shape[:-1]) * count).reshape(*x.shape[:-1], count)
-    # Words in pairs, as Threefry makes them; without the barrier a pair would be made anew for each half of each of its words.
+    # Threefry makes words in pairs. Without the barrier XLA would compute a pair again for each half of its
+    # words.
     words = threefry2x32_p.bind(*jax.random.key_data(key)[:2], jnp.zeros_like(numbers), numbers)
     halves = [half for word in lax.optimization_barrier(words) for half in (word >> 16, word & 0xFFFF)]
     kept = jnp.concatenate(halves, -1)[..., : x.shape[-1]] >= round(rate * 2**16)
@@ -63,16 +66,20 @@ def dropped(x: jax.Array, key: jax.Array, *, rate: float, rule: str) -> jax.Arra
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def relu_dropped(x: jax.Array, key: jax.Array, rate: float, rule: str) -> jax.Array:
-    """`dropped` behind a ReLU; its gradient reads nothing but the result."""
+    """`dropped` behind a ReLU; its gradient needs only the result."""
     return dropped(jax.nn.relu(x), key, rate=rate, rule=rule)
 
 
-def _relu_dropped_forward(x: jax.Array, key: jax.Array, rate: float, rule: str) -> tuple[jax.Array, jax.Array]:
+def _relu_dropped_forward(
+    x: jax.Array, key: jax.Array, rate: float, rule: str
+) -> tuple[jax.Array, jax.Array]:
     output = relu_dropped(x, key, rate, rule)
     return output, output
 
 
-def _relu_dropped_backward(rate: float, rule: str, output: jax.Array, gradient: jax.Array) -> tuple[jax.Array, None]:
+def _relu_dropped_backward(
+    rate: float, rule: str, output: jax.Array, gradient: jax.Array
+) -> tuple[jax.Array, None]:
     gradient = gradient / (1 - rate) if rule == 'upscale' else gradient
     return jnp.where(output > 0, gradient, jnp.zeros((), gradient.dtype)), None
 
@@ -81,8 +88,8 @@ relu_dropped.defvjp(_relu_dropped_forward, _relu_dropped_backward)
 
 
 class Noise(NamedTuple):
-    """Dropout of a recipe: its rate, and whether what is kept is enlarged in training (`upscale`) or everything is
-    made smaller in evaluation (`downscale`, as the reference)."""
+    """Dropout of a recipe: its rate, and whether kept elements are enlarged in training (`upscale`) or all
+    are made smaller in evaluation (`downscale`, as in the reference)."""
 
     rate: float = 0.0
     rule: str = 'upscale'
@@ -118,7 +125,9 @@ class Dense(nn.Module):
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param('kernel', nn.initializers.xavier_uniform(), (x.shape[-1], self.features))
         x = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=self.dtype or x.dtype)
-        return x + self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype) if self.biased else x
+        if self.biased:
+            x = x + self.param('bias', nn.initializers.zeros, (self.features,)).astype(x.dtype)
+        return x
 
 
 class LayerNorm(nn.Module):
@@ -131,8 +140,8 @@ class LayerNorm(nn.Module):
 
 
 class Positions(nn.Module):
-    """A table of positions, added. With a deviation it starts from a normal distribution and learns; with 0 it stays as
-    drawn, so that it has to come with the weights."""
+    """A table of positions that is added. With a deviation it starts from a normal distribution and learns;
+    with 0 it stays as drawn, and comes with the weights."""
 
     deviation: float = 0.0
 
@@ -144,7 +153,8 @@ class Positions(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of several heads within a sequence, without biases; `scale` multiplies the products of queries and keys."""
+    """Attention of several heads within a sequence, without biases; `scale` multiplies the products of
+    queries and keys."""
 
     heads: int
     scale: float
@@ -153,9 +163,11 @@ class Attention(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None, train: bool) -> jax.Array:
         batch, length, width = x.shape
-        cut = (batch, length, self.heads, width // self.heads)
-        query, keys, values = (Dense(width, False, name=name)(x).reshape(cut) for name in ('query', 'key', 'value'))
-        weights = Dropout(self.noise, name='dropout')(attention_weights(query, keys, mask, scale=self.scale), train)
+        shape = (batch, length, self.heads, width // self.heads)
+        query, keys, values = (
+            Dense(width, False, name=name)(x).reshape(shape) for name in ('query', 'key', 'value'))
+        weights = attention_weights(query, keys, mask, scale=self.scale)
+        weights = Dropout(self.noise, name='dropout')(weights, train)
         return Dense(width, False, name='project')(weighted(weights, values).reshape(x.shape))
 
 
@@ -202,5 +214,6 @@ class Encoder(nn.Module):
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:
         x = Dropout(self.noise, name='dropout')(Positions(self.positions, name='positions')(x), train)
         for layer in range(self.layers):
-            x = EncoderLayer(self.heads, self.hidden, self.scale, self.noise, name=f'layer_{layer}')(x, mask, train)
+            name = f'layer_{layer}'
+            x = EncoderLayer(self.heads, self.hidden, self.scale, self.noise, name=name)(x, mask, train)
         return LayerNorm(name='norm')(x)

@@ -1,0 +1,49 @@
+"""Where a run begins: at its newest sound checkpoint, or with fresh weights."""
+
+import functools
+from typing import Any, NamedTuple
+
+import jax
+import optax
+
+from recog.config import values
+from recog.devices.mesh import state_layout
+from recog.train.run import Run
+from recog.train.step import State, make_state, parts
+from recog.workdir.checkpoints import Checkpoints
+
+
+class Beginning(NamedTuple):
+    """The state that a run goes on from, how each tensor of it lies on the mesh, and what was done before."""
+
+    state: State
+    layout: Any
+    position: int  # steps done
+    rows: dict[str, int]  # rows read and rejected so far, by reason
+
+
+def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) -> Beginning:
+    """The newest checkpoint, laid out on this run's mesh; without one, a fresh state."""
+    ema = run.config.train.ema
+    key = jax.random.key(values.seed(run.config, 'init'))
+    make = functools.partial(make_state, run.model, tx, ema)
+    abstract = jax.eval_shape(make, key)
+    layout = state_layout(run.mesh, abstract)
+    target = jax.tree.map(lambda leaf, place: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=place),
+                          abstract, layout)
+
+    def read(step: int) -> Beginning:
+        saved = {part: checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
+        record = checkpoints.run(step)
+        variables, rest = saved['variables'], saved['optimizer']
+        state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
+                      variables['ema'] if ema else {})
+        return Beginning(state, layout, record['position'], record['rows'])
+
+    found = checkpoints.newest_sound(read, set_aside=True)
+    if found:
+        return found
+    initial = run.initial()
+    if jax.process_index() == 0 and initial.lines:
+        print('\n'.join(initial.lines), flush=True)
+    return Beginning(jax.jit(make, out_shardings=layout)(key, initial.variables), layout, 0, {})

@@ -1,0 +1,48 @@
+"""The files of a run: their names, how they are read, and what they say of how far it came."""
+
+import csv
+import io
+import json
+from typing import Any
+
+CONFIG, VOCAB = 'config.json', 'vocab.json'
+LOG = 'metrics.jsonl'  # what was measured at a step, a line each
+RESULTS, RESULTS_CSV, RESULTS_PAGE = 'results.json', 'results.csv', 'results.md'
+PREDICTIONS = 'predictions.tsv'
+SAMPLES_SHEET, SAMPLES = 'samples.png', 'samples'  # words in one picture, and a folder of the first of them
+# A signal ended the run before its recipe was done; a scheduler may queue it again.
+STOPPED = 'stopped'
+
+
+def is_workdir(folder: Any) -> bool:
+    """Whether the folder holds a run."""
+    return (folder / CONFIG).is_file()
+
+
+def is_done(folder: Any) -> bool:
+    """Whether the run in this folder came to its end."""
+    # Training writes the picture last; `recog evaluate` writes results in the middle of a run, too.
+    written = all((folder / name).is_file() for name in (RESULTS, SAMPLES_SHEET))
+    return written and not (folder / STOPPED).exists()
+
+
+def read_results(folder: Any) -> dict[str, Any]:
+    """What results.json holds."""
+    return json.loads((folder / RESULTS).read_text(encoding='utf-8'))
+
+
+def read_log(folder: Any) -> list[dict[str, float]]:
+    """The lines of the log, none without one; a line that a killed run left half written does not count."""
+    file, lines = folder / LOG, []
+    for line in file.read_text(encoding='utf-8', errors='replace').splitlines() if file.is_file() else []:
+        try:
+            lines.append(json.loads(line))
+        except ValueError:
+            continue
+    return lines
+
+
+def read_predictions(folder: Any) -> list[dict[str, str]]:
+    """The rows of predictions.tsv by their columns: id, set, truth, text, confidence, right, distance."""
+    text = (folder / PREDICTIONS).read_bytes().decode()
+    return list(csv.DictReader(io.StringIO(text, newline=''), delimiter='\t'))
