@@ -52,7 +52,7 @@ def test_runs_killed_at_random_moments_end_bit_for_bit_as_the_undisturbed_one(wh
     assert ended == 1 and sum(kinds.values()) == 1
 
 
-@pytest.mark.parametrize('number', processes.Stop.SIGNALS)
+@pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGUSR1))
 def test_either_signal_is_noticed_until_its_handler_is_restored(number):
     before, mesh = signal.getsignal(number), one_device()
     stop = processes.Stop()
