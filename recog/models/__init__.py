@@ -5,22 +5,23 @@ A batch is a dict of arrays with these keys (B rows, H x W pixels, C channels, L
 
 | key | what |
 |---|---|
-| `image` | uint8 [B, H, W, C], in the top left corner, normalised on the device; floats count as normalised |
+| `image` | uint8 [B, H, W, C], in the top left corner; normalised on the device, unless already float |
 | `size` | int32 [B, 2], height and width of the image; the rest is padding |
-| `tokens` | int32 [B, L], vocabulary ids, -1 beyond `length`; special tokens are the model's own |
+| `tokens` | int32 [B, L], vocabulary ids, -1 beyond `length`; each model adds its own special tokens |
 | `length` | int32 [B] |
-| `weight` | float32 [B], 1 for a real row, 0 for filler; batch statistics leave fillers out |
+| `weight` | float32 [B], 1 for a real row, 0 for a filler row, which batch statistics leave out |
 | `index` | int32 [B], row in its source, -1 for filler |
 
-What `decode` may give with details, besides the texts (h x w cells, K classes, V tokens of the vocabulary):
+The maps that `decode` may return with `details`, besides the texts (h x w cells of the feature map, V tokens
+of the vocabulary):
 
 | map | what |
 |---|---|
-| `attention` | [B, N, L, h, w], where the model looked for each token |
+| `attention` | [B, N, L, h, w], the attention weights of each token over the cells |
 | `frames` | [B, T, 1 + V], the probability of the blank and of each token in each frame, from left to right |
 | `counts`, `counting` | [B, V] and [B, h, w, V], how often each token stands in the image, and where |
-| `rectified` | [B, H, W, C], the image as it was straightened; all other maps lie over it |
-| `fiducials` | [B, F, 2], the points x, y from -1 to 1 of the image that it was straightened by |
+| `rectified` | [B, H, W, C], the rectified image; all other maps are in its coordinates |
+| `fiducials` | [B, F, 2], the fiducial points (x, y) of the rectification, from -1 to 1 over the image |
 """
 
 import ast
@@ -37,33 +38,34 @@ from recog.errors import ConfigError, nearest
 Batch = Mapping[str, Any]
 Variables = dict[str, Any]  # {'params': ..., 'stats': ...}, plain nested dicts of float32 arrays
 
-# How an array of the reference becomes ours: the axes of a transposition.
+# The axes of the transposition that turns an array of the reference's checkpoint into ours.
 TURNS = {'same': None, 'conv': (2, 3, 1, 0), 'transpose': (1, 0)}
 
 
-# The maps that `decode` may give, of each text and of each image.
+# The maps that `decode` may return: some for each text, some for each image.
 RECTIFIED = 'rectified'
 MAPS_OF_TEXTS = ('attention',)
 MAPS_OF_IMAGES = (RECTIFIED, 'fiducials', 'frames', 'counts', 'counting')
 
 
 class About(NamedTuple):
-    """What cannot be asked of the functions themselves."""
+    """Facts about a model that its functions cannot tell."""
 
     stride: tuple[int, int]  # height and width of an image are multiples of these
-    capacity: int  # most tokens that decode can give at the recipe's size
+    capacity: int  # the most tokens that decode can return at the recipe's size
     masked: bool  # the result does not depend on padding
     beam: bool  # decode takes beam > 1
     vocabulary_parameters: tuple[str, ...]  # 'head/kernel': parameters whose shape depends on the vocabulary
-    no_gradient: tuple[str, ...]  # parameters that never get a gradient
-    maps: tuple[str, ...] = ()  # that decode gives with details
+    no_gradient: tuple[str, ...]  # parameters that are never trained
+    maps: tuple[str, ...] = ()  # that decode returns with details
     features: tuple[str, ...] = ('backbone',)  # stages of apply that are feature maps [B, h, w, channels]
-    # Jitted functions that a table of layers shows, though they are no modules.
+    # Jitted functions that the table of layers lists beside the modules.
     operations: tuple[str, ...] = ()
 
 
 class Peer(NamedTuple):
-    """Where an array of the reference's checkpoint goes, and which of `TURNS` takes it there."""
+    """Where an array of the reference's checkpoint goes among our variables, and which of `TURNS` converts
+    it."""
 
     path: tuple[str, ...]
     turn: str
@@ -78,14 +80,14 @@ class Model(NamedTuple):
     init(key, batch=None) -> variables; without a batch, for images of the recipe's size
     apply(variables, batch, *, key=None, train=False, step=0) -> outputs by stage, stats; without a key, there
       is no dropout
-    loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); total / count
-      is the loss, count 0 means a sum that is not divided, and metrics are sums as well
+    loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); the loss is
+      total / count, or just total where count is 0; metrics are sums too
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
       ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
       with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
     peers: key in the reference's checkpoint -> Peer
-    adapt(arrays by name) -> arrays by the keys of peers, from the other names under which such weights are
-      published
+    adapt(arrays by name) -> arrays by the keys of peers; renames weights that were published under other
+      names
     pretrained() -> the variables that training starts with instead of init's, read from a file; none unless
       the recipe names one
     """

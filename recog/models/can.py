@@ -1,9 +1,9 @@
-"""CAN: a DenseNet, counters of the symbols at several scales, and a decoder that knows the counts, for
+"""CAN: a DenseNet, symbol counters at several scales, and an attention decoder that reads the counts, for
 formulas of any size.
 
 Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression
-Recognition" (2022, arXiv 2207.11463), section 3; sizes and the way of training follow the reference
-implementation. A class is a vocabulary id + 2; class 0 is the end and class 1 the start.
+Recognition" (2022, arXiv 2207.11463), section 3; sizes and training follow the reference implementation. A
+class is a vocabulary id + 2; class 0 is the end and class 1 the start.
 """
 
 from collections.abc import Mapping
@@ -29,12 +29,12 @@ from recog.models.peers import PADDLE, renamed
 
 END, START, OFFSET = 0, 1, 2
 REDUCTION = 16  # of the channel attention
-STRUCTURE = frozenset('{}^_')  # tokens that nobody sees, and nobody counts
+STRUCTURE = frozenset('{}^_')  # tokens that are no symbols in the image, and are not counted
 
 
 class Counter(nn.Module):
-    """How many of each class there are, counted at one scale: maps [B, h, w, K] of features [B, h, w, D],
-    zero outside images."""
+    """Counts the symbols of each class at one scale: from features [B, h, w, D] to maps [B, h, w, K], zero
+    outside the images, whose sums are the counts."""
 
     size: int
     width: int
@@ -44,7 +44,7 @@ class Counter(nn.Module):
     def __call__(self, features: jax.Array, cells: jax.Array, context: Context) -> jax.Array:
         x = Conv(self.width, (self.size, self.size), name='conv')(features)
         x = masked(BatchNorm(name='norm')(x, context), context)
-        count: Any = x.shape[1] * x.shape[2]  # padding counts, unless it is masked
+        count: Any = x.shape[1] * x.shape[2]  # padding is included, unless it is masked
         if context.cells is not None:
             count = jnp.maximum(context.cells.sum((1, 2)), 1)
         mean = (jnp.sum(x, (1, 2), dtype=jnp.float32) / count).astype(x.dtype)
@@ -70,7 +70,7 @@ class CAN(nn.Module):
     ) -> dict[str, jax.Array]:
         features = self.backbone(image.astype(context.dtype), size if mask else None, context)
         cells = inside(size, features, STRIDE)
-        self.head(features.shape[-1])  # only makes the parameters
+        self.head(features.shape[-1])  # only creates the decoder's parameters
         context = context._replace(cells=cells) if mask else context
         stages, maps = {'backbone': features}, []
         for scale in self.scales:
@@ -145,7 +145,7 @@ def build(config: Any, vocab: Any) -> Model:
             beam=beam, penalty=settings.length_penalty, details=details)
         if details:
             result['attention'] = result.pop('maps')
-            # By vocabulary id: ends and starts are not counted.
+            # By vocabulary id, without the classes for end and start.
             result |= {name: stages[name][..., OFFSET:] for name in ('counts', 'counting') if name in stages}
         return result
 
@@ -158,7 +158,7 @@ def _about(settings: Any, init: Any) -> About:
     sized += [f'counting{scale}/classes/kernel' for scale in settings.counting]
 
     def never_learns(path: tuple[str, ...]) -> bool:
-        bias = path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias'  # a norm takes it away
+        bias = path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias'  # batch norm cancels it
         return bias or path[-1] == 'energy_bias'
 
     shapes = jax.eval_shape(init, jax.random.key(0))['params']
@@ -176,7 +176,7 @@ def _module(settings: Any, classes: int) -> CAN:
 
 
 def _check(config: Any) -> None:
-    """Refuse what CAN cannot be; what holds of every recipe has been checked."""
+    """Refuse settings that CAN does not support; what all recipes have in common has been checked."""
     settings, image = config.model, config.image
     scales, capacity = settings.counting, settings.capacity
     odd = [scale > 0 and scale % 2 == 1 for scale in (*scales, settings.coverage)]
@@ -201,16 +201,16 @@ def _check(config: Any) -> None:
 
 
 def _wanted(batch: Batch) -> jax.Array:
-    """The class [B, L + 1] that each step has to say: the label, then ends."""
+    """The target class [B, L + 1] of each step: the label, then ends."""
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
 
 
 def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
-    """How many steps of each row [B] count: those of its label and its end, or, as in the reference, of the
-    longest label that is in a batch with it (or in a group of `group` rows), whose rest is filled with
-    ends."""
+    """How many steps of each row [B] the loss counts. With `mask` these are its label and its end. Otherwise,
+    as in the reference, they are those of the longest label of its batch, or of its group of `group` rows,
+    because shorter labels are filled up with ends."""
     length = jnp.where(batch['weight'] > 0, batch['length'], 0)
     if not mask:
         rows = length.reshape(-1, group or length.shape[0])
@@ -221,7 +221,8 @@ def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
 def _step(
     parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array
 ) -> Any:
-    """The step that `search` takes: log-probabilities [R, K], state and coverage after it, and attention."""
+    """The step function for `search`: log-probabilities [R, K], the new state and coverage, and the attention
+    weights."""
     def split(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(memory.cells.shape[0], beam, *leaf.shape[1:])
 
@@ -234,7 +235,7 @@ def _step(
     return joined(frame), (joined(hidden), joined(coverage + weights)), joined(weights)
 
 
-# The parts of a counter by our names (regular expressions) and the reference's.
+# The parts of a counter: our names (regular expressions) and the reference's.
 COUNTER: Mapping[str, str] = {
     '/conv/': '/trans_layer/0/',
     '/norm/': '/trans_layer/1/',
@@ -262,7 +263,7 @@ def _peers(settings: Any, init: Any) -> dict[str, Peer]:
     return peers
 
 
-# The authors' parts and PaddleOCR's, and the endings that differ.
+# The authors' names of the parts and PaddleOCR's, and the endings that differ.
 PARTS = {
     'encoder': 'backbone', 'counting_decoder1': 'head.counting_decoder1',
     'counting_decoder2': 'head.counting_decoder2', 'decoder': 'head.decoder',
@@ -271,9 +272,10 @@ ENDINGS = {'running_mean': '_mean', 'running_var': '_variance'}
 
 
 def adapt(state: Mapping[str, Any]) -> dict[str, Any]:
-    """A checkpoint of the authors by PaddleOCR's names and in its layout; others as they are.
+    """A checkpoint of CAN's authors with PaddleOCR's names and layout; other checkpoints are returned as they
+    are.
 
-    The authors' dense blocks have no biases, as the norms behind them take these away: zeros are put in.
+    The authors' dense blocks have no biases, which the batch norms after them would cancel: zeros are put in.
     """
     if 'encoder.conv1.weight' not in state:
         return dict(state)
@@ -285,7 +287,7 @@ def adapt(state: Mapping[str, Any]) -> dict[str, Any]:
             continue
         stem, _, ending = rest.rpartition('.')
         key = f'{PARTS[part]}.{stem}.{ENDINGS[ending] if ending in ENDINGS else ending}'
-        # PyTorch's matrices are outputs x inputs; an embedding is none.
+        # PyTorch's matrices are [outputs, inputs], and are transposed; an embedding is not.
         matrix = ending == 'weight' and np.ndim(array) == 2 and stem != 'embedding'
         found[key] = np.transpose(array) if matrix else array
         if part == 'encoder' and stem.startswith('dense') and stem.endswith(('conv1', 'conv2')):

@@ -78,7 +78,7 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def _check(config: Any) -> None:
-    """Refuse what CRNN cannot be; what holds of every recipe has been checked."""
+    """Refuse settings that CRNN does not support; what all recipes have in common has been checked."""
     settings, image, train = config.model, config.image, config.train
     backbones, step = ', '.join(text_lines.BACKBONES), STRIDE[1]
     refuse(config, {
@@ -93,7 +93,8 @@ def _check(config: Any) -> None:
 
 
 def _peers(settings: Any, init: Any) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; none for a backbone that it lacks."""
+    """The reference's keys for every parameter and statistic; none if the reference does not have the
+    backbone."""
     if settings.backbone not in text_lines.PEERS:
         return {}
     peers = {'head.fc.weight': Peer(('params', 'head', 'kernel'), 'same')}

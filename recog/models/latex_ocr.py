@@ -1,9 +1,9 @@
-"""LaTeX-OCR: the front of a ResNet34, positions in two dimensions, an LSTM along each row, and a Transformer
-that writes LaTeX.
+"""LaTeX-OCR: the first layers of a ResNet34, two-dimensional positions, an LSTM along each row, and a
+Transformer decoder that writes LaTeX.
 
-After GuoJiashu's LaTex_Equation_Generator, sizes and the way of training its own; He et al. (2015), Table 1,
-and Vaswani et al. (2017), sections 3.1 and 3.5, for the parts. A class is a vocabulary id + 3: 0 fills, 1 is
-the start, 2 the end.
+Sizes and training follow GuoJiashu's LaTex_Equation_Generator; for the parts, see He et al. (2015), Table 1,
+and Vaswani et al. (2017), sections 3.1 and 3.5. A class is a vocabulary id + 3; class 0 is padding, 1 the
+start, 2 the end.
 """
 
 from collections.abc import Mapping
@@ -32,8 +32,7 @@ TEMPERATURE = 10_000.0
 
 @jax.jit
 def sine_positions(x: jax.Array) -> jax.Array:
-    """Maps [B, h, w, D] and the place of each cell: half of the channels tell its column, half its row, in
-    sines and cosines."""
+    """Maps [B, h, w, D] plus sinusoidal positions: half of the channels encodes the column, half the row."""
     depth = x.shape[-1] // 2
     rates = TEMPERATURE ** (-(jnp.arange(depth) // 2 * 2) / depth)
 
@@ -48,8 +47,8 @@ def sine_positions(x: jax.Array) -> jax.Array:
 
 
 class LatexOcr(nn.Module):
-    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D], for the head
-    below it."""
+    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D]; `read` adds the
+    head."""
 
     backbone: nn.Module
     width: int
@@ -58,7 +57,7 @@ class LatexOcr(nn.Module):
 
     @nn.compact
     def __call__(self, image: jax.Array, context: Context) -> dict[str, jax.Array]:
-        image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # a grey one thrice
+        image = jnp.broadcast_to(image, (*image.shape[:3], 3))  # a grey image has three equal channels
         maps = self.backbone(image.astype(context.dtype), context)
         start = uniform(maps.shape[-1] ** -0.5)
         encoded = sine_positions(Conv(self.width, (1, 1), biased=True, start=start, name='project')(maps))
@@ -69,8 +68,8 @@ class LatexOcr(nn.Module):
         return {'backbone': maps, 'encoder': encoded}
 
     def read(self, image: jax.Array, classes: jax.Array, context: Context) -> dict[str, jax.Array]:
-        """The stages, the logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w], where
-        each looks."""
+        """The stages, the logits `head` [B, S, K] of the class that follows each of the classes [B, S], and
+        the weights `attention` [B, S, h, w]."""
         stages = self(image, context)
         head, weights = self.head(_cells(stages['encoder']), classes, context.train)
         attention = weights.reshape(*weights.shape[:2], *stages['encoder'].shape[1:3])
@@ -126,8 +125,8 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def smoothed(logits: jax.Array, wanted: jax.Array, share: float) -> jax.Array:
-    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] that are right but for this share, spread
-    over all K."""
+    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] with label smoothing: `share` of the
+    probability is spread over all K classes."""
     chances = jax.nn.log_softmax(logits)
     right = jnp.take_along_axis(chances, wanted[..., None], -1)[..., 0]
     return -(1 - share) * right - share * chances.mean(-1)
@@ -142,7 +141,7 @@ def _module(settings: Any, classes: int) -> LatexOcr:
 
 
 def _check(config: Any) -> None:
-    """Refuse what LaTeX-OCR cannot be; what holds of every recipe has been checked."""
+    """Refuse settings that LaTeX-OCR does not support; what all recipes have in common has been checked."""
     settings, image = config.model, config.image
     pairs = {name: len(settings[name]) == 2 and min(settings[name]) >= 1 for name in ('depths', 'widths')}
     multiple, capacity, positions = 4 * settings.heads, settings.capacity, settings.positions
@@ -173,24 +172,23 @@ def _cells(maps: jax.Array) -> jax.Array:
 
 
 def _wanted(batch: Batch) -> jax.Array:
-    """The class [B, L + 1] behind each that is read: the label's and, from its length on, the end, which
-    counts once."""
+    """The target class [B, L + 1] of each step: the label, then ends, of which the loss counts one."""
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
 
 
 def _given(batch: Batch) -> jax.Array:
-    """The classes [B, L + 1] that are read: the start and the label; what is read behind it does not
-    count."""
+    """The input class [B, L + 1] of each step: the start and the label; the loss does not count what
+    follows."""
     return jnp.pad(_wanted(batch)[:, :-1], ((0, 0), (1, 0)), constant_values=START)
 
 
 def _stepping(
     head: TransformerDecoder, parameters: Any, encoded: jax.Array, beam: int, steps: int
 ) -> tuple[Any, Any]:
-    """The step that `search` takes, and the state before the first: the number of the token, and what is kept
-    of those before."""
+    """The step function for `search`, and its initial state: the position of the token, and an empty
+    cache."""
     # Cast once: XLA would cast them in each step.
     parameters = {'params': jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)}
@@ -226,8 +224,8 @@ PEERS: Mapping[str, str] = {
     r'/norm_(\d)/': r'/norm\1/',
     r'(kernel|scale)(?=_\wh_l0|_\wh_l0_reverse|$)': 'weight',
 }
-TABLE = 'encoder.pe.pe'  # made in the first forward pass, for the size of its image
-# Torchvision's parts, and their places in the reference's sequence of them.
+TABLE = 'encoder.pe.pe'  # its positions, computed in the first forward pass for the size of that image
+# torchvision's parts, and their indices in the reference's sequence.
 STAGES = {'conv1': '0', 'bn1': '1', 'layer1': '4', 'layer2': '5'}
 
 
@@ -247,8 +245,8 @@ def _peers(shapes: Any) -> dict[str, Peer]:
 
 
 def _adapt(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The reference's checkpoint without its table of sines, and torchvision's ResNet34 as the reference
-    names its front."""
+    """The reference's checkpoint without its table of positions; torchvision's ResNet34 with the reference's
+    names."""
     found = {}
     for name, array in state.items():
         first, _, rest = name.partition('.')

@@ -1,4 +1,4 @@
-"""Arrays of a reference's checkpoint matched with our parameters, and the names that it gives them."""
+"""Matches the arrays of a reference's checkpoint with our parameters, and translates their names."""
 
 import re
 from collections.abc import Mapping, Sequence
@@ -14,8 +14,8 @@ PYTORCH = {'(kernel|scale)$': 'weight', 'mean$': 'running_mean', 'variance$': 'r
 
 
 def renamed(path: Sequence[str], table: Mapping[str, str]) -> str:
-    """The reference's dotted name of what lies at our path: the regular expressions of the table are replaced
-    in it, one after the other, while its parts are joined by slashes."""
+    """The reference's dotted name for our path: its parts are joined by slashes, and each regular expression
+    of the table is replaced in turn."""
     name = '/'.join(path)
     for pattern, replacement in table.items():
         name = re.sub(pattern, replacement, name)

@@ -1,8 +1,8 @@
 """RARE: rectification by a thin-plate spline, convolutions, bidirectional LSTMs, and an attention decoder.
 
-Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016); the backbones, sizes and the
-way of training follow the reference implementation. A class is a vocabulary id + 1; class 0 is the start, the
-last one the end.
+Shi et al., "Robust Scene Text Recognition with Automatic Rectification" (2016); the backbones, sizes and
+training follow the reference implementation. A class is a vocabulary id + 1; class 0 is the start, the last
+one the end.
 """
 
 from typing import Any
@@ -43,7 +43,7 @@ class RARE(nn.Module):
         image = stages['rectified'] if stages else image
         maps = self.backbone(image.astype(context.dtype), context)
         neck = recurrence.encoder(self.layers, self.hidden, maps[:, 0])
-        self.head(neck.shape[-1])  # only makes the parameters
+        self.head(neck.shape[-1])  # only creates the decoder's parameters
         return {**stages, 'backbone': maps, 'neck': neck}
 
 
@@ -73,7 +73,7 @@ def build(config: Any, vocab: Any) -> Model:
         losses = optax.softmax_cross_entropy_with_integer_labels(outputs['head'], wanted)
         counts = counts * batch['weight'][:, None]
         total = jnp.sum(jnp.where(counts > 0, losses * counts, 0))
-        # The reference divides by nothing.
+        # The reference does not divide the sum.
         return (total, counts.sum() if settings.shifted else jnp.zeros(())), (stats, {})
 
     def decode(
@@ -107,7 +107,7 @@ def _module(settings: Any, shape: tuple[int, int], classes: int) -> RARE:
 
 
 def _check(config: Any) -> None:
-    """Refuse what RARE cannot be; what holds of every recipe has been checked."""
+    """Refuse settings that RARE does not support; what all recipes have in common has been checked."""
     settings, image, train = config.model, config.image, config.train
     # Letters that a label can have: the start and the end take two of the reference's steps.
     most = settings.capacity - (0 if settings.shifted else 2)
@@ -153,13 +153,13 @@ def _classes(batch: Batch, codes: Codes, count: int) -> jax.Array:
 
 
 def _wanted(batch: Batch, codes: Codes, settings: Any) -> tuple[jax.Array, jax.Array]:
-    """The class that each step has to give and whether it counts, [B, S]."""
+    """The target class of each step, and whether the loss counts it, both [B, S]."""
     if settings.shifted:
         steps = batch['tokens'].shape[1] + 1
         counts = 1.0 * (jnp.arange(steps) <= batch['length'][:, None])
         return _classes(batch, codes, steps + 1)[:, 1:], counts
-    # Unlike the paper, the reference's first step has to give the start, and all steps count, also those
-    # behind the end.
+    # Unlike in the paper, the target of the reference's first step is the start, and all steps count,
+    # including those after the end.
     wanted = _classes(batch, codes, settings.capacity)
     return wanted, jnp.ones(wanted.shape)
 
@@ -167,8 +167,8 @@ def _wanted(batch: Batch, codes: Codes, settings: Any) -> tuple[jax.Array, jax.A
 def _given(
     batch: Batch, codes: Codes, settings: Any, key: Any, step: Any
 ) -> tuple[jax.Array, jax.Array | None]:
-    """The classes [B, S] that the steps read, and which steps [B, S] read the model's own last guess instead,
-    if any."""
+    """The input classes [B, S] of the steps, and the mask [B, S] of the steps whose input is the model's own
+    last prediction instead, or None."""
     steps = batch['tokens'].shape[1] + 1 if settings.shifted and 'tokens' in batch else settings.capacity
     shape = (batch['image'].shape[0], steps)
     if settings.teaching == 'own' or 'tokens' not in batch:
@@ -176,8 +176,8 @@ def _given(
     given = _classes(batch, codes, steps)
     if settings.teaching == 'labels' or key is None:
         return given, None
-    # Scheduled sampling (Bengio et al. 2015), here of the likeliest class: the share of own guesses grows
-    # linearly.
+    # Scheduled sampling (Bengio et al. 2015), here with the most likely class: the share of own predictions
+    # grows linearly.
     share = settings.own_share * jnp.minimum(step / settings.own_steps, 1)
     return given, jax.random.bernoulli(key, share, shape) & (jnp.arange(steps) > 0)
 
@@ -185,7 +185,7 @@ def _given(
 def _stepping(
     parameters: Any, features: jax.Array, beam: int, codes: Codes, settings: Any
 ) -> tuple[Any, jax.Array]:
-    """The step that `search` takes, and the state before the first."""
+    """The step function for `search`, and its initial state."""
     memory, rows = gru_attention.make_memory(parameters, features), features.shape[0]
 
     def step(hidden: jax.Array, classes: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array]:
@@ -193,7 +193,7 @@ def _stepping(
         embedded = gru_attention.embed(parameters, classes.reshape(rows, beam))
         hidden, weights = gru_attention.advance(parameters, memory, hidden, embedded)
         frame = jax.nn.log_softmax(gru_attention.classify(parameters, hidden, features.dtype))
-        if settings.shifted:  # else the first step has to give the start, which is left out of the text
+        if settings.shifted:  # otherwise the first step predicts the start, which is left out of the text
             frame = frame.at[..., codes.start].set(-jnp.inf)
         flat = [leaf.reshape(-1, leaf.shape[-1]) for leaf in (frame, hidden, weights)]
         return flat[0], flat[1], flat[2]
@@ -202,7 +202,8 @@ def _stepping(
 
 
 def _peers(settings: Any, init: Any) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; none for a backbone that it lacks."""
+    """The reference's keys for every parameter and statistic; none if the reference does not have the
+    backbone."""
     if settings.backbone not in text_lines.PEERS:
         return {}
     peers = {}

@@ -1,10 +1,10 @@
-"""SRN: a ResNet with a feature pyramid, attention for all characters at once, and reasoning over what they
-mean together.
+"""SRN: a ResNet with a feature pyramid, attention for all characters in parallel, and semantic reasoning over
+the characters.
 
 Yu et al., "Towards Accurate Scene Text Recognition with Semantic Reasoning Networks" (2020, arXiv
-2003.12294), section 3, in the form of the reference implementation. A class is a vocabulary id; V is `sos`,
-which nothing is ever labelled with, V + 1 is the end, which fills all that is behind a text, and V + 2, for
-the embedding alone, stands before a text.
+2003.12294), section 3, in the form of the reference implementation. A class below V is a vocabulary id; V is
+`sos`, which is never a label; V + 1 is the end, which fills all positions after a text; V + 2, which only the
+embedding has, stands before a text.
 """
 
 from collections.abc import Mapping
@@ -40,14 +40,14 @@ def additive_weights(features: jax.Array, order: jax.Array, score: jax.Array) ->
         inside = jnp.tanh(order[None, :, None] + features[:, None])
         return jnp.sum(inside * score[:, 0], -1, dtype=jnp.float32)
 
-    # The largest array of the model, [B, L, T, D], is made again for the gradient and not kept.
+    # The largest array of the model, [B, L, T, D], is recomputed for the gradient instead of saved.
     order, score = order.astype(features.dtype), score.astype(features.dtype)
     return jax.nn.softmax(jax.checkpoint(scores)(features, order, score))
 
 
 class ParallelAttention(nn.Module):
-    """PVAM: from maps [B, h, w, D] to `encoder` [B, T, D], `attention` [B, L, h, w] and `pvam`, features [B,
-    L, D]."""
+    """Parallel visual attention (PVAM): from maps [B, h, w, D] to `encoder` [B, T, D], `attention`
+    [B, L, h, w] and `pvam`, features [B, L, D]."""
 
     settings: FrozenConfigDict
     length: int
@@ -68,8 +68,8 @@ class ParallelAttention(nn.Module):
 
 
 class SemanticReasoning(nn.Module):
-    """GSRM: from ids [B, L] to what those before and behind each one say of it [B, L, D], and its logits [B,
-    L, V + 3]."""
+    """Global semantic reasoning (GSRM): from ids [B, L] to features [B, L, D] of each position, predicted
+    from the characters before and after it, and their logits [B, L, V + 3]."""
 
     settings: FrozenConfigDict
     width: int
@@ -84,7 +84,7 @@ class SemanticReasoning(nn.Module):
             seen, mask = ids, order[:, None] <= order
             if name == 'forward':
                 seen, mask = jnp.pad(ids, ((0, 0), (1, 0)), constant_values=self.classes)[:, :-1], mask.T
-            # Unlike the paper, as the reference: the first token of the vocabulary embeds as zero.
+            # As in the reference, unlike the paper: the first token of the vocabulary embeds as zero.
             embedded = jnp.where(seen[..., None] > 0, jnp.take(table, seen, axis=0) * self.width**0.5, 0)
             branch = encoder(self.settings, self.width, self.settings.reason_layers, name)
             found = branch(embedded.astype(dtype), mask, train=train)
@@ -95,7 +95,8 @@ class SemanticReasoning(nn.Module):
 
 
 class Fusion(nn.Module):
-    """VSFD: logits [B, L, V + 2] of visual and semantic features [B, L, D], weighed by a gate or added."""
+    """Visual-semantic fusion (VSFD): logits [B, L, V + 2] of visual and semantic features [B, L, D], mixed by
+    a gate or added."""
 
     classes: int
     gated: bool
@@ -132,14 +133,14 @@ class Head(nn.Module):
 
 
 def learns(settings: Any) -> bool:
-    """Whether positions learn; then they start as large as features, which are not scaled."""
+    """Whether positions are trained; then they start as large as the features, which are not scaled."""
     return settings.positions == 'learned'
 
 
 def encoder(settings: Any, width: int, layers: int, name: str) -> Encoder:
-    """An encoder of the recipe; called inside a module's `compact`."""
+    """An encoder with the recipe's settings; called inside a module's `compact`."""
     noise = Noise(settings.dropout, settings.dropout_rule)
-    # As the reference, products are scaled by the model's width, not by that of a head.
+    # As in the reference, attention products are scaled by the model's width, not by that of a head.
     return Encoder(
         layers, settings.heads, settings.feed_forward, width**-0.5, noise, float(learns(settings)), name=name)
 
@@ -196,7 +197,7 @@ def build(config: Any, vocab: Any) -> Model:
         if settings.semantic:
             parts |= {'gsrm': summed(outputs['gsrm']), 'vsfd': summed(outputs['head'])}
             total = total + settings.gsrm_weight * parts['gsrm'] + settings.vsfd_weight * parts['vsfd']
-        # The reference adds up all characters of a batch; a count of 0 says so.
+        # The reference sums over all characters of a batch and does not divide: the count is 0.
         count = weight.sum() * length if settings.average else jnp.zeros(())
         return (total, count), (stats, parts)
 
@@ -218,7 +219,7 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def labels(tokens: jax.Array, length: jax.Array, most: int, end: int) -> jax.Array:
-    """The class of each of `most` places: tokens [B, L] and, from `length` [B] on, the end."""
+    """The class of each of `most` positions: tokens [B, L] and, from `length` [B] on, the end."""
     if tokens.shape[1] > most:
         raise ValueError(f'labels of {tokens.shape[1]} places for a model of {most}')
     padded = jnp.pad(tokens, ((0, 0), (0, most - tokens.shape[1])))
@@ -226,7 +227,7 @@ def labels(tokens: jax.Array, length: jax.Array, most: int, end: int) -> jax.Arr
 
 
 def _check(config: Any) -> None:
-    """Refuse what SRN cannot be; what holds of every recipe has been checked."""
+    """Refuse settings that SRN does not support; what all recipes have in common has been checked."""
     settings, image, train = config.model, config.image, config.train
     stages = f'{STAGES} numbers of at least 1'
     refuse(config, {
@@ -260,7 +261,7 @@ def _sized_by_vocabulary(leaves: list[tuple[str, ...]]) -> tuple[str, ...]:
 
 
 def _never_learning(leaves: list[tuple[str, ...]], fixed: bool) -> tuple[str, ...]:
-    """Biases that batch norm takes away, and tables of fixed positions."""
+    """Biases that batch norm cancels, and tables of fixed positions."""
     names = ['/'.join(path[1:]) for path in leaves]
     biases = [f'backbone/{bias}' for bias in resnet_fpn.NO_GRADIENT]
     return tuple(name for name in names if name in biases or fixed and name.endswith('positions/table'))

@@ -8,8 +8,8 @@ VOCABULARIES = Path(__file__).parent / 'vocabularies'
 
 
 def vocabularies() -> list[str]:
-    """The names of the references' lists of tokens: the files of `vocabularies`, without tokens of a model's
-    own."""
+    """The names of the references' lists of tokens: the files of `vocabularies`, without the
+    special tokens of a model."""
     return sorted(file.stem for file in VOCABULARIES.glob('*.txt'))
 
 
@@ -62,7 +62,7 @@ def to_latex(tokens: Iterable[str], limits: bool = True) -> str:
 
 
 def ocr_tokens(text: str, commands: Iterable[str] | None = None) -> tuple[str, ...]:
-    """LaTeX-OCR's tokens as its notebook cuts them: characters, and commands with one space behind them.
+    """LaTeX-OCR's tokens as its notebook cuts them: characters, and commands with one space after them.
 
     Commands that are not in `commands` are cut into characters, as in the reference; None keeps all commands.
     (The reference's package, unlike its notebook, cuts every command into characters.)

@@ -1,7 +1,7 @@
 r"""The normal form of LaTeX: formulas that look the same are written the same way.
 
 It is that of CROHME's captions, with a space between tokens: `\sum _ { i = 1 } ^ { n } \frac { 1 } { 2 }`.
-All its rules stand in the tables below.
+The tables below hold all of its rules.
 """
 
 import re
@@ -25,7 +25,7 @@ SYNONYMS = {other: name for name, others in {
     r'\gamma': 'γ', r'\theta': 'θ', r'\lambda': 'λ', r'\mu': 'μ µ', r'\pi': 'π', r'\sigma': 'σ',
     r'\phi': r'φ ϕ', r'\Delta': 'Δ ∆'}.items()
     for other in others.split()}
-# 3. Commands that only set the type of letters are dropped, with a star behind them; their argument stays.
+# 3. Commands that only set the type of letters are dropped, also their starred forms; their argument stays.
 UNWRAPPED = frozenset((
     r'\mbox \hbox \text \textrm \textit \textbf \mathrm \mathit \mathbf \mathsf \mathtt \mathcal \mathbb '
     r'\mathfrak \boldsymbol \operatorname \mathop \mathord \mathbin \mathrel \mathopen \mathclose').split())
@@ -35,7 +35,7 @@ ARGUMENTS = {r'\frac': 2, r'\sqrt': 1} | dict.fromkeys(
         r'\overline \underline \overrightarrow \overleftarrow \overbrace \underbrace \widehat \widetilde '
         r'\hat \bar \vec \dot \ddot \tilde \check \acute \grave \breve \boxed \not \phantom').split(), 1)
 # 5. The subscript stands before the superscript; an empty one is dropped.
-# 6. \limits stays behind \int only: sums and limits have theirs above and below anyway.
+# 6. \limits stays after \int only: sums and limits have theirs above and below anyway.
 # 7. A function spelled in single letters becomes its command: l o g is \log.
 SPELLED = ('log', 'lim', 'sin', 'cos', 'tan')
 

@@ -1,1 +1,1 @@
-"""Convolutional networks that see an image."""
+"""Convolutional backbones: from images to feature maps."""

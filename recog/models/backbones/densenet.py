@@ -1,4 +1,4 @@
-"""DenseNet for images of any size, as CAN has it: norms behind their convolutions, masked or not.
+"""CAN's DenseNet for images of any size: batch norm after each convolution, padding masked or not.
 
 Huang et al., "Densely Connected Convolutional Networks" (2017), section 3, with bottlenecks and compression;
 sizes and order follow the reference implementation of CAN.
@@ -21,20 +21,22 @@ BLOCKS = 3
 
 
 def inside(size: jax.Array, x: jax.Array, stride: int) -> jax.Array:
-    """Which cells [B, h, w, 1] of a map [B, h, w, C] hold at least a part of images of `size` [B, 2]."""
+    """The mask [B, h, w, 1] of the cells of a map [B, h, w, C] that hold at least a part of images of `size`
+    [B, 2]."""
     rows = jnp.arange(x.shape[1])[:, None, None] * stride < size[:, 0, None, None, None]
     columns = jnp.arange(x.shape[2])[:, None] * stride < size[:, 1, None, None, None]
     return rows & columns
 
 
 def masked(x: jax.Array, context: Context) -> jax.Array:
-    """`x` with zeros outside the images, where the context tells them from their padding."""
+    """`x` with zeros outside the images, if the context has a mask."""
     return x if context.cells is None else jnp.where(context.cells, x, jnp.zeros((), x.dtype))
 
 
 @jax.jit
 def average_pool(x: jax.Array, cells: jax.Array | None = None) -> jax.Array:
-    """Mean of each window of 2 x 2 of [B, H, W, C], or of its `cells` [B, H, W, 1] alone.
+    """Mean of each 2 x 2 window of [B, H, W, C]; with the mask `cells` [B, H, W, 1], of the cells inside it
+    alone.
 
     A last row or column without a partner is a window of its own.
     """
@@ -53,10 +55,10 @@ def _padded_to_even(x: jax.Array) -> jax.Array:
 
 
 def concatenated(x: jax.Array, new: jax.Array) -> jax.Array:
-    """The channels of both, [B, H, W, C] and [B, H, W, D] -> [B, H, W, C + D].
+    """Both arrays, concatenated along the channels: [B, H, W, C] and [B, H, W, D] -> [B, H, W, C + D].
 
-    On accelerators XLA must not see that `x` is a concatenation too: for each layer it would concatenate the
-    few channels of all layers before it again, which is slow.
+    On accelerators, a barrier hides from XLA that `x` is a concatenation too. Otherwise each layer would
+    concatenate the few channels of all layers before it again, which is slow.
     """
     both = jnp.concatenate([x, new], -1)
     return lax.platform_dependent(both, cpu=lambda both: both, default=lax.optimization_barrier)
@@ -74,7 +76,7 @@ class Unit(nn.Module):
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         x = Conv(self.features, self.size, name='conv')(x)
         if self.biased:
-            # The norm takes it away again: it only moves the running mean, and its gradient would be rounding
+            # Batch norm cancels the bias: it only moves the running mean, and its gradient would be rounding
             # errors.
             bias = lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,)))
             x = x + bias.astype(x.dtype)
@@ -85,8 +87,9 @@ class Unit(nn.Module):
 class DenseNet(nn.Module):
     """Images [B, H, W, C] to maps [B, H / 16, W / 16, D], sizes rounded up.
 
-    With `sizes` [B, 2] the padding is zero in every layer, and no average or statistic counts it: an image's
-    maps are those it would have alone. Without, padding is read as part of the image, as the reference does.
+    With `sizes` [B, 2], the padding is zero in every layer and counts in no average or statistic: the maps of
+    an image do not depend on its padding. Without, padding is treated as part of the image, as in the
+    reference.
     """
 
     growth: int
@@ -101,7 +104,7 @@ class DenseNet(nn.Module):
 
         x = masked(image, with_cells(image, 1))
         x = jax.nn.relu(Conv(self.stem, (7, 7), strides=(2, 2), name='stem')(x))
-        # No value is below 0: zeros do not count.
+        # No value is below 0, so zeros change no maximum.
         x = max_pool(_padded_to_even(masked(x, with_cells(x, 2))), (2, 2))
         for block in range(BLOCKS):
             here = with_cells(x, 4 << block)
@@ -131,5 +134,5 @@ PEERS: Mapping[str, str] = {
 
 
 def peer_key(path: tuple[str, ...]) -> str:
-    """The reference's key for what lies at `path` within the backbone."""
+    """The reference's key for the variable at `path` within the backbone."""
     return renamed(path, PEERS)

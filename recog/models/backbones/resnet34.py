@@ -1,6 +1,6 @@
-"""ResNet34 cut after its second stage, [B, H, W, C] -> [B, H/8, W/8, 2 widths]: He et al., "Deep Residual
-Learning for Image Recognition" (2015), Table 1, as torchvision builds it, whose weights can be read from its
-file. `PEERS` says how it names the parts; initial values and running variances are PyTorch's."""
+"""The layers of ResNet34 up to its second stage, [B, H, W, C] -> [B, H/8, W/8, D]: He et al., "Deep Residual
+Learning for Image Recognition" (2015), Table 1, in the form of torchvision, whose weights can be read from a
+file. `PEERS` has torchvision's names; initial values and running variances are PyTorch's."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -21,7 +21,8 @@ ADDRESS = 'https://download.pytorch.org/models/resnet34-b627a593.pth'
 
 
 def conv(features: int, size: int, stride: int, name: str) -> Conv:
-    """A convolution as PyTorch starts it, by what goes out; called inside a module's `compact`."""
+    """A convolution with torchvision's initial values, scaled by the fan-out; called inside a module's
+    `compact`."""
     start = normal((2 / (features * size * size)) ** 0.5)
     return Conv(features, (size, size), (stride, stride), start=start, name=name)
 
@@ -44,7 +45,7 @@ class Block(nn.Module):
 
 
 class Stage(nn.Module):
-    """Blocks one behind the other; the first has the stride."""
+    """A sequence of blocks; the first has the stride."""
 
     depth: int
     features: int
@@ -85,13 +86,13 @@ PEERS: Mapping[str, str] = {
 
 
 def peer_key(path: tuple[str, ...]) -> str:
-    """torchvision's key for what lies at `path` within the backbone."""
+    """torchvision's key for the variable at `path` within the backbone."""
     return renamed(path, PEERS)
 
 
 def pretrained(file: str, shapes: Any) -> dict[str, Any]:
-    """torchvision's weights of a file resnet34-*.pth for the backbone in variables of these shapes, and
-    nothing else."""
+    """The backbone's variables from torchvision's file resnet34-*.pth, for a model whose variables have these
+    shapes."""
     from recog.weights.files import read_weights
 
     if not Path(file).is_file():

@@ -16,20 +16,20 @@ from recog.models.parts.layers import BatchNorm, Context, Conv, ConvNorm, normal
 from recog.models.peers import PADDLE, renamed
 
 STRIDE, STAGES = 8, 4
-GROWTH = 4  # a block's output channels to those inside it
+GROWTH = 4  # ratio of a block's output channels to its inner channels
 STRIDES = (2, 2, 1, 1)  # of the first block of each stage
 
 
 @jax.jit
 def dilated_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolution of [B, H, W, C] with [2, 2, C, D] whose taps lie two apart; the size is kept."""
+    """Convolution of [B, H, W, C] with [2, 2, C, D] and dilation 2; the size is kept."""
     native = partial(native_conv, dilation=(2, 2))
     return lax.platform_dependent(x, kernel.astype(x.dtype), cpu=_product_of_taps, default=native)
 
 
 def _product_of_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as one product, by which one image, and the gradients of many, take a CPU two thirds of the
-    time."""
+    """The same as one product of all taps; for one image, and for the gradients of many, it takes a CPU two
+    thirds of the time."""
     height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = [padded[:, i : i + height, j : j + width] for i in (0, 2) for j in (0, 2)]
@@ -69,8 +69,8 @@ class Bottleneck(nn.Module):
         outside, strides = GROWTH * self.features, (self.stride, self.stride)
         branch = ConvNorm(self.features, (1, 1), name='reduce')(x, context)
         if self.first and self.stride == 1:
-            # Unlike the paper, as the reference: the first block of a stage that keeps the size has four
-            # taps, two apart.
+            # As in the reference, unlike the paper: in a stage that keeps the size, the first block has a
+            # dilated convolution of four taps.
             branch = DilatedNorm(self.features, name='spatial')(branch, context)
         else:
             branch = ConvNorm(self.features, strides=strides, name='spatial')(branch, context)
@@ -88,7 +88,7 @@ class Smooth(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         x = Conv(self.features, name='conv')(x)
-        # Batch norm takes the bias away again: its gradient is rounding, which Adam would blow up to whole
+        # Batch norm cancels the bias: its gradient is rounding errors, which Adam would scale up to whole
         # steps.
         bias = lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,)))
         return jax.nn.relu(BatchNorm(name='norm')(x + bias.astype(x.dtype), context))
@@ -103,7 +103,7 @@ class ResNetFPN(nn.Module):
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        # Unlike the paper, as the reference: no max pool.
+        # As in the reference, unlike the paper: no max pool.
         x = ConvNorm(self.widths[0], (7, 7), (2, 2), name='stem')(x, context)
         levels = []
         for stage, (depth, width, stride) in enumerate(zip(self.depths, self.widths, STRIDES, strict=True)):
@@ -119,7 +119,7 @@ class ResNetFPN(nn.Module):
         return Conv(self.features, (1, 1), biased=True, name='last')(x)
 
 
-# Biases that never learn.
+# Biases that are never trained.
 NO_GRADIENT = ('smooth_1/bias', 'smooth_2/bias')
 
 # Our names (regular expressions, by their path below the backbone) and the reference's.
@@ -143,5 +143,5 @@ PEERS: Mapping[str, str] = {
 
 
 def peer_key(path: tuple[str, ...]) -> str:
-    """The reference's key for what lies at `path` within the backbone."""
+    """The reference's key for the variable at `path` within the backbone."""
     return renamed(path, PEERS)

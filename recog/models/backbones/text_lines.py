@@ -18,8 +18,8 @@ from recog.models.peers import PADDLE, renamed
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions and a shortcut, which averages before its 1 x 1 convolution instead of skipping
-    ("vd")."""
+    """Two convolutions and a shortcut, which downsamples by averaging before its 1 x 1 convolution instead of
+    by a stride ("vd")."""
 
     features: int
     strides: Pair
@@ -154,7 +154,7 @@ class VGG(nn.Module):
 
 
 class Small(nn.Module):
-    """Five convolutions that two CPU cores can train."""
+    """Five convolutions, few enough to train on two CPU cores."""
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -201,5 +201,5 @@ PEERS: Mapping[str, Mapping[str, str]] = {
 
 
 def peer_key(name: str, path: tuple[str, ...]) -> str:
-    """The reference's key for what lies at `path` within the backbone called `name`."""
+    """The reference's key for the variable at `path` within the backbone called `name`."""
     return renamed(path, PEERS[name])

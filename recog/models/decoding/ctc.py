@@ -29,7 +29,8 @@ def best_path(frames: jax.Array) -> Paths:
     before = jnp.pad(best, ((0, 0), (1, 0)))[:, :-1]
     kept = (best != 0) & (best != before)
     places = jnp.arange(frames.shape[1])
-    # A sum over a mask moves the kept frames to the front; unlike a scatter it exports everywhere.
+    # A sum over a mask moves the kept frames to the front; unlike a scatter, it can be exported to every
+    # format.
     moved = kept[:, :, None] & ((jnp.cumsum(kept, 1) - 1)[:, :, None] == places)
     classes = jnp.sum(jnp.where(moved, best[:, :, None], 0), 1)
     confidence = jnp.sum(jnp.where(moved, jnp.exp(value)[:, :, None], 0), 1)
@@ -37,8 +38,8 @@ def best_path(frames: jax.Array) -> Paths:
 
 
 class Beams(NamedTuple):
-    """Prefixes [N, T], 0 after `length` [N], and the log-probability [N] that each ends in a blank or in its
-    token."""
+    """Prefixes [N, T], 0 after `length` [N], and the log-probabilities [N] of their alignments that end in a
+    blank and in their last token."""
 
     prefix: jax.Array
     confidence: jax.Array
@@ -59,7 +60,7 @@ def _prefix_beam(frames: jax.Array, beam: int) -> Paths:
         prefix=jnp.zeros((beam, count), jnp.int32),
         confidence=jnp.zeros((beam, count)),
         length=jnp.zeros(beam, jnp.int32),
-        blank=jnp.full(beam, -jnp.inf).at[0].set(0.0),  # all but the empty prefix are dead
+        blank=jnp.full(beam, -jnp.inf).at[0].set(0.0),  # all but the empty prefix have probability 0
         token=jnp.full(beam, -jnp.inf),
     )
     beams, _ = lax.scan(lambda beams, frame: (_advance(beams, frame), None), start, frames)
@@ -77,8 +78,8 @@ def _advance(beams: Beams, frame: jax.Array) -> Beams:
     classes = jnp.arange(1, frame.shape[0])
     grown = jnp.where(classes == last[:, None], beams.blank[:, None], total[:, None]) + frame[1:]
 
-    # A prefix j that is prefix i and one token takes over that extension of i. Only living prefixes are all
-    # different.
+    # If prefix j is prefix i and one token, it takes over that extension of i. Prefixes of probability 0 are
+    # left out, as they may be equal.
     parent = jnp.where(places < beams.length[:, None] - 1, beams.prefix, 0)
     same = (parent[:, None] == beams.prefix[None]).all(-1) & (beams.length[:, None] == beams.length[None] + 1)
     same = same & (total > -jnp.inf)[:, None] & (total > -jnp.inf)[None]  # [j, i]
@@ -87,7 +88,8 @@ def _advance(beams: Beams, frame: jax.Array) -> Beams:
     grown = jnp.where(taken, -jnp.inf, grown)
 
     blank, token = total + frame[0], jnp.logaddexp(stay_token, joined)
-    # Where the way through the shorter prefix is the likelier one, the token counts from this frame on.
+    # Where the path through the shorter prefix is more likely, the confidence of the last token is that of
+    # this frame.
     newer = (joined > jnp.logaddexp(blank, stay_token))[:, None] & (places == beams.length[:, None] - 1)
     confidence = jnp.where(newer, jnp.exp(frame)[last][:, None], beams.confidence)
 
@@ -106,7 +108,7 @@ def _advance(beams: Beams, frame: jax.Array) -> Beams:
 
 
 def finish(paths: Paths, frames: jax.Array, max_length: Any, details: bool) -> dict[str, jax.Array]:
-    """What `decode` gives: texts cut at `max_length`, as vocabulary ids."""
+    """The result of `decode`: texts cut at `max_length`, as vocabulary ids."""
     inside = (paths.classes > 0) & (jnp.arange(paths.classes.shape[-1]) < max_length)
     length = inside.sum(-1, dtype=jnp.int32)
     token_confidence = jnp.where(inside, paths.token_confidence, 0)

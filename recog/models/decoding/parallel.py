@@ -1,7 +1,7 @@
-"""Decoding of models that read all places of a text at once, independently.
+"""Decoding of models that predict all positions of a text at once, independently.
 
-A class is a vocabulary id; then come `sos`, which no text has, and the end, which fills all places behind a
-text: V + 2 in all.
+There are V + 2 classes: the vocabulary ids, then `sos`, which no text has, then the end, which fills all
+positions after a text.
 """
 
 from functools import partial
@@ -13,26 +13,26 @@ from jax import lax
 
 
 def log_probabilities(logits: jax.Array, skip_ends: bool) -> jax.Array:
-    """Log-probabilities [B, L, V + 2] of each place; unless ends are skipped, `sos` cannot be read."""
+    """Log-probabilities [B, L, V + 2] of each position; unless ends are skipped, `sos` has probability 0."""
     values = jax.nn.log_softmax(logits)
     sos = jnp.arange(values.shape[-1]) == values.shape[-1] - 2
     return values if skip_ends else jnp.where(sos, -jnp.inf, values)
 
 
 def best_texts(log_probs: jax.Array, beam: int) -> jax.Array:
-    """Classes [B, N, L]: the likeliest of each place or, with a beam, the N likeliest texts, with ends behind
-    each."""
+    """Classes [B, N, L]: the most likely of each position or, with a beam, the N most likely texts, each
+    filled up with ends."""
     if beam == 1:
         return jnp.argmax(log_probs, -1)[:, None]
     return jax.vmap(partial(_likeliest, beam=beam))(log_probs)
 
 
 def _likeliest(log_probs: jax.Array, beam: int) -> jax.Array:
-    """The likeliest texts, exactly: places are independent, so the best of a length extend the best that are
-    shorter."""
+    """The most likely texts, exactly: positions are independent, so the best texts of a length extend the
+    best of the length before."""
     length, classes = log_probs.shape
     letters, end = classes - 2, classes - 1
-    ends = jnp.cumsum(log_probs[::-1, end])[::-1]  # from this place to the last
+    ends = jnp.cumsum(log_probs[::-1, end])[::-1]  # from this position to the last
 
     def merge(finished: Any, texts: jax.Array, scores: jax.Array) -> Any:
         scores, chosen = lax.top_k(jnp.concatenate([finished[1], scores]), beam)
@@ -53,10 +53,10 @@ def _likeliest(log_probs: jax.Array, beam: int) -> jax.Array:
 def finish(
     classes: jax.Array, log_probs: jax.Array, max_length: Any, skip_ends: bool, maps: jax.Array
 ) -> dict[str, jax.Array]:
-    """What `decode` gives with details: classes [B, N, L] up to the first end, or with ends skipped, and
-    `max_length`.
+    """The result of `decode` with details: classes [B, N, L] cut at the first end, or with all ends skipped,
+    and cut at `max_length`.
 
-    The score is that of the text with ends in all places behind it.
+    The score is that of the text with ends in all positions after it.
     """
     number, length = log_probs.shape[-1], log_probs.shape[-2]
     token = classes < number - 2
@@ -66,7 +66,7 @@ def finish(
         chosen = jnp.where(token, chosen, log_probs[:, None, :, -1])
     order = jnp.cumsum(token, -1) - 1
     token = token & (order < max_length)
-    # A sum over a mask moves the tokens to the front; unlike a scatter it exports everywhere.
+    # A sum over a mask moves the tokens to the front; unlike a scatter, it can be exported to every format.
     moved = token[..., None] & (order[..., None] == jnp.arange(length))  # [B, N, from, to]
     confidence = jnp.where(moved, jnp.exp(chosen)[..., None], 0).sum(-2)
     count = token.sum(-1, dtype=jnp.int32)

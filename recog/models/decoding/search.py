@@ -1,11 +1,11 @@
-"""Autoregressive search, greedy or by beams, over a pure step of any model: on the device, batched, until all
-texts end.
+"""Autoregressive decoding, greedy or by beam search, with the step function of any model: on the device,
+batched, until all texts end.
 
-A step is `step(state, classes [R]) -> (log-probabilities [R, K], state[, map])` for R = rows x beams, the
-beams of a row side by side. Every array of the state and of the map has R as its leading axis, but for arrays
-without axes, such as a count of the steps, which all beams share. What the beams of a row share and no step
-changes, such as an encoder's output, belongs into the step itself. A class that is no text must have
-probability 0, or be outside of `Codes`, which leaves it out.
+A step is `step(state, classes [R]) -> (log-probabilities [R, K], state[, map])` for R = rows x beams, with
+the beams of a row side by side. Every array of the state and of the map has R as its leading axis, except
+scalars, such as a step counter, which all beams share. What the beams of a row share in all steps, such as
+the output of an encoder, belongs in the closure of the step. A class that is neither a token nor the end must
+have probability 0, or be outside of `Codes`, which leaves it out of the text.
 """
 
 from collections.abc import Callable
@@ -17,8 +17,8 @@ from jax import lax
 
 
 class Codes(NamedTuple):
-    """What the classes mean: a class is a vocabulary id + `offset` for ids below `size`; all others are no
-    text."""
+    """What the classes mean: a class is a vocabulary id + `offset`, for ids below `size`; all other classes
+    are not tokens."""
 
     start: int
     end: int
@@ -32,7 +32,7 @@ class Codes(NamedTuple):
 
 class Beams(NamedTuple):
     """The state of each beam [B, N]: its last class, log-probability, number of tokens, number of classes
-    before it ended, and whether it has."""
+    before it ended, and whether it has ended."""
 
     last: jax.Array
     total: jax.Array
@@ -42,8 +42,8 @@ class Beams(NamedTuple):
 
 
 class Record(NamedTuple):
-    """What each step [S, B, N] chose: a class, its probability, which of several beams it continues, and the
-    step's map [S, B, N, ...]."""
+    """The choice of each step [S, B, N]: a class, its probability, the beam that it continues (if there are
+    several), and the step's map [S, B, N, ...]."""
 
     classes: jax.Array
     probability: jax.Array
@@ -64,17 +64,18 @@ def search(
     stop: bool = True,
     details: bool = False,
 ) -> dict[str, jax.Array]:
-    """The `beam` likeliest texts of each row, best first: what a model's `decode` gives, and `maps` [B, N, L,
-    ...] with details.
+    """The `beam` most likely texts of each row, best first, as a model's `decode` returns them; with details
+    also `maps` [B, N, L, ...].
 
-    `state` is that of the rows before the first step. At most `capacity` steps are taken. A text is done at
-    its end (unless `stop` is off, as in implementations that leave it out and go on), or with `max_length`
-    tokens; when all are done, so is the search. Texts are ranked by log-probability / classes ** penalty,
-    with the end as a class.
+    `state` is the state of the rows before the first step. At most `capacity` steps are taken. A text is done
+    at the end class or at `max_length` tokens, and the search stops when all are done. With `stop` off, as in
+    some reference implementations, the end is left out of the text and decoding goes on. Texts are ranked by
+    log-probability / classes ** penalty, where the end counts as a class.
     """
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam, 0) if leaf.ndim else leaf, state)
     shape = (rows, beam)
-    # One beam of each row starts alive: of several, all would stay copies of one another.
+    # Only the first beam of each row starts with a probability above 0: several would stay copies of one
+    # another.
     first_alive = jnp.where(jnp.arange(beam) > 0, -jnp.inf, jnp.zeros(shape))
     none = jnp.zeros(shape, jnp.int32)
     start = jnp.full(shape, codes.start, jnp.int32)
@@ -105,7 +106,7 @@ def search(
 def _empty_record(
     step: Callable, state: Any, codes: Codes, shape: tuple[Any, int], capacity: int, details: bool
 ) -> Record:
-    """The record before the first step: all have ended."""
+    """The record before the first step, filled with ends."""
     maps: Any = ()
     if details:
         classes = jnp.full(shape, codes.start).reshape(-1)
@@ -119,10 +120,10 @@ def _empty_record(
 def _choose(
     beams: Beams, frame: jax.Array, codes: Codes, max_length: Any, penalty: float, stop: bool
 ) -> tuple[Beams, Any, jax.Array]:
-    """The best beams after log-probabilities [B, N, K], which of several each continues, and the probability
-    of its new class."""
+    """The best beams after a step with log-probabilities [B, N, K], the beam that each continues (None if
+    there is one beam), and the probability of its new class."""
     (_, number, kinds), classes = frame.shape, jnp.arange(frame.shape[-1])
-    # A text that is done continues with ends, at no cost.
+    # A text that is done continues with ends of probability 1.
     frame = jnp.where(beams.done[..., None], jnp.where(classes == codes.end, 0.0, -jnp.inf), frame)
     length = beams.classes + ~beams.done
     origin: Any = None
@@ -145,20 +146,21 @@ def _choose(
 
 
 def _reordered(leaf: jax.Array, origin: jax.Array) -> jax.Array:
-    """Rows x beams [R, ...], taken from the beams [B, N] of their row."""
+    """An array [R, ...] over rows x beams in which each beam has the values of its `origin` [B, N] in the
+    same row."""
     count, number = origin.shape
     return leaf.at[(jnp.arange(count)[:, None] * number + origin).reshape(-1)].get(mode='promise_in_bounds')
 
 
 def _traced_back(record: Record) -> Record:
-    """The record along the path of each beam that is left in the end."""
+    """The record along the path of each final beam."""
 
     def back(place: jax.Array, now: Record) -> tuple[jax.Array, Record]:
         def along(leaf: jax.Array, place: jax.Array) -> jax.Array:
             return jnp.take_along_axis(leaf, place.reshape(*place.shape, *[1] * (leaf.ndim - 2)), 1)
 
         origin = along(now.origin, place)
-        # A map belongs to the beam that made the step, before the choice.
+        # A map belongs to the beam that took the step, before the choice.
         maps = jax.tree.map(lambda leaf: along(leaf, origin), now.maps)
         return origin, Record(along(now.classes, place), along(now.probability, place), origin, maps)
 
@@ -168,12 +170,12 @@ def _traced_back(record: Record) -> Record:
 
 
 def _texts(record: Record, beams: Beams, codes: Codes, penalty: float, details: bool) -> dict[str, jax.Array]:
-    """What `decode` gives: the classes that stand for tokens, moved to the front, as vocabulary ids."""
+    """The result of `decode`: the classes that stand for tokens, moved to the front, as vocabulary ids."""
     classes, probability = (jnp.moveaxis(leaf, 0, 2) for leaf in (record.classes, record.probability))
-    # A beam that never came to life has no text.
+    # A beam whose probability stayed 0 has no text.
     kept = codes.is_token(classes) & (beams.total > -jnp.inf)[..., None]
     length, places = kept.sum(-1, dtype=jnp.int32), jnp.arange(classes.shape[-1])
-    # A sum over a mask moves; unlike a scatter it exports everywhere.
+    # A sum over a mask moves the tokens to the front; unlike a scatter, it can be exported to every format.
     moved = kept[..., None] & ((jnp.cumsum(kept, -1) - 1)[..., None] == places)  # [B, N, S, L]
     tokens = jnp.sum(jnp.where(moved, (classes - codes.offset)[..., None], 0), 2)
     token_confidence = jnp.sum(jnp.where(moved, probability[..., None], 0), 2)

@@ -1,6 +1,6 @@
 """Convolutions and max pooling, in the form that is fast on each platform.
 
-`conv`, `depthwise` and `max_pool` are each a jit of their own, so that their names appear in the jaxpr.
+`conv`, `depthwise` and `max_pool` are each jitted separately, so that their names appear in the jaxpr.
 Padding is explicit.
 """
 
@@ -18,9 +18,10 @@ from recog.models.parts import winograd
 Pair = tuple[int, int]
 SAME = ((1, 1), (1, 1))  # the padding that keeps the size under a kernel of 3 x 3
 
-# From so many channels, and multiplications for a tap over all images, a CPU gains by Winograd's algorithm.
+# From this many channels, and multiplications per kernel tap over the batch, Winograd's algorithm is faster
+# on a CPU.
 LEAST_CHANNELS, LEAST_MULTIPLICATIONS = 128, 2**26
-FEW = 4  # channels, as images have
+FEW = 4  # channels, as an image has
 
 
 @partial(jax.jit, static_argnames=('strides', 'padding'))
@@ -37,7 +38,7 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tu
     product = partial(_pointwise, strides=strides)  # twice as fast as the convolution on CPU
     if strides == (1, 1):
         return product(x, kernel)
-    # XLA for GPUs ends the process where a product reads a slice with strides (jax 0.10.2, 0.11.2).
+    # XLA for GPUs crashes where a product reads a strided slice (jax 0.10.2, 0.11.2).
     return lax.platform_dependent(x, kernel, cpu=product, default=native)
 
 
@@ -56,7 +57,7 @@ def native_conv(
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
 def image_conv(x: jax.Array, kernel: jax.Array, padding: tuple[Pair, Pair]) -> jax.Array:
-    """A convolution with strides 2 of few channels, as images have."""
+    """A convolution with stride 2 of an input with few channels, such as an image."""
     return lax.platform_dependent(x, kernel, cuda=partial(_space_to_depth, padding=padding),
                                   default=partial(native_conv, strides=(2, 2), padding=padding))
 
@@ -77,8 +78,8 @@ def _image_backward(
         return jax.linear_transpose(blocks, kernel)(gradient)[0]
 
     def directly(gradient: jax.Array, x: jax.Array) -> jax.Array:
-        # Images and channels change places. Within a choice by platform, XLA for CPUs does not do so by
-        # itself, and takes a hundred times as long.
+        # Batch and channels are swapped. Inside `platform_dependent`, XLA for CPUs does not do so by itself,
+        # and takes a hundred times as long.
         ends = [(before, taps + 2 * count - 2 - size - before) for size, taps, count, (before, _) in zip(
             x.shape[1:3], kernel.shape[:2], gradient.shape[1:3], padding, strict=True)]
         x, gradient = x.transpose(3, 1, 2, 0), gradient.transpose(1, 2, 0, 3)
@@ -93,9 +94,10 @@ image_conv.defvjp(_image_forward, _image_backward, symbolic_zeros=True)
 
 
 def _space_to_depth(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) -> jax.Array:
-    """A convolution with strides 2 as one without, over blocks of 2 x 2 pixels as four times the channels.
+    """A convolution with stride 2, computed with stride 1 over blocks of 2 x 2 pixels as four times the
+    channels.
 
-    cuDNN would pad the few channels of an image to more.
+    Otherwise cuDNN would pad the few channels of an image to more.
     """
     (rows, columns, channels, features), ends = kernel.shape, []
     for size, taps, (before, after) in zip(x.shape[1:3], kernel.shape[:2], padding, strict=True):
@@ -111,7 +113,7 @@ def _space_to_depth(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pai
 
 
 def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
-    """Whether a CPU gains by Winograd's algorithm."""
+    """Whether Winograd's algorithm is faster on a CPU."""
     if not _is_static(x) or x.dtype != jnp.float32:
         return False
     multiplications = math.prod(x.shape) * kernel.shape[3]
@@ -119,16 +121,15 @@ def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
 
 
 def _is_static(x: jax.Array) -> bool:
-    """Whether all sizes are numbers; those of an export need not be."""
+    """Whether all sizes are numbers; in an export, they may be symbolic."""
     return all(isinstance(size, int) for size in x.shape)
 
 
 @jax.custom_vjp
 def conv_3x3(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """A convolution of 3 x 3 that keeps the size, by Winograd's algorithm on a CPU, in two thirds of the
-    time.
+    """A 3 x 3 convolution that keeps the size; on a CPU by Winograd's algorithm, in two thirds of the time.
 
-    So is the gradient of the input; that of the kernel would gain nothing.
+    The gradient of the input uses the algorithm too; the gradient of the kernel would gain nothing.
     """
     return lax.platform_dependent(x, kernel, cpu=winograd.conv, default=native_conv)
 
@@ -144,8 +145,8 @@ def _conv_3x3_backward(kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -
         return jax.linear_transpose(lambda x: native_conv(x, kernel), x)(gradient)[0]
 
     to_x = lax.platform_dependent(gradient, kernel, cpu=winograd.input_gradient, default=input_gradient)
-    # Within a choice by platform, XLA would make the kernel's gradient a loop that takes a hundred times as
-    # long.
+    # Inside `platform_dependent`, XLA would turn the kernel's gradient into a loop that takes a hundred times
+    # as long.
     return to_x, jax.linear_transpose(lambda kernel: native_conv(x, kernel), kernel)(gradient)[0]
 
 
@@ -158,7 +159,8 @@ def _pointwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
 
 @partial(jax.jit, static_argnames=('strides',))
 def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
-    """Convolution of each channel of [B, H, W, C] with its own of [kernel height, kernel width, 1, C]."""
+    """Convolution of each channel of [B, H, W, C] with its own part of the kernel [kernel height, kernel
+    width, 1, C]."""
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
     return lax.platform_dependent(
         x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),
@@ -167,9 +169,9 @@ def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax
 
 
 def shifted_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as a sum of shifted products, in float32, which XLA fuses.
+    """`depthwise` as a sum of shifted products in float32, which XLA fuses.
 
-    XLA's own form is twenty times slower on CPUs, and cuDNN's gradient takes most of a training step.
+    XLA's own form is twenty times slower on CPUs, and on GPUs cuDNN's gradient takes most of a training step.
     """
     (height, width), padded = _size(x, strides), _padded(x, kernel)
     total = jnp.zeros((), jnp.float32)
@@ -216,7 +218,8 @@ def _depthwise_backward(strides: Pair, kept: Any, gradient: jax.Array) -> tuple[
 
 
 def depthwise_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: Pair) -> jax.Array:
-    """The gradient of a depthwise kernel, row by row of all images, so that a core's cache holds each."""
+    """The gradient of a depthwise kernel, summed one image row at a time, because a row fits into a core's
+    cache."""
     (height, width), (rows, columns), channels = _size(x, strides), kernel.shape[:2], x.shape[3]
     padded = _padded(x, kernel)
     # [B, H, rows, W, C]
@@ -245,10 +248,10 @@ def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.A
 
 @partial(jax.jit, static_argnames=('window', 'strides', 'padding'))
 def max_pool(x: jax.Array, window: Pair, *, strides: Pair | None = None, padding: int = 0) -> jax.Array:
-    """Largest value of each window of [B, H, W, C]; the strides are the window's size unless given.
+    """Max pooling of [B, H, W, C]; the strides are the window's size unless given.
 
-    As maxima of shifted slices, first of rows, then of columns: the gradient of XLA's own pooling takes a CPU
-    15 to 80 times as long.
+    It takes the maximum of shifted slices, first over rows, then over columns: the gradient of XLA's own
+    pooling takes a CPU 15 to 80 times as long.
     """
     (height, width), strides = window, strides or window
     edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))

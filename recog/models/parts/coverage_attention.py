@@ -1,11 +1,10 @@
-"""The decoder of CAN: a GRU over tokens, attention that remembers its past weights, and the counts of the
-symbols.
+"""The decoder of CAN: a GRU over tokens, attention with coverage (the sum of its past weights), and the
+counts of the symbols.
 
 Li et al., "When Counting Meets HMER: Counting-Aware Network for Handwritten Mathematical Expression
 Recognition" (2022), section 3.4, after Zhang et al., "Watch, attend and parse" (2017); cell, positions and
-initial values follow the reference implementation. K classes, E the width of tokens and state, A of the
-attention, D of the features, n x n the reach of the coverage: the sum of the attention weights of all steps
-so far.
+initial values follow the reference implementation. K classes; E is the width of embeddings and state, A of
+the attention, D of the features; n x n is the kernel of the convolution over the coverage.
 """
 
 import math
@@ -26,13 +25,13 @@ from recog.models.peers import renamed
 
 Parameters = Mapping[str, jax.Array]
 TEMPERATURE = 10_000.0
-MASKED_SCORE = -1e30  # of cells that are padding; finite, so that a row without cells stays finite
+MASKED_SCORE = -1e30  # of padding cells; finite, so that a row without any cell stays finite
 
 
 class Memory(NamedTuple):
-    """What no step changes: the features [B, h, w, D], their keys with positions [B, h, w, A], which cells
-    [B, h, w] hold image, what the counts add to each step's output [B, E], and the coverage's kernel [n n,
-    A]."""
+    """What is the same in every step: the features [B, h, w, D], their keys with positions [B, h, w, A], the
+    mask [B, h, w] of the cells inside the image, the counts' contribution to each step's output [B, E], and
+    the coverage kernel [n n, A]."""
 
     features: jax.Array
     keys: jax.Array
@@ -80,13 +79,13 @@ class CoverageDecoder(nn.Module):
 
 
 def linear(parameters: Parameters, name: str, x: jax.Array, dtype: Any) -> jax.Array:
-    """The product with the kernel of that name, in `dtype`, and its bias; the result is float32."""
+    """The linear layer of that name, computed in `dtype`; the result is float32."""
     return product(x.astype(dtype), parameters[f'{name}_kernel']) + parameters[f'{name}_bias']
 
 
 def positions(cells: jax.Array, width: int) -> jax.Array:
-    """Sines and cosines [B, h, w, width] of each cell's row, then of its column, relative to the size of its
-    own image, whose cells [B, h, w] are true."""
+    """Sinusoidal positions [B, h, w, width] of each cell's row, then of its column, relative to the size of
+    its own image, given by the mask `cells` [B, h, w]."""
     depth = width // 2
     rate = TEMPERATURE ** (2 * (jnp.arange(depth) // 2) / depth)
     parts = []
@@ -102,8 +101,8 @@ def positions(cells: jax.Array, width: int) -> jax.Array:
 def make_memory(
     parameters: Parameters, features: jax.Array, cells: jax.Array, counts: jax.Array | None
 ) -> tuple[Memory, jax.Array]:
-    """The memory of features [B, h, w, D], their cells [B, h, w] and counts [B, K], and the first state [B,
-    E]."""
+    """The memory of features [B, h, w, D], with the mask of their cells [B, h, w] and counts [B, K], and the
+    initial state [B, E]."""
     dtype = features.dtype
     keys = product(features, parameters['keys_kernel'][0, 0]) + parameters['keys_bias']
     keys = keys + positions(cells, keys.shape[-1])
@@ -111,7 +110,8 @@ def make_memory(
     mean = total / jnp.maximum(cells.sum((1, 2)), 1)[:, None]
     start = jnp.tanh(linear(parameters, 'start', mean, dtype))
     counts_term = jnp.zeros_like(start) if counts is None else linear(parameters, 'counts', counts, dtype)
-    # The convolution of one channel and the matrix after it are one convolution: a tenth of the arithmetic.
+    # The one-channel convolution and the matrix after it are folded into one convolution: a tenth of the
+    # arithmetic.
     flat = parameters['coverage_kernel'].reshape(-1, parameters['coverage_mix'].shape[0])
     kernel = jnp.matmul(flat, parameters['coverage_mix'], precision=lax.Precision.HIGHEST)
     return Memory(features, keys.astype(dtype), cells, counts_term, kernel.astype(dtype)), start
@@ -119,10 +119,11 @@ def make_memory(
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
 def patches(x: jax.Array, reach: int) -> jax.Array:
-    """The surroundings of each cell of [B, h, w]: [B, h, w, reach reach], zeros beyond the border.
+    """The patch of reach x reach cells around each cell, [B, h, w] -> [B, h, w, reach reach], with zeros
+    beyond the border.
 
-    Multiplied with a kernel, they are a convolution of one channel, whose gradient takes a CPU a twentieth of
-    the time. The gradient is gathered as well, since scattered sums have no fixed order on GPUs.
+    Patches times a kernel are a one-channel convolution, but the gradient takes a CPU a twentieth of the
+    time. The gradient is a gather too, since scattered sums have no fixed order on GPUs.
     """
     batch, height, width = x.shape
     flat, places = _with_border(x[..., None], reach).reshape(batch, -1), _patch_places(height, width, reach)
@@ -136,7 +137,7 @@ def _patches_forward(x: jax.Array, reach: int) -> tuple[jax.Array, None]:
 def _patches_backward(reach: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
     batch, height, width, taps = gradient.shape
     flat = _with_border(gradient, reach).reshape(batch, -1)
-    # The cell that has this one at a place of its patch is at the opposite place of this one's.
+    # If cell b is at some place of the patch of cell a, then a is at the opposite place of the patch of b.
     places = _patch_places(height, width, reach)[:, ::-1] * taps + jnp.arange(taps)
     return (jnp.take(flat, places, axis=1, mode='clip').sum(-1).reshape(batch, height, width),)
 
@@ -149,7 +150,7 @@ def _with_border(x: jax.Array, reach: int) -> jax.Array:
 
 
 def _patch_places(height: Any, width: Any, reach: int) -> jax.Array:
-    """The places of each cell's patch [h w, reach reach] in the flattened map with its border."""
+    """The indices of each cell's patch [h w, reach reach] in the flattened map with its border."""
     rows = jnp.arange(height)[:, None, None, None] + jnp.arange(reach)[:, None]
     columns = jnp.arange(width)[:, None, None] + jnp.arange(reach)
     return (rows * (width + reach - 1) + columns).reshape(height * width, reach * reach)
@@ -159,19 +160,19 @@ def _patch_places(height: Any, width: Any, reach: int) -> jax.Array:
 def coverage_weights(
     memory: Memory, energy_kernel: jax.Array, query: jax.Array, coverage: jax.Array
 ) -> jax.Array:
-    """Attention weights [B, N, h, w] of the cells for queries [B, N, A] with this coverage [B, N, h, w].
+    """Attention weights [B, N, h, w] over the cells for queries [B, N, A] and coverage [B, N, h, w].
 
-    The reference subtracts the largest score of the whole batch, padding included; here it is that of each
-    image. The weights are the same, but cannot overflow or vanish. The energy's bias, equal for all cells,
-    would cancel.
+    Before the exponential, the reference subtracts the largest score of the whole batch, padding included;
+    here it is the largest of each image. The weights are the same, but cannot overflow or vanish. The bias of
+    the energy is left out: it is equal for all cells and cancels.
     """
     dtype, shape = memory.features.dtype, coverage.shape
     reach = math.isqrt(memory.coverage_kernel.shape[0])
     around = patches(coverage.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
-    # The largest array of a step, in the narrow dtype.
+    # The largest array of a step, kept in the narrow dtype.
     covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
     inner = jnp.tanh(covered + memory.keys[:, None] + query[:, :, None, None]).astype(dtype)
-    # On accelerators a sum, which XLA fuses with its operands.
+    # On accelerators the product is a sum, which XLA fuses with its operands.
     scores = lax.platform_dependent(
         inner, energy_kernel, cpu=lambda *given: product(*given)[..., 0],
         default=lambda inner, kernel: jnp.sum(inner * kernel[:, 0], -1, dtype=jnp.float32))
@@ -185,8 +186,8 @@ def coverage_weights(
 def coverage_weights_by_step(
     memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
 ) -> jax.Array:
-    """Attention weights [S, B, h, w] of one step after the other, for queries [S, B, A]; zeros from step
-    `count` on."""
+    """Attention weights [S, B, h, w] of all steps in turn, for queries [S, B, A]; zeros from step `count`
+    on."""
     return _by_step_forward(memory, energy_kernel, queries, count)[0]
 
 
@@ -203,7 +204,7 @@ def _by_step_forward(
         return jnp.where(number < count, attend(query, coverage), 0)
 
     def step(coverage: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
-        # On accelerators each choice would wait for the host.
+        # On accelerators, each `cond` would wait for the host.
         weights = lax.platform_dependent(now[0], now[1][:, None], coverage, cpu=skipping, default=masking)
         return coverage + weights, (weights[:, 0], coverage[:, 0])
 
@@ -213,8 +214,8 @@ def _by_step_forward(
 
 
 def _by_step_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
-    """By hand, as only the gradient of the coverage goes from step to step: the rest is computed for all at
-    once."""
+    """Written by hand, because only the gradient of the coverage is passed from step to step: the rest is
+    computed for all steps at once."""
     memory, energy_kernel, queries, weights, coverage = kept
     reach, dtype = math.isqrt(memory.coverage_kernel.shape[0]), memory.features.dtype
     (steps, rows, *size), taps = coverage.shape, memory.coverage_kernel.shape[0]
@@ -222,8 +223,8 @@ def _by_step_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array
     keys = memory.keys.reshape(rows, -1, memory.keys.shape[-1])
     covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
     inner = jnp.tanh(covered + keys + queries[:, :, None]).astype(dtype)
-    # Slopes of the scores, by the argument of tanh. Without the barrier XLA keeps these two in float32, and
-    # they are the largest arrays of all.
+    # Derivatives of the scores by the argument of tanh. Without the barrier, XLA keeps these two arrays in
+    # float32, and they are the largest of all.
     slopes = (1 - jnp.square(inner)) * energy_kernel[:, 0].astype(dtype)
     inner, slopes = lax.optimization_barrier((inner, slopes))
     to_around = einsum32('sbca,ka->sbck', slopes, memory.coverage_kernel).reshape(steps, rows, *size, taps)
@@ -248,7 +249,7 @@ coverage_weights_by_step.defvjp(_by_step_forward, _by_step_backward)
 
 
 def input_gates(parameters: Parameters, embedded: jax.Array, dtype: Any) -> jax.Array:
-    """The GRU's gates [..., 3 E] from tokens [..., E] alone."""
+    """The input's part of the GRU's gates [..., 3 E], from embedded tokens [..., E]."""
     return product(embedded.astype(dtype), parameters['kernel_ih']) + parameters['bias_ih']
 
 
@@ -256,8 +257,8 @@ def classify(
     parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array, weights: jax.Array,
     noise: Any = None,
 ) -> jax.Array:
-    """Logits [B, N, K] from states and tokens read [B, N, E] and attention [B, N, h, w]; `noise` is dropout's
-    key and rate."""
+    """Logits [B, N, K] from states and embedded input tokens [B, N, E] and attention weights [B, N, h, w];
+    `noise` is dropout's key and rate."""
     dtype = memory.features.dtype
     context = einsum32('bnhw,bhwd->bnd', weights.astype(dtype), memory.features)
     inputs = {'state': hidden, 'token': embedded, 'context': context}
@@ -271,7 +272,8 @@ def classify(
 def advance(
     parameters: Parameters, memory: Memory, hidden: jax.Array, coverage: jax.Array, classes: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Logits [B, N, K], state [B, N, E] and attention [B, N, h, w] of a step that reads classes [B, N]."""
+    """Logits [B, N, K], state [B, N, E] and attention weights [B, N, h, w] of a step with input classes
+    [B, N]."""
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[classes].get(mode='clip')
     gates = input_gates(parameters, embedded, dtype)
@@ -285,10 +287,10 @@ def unroll(
     parameters: Parameters, memory: Memory, start: jax.Array, given: jax.Array, count: jax.Array,
     noise: Any = None,
 ) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, S, K] and attention [B, S, h, w] of steps that read classes [B, S]; no attention from step
-    `count` on.
+    """Logits [B, S, K] and attention weights [B, S, h, w] of S steps with input classes [B, S]; the weights
+    are 0 from step `count` on.
 
-    States and logits do not wait for the attention: only its coverage goes from step to step.
+    States and logits are computed for all steps at once: only the coverage is passed from step to step.
     """
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[given].get(mode='clip')
@@ -321,5 +323,5 @@ TURNS = {'kernel_ih': 'transpose', 'kernel_hh': 'transpose', 'coverage_kernel': 
 
 
 def peer(name: str) -> tuple[str, str]:
-    """The reference's name of the decoder's parameter, and how it is turned."""
+    """The reference's name of the decoder's parameter, and which of `recog.models.TURNS` converts it."""
     return renamed((name,), PEERS), TURNS.get(name, 'same')

@@ -20,14 +20,16 @@ Parameters = Mapping[str, jax.Array]
 
 
 class Memory(NamedTuple):
-    """What the decoder attends to: the features [B, T, D] and their keys [B, T, A], which no step changes."""
+    """What the decoder attends to, the same in every step: the features [B, T, D] and their keys
+    [B, T, A]."""
 
     features: jax.Array
     keys: jax.Array
 
 
 class GRUDecoder(nn.Module):
-    """The parameters of the decoder, which the functions below read; Xavier uniform but for the GRU."""
+    """The parameters of the decoder, which the functions below read; all but those of the GRU start Xavier
+    uniform."""
 
     hidden: int
     classes: int
@@ -55,7 +57,7 @@ def make_memory(parameters: Parameters, features: jax.Array) -> Memory:
 
 @jax.jit
 def attend(memory: Memory, query: jax.Array, energy_kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Context [B, N, D] and weights [B, N, T] of the columns for queries [B, N, A]."""
+    """Context [B, N, D] and attention weights [B, N, T] over the columns for queries [B, N, A]."""
     dtype = memory.features.dtype
     energy = product(jnp.tanh(memory.keys[:, None] + query[:, :, None]).astype(dtype), energy_kernel)
     weights = jax.nn.softmax(energy[..., 0])
@@ -66,8 +68,8 @@ def attend(memory: Memory, query: jax.Array, energy_kernel: jax.Array) -> tuple[
 def advance(
     parameters: Parameters, memory: Memory, hidden: jax.Array, embedded: jax.Array
 ) -> tuple[jax.Array, jax.Array]:
-    """The state [B, N, A] after one more step and its attention [B, N, T]; the step reads a class by what it
-    adds to the gates [B, N, 3 A]."""
+    """The state [B, N, A] after one more step, and the step's attention weights [B, N, T]; `embedded` is the
+    input class's part of the gates [B, N, 3 A]."""
     dtype, width = memory.features.dtype, memory.features.shape[-1]
     query = product(hidden.astype(dtype), parameters['query_kernel']) + parameters['query_bias']
     context, weights = attend(memory, query, parameters['energy_kernel'])
@@ -76,8 +78,8 @@ def advance(
 
 
 def embed(parameters: Parameters, classes: jax.Array) -> jax.Array:
-    """What classes [...] add to the gates [..., 3 A]: a row of the kernel each, as the input holds them
-    one-hot."""
+    """The part of input classes [...] in the gates [..., 3 A]: the input is one-hot, so each is a row of the
+    kernel."""
     width = parameters['kernel_ih'].shape[0] - parameters['classes_bias'].shape[0]
     return parameters['kernel_ih'].at[width + classes].get(mode='clip') + parameters['bias_ih']
 
@@ -90,9 +92,9 @@ def classify(parameters: Parameters, hidden: jax.Array, dtype: Any) -> jax.Array
 def unroll(
     parameters: Parameters, features: jax.Array, given: jax.Array, own: jax.Array | None = None
 ) -> tuple[jax.Array, jax.Array]:
-    """Logits [B, S, K] and attention [B, S, T] of as many steps as there are classes [B, S] given to read.
+    """Logits [B, S, K] and attention weights [B, S, T] of S steps with input classes `given` [B, S].
 
-    Where `own` [B, S] is true, a step reads the likeliest class of the step before it instead.
+    Where `own` [B, S] is true, the input of a step is the most likely class of the step before instead.
     """
     memory, rows = make_memory(parameters, features), features.shape[0]
     start = jnp.zeros((rows, 1, parameters['kernel_hh'].shape[0]))
@@ -129,6 +131,6 @@ TRANSPOSED = ('kernel_ih', 'kernel_hh')
 
 
 def peers() -> dict[str, Peer]:
-    """The reference's keys for the parameters of `GRUDecoder`, which lie below `head`."""
+    """The reference's keys for the parameters of `GRUDecoder`, which are below `head`."""
     return {f'head.{theirs}': Peer(('params', 'head', ours), 'transpose' if ours in TRANSPOSED else 'same')
             for ours, theirs in PEERS.items()}

@@ -1,9 +1,9 @@
-"""Batch norm, products that end in float32, and the Linen modules that hold the parameters of these and of
+"""Batch norm, matrix products with float32 results, and Linen modules with the parameters of these and of
 convolutions.
 
-`batch_norm` is a jit of its own, so that its name appears in the jaxpr. Conventions and initial values are
-Paddle's, or PyTorch's where asked for: a running statistic is 0.9 old + 0.1 new, its variance biased unless
-asked otherwise.
+`batch_norm` is jitted separately, so that its name appears in the jaxpr. Conventions and initial values are
+Paddle's, or PyTorch's on request: a running statistic becomes 0.9 old + 0.1 new, and the running variance is
+biased by default.
 """
 
 import math
@@ -20,14 +20,15 @@ from recog.models.parts.convolutions import Pair, conv, depthwise
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
-PARTS = 8  # most parts of the pixels that a CPU adds to each other at a time
-MANY_ROWS = 8  # rows from which on that is faster
+PARTS = 8  # the most parts of the pixels that a CPU adds up at a time
+MANY_ROWS = 8  # rows from which that is faster
 PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 class Context(NamedTuple):
-    """What blocks know besides their input: whether they train, the rows' weights, batch norm's group, the
-    compute dtype, and, where padding is masked, the cells [B, H, W, 1] of the input that hold image."""
+    """What blocks need besides their input: the training flag, the weight of each row, batch norm's group,
+    the compute dtype and, where padding is masked, the mask [B, H, W, 1] of the input's cells inside the
+    image."""
 
     train: bool
     weight: jax.Array | None
@@ -53,16 +54,16 @@ def batch_norm(
     """Batch norm of [B, ..., C] and the running statistics after it.
 
     In training, the statistics are those of the whole batch or, with `group`, of every `group` consecutive
-    rows. Rows of weight 0 do not count, nor, where `cells` [B, ..., 1] are given, does what lies outside
-    them. With `unbiased`, as in PyTorch, the running variance is unbiased, but not the one that the values
-    are divided by.
+    rows. Rows of weight 0 are left out, and so are positions outside the mask `cells` [B, ..., 1], if it is
+    given. With `unbiased`, as in PyTorch, the running variance is unbiased; the variance that normalises the
+    values is always biased.
     """
     if not train:
         factor = scale * lax.rsqrt(variance + EPSILON)
         return ((x - mean) * factor + bias).astype(x.dtype), mean, variance
     if group and x.shape[0] % group:
         raise ValueError(f'batch norm: {x.shape[0]} rows are not a multiple of the group of {group}')
-    # With groups, axis 0 counts them; without, the statistics run over it too.
+    # With groups, axis 0 is the group; without, the statistics are taken over axis 0 too.
     values = x.reshape(-1, group, *x.shape[1:]) if group else x
     axes = tuple(range(bool(group), values.ndim - 1))
     weight = jnp.ones(x.shape[0]) if weight is None else weight
@@ -86,7 +87,7 @@ def batch_norm(
 def normalised(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values normalised over `axes`, each weighted by its share, and their mean and variance, both
+    """Values normalised over `axes`, where `shares` are the weights of the mean, and the mean and variance in
     float32."""
     return _normalised_forward(values, shares, scale, bias, axes)[0]
 
@@ -98,9 +99,9 @@ def _normalised_forward(
     center = _summed(exact * shares, axes)
     if exact.dtype == values.dtype:
         spread = _summed(jnp.square(exact - center) * shares, axes)
-    else:  # the values are read once for both: that loses less than rounding the values has lost
+    else:  # one pass over the values gives both; it loses less than the rounding of the values
         spread = jnp.maximum(_summed(jnp.square(exact) * shares, axes) - jnp.square(center), 0)
-    # A group of fillers alone does not count, but must not overflow.
+    # A group of filler rows alone has no statistics, but must not overflow.
     present = shares.sum(axes, keepdims=True) > 0
     inverse = lax.rsqrt(jnp.where(present, spread, 1.0) + EPSILON)
     output = ((exact - center) * (inverse * scale) + bias).astype(values.dtype)
@@ -108,7 +109,7 @@ def _normalised_forward(
 
 
 def _normalised_backward(axes: tuple[int, ...], kept: Any, cotangents: Any) -> tuple[jax.Array, ...]:
-    # By hand, which compiles in half the time. Running statistics have no gradient.
+    # Written by hand, this compiles in half the time. Running statistics have no gradient.
     values, shares, scale, center, inverse = kept
     gradient = _in_float32(cotangents[0])
     standard = (_in_float32(values) - center) * inverse
@@ -126,7 +127,7 @@ def _in_float32(values: jax.Array) -> jax.Array:
 
 
 def _summed(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """The sum over all rows and pixels, which keep their axes."""
+    """The sum over all rows and pixels, whose axes are kept with size 1."""
     whole = partial(jnp.sum, axis=axes, keepdims=True)
     if values.shape[axes[0]] < MANY_ROWS:
         return whole(values)
@@ -134,7 +135,7 @@ def _summed(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def _folded_sum(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
-    """`_summed` of [..., B, H, W, C] by adding parts of the pixels to each other repeatedly.
+    """`_summed` of [..., B, H, W, C]: repeatedly splits the pixels into parts and adds the parts.
 
     It is as exact as XLA's own sum over all but the last axis, which takes a CPU up to ten times as long.
     """
@@ -142,15 +143,15 @@ def _folded_sum(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
     pixels = math.prod(values.shape[axes[0] + 1 : -1])
     folded = values.reshape(*groups, rows, pixels, channels)
     while (parts := max(number for number in range(1, PARTS + 1) if pixels % number == 0)) > 1:
-        # Without the barrier, XLA would fuse all into one sum, on one core.
+        # Without the barrier, XLA would fuse everything into one sum, which runs on one core.
         folded = lax.optimization_barrier(reduce(jnp.add, jnp.split(folded, parts, -2)))
         pixels //= parts
     return folded.sum((-3, -2)).reshape(*groups, *(1 for _ in axes), channels)
 
 
 def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
-    """The running statistic [C] after those of the groups [G, ..., C], weighted by their real rows [G, ...,
-    1]."""
+    """The running statistic [C] updated by those of the groups [G, ..., C], weighted by the groups' real rows
+    [G, ..., 1]."""
     total = rows.sum()
     average = jnp.sum(new * rows, tuple(range(new.ndim - 1))) / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
@@ -160,8 +161,8 @@ def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
 def einsum32(form: str, left: jax.Array, right: jax.Array) -> jax.Array:
     """An einsum of operands in their own dtype whose result is float32.
 
-    The incoming gradient is float32, and would make the backward products of bfloat16 operands float32 as
-    well, at half the speed on GPUs: it is rounded first.
+    The incoming gradient is float32. It is rounded to the operands' dtype first: otherwise the backward
+    products of bfloat16 operands would run in float32, at half the speed on GPUs.
     """
     return jnp.einsum(form, left, right, preferred_element_type=jnp.float32)
 
@@ -197,7 +198,7 @@ def normal(deviation: float) -> Callable[..., jax.Array]:
 
 
 class Conv(nn.Module):
-    """A convolution; the padding keeps the size at stride 1 unless it is given."""
+    """A convolution; unless `padding` is given, it keeps the size at stride 1."""
 
     features: int
     size: Pair = (3, 3)
@@ -219,7 +220,7 @@ class Conv(nn.Module):
 
 
 class Depthwise(nn.Module):
-    """A convolution of each channel by itself."""
+    """A depthwise convolution: each channel has its own kernel."""
 
     size: Pair
     strides: Pair = (1, 1)
@@ -227,7 +228,7 @@ class Depthwise(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         channels = x.shape[-1]
-        # All channels count as input, as in Paddle, although each output reads one.
+        # As in Paddle, the fan-in counts all channels, although each output reads one.
         start = normal((2 / (channels * self.size[0] * self.size[1])) ** 0.5)
         return depthwise(x, self.param('kernel', start, (*self.size, 1, channels)), strides=self.strides)
 
@@ -235,7 +236,7 @@ class Depthwise(nn.Module):
 class BatchNorm(nn.Module):
     """Batch norm, with its running statistics in the collection `batch_stats`."""
 
-    unbiased: bool = False  # the running variance, as PyTorch's
+    unbiased: bool = False  # the running variance, as in PyTorch
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
@@ -272,7 +273,8 @@ class ConvNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """A product with a bias, both starting between +-1/sqrt(input width); the result is float32."""
+    """A linear layer whose kernel and bias start uniform between +-1/sqrt(input width); the result is
+    float32."""
 
     features: int
 

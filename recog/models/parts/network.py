@@ -1,5 +1,5 @@
-"""A model's network as the recipe runs it on batches: normalised pixels, precision, batch norm's group and
-dropout's key."""
+"""Applies a model's network to batches with the recipe's settings: normalisation of pixels, precision, batch
+norm's group and dropout's key."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,7 +15,8 @@ from recog.models.parts.layers import PRECISIONS, Context
 
 
 class Network(NamedTuple):
-    """A Linen module that takes pixels, further inputs and a `Context`, and what the recipe says of these."""
+    """A Linen module that takes pixels, further inputs and a `Context`, with the recipe's settings for
+    them."""
 
     module: nn.Module
     image: FrozenConfigDict
@@ -23,7 +24,7 @@ class Network(NamedTuple):
     group: int
 
     def init(self, key: jax.Array, *inputs: Any, **settings: Any) -> Variables:
-        """Initial variables for inputs like these, the first of which are pixels."""
+        """Initial variables for inputs of these shapes; the first input is the pixels."""
         context = Context(False, None, 0, jnp.float32)
         start = jax.jit(partial(self.module.init, context=context, **settings))(key, *inputs)
         return {'params': start['params'], 'stats': start['batch_stats']}
@@ -32,8 +33,8 @@ class Network(NamedTuple):
         self, variables: Variables, batch: Batch, *inputs: Any, train: bool = False, key: Any = None,
         **settings: Any,
     ) -> tuple[Any, Any]:
-        """What the module gives for the images of a batch and further inputs, and the statistics after it;
-        dropout only in training, and with a key."""
+        """The module's outputs for the images of a batch and further inputs, and the updated batch
+        statistics; dropout is on only in training and with a key."""
         context = Context(train, batch['weight'] if train else None, self.group, self.dtype)
         state = {'params': variables['params'], 'batch_stats': variables['stats']}
         pixels = normalise(batch['image'], batch['size'], self.image)
@@ -44,6 +45,6 @@ class Network(NamedTuple):
 
 
 def network(module: nn.Module, config: Any) -> Network:
-    """The module as a recipe runs it."""
+    """The module with the settings of a recipe."""
     precision, group = PRECISIONS[config.train.precision], config.train.norm_group
     return Network(module, FrozenConfigDict(config.image), precision, group)

@@ -48,8 +48,8 @@ def slanted_points(count: int) -> np.ndarray:
 
 
 class Spline(NamedTuple):
-    """The two factors of a grid, float32: places by terms [h w, 3 + F], and terms by fiducial points [3 + F,
-    F]."""
+    """The two matrices of a grid, float32: the terms of the spline at each place [h w, 3 + F], and the
+    weights of the terms for each fiducial point [3 + F, F]."""
 
     terms: np.ndarray
     inverse: np.ndarray
@@ -67,14 +67,15 @@ def spline(count: int, height: int, width: int) -> Spline:
         [np.zeros((2, 3)), points.T],
         [np.zeros((1, 3)), ones.T],
     ])
-    # Centres of pixels, but `sample` puts them at -1 and 1: points at their targets do not quite reproduce
-    # the image. So it is in the reference.
+    # These are centres of pixels, but `sample` has the centres of the outer pixels at -1 and 1. So points at
+    # their targets do not quite reproduce the image, as in the reference.
     x, y = ((2 * np.arange(size) + 1 - size) / size for size in (width, height))
     places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
     distance = np.linalg.norm(places[:, None] - points, axis=2)
     radial = np.square(distance) * np.log(distance + 1e-6)
     terms = np.concatenate([np.ones((len(places), 1)), places, radial], 1)
-    # The three last columns of the inverse would meet the zeros that the reference puts below the points.
+    # The last three columns of the inverse are left out: the reference multiplies them by zeros below the
+    # points.
     return Spline(terms.astype(np.float32), np.linalg.inv(system)[:, :count].astype(np.float32))
 
 
@@ -83,8 +84,8 @@ def spline_grid(fiducials: jax.Array, *, height: int, width: int) -> jax.Array:
     """The grid [B, height, width, 2] of the spline through fiducial points [B, F, 2]."""
     factors = spline(fiducials.shape[1], height, width)
     products = factors.inverse.T[:, None, :, None] * fiducials.swapaxes(0, 1)[:, :, None]  # [F, B, 3 + F, 2]
-    # Numbers up to 18 nearly cancel. The reference rounds each product and adds them one after another, and
-    # so does this, to the bit: other orders move the grid by some 1e-5.
+    # Numbers up to 18 nearly cancel, and another order of the sum moves the grid by some 1e-5. Like the
+    # reference, this rounds each product and adds one after another, so that both agree to the bit.
     weights, _ = lax.scan(lambda total, term: (total + term, None), jnp.zeros_like(products[0]), products)
     grid = jnp.einsum('pt,btx->bpx', factors.terms, weights, precision=lax.Precision.HIGHEST)
     return grid.reshape(-1, height, width, 2)
@@ -92,10 +93,10 @@ def spline_grid(fiducials: jax.Array, *, height: int, width: int) -> jax.Array:
 
 @functools.partial(jax.jit, static_argnames=('border',))
 def sample(image: jax.Array, grid: jax.Array, *, border: str = 'zeros') -> jax.Array:
-    """Image [B, H, W, C] at the places of a grid [B, h, w, 2], bilinear; -1 and 1 are the centres of the
-    outer pixels.
+    """The image [B, H, W, C] sampled bilinearly at the places of a grid [B, h, w, 2]; -1 and 1 are the
+    centres of the outer pixels.
 
-    Beyond them lie zeros (`zeros`), or the outer pixels repeat (`border`).
+    Beyond them, the image is zero (`zeros`), or the outer pixels repeat (`border`).
     """
     (rows, height, width, channels), places = image.shape, grid.shape[1:3]
     edges = ((0, 0), (1, 1), (1, 1), (0, 0))
@@ -115,10 +116,10 @@ def sample(image: jax.Array, grid: jax.Array, *, border: str = 'zeros') -> jax.A
 
 
 def _split(place: jax.Array, size: int, border: str) -> tuple[jax.Array, jax.Array]:
-    """How far [..., 1] each place lies from the pixel before it to the next, and that pixel; -1 is
-    padding."""
+    """How far [..., 1] each place is from the pixel before it, as a share of the way to the next, and the
+    index of that pixel; -1 is padding."""
     low, high = (-1, size) if border == 'zeros' else (0, size - 1)
-    # Not clip, whose gradient at the limits is halved.
+    # Not `clip`, which halves the gradient at the limits.
     place = jnp.where(place < low, low, jnp.where(place > high, high, place))
     before = jnp.minimum(jnp.floor(lax.stop_gradient(place)), size - 1)
     return (place - before)[..., None], before.astype(jnp.int32)
@@ -140,13 +141,14 @@ class Rectifier(nn.Module):
         for number, features in enumerate(self.size.features):
             x = max_pool(x, (2, 2)) if number else x
             x = ConvNorm(features, name=f'conv_{number}')(x, context)
-        # From here on in true float32 on every device: eight bits would move a point by a fifth of a pixel.
+        # From here on in full float32 on every device: eight bits of precision would move a point by a fifth
+        # of a pixel.
         pooled, exact = jnp.mean(x, (1, 2), dtype=jnp.float32), lax.Precision.HIGHEST
         fan = uniform(pooled.shape[-1] ** -0.5)
         hidden = nn.Dense(
             self.size.hidden, precision=exact,
             kernel_init=lambda *given: fan(*given[:2]), name='hidden')(pooled)
-        # The points start here, whatever the image.
+        # The initial points, which are the same for every image.
         start = (slanted_points if self.start == 'slanted' else targets)(self.count)
         start = start.astype(np.float32).ravel()
         points = nn.Dense(
@@ -157,8 +159,8 @@ class Rectifier(nn.Module):
         return {'fiducials': fiducials, 'grid': grid, 'rectified': sample(image, grid, border=self.border)}
 
 
-# Our names (regular expressions, by their path below `transform`) and the reference's, which also has a layer
-# for the three rows below the points: it is zero and stays so, as nothing trains it.
+# Our names (regular expressions, by their path below `transform`) and the reference's. The reference has one
+# more layer, for the three rows below the points: it is zero, and never trained.
 PEERS: Mapping[str, str] = {
     r'^conv_(\d)/': r'loc_conv\1/',
     '/norm/': '/bn/',
@@ -170,5 +172,5 @@ ZEROS = ('transform.grid_generator.fc.weight', 'transform.grid_generator.fc.bias
 
 
 def peer_key(path: tuple[str, ...]) -> str:
-    """The reference's key for what lies at `path` within the rectifier."""
+    """The reference's key for the variable at `path` within the rectifier."""
     return f'transform.loc_net.{renamed(path, PEERS)}'

@@ -1,7 +1,7 @@
-"""Recurrence: a scan, the bidirectional LSTM over columns and the GRU, each of which sums up the gradient of
-its weights in one product, and the names of the LSTM's parts in the reference.
+"""Recurrent layers: a scan, the bidirectional LSTM over columns and the GRU, each with the gradient of its
+weights in one product over all steps; and the LSTM's names in the reference.
 
-The LSTM and a step of the GRU are named operations.
+The LSTM and the GRU's step are jitted separately, so that their names appear in the jaxpr.
 """
 
 from collections.abc import Callable
@@ -16,7 +16,7 @@ from jax import lax
 from recog.models import Peer
 from recog.models.parts.layers import einsum32, product, uniform
 
-LARGE_BATCH = 64  # rows from which on a CPU runs two loops faster than one for both directions
+LARGE_BATCH = 64  # rows from which a CPU runs a loop for each direction faster than one for both
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(0,))
@@ -24,8 +24,8 @@ def scan(step: Callable, weights: Any, given: Any, start: Any, inputs: Any) -> t
     """`lax.scan` of step(weights, given, carry, now) -> (carry, output); `step` must not close over anything
     that has a gradient.
 
-    The gradient of the weights is computed after the last step, for all steps in one product. JAX would add
-    to it in each step, which over a mesh is an all-reduce in each.
+    The gradient of the weights is computed after the last step, in one product over all steps. JAX's own scan
+    adds to it in every step, which on a mesh costs an all-reduce per step.
     """
     return lax.scan(partial(step, weights, given), start, inputs)
 
@@ -81,7 +81,7 @@ def lstm(
     dtype = x.dtype
     gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype))
     gates = gates + (bias_ih + bias_hh)[:, None].astype(dtype)
-    # A symbolic batch, as an export has it, cannot be compared.
+    # The batch size of an export is symbolic, and cannot be compared.
     if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
         both = lax.platform_dependent(gates, kernel_hh.astype(dtype), cpu=_one_by_one, default=_side_by_side)
     else:
@@ -103,17 +103,18 @@ def _one_by_one(gates: jax.Array, kernel: jax.Array) -> jax.Array:
 
 @jax.custom_vjp
 def recur(gates: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The recurrence of LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell is kept in
+    """The recurrence of Z LSTMs side by side, [T, Z, B, 4 hidden] -> [T, Z, B, hidden]; the cell state is
     float32.
 
-    The backward pass keeps only states and cells. It recomputes the gates of all steps at once, and sums up
-    the gradient of the weights at once: what remains in each step is one product and some arithmetic.
+    Only hidden and cell states are saved for the backward pass. It recomputes the gates of all steps at once,
+    and computes the gradient of the weights at once; each of its steps is one product and elementwise
+    arithmetic.
     """
     return _states(gates, kernel)[0]
 
 
 def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
-    """Hidden states and cells after each step."""
+    """Hidden and cell states after each step."""
 
     def step(carry: tuple[jax.Array, jax.Array], now: jax.Array) -> Any:
         hidden, cell = carry
@@ -128,12 +129,13 @@ def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _recurrent_gates(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The part of the gates that comes of the states before, [Z, B, hidden] -> [Z, B, 4 hidden]."""
+    """The part of the gates that depends on the previous hidden states, [Z, B, hidden] ->
+    [Z, B, 4 hidden]."""
     return jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
 
 
 def _activated(gates: jax.Array) -> tuple[jax.Array, jax.Array, jax.Array, jax.Array]:
-    """The gates i, f, g and o behind their nonlinearities."""
+    """The gates i, f, g and o after their activation functions."""
     i, f, g, o = jnp.split(gates, 4, -1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
@@ -146,17 +148,17 @@ def _recur_forward(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, Any]
 def _recur_backward(kept: Any, cotangent: jax.Array) -> tuple[jax.Array, jax.Array]:
     gates, kernel, hidden, cell = kept
     before, cell_before = (jnp.pad(leaf[:-1], ((1, 0), (0, 0), (0, 0), (0, 0))) for leaf in (hidden, cell))
-    # All steps are rows of one product: with an axis of their own, XLA refuses it in bfloat16 on CPUs.
-    # Images come first, as a mesh splits them.
+    # All steps are rows of one product: XLA refuses a separate axis for them in bfloat16 on CPUs. The batch
+    # comes first, because a mesh splits it.
     (steps, ways, rows, _), width = before.shape, gates.shape[-1]
     recurrent = _recurrent_gates(before.transpose(1, 2, 0, 3).reshape(ways, rows * steps, -1), kernel)
     i, f, g, o = _activated(gates + recurrent.reshape(ways, rows, steps, width).transpose(2, 0, 1, 3))
     squashed = jnp.tanh(cell)
-    to_cell = o * (1 - squashed * squashed)  # derivative of the state by the cell
-    # Derivatives of the cell by the gates i, f and g, and of the state by the gate o.
+    to_cell = o * (1 - squashed * squashed)  # derivative of the hidden state by the cell state
+    # Derivatives of the cell state by the gates i, f and g, and of the hidden state by the gate o.
     slopes = jnp.concatenate(
         [g * i * (1 - i), cell_before * f * (1 - f), i * (1 - g * g), squashed * o * (1 - o)], -1)
-    slopes = slopes.astype(gates.dtype)  # the largest of all that the steps read
+    slopes = slopes.astype(gates.dtype)  # the largest array that the steps read
 
     def step(carry: tuple[jax.Array, jax.Array], now: Any) -> Any:
         state, inner = carry
@@ -179,11 +181,11 @@ recur.defvjp(_recur_forward, _recur_backward)
 
 @jax.jit
 def gru(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> jax.Array:
-    """One step of a GRU, [..., 3 hidden] and [..., hidden] -> [..., hidden]; gates r, z, c, the reset after
-    the product.
+    """One step of a GRU, [..., 3 hidden] and [..., hidden] -> [..., hidden]; gates r, z, c, where r
+    multiplies the recurrent product.
 
-    `gates` are the input's, bias included; the state is float32, and the product is in the dtype of the
-    kernel.
+    `gates` are the input's part of the gates, bias included. The state is float32; the product has the dtype
+    of the kernel.
     """
     _, z, candidate, _ = _gru_gates(gates, hidden, kernel_hh, bias_hh)
     return candidate + z * (hidden - candidate)
@@ -192,7 +194,7 @@ def gru(gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.
 def _gru_gates(
     gates: jax.Array, hidden: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array
 ) -> tuple[jax.Array, ...]:
-    """The gates r and z, the candidate, and the state's part in the candidate."""
+    """The gates r and z, the candidate, and the recurrent part of the candidate."""
     recurrent = product(hidden.astype(kernel_hh.dtype), kernel_hh) + bias_hh
     (r, z, c), (of_r, of_z, of_c) = jnp.split(gates, 3, -1), jnp.split(recurrent, 3, -1)
     r = jax.nn.sigmoid(r + of_r)
@@ -201,11 +203,11 @@ def _gru_gates(
 
 @jax.custom_vjp
 def gru_states(gates: jax.Array, start: jax.Array, kernel_hh: jax.Array, bias_hh: jax.Array) -> jax.Array:
-    """All states [S, B, hidden] of a GRU behind its start [B, hidden], from the inputs' gates [S, B, 3
-    hidden].
+    """All states [S, B, hidden] of a GRU after its initial state [B, hidden], from the input's gates
+    [S, B, 3 hidden].
 
-    The backward pass keeps only the states, and each of its steps is one product and some arithmetic, as in
-    `recur`.
+    Only the states are saved for the backward pass; each of its steps is one product and elementwise
+    arithmetic, as in `recur`.
     """
     return _gru_states_forward(gates, start, kernel_hh, bias_hh)[0]
 

@@ -1,7 +1,7 @@
 """Transformer parts: attention, feed-forward, layer norm, fixed positions and dropout.
 
 Vaswani et al., "Attention Is All You Need" (2017), section 3. `attention_weights`, `weighted` and
-`layer_norm` are each a jit of their own, so that their names appear in the jaxpr.
+`layer_norm` are each jitted separately, so that their names appear in the jaxpr.
 """
 
 import math
@@ -21,7 +21,7 @@ RULES = ('upscale', 'downscale')
 
 @jax.jit
 def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
-    """Layer norm of [..., D] in float32, given back in the dtype of `x`."""
+    """Layer norm of [..., D], computed in float32 and returned in the dtype of `x`."""
     values = x.astype(jnp.float32)
     centered = values - values.mean(-1, keepdims=True)
     inverse = lax.rsqrt(jnp.square(centered).mean(-1, keepdims=True) + EPSILON)
@@ -32,7 +32,8 @@ def layer_norm(x: jax.Array, scale: jax.Array, bias: jax.Array) -> jax.Array:
 def attention_weights(
     query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float
 ) -> jax.Array:
-    """Softmax of scaled products in float32: [B, Q, N, D] and [B, K, N, D] of N heads -> [B, N, Q, K].
+    """Softmax of the scaled products of queries [B, Q, N, D] and keys [B, K, N, D] with N heads, in float32:
+    [B, N, Q, K].
 
     The mask, whose shape broadcasts to [B, N, Q, K], is true where a query may attend.
     """
@@ -50,14 +51,14 @@ def weighted(weights: jax.Array, values: jax.Array) -> jax.Array:
 
 @partial(jax.jit, static_argnames=('rate', 'rule'))
 def dropped(x: jax.Array, key: jax.Array, *, rate: float, rule: str) -> jax.Array:
-    """`x` with this share of its elements set to 0; the rule `upscale` enlarges the others.
+    """Dropout: `x` with the share `rate` of its elements set to 0; the rule `upscale` scales up the others.
 
-    Sixteen random bits decide about an element, as drawing them takes longer than all else.
+    Each element takes only sixteen random bits, because drawing them takes longer than all else.
     """
     count = -(-x.shape[-1] // 4)
     numbers = lax.iota(jnp.uint32, math.prod(x.shape[:-1]) * count).reshape(*x.shape[:-1], count)
-    # Threefry makes words in pairs. Without the barrier XLA would compute a pair again for each half of its
-    # words.
+    # Threefry computes words in pairs. Without the barrier, XLA would compute a pair again for each half of
+    # its words.
     words = threefry2x32_p.bind(*jax.random.key_data(key)[:2], jnp.zeros_like(numbers), numbers)
     halves = [half for word in lax.optimization_barrier(words) for half in (word >> 16, word & 0xFFFF)]
     kept = jnp.concatenate(halves, -1)[..., : x.shape[-1]] >= round(rate * 2**16)
@@ -66,7 +67,7 @@ def dropped(x: jax.Array, key: jax.Array, *, rate: float, rule: str) -> jax.Arra
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
 def relu_dropped(x: jax.Array, key: jax.Array, rate: float, rule: str) -> jax.Array:
-    """`dropped` behind a ReLU; its gradient needs only the result."""
+    """`dropped` after a ReLU; its gradient needs only the output."""
     return dropped(jax.nn.relu(x), key, rate=rate, rule=rule)
 
 
@@ -88,18 +89,18 @@ relu_dropped.defvjp(_relu_dropped_forward, _relu_dropped_backward)
 
 
 class Noise(NamedTuple):
-    """Dropout of a recipe: its rate, and whether kept elements are enlarged in training (`upscale`) or all
-    are made smaller in evaluation (`downscale`, as in the reference)."""
+    """The dropout of a recipe: its rate, and whether kept elements are scaled up in training (`upscale`) or
+    all elements are scaled down in evaluation (`downscale`, as in the reference)."""
 
     rate: float = 0.0
     rule: str = 'upscale'
 
 
 class Dropout(nn.Module):
-    """Dropout, off without a key; then, in training, the rule `downscale` has the factor 1."""
+    """Dropout. Without a key it is off; the rule `downscale` then has the factor 1 in training."""
 
     noise: Noise
-    relu: bool = False  # before it
+    relu: bool = False  # a ReLU before the dropout
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
@@ -112,7 +113,7 @@ class Dropout(nn.Module):
 
 
 class Dense(nn.Module):
-    """A product with a matrix of Xavier's uniform start and, if `biased`, a bias that starts at 0.
+    """A linear layer with a Xavier uniform kernel and, if `biased`, a bias that starts at 0.
 
     The result has the dtype of the input, or `dtype`.
     """
@@ -140,8 +141,8 @@ class LayerNorm(nn.Module):
 
 
 class Positions(nn.Module):
-    """A table of positions that is added. With a deviation it starts from a normal distribution and learns;
-    with 0 it stays as drawn, and comes with the weights."""
+    """Adds a table of position embeddings. With a deviation, the table starts from a normal distribution and
+    is trained; with 0 it keeps its random initial values, which are saved with the weights."""
 
     deviation: float = 0.0
 
@@ -153,8 +154,7 @@ class Positions(nn.Module):
 
 
 class Attention(nn.Module):
-    """Attention of several heads within a sequence, without biases; `scale` multiplies the products of
-    queries and keys."""
+    """Multi-head self-attention without biases; `scale` multiplies the products of queries and keys."""
 
     heads: int
     scale: float
@@ -172,7 +172,7 @@ class Attention(nn.Module):
 
 
 class FeedForward(nn.Module):
-    """Two products with ReLU and dropout between."""
+    """Two linear layers with ReLU and dropout between."""
 
     hidden: int
     noise: Noise = Noise()
@@ -184,7 +184,8 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Attention within a sequence and feed-forward, each behind its layer norm and beside a shortcut."""
+    """Self-attention and feed-forward, each with a layer norm before it and a residual connection around
+    it."""
 
     heads: int
     hidden: int
@@ -201,14 +202,14 @@ class EncoderLayer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Positions and layers over a sequence [B, T, D], and a layer norm behind the last."""
+    """Positions and encoder layers over a sequence [B, T, D], and a final layer norm."""
 
     layers: int
     heads: int
     hidden: int
     scale: float
     noise: Noise = Noise()
-    positions: float = 0.0  # deviation of their start; 0: they never learn
+    positions: float = 0.0  # deviation of their initial values; 0: they are not trained
 
     @nn.compact
     def __call__(self, x: jax.Array, mask: jax.Array | None = None, *, train: bool = False) -> jax.Array:

@@ -1,12 +1,12 @@
-"""The decoder of a Transformer: tokens attend to those before them and to a memory, all at once or one by
-one.
+"""A Transformer decoder: tokens attend to the tokens before them and to a memory, all at once or one at a
+time with a cache.
 
-Vaswani et al., "Attention Is All You Need" (2017), section 3, norms behind the sums; parameters, initial
-values and dropouts are those of PyTorch's decoder layer. R rows, or rows x beams; N heads; S tokens; T cached
-tokens; K cells of the memory.
+Vaswani et al., "Attention Is All You Need" (2017), section 3, with layer norms after the residual sums;
+parameters, initial values and dropouts are those of PyTorch's decoder layer. R rows, or rows x beams; N
+heads; S tokens; T cached tokens; K cells of the memory.
 
-Heads stand before tokens, and the axis of the keys last, as the products of a step read them: otherwise each
-step would transpose the whole cache.
+In arrays, the head axis comes before the token axis, and keys have their tokens last. Products of a step read
+this layout directly; any other would transpose the whole cache in each step.
 """
 
 from collections.abc import Sequence
@@ -29,7 +29,8 @@ POSITIONS = 0.02  # deviation of the positions' initial values
 def weights_by_head(
     query: jax.Array, keys: jax.Array, mask: jax.Array | None = None, *, scale: float
 ) -> jax.Array:
-    """Softmax of scaled products in float32, [R, N, S, D] and [R, N, D, K] -> [R, N, S, K].
+    """Softmax of the scaled products of queries and keys in float32, [R, N, S, D] and [R, N, D, K] ->
+    [R, N, S, K].
 
     The mask is true where a query may attend.
     """
@@ -54,10 +55,11 @@ def attend_cached(
     *,
     scale: float,
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Attention of the token of this number [R, N, 1, D] to itself and those before it, whose keys [R, N, D,
-    T] and values [R, N, T, D] are cached, and both with its own.
+    """Attention of the token at position `number`, whose query is [R, N, 1, D], to itself and the tokens
+    before it; returns also the caches of keys [R, N, D, T] and values [R, N, T, D] with its own.
 
-    A named operation, as an ONNX file needs no room for tokens to come.
+    It is jitted separately, so that the ONNX export finds it by name: an ONNX file needs no room for later
+    tokens.
     """
     keys = lax.dynamic_update_slice_in_dim(keys, key, number, 3)
     values = lax.dynamic_update_slice_in_dim(values, value, number, 2)
@@ -66,7 +68,7 @@ def attend_cached(
 
 
 class Attention(nn.Module):
-    """Attention of several heads; one matrix projects to queries, keys and values."""
+    """Multi-head attention; one matrix projects to queries, keys and values."""
 
     features: int
     heads: int
@@ -81,8 +83,8 @@ class Attention(nn.Module):
         self.dropout = Dropout(self.noise)
 
     def project(self, x: jax.Array, first: int, last: int, tokens: Any) -> list[jax.Array]:
-        """Of queries [R, N, S, D / N], keys [R, N, D / N, S] and values, shaped as queries, those from
-        `first` up to `last`."""
+        """Those of queries [R, N, S, D / N], keys [R, N, D / N, S] and values [R, N, S, D / N] from number
+        `first` to before `last`."""
         part = slice(first * self.features, last * self.features)
         projected = jnp.matmul(x, self.kernel_in[:, part].astype(x.dtype))
         projected = projected + self.bias_in[part].astype(x.dtype)
@@ -93,30 +95,31 @@ class Attention(nn.Module):
     def attend(
         self, projected: Sequence[jax.Array], mask: jax.Array | None, train: bool, shape: Any
     ) -> tuple[jax.Array, jax.Array]:
-        """The output for queries, keys and values, in the shape of the tokens, and the weights [R, N, S,
-        K]."""
+        """The output for queries, keys and values, in the shape of the tokens, and the attention weights
+        [R, N, S, K]."""
         queries, keys, values = projected
         weights = weights_by_head(queries, keys, mask, scale=self.scale)
         return self.merge_heads(sum_by_head(self.dropout(weights, train), values), shape), weights
 
     def attend_cached(self, x: jax.Array, cache: Any, number: jax.Array) -> tuple[jax.Array, Any]:
-        """The output for one token of each row [R, D], which attends to itself and those before it, and the
-        cache with it."""
+        """The output for one token of each row [R, D], which attends to itself and the tokens before it, and
+        the updated cache."""
         query, *new = self.project(x, 0, 3, 1)
         attended, *cache = attend_cached(query, *new, *cache, number, scale=self.scale)
         return self.merge_heads(attended, x.shape), tuple(cache)
 
     def attend_memory(self, x: jax.Array, memory: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """The output for tokens [B, S, D] that attend to a memory [B, K, D], and the weights [B, N, S, K],
-        without the memory's keys and values.
+        """The output for tokens [B, S, D] that attend to a memory [B, K, D], and the attention weights
+        [B, N, S, K], without projecting the memory to keys and values.
 
-        Where tokens are few, it is cheaper to project the queries into the memory's space, and the sums back.
+        For few tokens, it is cheaper to project the queries into the space of the memory, and the weighted
+        sums back.
         """
         queries, depth = self.project(x, 0, 1, x.shape[1])[0], self.features // self.heads
         to_keys, to_values = (kernel.reshape(-1, self.heads, depth).astype(x.dtype)
                               for kernel in jnp.split(self.kernel_in, 3, -1)[1:])
-        # The queries of all heads are rows [B, N S, D]. The keys' bias adds the same to all cells, and
-        # cancels.
+        # The queries of all heads are rows [B, N S, D]. The bias of the keys is left out: it adds the same to
+        # the scores of all cells and cancels.
         queries = jnp.einsum('bnsd,end->bnse', queries, to_keys).reshape(x.shape[0], -1, x.shape[-1])
         weights = jax.nn.softmax(einsum32('bqe,bke->bqk', queries, memory) * self.scale)
         dropped = self.dropout(weights, train)
@@ -128,7 +131,7 @@ class Attention(nn.Module):
         return self.merge_heads(attended, x.shape), weights.reshape(shape)
 
     def merge_heads(self, attended: jax.Array, shape: Any) -> jax.Array:
-        """The projection of what all heads give [R, N, S, D / N], in the shape of the tokens."""
+        """The output projection of all heads' results [R, N, S, D / N], in the shape of the tokens."""
         merged = attended.swapaxes(1, 2).reshape(shape)
         return jnp.matmul(merged, self.kernel_out.astype(merged.dtype)) + self.bias_out.astype(merged.dtype)
 
@@ -139,7 +142,7 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Attention to the tokens so far, attention to the memory, and feed-forward, each with a norm behind its
+    """Self-attention, attention to the memory, and feed-forward, each with a layer norm after its residual
     sum."""
 
     features: int
@@ -161,7 +164,8 @@ class DecoderLayer(nn.Module):
     def __call__(
         self, x: jax.Array, memory: jax.Array, mask: jax.Array, train: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """Tokens [B, S, D] all at once, and their weights over a memory [B, K, D]."""
+        """The output for all tokens [B, S, D] at once, and their attention weights over a memory
+        [B, K, D]."""
         attended, _ = self.own.attend(self.own.project(x, 0, 3, x.shape[1]), mask, train, x.shape)
         x = self.norm_1(x + self.dropout(attended, train))
         if x.shape[1] * (self.heads - 1) < self.features:
@@ -173,29 +177,29 @@ class DecoderLayer(nn.Module):
     def step(
         self, x: jax.Array, projected: Any, cache: Any, number: jax.Array, beam: int
     ) -> tuple[jax.Array, Any, jax.Array]:
-        """One token of each row and beam [R, D], with the memory's keys and values, and the cache of the
-        tokens before this number."""
+        """The output for one token of each row and beam [R, D] at position `number`, the updated cache of the
+        tokens so far, and the attention weights; `projected` are the memory's keys and values."""
         attended, cache = self.own.attend_cached(x, cache, number)
         x = self.norm_1(x + attended)
-        # The beams of a row share its memory: they are like tokens of one row.
+        # The beams of a row share its memory, so they count as tokens of one row.
         attended, weights = self.cross_attend(x, projected, False, beam)
         return self.feed_forward(x, attended, False), cache, weights
 
     def cross_attend(
         self, x: jax.Array, projected: Any, train: bool, tokens: Any
     ) -> tuple[jax.Array, jax.Array]:
-        """Attention to the keys and values of a memory that so many tokens share."""
+        """Attention to the keys and values of a memory; `tokens` is how many queries share a row of it."""
         return self.cross.attend((*self.cross.project(x, 0, 1, tokens), *projected), None, train, x.shape)
 
     def feed_forward(self, x: jax.Array, attended: jax.Array, train: bool) -> jax.Array:
-        """The rest of the layer, behind the attention to the memory."""
+        """The rest of the layer, after the attention to the memory."""
         x = self.norm_2(x + self.dropout(attended, train))
         inside = self.relu_dropout(self.widen(x).astype(x.dtype), train)
         return self.norm_3(x + self.dropout(self.narrow(inside).astype(x.dtype), train))
 
 
 class DecoderLayers(nn.Module):
-    """A stack of layers."""
+    """A stack of decoder layers."""
 
     count: int
     features: int
@@ -208,8 +212,8 @@ class DecoderLayers(nn.Module):
             DecoderLayer(self.features, self.heads, self.hidden, self.noise) for _ in range(self.count)]
 
     def __call__(self, x: jax.Array, memory: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Tokens [B, S, D], each of which attends to itself and those before it, and the weights of the last
-        layer over the memory [B, N, S, K]."""
+        """The output for tokens [B, S, D], each of which attends to itself and those before it, and the
+        attention weights of the last layer over the memory [B, N, S, K]."""
         mask, weights = jnp.tri(x.shape[1], dtype=bool), jnp.zeros(())
         for layer in self.layer:
             x, weights = layer(x, memory, mask, train)
@@ -231,7 +235,8 @@ class DecoderLayers(nn.Module):
 
 
 class Table(nn.Module):
-    """Rows that learn, of the shape [..., rows, D]: a vector of D for each class, or for each position."""
+    """A trainable table of embeddings, of shape [..., rows, D]: a vector of D for each class, or for each
+    position."""
 
     shape: tuple[int, ...]
     deviation: float
@@ -243,14 +248,14 @@ class Table(nn.Module):
 
 
 class TransformerDecoder(nn.Module):
-    """From a memory [B, K, D] and the classes read so far to logits of the next ones."""
+    """From a memory [B, K, D] and the classes so far to logits of the next class."""
 
     count: int
     features: int
     heads: int
     hidden: int
     noise: Noise
-    tokens: int  # most, that there are positions for
+    tokens: int  # the most that there are positions for
     classes: int
 
     def setup(self) -> None:
@@ -260,17 +265,19 @@ class TransformerDecoder(nn.Module):
         self.output = Linear(self.classes)
 
     def __call__(self, memory: jax.Array, classes: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, S, classes] behind each of the classes [B, S], and its attention [B, S, K]."""
+        """Logits [B, S, classes] of the class that follows each of the classes [B, S], and the attention
+        weights [B, S, K]."""
         x = self.positions(jnp.arange(classes.shape[1])) + self.embedding(classes)
         x, weights = self.layers(x.astype(memory.dtype), memory, train)
         return self.output(x), weights.mean(1)
 
     def project_memory(self, memory: jax.Array) -> list[Any]:
-        """What no step changes: the memory's keys and values in each layer."""
+        """The memory's keys and values in each layer, which are the same in every step."""
         return self.layers.project_memory(memory)
 
     def empty_cache(self, rows: Any, steps: int, dtype: Any) -> list[Any]:
-        """Room for the keys [R, N, D / N, T] and values [R, N, T, D / N] of so many tokens in each layer."""
+        """An empty cache for each layer: keys [R, N, D / N, T] and values [R, N, T, D / N] of `steps`
+        tokens."""
         depth = self.features // self.heads
         shapes = (rows, self.heads, depth, steps), (rows, self.heads, steps, depth)
         return [tuple(jnp.zeros(shape, dtype) for shape in shapes)] * self.count
@@ -278,8 +285,8 @@ class TransformerDecoder(nn.Module):
     def step(
         self, projected: Any, cache: Any, classes: jax.Array, number: jax.Array, beam: int
     ) -> tuple[jax.Array, Any, jax.Array]:
-        """Logits [R, classes] behind the class [R] that each row and beam reads as its token of this number,
-        the cache after it, and its attention [R, K]; `projected` is of `project_memory`."""
+        """Logits [R, classes] of the class that follows the class [R] at position `number` of each row and
+        beam, the updated cache, and the attention weights [R, K]; `projected` comes from `project_memory`."""
         x = (self.positions(number) + self.embedding(classes)).astype(projected[0][0].dtype)
         x, cache, weights = self.layers.step(x, projected, cache, number, beam)
         return self.output(x), cache, weights.mean(1).reshape(-1, weights.shape[-1])

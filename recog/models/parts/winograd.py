@@ -1,8 +1,8 @@
 """Convolutions of 3 x 3 with less than half the multiplications, for CPUs.
 
 Lavin and Gray, "Fast Algorithms for Convolutional Neural Networks" (2016): F(m, 3) along rows and along
-columns, with m = 2 or 4. A tile of m + 2 pixels gives m values by m + 2 products instead of 3 m; each is a
-product of matrices, over all tiles.
+columns, with m = 2 or 4. Along an axis, a tile of m + 2 pixels gives m values by m + 2 multiplications
+instead of 3 m; each of them is a matrix product over all tiles.
 """
 
 import math
@@ -19,7 +19,7 @@ from jax import lax
 Grid = list[list[jax.Array]]
 Matrix = np.ndarray
 
-# From so many multiplications for a tap over all images, m = 4 is worth a kernel of more parts.
+# From this many multiplications per kernel tap over the batch, m = 4 is worth its kernel of more parts.
 MANY_MULTIPLICATIONS = 2**29
 
 
@@ -37,16 +37,16 @@ class Form(NamedTuple):
         return len(self.values)
 
     def tiles(self, pixels: int) -> int:
-        """The number of tiles for so many values."""
+        """The number of tiles for this many values."""
         return -(-pixels // self.size)
 
     def products(self, pixels: int) -> int:
-        """The number of products for so many values."""
+        """The number of multiplications for this many values."""
         return self.tiles(pixels) * len(self.pixels)
 
 
 def _toom_cook(points: Sequence[float]) -> Form:
-    """The form of Toom and Cook, by the values of polynomials at these points and at infinity."""
+    """The Toom-Cook form, by the values of polynomials at these points and at infinity."""
     def values(terms: int) -> Matrix:
         return np.vstack([np.vander(points, terms, increasing=True), np.eye(terms)[-1:]])
 
@@ -60,7 +60,7 @@ TWO, FOUR = _toom_cook((0, 1, -1)), _toom_cook((0, 0.5**0.5, -(0.5**0.5), 2**0.5
 
 
 def conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Convolution of [B, H, W, C] with [3, 3, C, D], of the same size."""
+    """Convolution of [B, H, W, C] with [3, 3, C, D] that keeps the size."""
     return _convolved(x, [[kernel[i, j] for j in range(3)] for i in range(3)], 0)
 
 
@@ -70,7 +70,7 @@ def input_gradient(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _convolved(x: jax.Array, taps: Grid, channels: int) -> jax.Array:
-    """Convolution of [B, H, W, C] with 3 x 3 matrices, whose axis of this number has the C channels."""
+    """Convolution of [B, H, W, C] with 3 x 3 matrices, in which `channels` is the axis of the C channels."""
     down, across = _forms(x.shape, taps[0][0].shape[1 - channels])
     contracted = (((1,), (channels,)), ((), ()))
     factors = _tiles(x, down, across), _transformed(down.taps, taps, across.taps)
@@ -80,7 +80,8 @@ def _convolved(x: jax.Array, taps: Grid, channels: int) -> jax.Array:
 
 
 def _forms(shape: Sequence[int], features: int) -> tuple[Form, Form]:
-    """The forms for images [B, H, W, C], down their rows and across their columns, for so many features."""
+    """The forms for images [B, H, W, C], down their rows and across their columns, and this many output
+    features."""
     if math.prod(shape) * features < MANY_MULTIPLICATIONS:
         return TWO, TWO
     down, across = (min(TWO, FOUR, key=lambda form: form.products(size)) for size in shape[1:3])
@@ -94,7 +95,7 @@ def _transformed(left: Matrix, grid: Grid, right: Matrix) -> Grid:
 
 
 def _combined(matrix: Matrix, parts: Iterable[jax.Array]) -> list[jax.Array]:
-    """The product of a matrix with a column of arrays, without its zeros."""
+    """The product of a matrix with a column of arrays; zeros of the matrix are skipped."""
     parts = list(parts)
     return [reduce(add, (factor * part for factor, part in zip(row, parts, strict=True) if factor))
             for row in matrix]
