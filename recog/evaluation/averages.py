@@ -28,7 +28,7 @@ class Definition(NamedTuple):
     ascii: bool = False  # of texts that were turned into ASCII (NFKD)
 
     def words(self) -> str:
-        """What it is, in words."""
+        """The definition in words."""
         names = ', '.join(map(title, self.sets))
         total = sum(SETS[name] for name in self.sets)
         kind = f'weighted by images over {names}: {total:,} images' if self.weighted else \

@@ -1,4 +1,4 @@
-"""Runs compared by the results in their workdirs: in one table, and two of them example by example."""
+"""Compares runs by the results in their workdirs: all in one table, and two of them example by example."""
 
 import math
 import re
@@ -30,7 +30,7 @@ class Measured(NamedTuple):
 
 
 class Paired(NamedTuple):
-    """The other's accuracy less the one's, over the examples of both."""
+    """The accuracy of the other minus the accuracy of the one, over the examples of both."""
 
     examples: int
     one: float  # accuracies
@@ -38,7 +38,7 @@ class Paired(NamedTuple):
     difference: float
     low: float  # 95 % bootstrap interval of the difference
     high: float
-    only_one: int  # examples that it alone has right
+    only_one: int  # examples that the one alone has right
     only_other: int
     p: float  # McNemar's exact test, two-sided
 
@@ -105,7 +105,7 @@ def pair(one: Path, other: Path) -> str:
 
 
 def paired(one: Sequence[bool], other: Sequence[bool]) -> Paired:
-    """What two runs make of the same examples, right or wrong."""
+    """The paired comparison of two runs on the same examples, right or wrong."""
     mine, others = np.asarray(one, bool), np.asarray(other, bool)
     count, lost, gained = len(mine), int((mine & ~others).sum()), int((others & ~mine).sum())
     if not count:
@@ -156,7 +156,7 @@ def groups(runs: Sequence[Measured]) -> dict[str, list[Measured]]:
     """The runs by recipe, those that differ in seeds only together; runs of the same seed stand alone."""
     found: defaultdict[tuple, list[Measured]] = defaultdict(list)
     for run in runs:
-        # Older results do not say their recipe.
+        # Older results do not name their recipe.
         recipe = run.results['recipe'] if 'recipe' in run.results else run.name
         found[recipe, run.results['beam'] if 'beam' in run.results else 1].append(run)
     parts: list[list[Measured]] = []
@@ -226,7 +226,7 @@ def _common_name(group: Sequence[Measured]) -> str:
 
 
 def _notes(runs: Sequence[Measured], names: Sequence[str]) -> Iterable[str]:
-    """What a reader of the table has to know besides."""
+    """What else a reader of the table has to know."""
     for run in runs:
         others = [name for name in run.results['sets'] if name not in names]
         if others:

@@ -1,4 +1,4 @@
-"""Answers chosen from the word lists that some sets bring along."""
+"""Predictions restricted to the lexicons, which are word lists that come with some sets."""
 
 from collections.abc import Iterable, Sequence
 from functools import lru_cache

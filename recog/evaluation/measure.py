@@ -1,4 +1,5 @@
-"""A set measured: every example read once and judged under a protocol, and what is said of it in a line."""
+"""Measures a set: every example is read once and judged under a protocol, and the result is summed up in a
+line."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence
@@ -19,7 +20,7 @@ from recog.reading.compiled import Compiled
 from recog.reading.read import Reading, read_source
 from recog.text.vocabulary import Vocab
 
-FEW = 10  # words from which on a result may be cause for concern
+FEW = 10  # words from which a result may be cause for concern
 
 
 def measure_set(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab,
@@ -85,7 +86,7 @@ def line(result: Result) -> str:
 
 
 def concerns(result: Result) -> list[str]:
-    """What a person should know of a result, in words: nothing right, nothing read, or always the same."""
+    """Warnings about a result, in words: nothing right, nothing read, or always the same."""
     texts = Counter(prediction.text for prediction in result.predictions)
     if len(result.predictions) < FEW:
         return []

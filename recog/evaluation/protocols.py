@@ -40,7 +40,8 @@ class Differences(NamedTuple):
 def differences(words: Iterable[Word], protocol: str) -> Differences:
     """How verdicts differ between 36, 62 and 94 characters, and between the protocol with NFKD and without.
 
-    For `exact` the last is 94. All patterns of verdicts take turns among the examples, which mixes them.
+    For `exact` the last is 94. The examples alternate between all patterns of verdicts, so that each is
+    shown.
     """
     plain = protocol.removesuffix(NFKD)
     plain = plain if plain in COMPARED else COMPARED[-1]

@@ -1,4 +1,4 @@
-"""What comes of an evaluation: the results of its sets, and what follows from them."""
+"""The results of an evaluation: figures of its sets, and what is computed from them."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
@@ -7,7 +7,7 @@ from recog.evaluation.averages import Average, Tally, averages
 from recog.evaluation.protocols import Differences, Word, differences
 from recog.metrics.words import NFKD, judge, wilson_interval
 
-# Figures that formulas have besides those of words, and the heads of their columns.
+# The figures of formulas that words do not have, and the heads of their columns.
 OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised',
                'structure': 'structure', 'token_accuracy': 'tokens', 'bleu': 'BLEU-4',
                'accuracy_unseen': 'unseen', 'seen': 'seen'}
@@ -26,7 +26,7 @@ class Prediction(NamedTuple):
 
 
 class Result(NamedTuple):
-    """What came of one set."""
+    """The result of one set."""
 
     name: str
     figures: dict[str, float]  # count, right, accuracy, one_minus_ned, unreadable, and those of formulas
@@ -37,7 +37,8 @@ class Result(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """All that is said of an evaluation; `about` says where it comes from, with the id of its protocol."""
+    """Everything that is reported about an evaluation; `about` is its provenance, with the id of its
+    protocol."""
 
     results: list[Result]
     missing: list[str]
@@ -47,7 +48,7 @@ class Findings(NamedTuple):
 
 
 def findings(results: list[Result], missing: list[str], about: dict[str, Any]) -> Findings:
-    """What follows from the results: averages, and how often the choice of protocol changes a verdict."""
+    """What is computed from the results: averages, and how often the choice of protocol changes a verdict."""
     protocol = about['protocol']
     if protocol == 'latex':
         return Findings(results, missing, about, [], None)
@@ -64,7 +65,7 @@ def interval(figures: Mapping[str, float]) -> tuple[float, float]:
 
 
 def _tally(result: Result, protocol: str = '') -> Tally:
-    """What was counted of a set, or would have been under another protocol."""
+    """What was counted in a set, or would have been under another protocol."""
     right = int(result.figures['right'])
     if protocol and result.predictions:
         right = sum(each.truth == each.text or judge(each.truth, each.text, protocol).right

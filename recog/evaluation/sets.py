@@ -1,4 +1,4 @@
-"""The sets of a recipe measured one after another, with the table and where it comes from."""
+"""Measures the sets of a recipe one after another, and writes the table with its provenance."""
 
 import shlex
 import sys
@@ -44,9 +44,10 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
 
 
 def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
-    """The sets to measure, and the names of those that are not there.
+    """The sets to measure, and the names of those that are missing.
 
-    Where none of eval.report is there, the first of eval.sets: what was trained is measured on something.
+    If all of eval.report are missing, the first of eval.sets is measured, so that every trained model has a
+    result.
     """
     sources: list[Source] = []
     missing: dict[str, str] = {}
@@ -65,7 +66,7 @@ def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
 
 
 def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
-    """Where results come from."""
+    """The provenance of results."""
     by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {

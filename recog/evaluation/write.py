@@ -20,7 +20,7 @@ BY_SIZE = {'by_length': 'ExpRate by length in tokens', 'by_depth': 'ExpRate by d
 
 
 def write_results(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> str:
-    """Write an evaluation to a folder; the answer is what to print of it."""
+    """Write an evaluation to a folder; returns what to print."""
     folder.mkdir(parents=True, exist_ok=True)
     found = findings(results, missing, about)
     said, facts = sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
@@ -38,7 +38,7 @@ def write_results(folder: Path, results: list[Result], missing: list[str], about
 
 
 def sections(found: Findings) -> str:
-    """The results in Markdown, without where they come from."""
+    """The results in Markdown, without their provenance."""
     parts = [f'Protocol {found.about["protocol"]}', table(found.results, found.missing), *_notes(found)]
     if found.averages:
         parts += ['## Averages', averages_table(found.averages)]
@@ -87,7 +87,7 @@ def document(found: Findings) -> dict[str, Any]:
 
 
 def as_csv(found: Findings) -> str:
-    """A row for each set, lexicon and average, with where it comes from, and a note where it is missing."""
+    """A row for each set, lexicon and average, with the provenance, and a note if a set is missing."""
     rows: list[dict[str, Any]] = []
     for result in found.results:
         for name, figures in _with_lexicons([result]):

@@ -1,1 +1,1 @@
-"""Models outside of training: exported folders, and the ONNX files in them by way of the jaxpr."""
+"""Exports of trained models: folders that work without the workdir, with ONNX files made from the jaxpr."""

@@ -1,4 +1,5 @@
-"""Whether an exported folder reads as its workdir does: texts alike, scores within a ten-thousandth."""
+"""Checks that an exported folder reads as its workdir does: the same texts, scores within a
+ten-thousandth."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -16,11 +17,11 @@ from recog.reading.read import BY_IMAGE, BY_TEXT
 from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
-# Of a confidence or a score; relative to a score that is above 1, of which float32 has seven digits.
+# For confidences and scores; relative for a score above 1, of which float32 has seven digits.
 TOLERANCE = 1e-4
-# Of maps, which people look at in pictures; where a noisy image is sampled, a rounding error becomes large.
+# For maps, which are only drawn; where a noisy image is sampled, a rounding error is amplified.
 OF_MAPS = 1e-2
-RANDOM = 16  # images without meaning
+RANDOM = 16  # images of random content
 BATCH = 8
 
 
@@ -32,7 +33,7 @@ class Parity(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """What differs most: by how many times the tolerance, and in words."""
+    """The largest difference: by how many times it exceeds the tolerance, and in words."""
 
     size: float
     words: str
@@ -57,7 +58,7 @@ def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
     for number, (batch, given) in enumerate(_batches(folder, names)):
         wanted = jax.device_get(decode(variables, *given))
         image, size, longest = given
-        # The first batch also as an image alone.
+        # The first batch, and its first image alone.
         for file, rows in [(file, rows) for file in files
                            for rows in ((BATCH, 1) if not number else (BATCH,))]:
             got = files[file].run(image[:rows], size[:rows], longest)  # type: ignore[attr-defined]
@@ -74,8 +75,8 @@ def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
 
 
 def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.ndarray], tuple]]:
-    """The images as prediction fits them, and what the model is given of them:
-    first with room for whole texts, then for few tokens."""
+    """Batches of the images, fitted as for prediction, and the inputs of the model: first with the full
+    length of texts, then with a shorter one."""
     rule, most = folder.config.image, folder.config.text.max_length
     source: Any = Arrays(images)
     source = adapt.Adapted(source, rule, 'auto') if rule.ink else source
@@ -89,14 +90,15 @@ def _name(images: list[Any], number: int) -> str:
 
 
 def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) -> tuple[float, Wrong]:
-    """By how much scores and confidences of one image differ, and what differs by too much:
-    another text more than any number."""
+    """The largest difference of scores and confidences of one image, and the worst error, of which another
+    text is worse than any number."""
     texts = [vocab.decode(out['tokens'][0].tolist()) for out in (wanted, got)]
     worst, wrong = 0.0, Wrong(0.0, '')
     if texts[0] != texts[1]:
         wrong = Wrong(np.inf, f'is read as {texts[1]!r}, by the workdir as {texts[0]!r}')
     for name in (name for name in (*BY_TEXT, *BY_IMAGE) if name in got and name not in ('tokens', 'length')):
-        # Of the beam's other texts only the scores: two that are equally likely may change places.
+        # Of the beam's other texts, only the scores are compared: two that are equally likely may change
+        # places.
         one, other = (np.asarray(out[name] if name in ('score', *BY_IMAGE) else out[name][0],
                                  np.float64).ravel()
                       for out in (wanted, got))
@@ -113,7 +115,7 @@ def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) 
 
 
 def random_images(rule: Any) -> list[np.ndarray]:
-    """Blots and noise of many sizes, in the recipe's range."""
+    """Random blots and noise in many sizes, in the recipe's range."""
     import cv2
 
     random = np.random.default_rng(0)

@@ -1,5 +1,5 @@
-"""`recog export`: a trained model as a folder that is enough by itself,
-compared with its workdir before it is left there."""
+"""`recog export`: writes a trained model as a folder that works by itself, after comparing it with its
+workdir."""
 
 import json
 import shutil
@@ -30,7 +30,7 @@ PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 1,
                  max_length: int = 0) -> parity.Parity:
-    """Write the folder `place`, or nothing; the answer is how it compares with the workdir `source`."""
+    """Write the folder `place`, or nothing if it fails; returns how it compares with the workdir `source`."""
     opened = _float32(opened)
     if max_length:
         set_length(opened.config, opened.model.about.capacity, max_length)
@@ -40,7 +40,7 @@ def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: i
 
 
 def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
-    """Write the folder under another name, compare, and only then call it by its own."""
+    """Write the folder under a temporary name, compare it, and only then rename it."""
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
     try:
@@ -62,14 +62,14 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
 
 
 def _float32(opened: Opened) -> Opened:
-    """The model with float32 arithmetic, which is what runs everywhere."""
+    """The model with float32 arithmetic, which every runtime supports."""
     config = opened.config.copy_and_resolve_references()
     config.train.precision = 'float32'
     return opened._replace(config=config, model=models.build(config, opened.vocab))
 
 
 def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, Any]:
-    """All that is known before the files are written."""
+    """The part of the manifest that is known before the files are written."""
     config = opened.config
     rule, vocab = config.image, opened.vocab
     where = source if is_remote(source) else str(Path(source).resolve())
@@ -89,7 +89,7 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
 
 
 def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]]:
-    """Shape and type of each input; a letter may be any size when the model runs."""
+    """Shape and type of each input; a letter stands for any size at run time."""
     rule, (down, right) = config.image, model.about.stride
     height, width = str(rule.height), str(rule.width)
     if rule.fit == 'none':
@@ -108,7 +108,7 @@ def _functions(opened: Opened, beam: int) -> dict[str, Callable]:
 
 
 def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
-    """Write both files, the second with the weights of the first; returns what the manifest says of them."""
+    """Write both files, the second with the weights of the first; returns their part of the manifest."""
     try:
         import onnx
         import onnxruntime
@@ -139,7 +139,7 @@ def _tensor(value: Any) -> dict[str, Any]:
 
 
 def _stablehlo(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
-    """Write both files for all platforms, and their weights; returns what the manifest says of them."""
+    """Write both files for all platforms, and their weights; returns their part of the manifest."""
     scope = export.SymbolicScope()
     given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (),
                                         np.dtype(kind))

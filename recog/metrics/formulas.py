@@ -19,7 +19,7 @@ ORDERS = (1, 2, 3, 4)  # n-grams of BLEU-4
 # The tokens that make the structure. All others are symbols, which `structure` makes equal.
 STRUCTURE = frozenset((r'\frac', r'\sqrt', r'\limits', '^', '_', '{', '}'))
 SYMBOL = 'x'
-# The upper ends of the parts in `accuracy_by_length` and `accuracy_by_depth`. The last part has none.
+# The upper ends of the ranges in `accuracy_by_length` and `accuracy_by_depth`. The last range has none.
 LENGTHS, DEPTHS = (5, 10, 20, 40), (0, 1, 2, 3)
 
 
@@ -133,7 +133,8 @@ def accuracy_by_depth(truths: Iterable[str], predictions: Iterable[str]) -> dict
 
 def _parted(truths: Iterable[str], predictions: Iterable[str], ends: Sequence[int],
             size: Callable[[str], int]) -> dict[str, dict[str, float]]:
-    """count, right and accuracy in parts by size; `ends` are the upper ends of all parts but the last."""
+    """count, right and accuracy for each range of sizes; `ends` are the upper ends of all ranges but the
+    last."""
     starts = (min(1, ends[0]), *(end + 1 for end in ends))
     names = [f'{start}' if start == end else f'{start}-{end}'
              for start, end in zip(starts, ends, strict=False)]

@@ -1,7 +1,7 @@
 """Measures on texts: word accuracy, 1-NED (normalised edit distance) and confidence intervals.
 
 A protocol says which characters of two texts are compared; `latex` compares tokens instead.
-Its id is its name, with `+nfkd` behind it if texts are turned into ASCII first.
+Its id is its name, with `+nfkd` after it if texts are turned into ASCII first.
 """
 
 import re

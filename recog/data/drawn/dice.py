@@ -1,16 +1,17 @@
-"""Random numbers of drawn sets, and the split that a text belongs to."""
+"""Random numbers of drawn sets, and the split of each text."""
 
 import random
 import zlib
 from collections.abc import Sequence
 
-# Hundredths of all words that a split holds, by the hash of the word's lower-case form.
+# The hundredths of all words that are in each split, by the hash of the lower-case word.
 SPLITS = {'validation': range(0, 5), 'test': range(5, 10), 'train': range(10, 100)}
 _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
 
 class Dice(random.Random):
-    """The random numbers of one word, seeded with one whole number; numpy's cost fifty times as much each."""
+    """The random numbers of one word, seeded with an integer; numpy's generators take fifty times as long for
+    each."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""

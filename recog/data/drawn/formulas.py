@@ -1,7 +1,7 @@
-"""Formulas as a hand writes them: the embedded data set for mathematics, unlimited and without a download.
+"""Formulas in synthetic handwriting: the embedded data set for mathematics, unlimited and without a download.
 
-White ink on black, in the sizes of CROHME's bitmaps; a function of (seed, split, index). The symbols' shapes
-are mathtext's, drawn as lines of one width, as by a pen.
+White ink on black, in the sizes of CROHME's bitmaps; a function of (seed, split, index). The shapes of the
+symbols are mathtext's, drawn as lines of one width, as by a pen.
 """
 
 import hashlib
@@ -22,13 +22,14 @@ if TYPE_CHECKING:
 
     from recog.data.rows import Row
 
-SMALLEST = 0.7  # of the size asked for; a formula that only fits if it is smaller still is not drawn
-MEASURED = 200_000  # sizes; of more the canvas is given instead, as each takes a fifth of a millisecond
-TRIES = 200  # formulas from the grammar that do not fit until the picture is known to be too small
+SMALLEST = 0.7  # of the requested size; a formula that does not fit at this size is not drawn
+MEASURED = 200_000  # images that `sizes` measures, in 0.2 ms each; for more it returns the size of the canvas
+TRIES = 200  # formulas from the grammar that may fail to fit before the picture counts as too small
 
 
 class Paper(NamedTuple):
-    """What of config.formulas the drawing needs; of a ConfigDict each field would take a microsecond."""
+    """The fields of config.formulas that drawing needs; a ConfigDict would take a microsecond for each
+    access."""
 
     difficulty: float
     size: float
@@ -37,7 +38,7 @@ class Paper(NamedTuple):
 
 
 class Bend(NamedTuple):
-    """How all of a formula is stretched, slanted and turned by a matrix, then bent by waves."""
+    """How a whole formula is distorted: stretched, slanted and turned by a matrix, then bent by waves."""
 
     matrix: np.ndarray  # float32 [2, 2]
     waves: np.ndarray   # float32 [4, 2], radians a pixel
@@ -46,7 +47,7 @@ class Bend(NamedTuple):
 
 
 class Written(NamedTuple):
-    """A formula laid out, the pixels of an EM, and what its picture is made with."""
+    """A formula laid out, the pixels of an EM, and what else its picture is drawn from."""
 
     id: str
     text: str
@@ -59,9 +60,10 @@ class Written(NamedTuple):
 
 
 class Formulas:
-    """Drawn formulas as a source of examples; any index can be drawn, the length is what an epoch counts."""
+    """Drawn formulas as a source of examples; any index can be drawn, and the length is only the size of an
+    epoch."""
 
-    held_out = 1_000  # formulas that an evaluation of validation or test counts
+    held_out = 1_000  # formulas in an evaluation of validation or test
 
     def __init__(self, rule: 'ConfigDict', split: str, *, seed: int):
         if split not in SPLITS:
@@ -116,7 +118,8 @@ def edges(size: float) -> int:
 
 
 def fitted(box: Box, paper: Paper) -> float:
-    """Pixels of an EM by which symbols get the mean height asked for and all fits; 0 if too small.
+    """Pixels of an EM that give symbols the requested mean height and make everything fit; 0 if that is too
+    small.
 
     As for CROHME's bitmaps, nearly flat symbols do not count.
     """
@@ -141,7 +144,8 @@ def bending(dice: Dice, paper: Paper) -> Bend:
     size, wild = paper.size, paper.difficulty
     slant, turn = wild * dice.uniform(-0.35, 0.3), math.tan(wild * dice.uniform(-0.05, 0.05))
     matrix = np.array(((math.exp(wild * dice.uniform(-0.15, 0.15)), slant), (turn, 1.0)), np.float32)
-    # Of the lines within a symbol, of symbols, of some together, and of the baseline.
+    # Waves of four lengths: they bend the lines within a symbol, symbols, groups of symbols, and the
+    # baseline.
     waves, shifts, phases = [], [], []
     for shortest, longest, most in ((0.6, 1.2, 0.035), (1.2, 2.5, 0.06), (2.5, 6.0, 0.1), (6.0, 15.0, 0.2)):
         frequency = 2 * math.pi / (size * dice.uniform(shortest, longest))
@@ -157,7 +161,7 @@ def bending(dice: Dice, paper: Paper) -> Bend:
 def room(box: Box, scale: float, bend: Bend, paper: Paper) -> tuple[int, int]:
     """Height and width of the picture at most."""
     (stretch, slant), (turn, _) = np.abs(bend.matrix).tolist()
-    # Hardly ever more: all waves would have to peak at one place.
+    # Hardly ever exceeded: all waves would have to peak at one place.
     across, down = (2 * np.sqrt((bend.shifts ** 2).sum(1))).tolist()
     width, height = box.width * scale, (box.bottom - box.top) * scale
     border = 2 * edges(paper.size) + 1

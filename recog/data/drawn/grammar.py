@@ -34,20 +34,20 @@ SIGNS = tuple(r'+ - \times \cdot \div \pm /'.split())
 FUNCTIONS = tuple(r'\sin \cos \tan \log'.split())
 PRIMES = (r'\prime', "'")
 BRACKETS = (('(', ')', 288), ('[', ']', 25), ('|', '|', 16), (r'\{', r'\}', 5))
-TRIES = 20_000  # formulas; where none is what is asked for, none is
+TRIES = 20_000  # formulas that may fail to meet the request before it counts as impossible
 _SPELLED = tuple(' '.join(name) for name in SPELLED)  # letters that the normal form would join
 
 
 def split_of(text: str) -> str:
-    """The split that a formula, its tokens parted by blanks, belongs to.
+    """The split of a formula, whose tokens are separated by spaces.
 
-    One or two tokens are for training: a held-out set of so few formulas would be the same one over and over.
+    One or two tokens are for training: there are so few such formulas that a held-out set would repeat them.
     """
     return 'train' if text.count(' ') < 2 else _SPLIT_OF[zlib.crc32(text.encode()) % 100]
 
 
 class Pool:
-    """Things to pick from, by weight; false where there are none."""
+    """Items to pick from, by weight; false if there are none."""
 
     def __init__(self, items: Iterable, weights: Iterable[float]):
         self.items = tuple(items)
@@ -62,7 +62,7 @@ class Pool:
 
 
 class Grammar:
-    """Formulas of so many of the most frequent symbols (0: all), with structures nested at most so `deep`."""
+    """Formulas of the `symbols` most frequent symbols (0: all), with structures nested at most `deep`."""
 
     def __init__(self, symbols: int, deep: int):
         known = dict(list(FREQUENCY.items())[:symbols or None])
@@ -84,7 +84,7 @@ class Grammar:
             (self.infinity, 2, r'\infty' in known)) if possible]
         flat = [each for each in every if each[0] not in (self.fraction, self.root, self.limit)]
         bare = [each for each in flat if each[0] in (self.number, self.name)]
-        # By the structures that may still be nested: none, not even brackets; those that stay in line; all.
+        # Indexed by the structures that may still be nested: none, not even brackets; inline ones; all.
         self.factors = [Pool(*zip(*kinds, strict=True)) for kinds in (bare, flat, every)]
 
     def draw(self, dice: Dice, tokens: Sequence[int], split: str) -> list[str]:
@@ -101,7 +101,7 @@ class Grammar:
                           'config.formulas.symbols')
 
     def formula(self, dice: Dice, wanted: int) -> list[str]:
-        """A formula of about so many tokens."""
+        """A formula of about `wanted` tokens."""
         kind = dice.random()
         if kind < 0.003 and {r'\forall', r'\exists', r'\in'} <= self.known:
             return [dice.pick((r'\forall', r'\exists')), *self.name(dice, 1), r'\in', *self.name(dice, 1)]
@@ -114,7 +114,7 @@ class Grammar:
         return found + self.expression(dice, wanted - len(found), self.deep)
 
     def listed(self, dice: Dice, wanted: int) -> list[str]:
-        """Some things with commas between them."""
+        """Some items with commas between them."""
         count = dice.whole(2, 3)
         parts = [self.expression(dice, wanted // count - 1, self.deep) for _ in range(count)]
         if r'\ldots' in self.known and dice.chance(0.4):

@@ -1,4 +1,4 @@
-"""Where the symbols of a formula stand when a hand writes it: tokens in the normal form to placed lines.
+"""The layout of a formula in synthetic handwriting: from tokens in the normal form to placed lines.
 
 Lengths are in shares of an EM, y downwards from the baseline of the formula.
 """
@@ -19,7 +19,7 @@ CLOSING = {')': '(', ']': '[', r'\}': r'\{'}
 OPENING = frozenset(CLOSING.values())
 BIG = {r'\sum': 1.25, r'\int': 1.6}  # heights
 ABOVE_BELOW = frozenset((r'\sum', r'\lim'))
-# Room on both sides of a token; others have 0.06.
+# Space on both sides of a token; others have 0.06.
 ROOM = {**dict.fromkeys(RELATIONS, 0.22), **dict.fromkeys(SIGNS, 0.16), **dict.fromkeys(FUNCTIONS, 0.12),
         r'\sum': 0.12, r'\int': 0.1, r'\lim': 0.14, '/': 0.05, '.': 0.08, ',': 0.12, r'\ldots': 0.14,
         r'\cdots': 0.14, r'\frac': 0.1}
@@ -73,7 +73,7 @@ class Box:
         return self
 
     def stretched(self, top: float, bottom: float) -> None:
-        """Make it reach from one height to another."""
+        """Stretch it to reach from one height to another."""
         factor = (bottom - top) / max(self.bottom - self.top, 0.01)
         for part in self.parts:
             part.c *= factor
@@ -91,7 +91,7 @@ class Box:
 
 @dataclass
 class Hand:
-    """How somebody writes: the same sign always in the same font, but never quite the same."""
+    """The style of one writer: a symbol always has the same font, but never quite the same shape."""
 
     dice: Dice
     difficulty: float
@@ -105,7 +105,7 @@ class Hand:
         self.fraction = uniform(0.85 - 0.15 * wild, 0.9 + 0.1 * wild)
 
     def about(self, middle: float, spread: float) -> float:
-        """A number near the middle, nearer the easier the hand is."""
+        """A random number near the middle; the easier the hand, the nearer."""
         return middle + self.difficulty * spread * (2 * self.dice.random() - 1)
 
     def write(self, token: str) -> Box:
@@ -143,7 +143,7 @@ class _Reader:
         self.tokens, self.hand, self.place = [*tokens, ''], hand, 0
 
     def next(self) -> str:
-        """The next token, left behind."""
+        """The next token, which is stepped over."""
         self.place += 1
         return self.tokens[self.place - 1]
 
@@ -153,7 +153,7 @@ class _Reader:
         return self.line('}')
 
     def line(self, end: str) -> Box:
-        """What stands side by side up to the end, which is left behind."""
+        """The symbols side by side up to the end, which is stepped over."""
         boxes: list[Box] = []
         opened: list[int] = []
         while self.tokens[self.place] != end:
@@ -217,7 +217,7 @@ class _Reader:
         return whole
 
     def scripts(self, base: Box) -> None:
-        """Write the scripts that stand here at a symbol."""
+        """Attach the scripts that follow to a symbol."""
         centred, top, bottom = base.token in ABOVE_BELOW, base.top, base.bottom
         if self.tokens[self.place] == r'\limits':
             self.place, centred = self.place + 1, True
@@ -227,7 +227,7 @@ class _Reader:
             script = self.group().scaled(hand.about(hand.script, 0.06))
             if centred:
                 gap, x = hand.about(0.1, 0.05), middle - script.width / 2
-                if x < 0:  # wider than what it stands at
+                if x < 0:  # wider than its base
                     base.moved(-x, 0)
                     base.width, middle, x = base.width - x, middle - x, 0.0
                 base.add(script, x, bottom + gap - script.top if kind == '_' else top - gap - script.bottom)

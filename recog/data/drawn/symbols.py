@@ -10,7 +10,7 @@ from recog.text.latex import to_latex
 
 # Fonts that matplotlib always has, the plainest first. Letters are italic; slanting sets them upright.
 FONTS = ('stixsans', 'dejavusans', 'cm', 'stix', 'dejavuserif')
-FONTS_OF = {'a': ('cm', 'stix')}  # nobody writes the a that the others have
+FONTS_OF = {'a': ('cm', 'stix')}  # the others' a is never written by hand
 EM = 64  # pixels of the letters that are thinned; at CROHME's size a step is two thirds of a pixel
 TALL = frozenset(r'( ) [ ] | \{ \} \int \sum'.split())  # these are stretched, so their points lie closer
 INK = 60  # of 255; the dots of some fonts are faint

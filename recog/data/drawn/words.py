@@ -1,4 +1,5 @@
-"""Words drawn in fonts: the embedded data set, without end or download; a function of (seed, split, index).
+"""Words drawn in fonts: the embedded data set, unlimited and without a download; a function of (seed, split,
+index).
 
 The effects are those of MJSynth (Jaderberg et al. 2014, Synthetic Data and Artificial Neural Networks for
 Natural Scene Text Recognition): font, border or shadow, colours, warp, blend with textures, noise, JPEG.
@@ -24,16 +25,17 @@ if TYPE_CHECKING:
     from recog.data.rows import Row
 
 IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
-TOGETHER = 64  # words drawn in one go: what they take fits into the processor's cache
+TOGETHER = 64  # words drawn together: their data fits into the processor's cache
 # A sine as the levels of a texture, by its phase.
 STRIPES = np.rint(128 + 32 * np.sin(np.arange(256) * (math.pi / 128))).astype(np.uint8)
-Curve = tuple[float, float, bool]  # what a bent baseline is made of
+Curve = tuple[float, float, bool]  # the unit, the bend, and whether it is a wave, of a bent baseline
 
 
 class Words:
-    """Rendered words as a source of examples; any index can be drawn, the length is what an epoch counts."""
+    """Rendered words as a source of examples; any index can be drawn, and the length is only the size of an
+    epoch."""
 
-    held_out = 10_000  # words that an evaluation of validation or test counts
+    held_out = 10_000  # words in an evaluation of validation or test
 
     def __init__(self, rule: 'ConfigDict', split: str, *, seed: int, index_offset: int = 0):
         if not 0 <= rule.difficulty <= 1:
@@ -100,7 +102,8 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: fl
          images: Sequence[str] = ()) -> list[np.ndarray]:
     """Pictures [H, W, 3] of texts; the difficulty scales the ranges and probabilities of all effects.
 
-    One step for all words, then the next: the processor's caches hold the code of one step, but not of all.
+    Each step is done for all words before the next: the processor's caches hold the code of one step, but not
+    of all.
     """
     dice = [each for _, each in words]
     masks = [word_layers(text, each, font, difficulty)
@@ -152,7 +155,7 @@ def _projection(across: list[float], down: list[float], wide: float, tall: float
     """
     (x0, x1, x2, x3), (y0, y1, y2, y3) = across, down
     right_x, right_y, below_x, below_y = x1 - x2, y1 - y2, x3 - x2, y3 - y2
-    rest_x, rest_y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3  # nothing in a parallelogram
+    rest_x, rest_y = x0 - x1 + x2 - x3, y0 - y1 + y2 - y3  # 0 in a parallelogram
     area = right_x * below_y - below_x * right_y
     g, h = (rest_x * below_y - below_x * rest_y) / area, (right_x * rest_y - rest_x * right_y) / area
     return np.array((((x1 - x0 + g * x1) / wide, (x3 - x0 + h * x3) / tall, x0),
@@ -243,7 +246,7 @@ def _scaled(plane: np.ndarray, factor: float, start: float) -> np.ndarray:
 
 
 def _apart(dice: Dice, luminance: float, least: float) -> float:
-    """A luminance that differs from another by at least so much, or as much as there is room for."""
+    """A luminance that differs from another by at least `least`, or by as much as possible."""
     above, below = max(0.0, 255 - luminance - least), max(0.0, luminance - least)
     if above + below == 0:
         return 0.0 if luminance > 127 else 255.0
@@ -335,7 +338,8 @@ def _photograph(path: str) -> np.ndarray:
 
 @cache
 def _grain() -> np.ndarray:
-    """Normal noise of deviation 16, to cut pieces from: fresh numbers would cost as much as all the rest."""
+    """Normal noise of deviation 16, from which pieces are cut: fresh numbers would cost as much as all the
+    rest."""
     return _levels(np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32), 16)
 
 
@@ -351,7 +355,7 @@ def _noisy(image: np.ndarray, dice: Dice, difficulty: float) -> np.ndarray:
 
 
 def _compressed(image: np.ndarray, dice: Dice, difficulty: float) -> np.ndarray:
-    """The picture [H, W, 3] of one uint8 [H, W, 3], or [H, W] in grey: some with the marks of JPEG."""
+    """The picture [H, W, 3] of one uint8 [H, W, 3], or [H, W] in grey; some have JPEG artefacts."""
     import cv2
 
     if dice.chance(0.2 + 0.2 * difficulty):

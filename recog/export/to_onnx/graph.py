@@ -1,7 +1,7 @@
-"""The ONNX graph while it is being written: nodes, constants, shapes with symbolic dimensions, and what made
-a value.
+"""The ONNX graph while it is being written: nodes, constants, shapes with symbolic dimensions, and the node
+of each value.
 
-A value is a numpy array as long as it is known, and the name of a tensor of the graph otherwise.
+A value is a numpy array if it is known at export time, and otherwise the name of a tensor of the graph.
 """
 
 import ast
@@ -18,7 +18,7 @@ from recog.errors import ConfigError
 Value = np.ndarray | str
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
-# Operators through which the bounds of integers can be followed, and how many inputs count.
+# Operators whose results have bounds that follow from their inputs, and how many inputs those are.
 FOLLOWED = {
     **dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1),
     **dict.fromkeys(('Add', 'Mul', 'Div', 'Mod'), 2),
@@ -27,35 +27,38 @@ FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of 
 
 
 class Unconvertible(ConfigError):
-    """What has no counterpart in ONNX, and the place in the source that asks for it."""
+    """Something that has no counterpart in ONNX, and the line of source that needs it."""
 
     def __init__(self, what: str, place: str = ''):
         super().__init__(f'{what} ({place})' if place else what)
         self.what, self.place = what, place
 
     def at(self, place: str) -> 'Unconvertible':
-        """The same, with its place unless it has one already."""
+        """The same error with this place, unless it has one already."""
         return self if self.place else Unconvertible(self.what, place)
 
 
 class Graph:
-    """A graph or, with an `outer` one, the body of a loop or choice, which sees the tensors around it.
+    """A graph or, with an `outer` graph, the body of a loop or branch, which can read the tensors of the
+    outer one.
 
-    With `lifts`, what does not change in a loop is computed before it: onnxruntime would do it every round.
+    With `lifts`, what does not change in a loop is computed before it: onnxruntime would compute it in every
+    iteration.
     """
 
     def __init__(self, outer: 'Graph | None' = None, lifts: bool = False):
         self.outer = outer
         self.lifts = lifts and outer is not None
-        self.own: set[str] = set()  # tensors that are given to this graph or made in it
-        self.counters: set[str] = set()  # those of `own` that count the rounds of this loop from 0
-        # Those of `own` that may start empty and grow by one in each round, and the axis along which they do.
+        self.own: set[str] = set()  # inputs of this graph and tensors computed in it
+        self.counters: set[str] = set()  # those of `own` that count the iterations of this loop from 0
+        # Those of `own` that may start empty and grow by one in each iteration, and the axis along which they
+        # do.
         self.growing: dict[str, int | None] = {}
-        self.unused: list[int] = []  # results that nothing reads, of the equation that is being converted
+        self.unused: list[int] = []  # unused results of the equation that is being converted
         self.root: Graph = outer.root if outer else self
         self.nodes: list[NodeProto] = []
-        self.made: dict[str, NodeProto] = {}  # tensor -> the node that makes it
-        self.results: dict[tuple[bytes, int], list[str]] = {}  # a node without its outputs -> these
+        self.made: dict[str, NodeProto] = {}  # tensor -> the node that computes it
+        self.results: dict[tuple[bytes, int], list[str]] = {}  # a node without its outputs -> its outputs
         if outer is None:
             self._numbers = itertools.count()
             self.constants: dict[Any, tuple[str, np.ndarray]] = {}
@@ -85,11 +88,11 @@ class Graph:
         return root.constants[key][0]
 
     def known(self, value: Value) -> np.ndarray | None:
-        """The array behind a value, where it is known."""
+        """The array of a value, if it is known."""
         return self.root.arrays.get(value) if isinstance(value, str) else value
 
     def maker(self, value: Value) -> NodeProto | None:
-        """The node that made a value; None for a constant or an input."""
+        """The node that computes a value; None for a constant or an input."""
         graph: Graph | None = self
         while graph is not None and isinstance(value, str):
             if value in graph.made:
@@ -98,7 +101,7 @@ class Graph:
         return None
 
     def bounds(self, value: Value) -> tuple[int, int] | None:
-        """The least and the largest value that integers not below 0 can have, where that is known."""
+        """The least and the largest value of integers that are never negative, if known."""
         array, maker = self.known(value), self.maker(value)
         if array is not None:
             least = int(array.min()) if array.size and array.dtype.kind == 'i' else -1
@@ -119,7 +122,7 @@ class Graph:
         return joined(low), joined(high)
 
     def add(self, operator: str, *inputs: Value, outputs: int = 1, **attributes: Any) -> list[str]:
-        """The results of a new node, or those of an equal one that is there already."""
+        """The results of a new node, or of an equal one that exists already."""
         node = helper.make_node(operator, [self.name(value) for value in inputs], [], **attributes)
         key = node.SerializeToString(deterministic=True), outputs
         equal = None if any(attribute.HasField('g') for attribute in node.attribute) else self._equal(key)
@@ -149,7 +152,7 @@ class Graph:
         return graph
 
     def op(self, operator: str, *inputs: Value, **attributes: Any) -> str:
-        """The result of a new node that has one."""
+        """The result of a new node with one output."""
         return self.add(operator, *inputs, **attributes)[0]
 
     def cast(self, value: Value, dtype: Any) -> Value:
@@ -170,7 +173,8 @@ class Graph:
         return value if axes == sorted(axes) else self.op('Transpose', value, perm=axes)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
-        """A value in another shape; consecutive reshapes become one. One symbolic dimension costs nothing."""
+        """A value in another shape; consecutive reshapes become one. One symbolic dimension needs no
+        computation."""
         before = self.maker(value)
         if before is not None and before.op_type == 'Reshape':
             value = before.input[0]
@@ -183,14 +187,14 @@ class Graph:
         return self.op('Reshape', value, self.shape(shape))
 
     def where(self, condition: Value, yes: Value, no: Value, dtype: Any) -> Value:
-        """A choice by element; onnxruntime has none between booleans."""
+        """An elementwise choice; onnxruntime has none between booleans."""
         if np.dtype(dtype) == np.bool_:
             chosen = self.op('And', condition, yes)
             return self.op('Or', chosen, self.op('And', self.op('Not', condition), no))
         return self.op('Where', condition, yes, no)
 
     def numbers(self, size: Any, dtype: Any) -> Value:
-        """The numbers from 0 to below a dimension."""
+        """The numbers from 0 to the size of a dimension, which is left out."""
         if is_static(size):
             return np.arange(size, dtype=dtype)
         end = self.op('Squeeze', self.size(size))
@@ -232,7 +236,7 @@ class Graph:
             f'dimension {text} cannot be computed in ONNX: only sums, products and floors of named sizes can')
 
     def given(self, symbol_or_multiple: Any, tensor: str, axis: int) -> None:
-        """Learn a symbol from the size of an input, which is the symbol or a multiple of it."""
+        """Register a symbol as the size of an input, where the size is the symbol or a multiple of it."""
         text = str(symbol_or_multiple)
         factor, _, symbol = text.rpartition('*')
         if symbol in self.sizes or not symbol.isidentifier() or (factor and not factor.isdigit()):
@@ -241,8 +245,7 @@ class Graph:
         self.sizes[symbol] = self.op('Div', size, integers([int(factor)])) if factor else size
 
     def body(self, inputs: Sequence[ValueInfoProto], outputs: Sequence[tuple[Value, Any]]) -> GraphProto:
-        """This graph as the body of a node: its outputs are values of their own, each with its abstract
-        value."""
+        """This graph as the body of a node; each output is a tensor of its own, with its abstract value."""
         names: list[str] = []
         for value, _ in outputs:
             made = isinstance(value, str) and value in self.made and value not in names
@@ -273,7 +276,7 @@ def integers(numbers: Iterable[Any]) -> np.ndarray:
 
 
 def element(dtype: Any) -> int:
-    """ONNX' number of a type."""
+    """ONNX's number of a type."""
     name = dtype.name if hasattr(dtype, 'name') else np.dtype(dtype).name
     if name not in TYPES:
         raise Unconvertible(
@@ -282,7 +285,8 @@ def element(dtype: Any) -> int:
 
 
 def info(name: str, aval: Any, *, symbols: bool = False) -> ValueInfoProto:
-    """ONNX's description of a tensor; symbolic dimensions are only named at the border of the file."""
+    """ONNX's description of a tensor; symbolic dimensions have names only in inputs and outputs of the
+    file."""
     shape = [int(size) if is_static(size) else (str(size) if symbols else None) for size in aval.shape]
     return helper.make_tensor_value_info(name, element(aval.dtype), shape)
 

@@ -26,7 +26,7 @@ def rev(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def pad(graph: Graph, equation: Any, value: Value, filler: Value) -> Value:
-    """Pad with a constant, or cut off where it is negative."""
+    """Pad with a constant; negative padding cuts off."""
     edges = equation.params['padding_config']
     if any(inner for _, _, inner in edges):
         raise Unconvertible('pad between elements has no counterpart in ONNX')
@@ -40,7 +40,7 @@ def pad(graph: Graph, equation: Any, value: Value, filler: Value) -> Value:
 
 
 def dynamic_slice(graph: Graph, equation: Any, value: Value, *starts: Value) -> Value:
-    """A slice, moved so that it lies inside."""
+    """A slice whose start is moved, as in JAX, so that it lies inside."""
     shape, sizes = equation.invars[0].aval.shape, equation.params['slice_sizes']
     axes = [axis for axis, size in enumerate(sizes) if str(size) != str(shape[axis])]
     for axis in axes:
@@ -120,7 +120,8 @@ def gather(graph: Graph, equation: Any, value: Value, indices: Value) -> Value:
 
 
 def _separate(graph: Graph, equation: Any, value: Value, indices: np.ndarray) -> Value | None:
-    """Slices and Gathers axis by axis, for known indices that follow one axis each, as of strided slices."""
+    """Slices and Gathers axis by axis, for constant indices that follow one axis each, as those of strided
+    slices do."""
     aval, shape = equation.outvars[0].aval, equation.invars[0].aval.shape
     numbers = equation.params['dimension_numbers']
     if numbers.operand_batching_dims:
@@ -164,7 +165,7 @@ def _taken(graph: Graph, value: Value, places: np.ndarray, axis: int, size: Any,
 def _arranged(
     graph: Graph, equation: Any, result: Value, order: Sequence[int], inside: Value | None
 ) -> Value:
-    """Gathered rows [index axes in `order`, row axes] in the order that the equation wants, filled where they
+    """Gathered rows [index axes in `order`, row axes] in the axis order of the equation, filled where indices
     were outside."""
     aval, numbers = equation.outvars[0].aval, equation.params['dimension_numbers']
     gone = {*numbers.operand_batching_dims, *numbers.collapsed_slice_dims}
@@ -197,7 +198,7 @@ def _checked(
     indices = graph.cast(indices, np.int64)
     last = graph.op('Sub', graph.shape(limits), integers([1]))
     moved = graph.op('Min', graph.op('Max', indices, integers([0])), last)
-    # Where JAX is promised that all are inside, they are clipped as well: onnxruntime would stop at others.
+    # Where JAX is promised that all indices are inside, they are clipped too: onnxruntime fails on others.
     if GatherScatterMode.from_any(equation.params['mode']) != GatherScatterMode.FILL_OR_DROP:
         return moved, None
     same = graph.cast(graph.op('Equal', moved, indices), np.int32)

@@ -1,7 +1,7 @@
 """ONNX from a jaxpr: every equation becomes the operators that compute it, loops become Scan and Loop.
 
-What depends on constants alone is computed at once; our own named operations become operators of their own
-(`named_operations`).
+What depends on constants alone is computed at export time; our own named operations have converters of their
+own (`named_operations`).
 """
 
 import math
@@ -24,7 +24,7 @@ CALLS = (
     'jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'custom_vjp_call_jaxpr', 'checkpoint',
     'remat2',
 )
-LARGE = 2**24  # bytes from which on the model computes a constant itself, such as an iota
+LARGE = 2**24  # bytes from which a constant, such as an iota, is computed at run time
 
 
 def to_onnx(
@@ -34,10 +34,11 @@ def to_onnx(
     *,
     name: str = 'recog',
 ) -> ModelProto:
-    """The ONNX model of `function(constants, *inputs)`, whose outputs are named by the dict that it returns.
+    """The ONNX model of `function(constants, *inputs)`, whose outputs have the names in the dict that it
+    returns.
 
     Inputs are given as shape and type: {'image': ('b, 32, 4*w, 3', 'uint8'), 'max_length': ('', 'int32')}. A
-    letter in a shape stands for any size when the model runs.
+    letter in a shape stands for any size at run time.
     """
     scope = export.SymbolicScope()
     shapes = {key: export.symbolic_shape(shape, scope=scope) if shape else ()
@@ -92,7 +93,7 @@ def convert(graph: Graph, jaxpr: Any, inputs: Sequence[Value]) -> list[Value]:
 
 
 def _equation(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value]:
-    """The results of one equation; an error names the place in the source of the innermost one."""
+    """The results of one equation; an error names the line of source of the innermost equation."""
     try:
         return _results(graph, equation, inputs)
     except Unconvertible as error:
@@ -137,7 +138,7 @@ def _folded(equation: Any, inputs: list[Value]) -> list[Value]:
 
 
 def _place(equation: Any) -> str:
-    """The place in the source where an equation comes from: the innermost line outside of JAX and Flax."""
+    """The line of source that an equation comes from: the innermost one outside of JAX and Flax."""
     trace = equation.source_info.traceback
     for frame in trace.frames if trace else ():
         path = Path(frame.file_name)

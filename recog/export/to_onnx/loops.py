@@ -1,5 +1,5 @@
-"""Loops and choices: scan becomes Scan, while becomes Loop, cond becomes If unless it is known which branch
-is taken."""
+"""Loops and conditionals: scan becomes Scan, while becomes Loop, cond becomes If unless the branch is
+known."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -15,7 +15,7 @@ Convert = Callable[[Graph, Any, Sequence[Value]], list[Value]]
 
 
 def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """ONNX' Scan over the first axis, in either direction."""
+    """ONNX's Scan over the first axis, in either direction."""
     params, jaxpr = equation.params, equation.params['jaxpr']
     constants, carried = params['num_consts'], params['num_consts'] + params['num_carry']
     body = Graph(graph, lifts=True)
@@ -24,7 +24,7 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     pairs = zip(names, jaxpr.jaxpr.invars[constants:], strict=True)
     described = [info(name, var.aval) for name, var in pairs]
     scanned = list(inputs[carried:])
-    if not scanned:  # Scan needs an input to count by
+    if not scanned:  # Scan needs an input for its number of iterations
         scanned = [np.zeros((params['length'], 1), np.float32)]
         described.append(helper.make_tensor_value_info(body.fresh(), TensorProto.FLOAT, [1]))
     made = len(results) - params['num_carry']
@@ -38,14 +38,14 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
 
 
 def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """ONNX' Loop, whose body also tells whether there is another round."""
+    """ONNX's Loop, whose body also computes whether there is another iteration."""
     params = equation.params
     first, second = params['cond_nconsts'], params['cond_nconsts'] + params['body_nconsts']
     asked, used, start, growing = inputs[:first], inputs[first:second], inputs[second:], graph.unused
     going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
     jaxpr, counters = params['body_jaxpr'], _counters(params, start)
     limits = counters
-    for last in (False, True):  # first to learn the bounds of integers and what grows, then for good
+    for last in (False, True):  # the first pass learns the bounds of integers and what grows
         body = Graph(graph, lifts=True)
         count, before = body.fresh(), body.fresh()
         names = [body.fresh() for _ in start]
@@ -75,7 +75,7 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
 def _between(
     graph: Graph, start: Sequence[Value], body: Graph, results: Sequence[Value]
 ) -> dict[int, tuple[int, int]]:
-    """The least and largest value of carried integers, where those before and after a round are known."""
+    """The least and largest value of carried integers, if those before and after an iteration are known."""
     found = {}
     for place, (first, after) in enumerate(zip(start, results, strict=True)):
         one, other = graph.bounds(first), body.bounds(after)
@@ -85,7 +85,8 @@ def _between(
 
 
 def _longer(body: Graph, name: str, result: Value) -> bool:
-    """Whether a carried tensor has grown, and is carried on so, perhaps with its rows in another order."""
+    """Whether a carried tensor is one that grows in each iteration, perhaps with its rows in another
+    order."""
     maker = body.maker(result)
     if maker is not None and maker.op_type == 'Gather' and not maker.attribute[0].i:
         maker = body.maker(maker.input[0])
@@ -94,7 +95,7 @@ def _longer(body: Graph, name: str, result: Value) -> bool:
 
 
 def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]:
-    """Which carried values count the rounds, and from where to where."""
+    """Which carried values count the iterations, and from where to where."""
     body, asked = params['body_jaxpr'].jaxpr, params['cond_jaxpr'].jaxpr
     made = {var: each for jaxpr in (body, asked) for each in jaxpr.eqns for var in each.outvars}
     conditions, below = [var for var in asked.outvars if isinstance(var, core.Var)], {}
@@ -122,7 +123,8 @@ def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]
 
 
 def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """The branch itself where it is known which, as it is for a choice by platform; otherwise ONNX' If."""
+    """The branch itself if it is known which one is taken, as in `platform_dependent`; otherwise ONNX's
+    If."""
     branches, (index, *given) = equation.params['branches'], inputs
     if isinstance(index, np.ndarray):
         return convert(graph, branches[int(np.clip(index, 0, len(branches) - 1))], given)
@@ -140,7 +142,7 @@ def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -
 
 
 def platform(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """The number of the branch that is the CPU's, else of the one for all others."""
+    """The index of the CPU's branch, or else of the default branch."""
     kinds = list(equation.params['platforms'])
     for number, names in enumerate(kinds):
         if names is None or 'cpu' in names:

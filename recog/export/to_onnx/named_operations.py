@@ -1,8 +1,8 @@
-"""The models' named operations as operators of their own: Conv, MaxPool, LSTM, GridSample; batch norm becomes
-part of the convolution before it.
+"""Converters of the models' named operations, which are jitted functions, to one ONNX operator each: Conv,
+MaxPool, LSTM, GridSample; batch norm becomes part of the convolution before it.
 
-A converter returns None where its operator does not fit, as with weights that are no constants: then the
-equations within are converted instead.
+A converter returns None where the operator does not fit, for example with weights that are not constant: then
+the equations of the function are converted instead.
 """
 
 import math
@@ -21,7 +21,7 @@ Inputs = Sequence[Value]
 Outputs = Sequence[Value] | None
 FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
 KERNEL = (3, 2, 0, 1)  # of [height, width, C, D] to [D, C, height, width]
-GATES = (0, 3, 1, 2)  # of ours, i f g o, to ONNX' i o f c
+GATES = (0, 3, 1, 2)  # from our order, i f g o, to ONNX's, i o f c
 
 
 def equations(jaxpr: Any) -> Iterator[Any]:
@@ -35,12 +35,12 @@ def equations(jaxpr: Any) -> Iterator[Any]:
 
 
 def within(equation: Any, primitive: str) -> list[Any]:
-    """The equations of this primitive within a named operation."""
+    """The equations of this primitive inside a named operation."""
     return [each for each in equations(equation.params['jaxpr']) if each.primitive.name == primitive]
 
 
 def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Conv, grouped for a depthwise one; the convolution among the equations within gives its settings."""
+    """Conv, grouped for a depthwise one; the settings are read from the convolution inside."""
     x, kernel = inputs
     if not isinstance(kernel, np.ndarray):
         return None
@@ -65,7 +65,8 @@ def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -
 
 
 def batch_norm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Batch norm by running statistics: a factor and a summand, within a convolution before it."""
+    """Batch norm with running statistics: a factor and a summand, which become part of a convolution before
+    it."""
     inner = equation.params['jaxpr'].jaxpr
     statistics = [inner.invars.index(var) if var in inner.invars else None for var in inner.outvars]
     known = all(isinstance(value, np.ndarray) for value in inputs[1:])
@@ -93,7 +94,7 @@ def batch_norm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) ->
 
 
 def max_pool(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """MaxPool; window and strides are read off the slices within, or off symbolic sizes."""
+    """MaxPool; window and strides are read from the slices inside, or from symbolic sizes."""
     scratch = Graph(graph)  # nothing of it is used
     convert(scratch, equation.params['jaxpr'], inputs)
     pads = within(equation, 'pad')
@@ -139,7 +140,8 @@ def average_pool(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) 
 
 
 def division(operator: str) -> Callable[..., Outputs]:
-    """Div or Mod of integers that are known not to be negative: signs need no equations of their own."""
+    """Div or Mod of integers that are known not to be negative, so that the equations for signs are left
+    out."""
 
     def convert(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
         bounds = [graph.bounds(value) for value in inputs]
@@ -159,12 +161,12 @@ def log_softmax(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -
 
 
 def relu(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Relu, which onnxruntime makes part of the convolution before it."""
+    """Relu, which onnxruntime fuses into the convolution before it."""
     return [graph.op('Relu', *inputs)] if _is_float32(equation) else None
 
 
 def hard_sigmoid(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """HardSigmoid, the half of a hard swish."""
+    """HardSigmoid, a part of a hard swish."""
     return [graph.op('HardSigmoid', *inputs, alpha=1 / 6, beta=0.5)] if _is_float32(equation) else None
 
 
@@ -181,7 +183,7 @@ def lstm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outpu
     hidden = kernel_hh.shape[1]
 
     def ordered(array: np.ndarray) -> np.ndarray:
-        """Weights [2, ..., 4 hidden] with the gates in ONNX' order, and their axis before the others."""
+        """Weights [2, ..., 4 hidden] with the gates in ONNX's order, and their axis before the others."""
         parts = np.split(array, 4, -1)
         return np.ascontiguousarray(np.moveaxis(np.concatenate([parts[gate] for gate in GATES], -1), -1, 1))
 
@@ -192,7 +194,8 @@ def lstm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outpu
 
 
 def sample(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """GridSample; a pad within means zeros around the image, otherwise its outer pixels repeat."""
+    """GridSample; if the function pads by a constant, the image is surrounded by zeros, otherwise its outer
+    pixels repeat."""
     zeros = bool(within(equation, 'pad'))
     image, grid = inputs
     result = graph.op('GridSample', graph.transpose(image, FIRST), grid, align_corners=1, mode='linear',
@@ -201,7 +204,8 @@ def sample(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Out
 
 
 def attend_cached(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Attention to the tokens so far, whose cache grows by a token a round where the loop allows it."""
+    """Attention to the tokens so far; the cache grows by one token in each iteration where the loop allows
+    it."""
     query, key, value, keys, values, number = inputs
     bounds, room = graph.bounds(number), equation.invars[3].aval.shape[3]
     fits = number in graph.counters and bounds is not None and bounds[1] < room

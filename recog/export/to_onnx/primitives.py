@@ -61,7 +61,7 @@ def binary(operator: str) -> Converter:
 
 
 def logical(operators: tuple[str, str]) -> Converter:
-    """Converter of a function that is another operator for booleans than for numbers."""
+    """Converter of a function that has different operators for booleans and for numbers."""
 
     def convert(graph: Graph, equation: Any, *inputs: Value) -> Value:
         operator = operators[0 if equation.invars[0].aval.dtype == bool else 1]
@@ -87,7 +87,7 @@ def reduction(operator: str) -> Converter:
 
 
 def of_booleans(operator: str) -> Converter:
-    """Converter of a reduction of booleans, which are counted as numbers."""
+    """Converter of a reduction of booleans, which are converted to numbers."""
 
     def convert(graph: Graph, equation: Any, value: Value) -> Value:
         axes = integers(equation.params['axes'])
@@ -112,12 +112,12 @@ def number(equation: Any, value: float) -> np.ndarray:
 
 
 def rsqrt(graph: Graph, equation: Any, value: Value) -> Value:
-    """One divided by the root."""
+    """1 / sqrt(x)."""
     return graph.op('Reciprocal', graph.op('Sqrt', value))
 
 
 def square(graph: Graph, equation: Any, value: Value) -> Value:
-    """The product with itself."""
+    """x * x."""
     return graph.op('Mul', value, value)
 
 
@@ -158,7 +158,7 @@ def convert_element_type(graph: Graph, equation: Any, value: Value) -> Value:
 
 
 def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
-    """A choice between two by a boolean."""
+    """A choice between two values by a boolean."""
     if equation.invars[0].aval.dtype != bool or len(cases) != 2:
         raise Unconvertible(
             f'select_n among {len(cases)} has no counterpart in ONNX: only one by a boolean has')
@@ -259,13 +259,13 @@ def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:
 
 
 def _learn(graph: Graph, places: str, size: Any) -> None:
-    """Remember that places are below the size of their axis."""
+    """Remember that indices are below the size of their axis."""
     if is_static(size):
         graph.root.limits[places] = (0, int(size) - 1)
 
 
 def extreme(operator: str) -> Converter:
-    """Converter of the place of the largest or smallest value, the first one of several."""
+    """Converter of argmax or argmin; of several equal values, the first counts."""
 
     def convert(graph: Graph, equation: Any, value: Value) -> Value:
         (axis,) = equation.params['axes']

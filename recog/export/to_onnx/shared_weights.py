@@ -1,4 +1,4 @@
-"""Weights that two ONNX files share: the second finds them inside of the first."""
+"""Weights that two ONNX files share: the second file reads them from the first."""
 
 from typing import Any
 
