@@ -11,8 +11,7 @@ from small import DEMO, NARROW, ROOT, prepared
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
-# Tracing makes millions of objects that stay: looking through them for cycles again and again is a third of
-# its time.
+# Tracing makes millions of objects that stay, and garbage collection over them takes a third of its time.
 gc.set_threshold(50_000, 20, 10)
 
 # The slowest files, slowest first: the two processes take whole files, and should end together.
@@ -39,7 +38,7 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope='module')
 def _no_litter():
-    """The programs of a file, of which many are in cycles, are gone when the next one begins."""
+    """Free the compiled programs of a file, many of which are in reference cycles, before the next file."""
     yield
     gc.collect()
 

@@ -1,6 +1,7 @@
-"""The reference implementations' own numbers, and what it takes to compare with them.
+"""The reference implementations' own numbers, and helpers to compare with them.
 
-Weights are made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says.
+Weights are made from a parameter's name in the reference's checkpoint and its shape; goldens/README.md has
+the rule.
 """
 
 import json
@@ -20,7 +21,8 @@ from recog.text import vocabulary
 
 GOLDENS = Path(__file__).parent / 'models' / 'goldens'
 
-# Endings of names whose weights are smaller or larger than the rule says, so that no part of a model drowns another.
+# Endings of names whose weights are smaller or larger than by the rule, so that no part of a model dominates
+# the others.
 FACTORS = {
     'loc_net.fc2.weight': 1 / 20,
     'counting_context_weight.weight': 1 / 50,
@@ -36,7 +38,8 @@ FACTORS = {
 
 
 def fill(key: str, shape: tuple[int, ...] | list[int]) -> np.ndarray:
-    """The float32 value of the parameter or statistic that the reference calls `key`, in the reference's layout."""
+    """The float32 value of the parameter or statistic that the reference calls `key`,
+    in the reference's layout."""
     noise = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, tuple(shape))
     value = _value(key, noise)
     for ending, factor in FACTORS.items():
@@ -83,18 +86,18 @@ def names() -> list[str]:
 
 
 def facts(name: str) -> dict[str, Any]:
-    """Which recipe a golden belongs to, and how closely what is compared."""
+    """The recipe of a golden, and the tolerance of each comparison."""
     return json.loads((GOLDENS / f'{name}.facts.json').read_text())
 
 
 def data() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
-    """What the references make of images, labels, scores and steps: arrays, and texts."""
+    """The references' results on images, labels, scores and steps: arrays, and texts."""
     with np.load(GOLDENS / 'data.npz') as file:
         return dict(file), json.loads((GOLDENS / 'data.json').read_text())
 
 
 def recipe(name: str, *overrides: str) -> ConfigDict:
-    """The recipe that a golden belongs to."""
+    """The recipe of a golden."""
     given = facts(name)
     changed = [f'--config.{each}' for each in (*given.get('overrides', ()), *overrides)]
     return experiments.load(str(GOLDENS.parents[2] / 'experiments' / given['recipe']), changed)

@@ -18,7 +18,7 @@ from recog.text.vocabulary import Vocab
 from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 
-# What of an image's fields a model sees.
+# The fields of config.image that a model depends on.
 SEEN = ('height', 'width', 'channels', 'fit', 'scale', 'mean', 'std')
 
 
@@ -118,14 +118,14 @@ def close(got: Any, want: Any, tolerance: float = 1e-4) -> None:
 
 
 def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Variables:
-    """Variables that make texts which are neither empty nor all alike."""
+    """Variables that give texts which are neither empty nor all the same."""
     random = np.random.default_rng(seed)
 
     def leaf(path: Any, aval: Any) -> np.ndarray:
         name, values = path[-1].key, random.normal(size=aval.shape).astype(np.float32)
         if name in ('scale', 'variance'):
             return 1 + 0.3 * abs(values)
-        # A thin-plate spline through points anywhere makes much of a rounding error.
+        # A thin-plate spline through arbitrary points amplifies rounding errors.
         if path[-2].key == 'points':
             return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias'
                               else 0.02 * values)

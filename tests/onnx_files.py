@@ -23,7 +23,7 @@ def session(made: Any) -> onnxruntime.InferenceSession:
 
 
 def operators(graph: Any) -> list[str]:
-    """The operators of a graph, those of the graphs within its nodes last."""
+    """The operators of a graph; those of graphs inside its nodes come last."""
     names = [node.op_type for node in graph.node]
     for node in graph.node:
         for attribute in node.attribute:
@@ -45,12 +45,13 @@ def random(shape: str, dtype: str, rows: int, seed: int) -> np.ndarray:
 def same(
     function: Any, *given: tuple[str, str], tolerance: float = 2e-6, batches: tuple[int, ...] = (1, 3)
 ) -> list[str]:
-    """Compare a function of arrays with its ONNX file; gives the operators of the file."""
+    """Compare a function of arrays with its ONNX file; returns the operators of the file."""
     return operators(compared(function, *given, tolerance=tolerance, batches=batches).graph)
 
 
 def inside(function: Any, *given: tuple[str, str]) -> list[str]:
-    """Compare a function of arrays with its ONNX file; gives the operators of the first loop of the file."""
+    """Compare a function of arrays with its ONNX file;
+    returns the operators of the first loop of the file."""
     graph = compared(function, *given).graph
     loop = next(node for node in graph.node if node.op_type in ('Loop', 'Scan'))
     return operators(next(attribute.g for attribute in loop.attribute if attribute.HasField('g')))
@@ -59,7 +60,7 @@ def inside(function: Any, *given: tuple[str, str]) -> list[str]:
 def compared(
     function: Any, *given: tuple[str, str], tolerance: float = 2e-6, batches: tuple[int, ...] = (1, 3)
 ) -> Any:
-    """The ONNX model of a function of arrays, after it has given what JAX gives."""
+    """The ONNX model of a function of arrays, once it was found to give what JAX gives."""
     shapes = {f'x{number}': each for number, each in enumerate(given)}
 
     def named(_: Any, *arrays: Any) -> dict[str, Any]:

@@ -59,7 +59,7 @@ def lines(workdir):
 
 
 def differences(one, other, step):
-    """In what two workdirs differ, bit for bit: checkpoint, record of the run, metrics."""
+    """The differences of two workdirs, bit for bit: checkpoint, record of the run, metrics."""
     pairs = zip(leaves(one, step), leaves(other, step), strict=True)
     found = ['checkpoint'] if any(not np.array_equal(a, b) for a, b in pairs) else []
     found += ['metrics'] if lines(one) != lines(other) else []
@@ -67,7 +67,7 @@ def differences(one, other, step):
 
 
 def record(workdir, step):
-    """What a checkpoint says of the run, besides digests and times."""
+    """What a checkpoint records about the run, besides digests and times."""
     saved = Checkpoints(workdir, writing=False)
     found = saved.run(step)
     saved.close()

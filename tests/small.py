@@ -19,9 +19,9 @@ if EIGHT not in os.environ.get('XLA_FLAGS', ''):  # pytest's own processes have 
 os.environ['JAX_COMPILATION_CACHE_DIR'] = str(Path(__file__).parents[1] / '.pytest_cache' / 'xla')
 os.environ['JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS'] = '0'
 
-# For what a test compiles itself and compares by more than the last digits: a fifth of the time.
+# Options for what a test compiles itself and does not compare to the last digit: a fifth of the time.
 QUICKLY = {'xla_backend_optimization_level': 0, 'xla_cpu_use_fusion_emitters': False}
-# For what is compared by them: what XLA does by default.
+# Options for what is compared to the last digit: XLA's defaults.
 EXACTLY = {'xla_backend_optimization_level': 3, 'xla_cpu_use_fusion_emitters': True}
 ROOT = Path(__file__).parents[1]
 DEMO = str(ROOT / 'experiments' / 'crnn.py') + ':demo'
@@ -36,13 +36,13 @@ NARROW = (
 
 
 def on(devices):
-    """XLA's flags for a child process with so many devices."""
+    """The XLA flags for a child process with this many devices."""
     return re.sub(r'(?<=device_count=)\d+', str(devices), os.environ['XLA_FLAGS'])
 
 
 def prepared(place, name, labels, broken=()):
-    """A prepared folder of that name below the root that is returned;
-    an image's noise is that of its number."""
+    """A prepared folder of that name, below the root that is returned;
+    each image is noise seeded with its number."""
     import cv2
 
     folder = place / 'data' / name
@@ -58,7 +58,7 @@ def prepared(place, name, labels, broken=()):
 
 
 def plain_distance(a, b) -> int:
-    """The textbook's table, row by row."""
+    """The edit distance by the textbook's table, row by row."""
     row = list(range(len(b) + 1))
     for i, left in enumerate(a, 1):
         previous, row[0] = row[0], i

@@ -1,5 +1,5 @@
-"""Measures a set: every example is read once and judged under a protocol, and the result is summed up in a
-line."""
+"""Measures a set: every example is read once and judged under a protocol,
+and the result is summed up in a line."""
 
 from collections import Counter
 from collections.abc import Callable, Collection, Sequence

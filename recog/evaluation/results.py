@@ -37,8 +37,8 @@ class Result(NamedTuple):
 
 
 class Findings(NamedTuple):
-    """Everything that is reported about an evaluation; `about` is its provenance, with the id of its
-    protocol."""
+    """Everything that is reported about an evaluation; `about` is its provenance,
+    with the id of its protocol."""
 
     results: list[Result]
     missing: list[str]

@@ -1,5 +1,5 @@
-"""Checks that an exported folder reads as its workdir does: the same texts, scores within a
-ten-thousandth."""
+"""Checks that an exported folder reads as its workdir does: the same texts,
+scores within a ten-thousandth."""
 
 from collections.abc import Iterator, Mapping
 from functools import partial
@@ -90,8 +90,8 @@ def _name(images: list[Any], number: int) -> str:
 
 
 def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) -> tuple[float, Wrong]:
-    """The largest difference of scores and confidences of one image, and the worst error, of which another
-    text is worse than any number."""
+    """The largest difference of scores and confidences of one image, and the worst error,
+    of which another text is worse than any number."""
     texts = [vocab.decode(out['tokens'][0].tolist()) for out in (wanted, got)]
     worst, wrong = 0.0, Wrong(0.0, '')
     if texts[0] != texts[1]:

@@ -1,5 +1,5 @@
-"""`recog export`: writes a trained model as a folder that works by itself, after comparing it with its
-workdir."""
+"""`recog export`: writes a trained model as a folder that works by itself,
+after comparing it with its workdir."""
 
 import json
 import shutil

@@ -133,8 +133,8 @@ def accuracy_by_depth(truths: Iterable[str], predictions: Iterable[str]) -> dict
 
 def _parted(truths: Iterable[str], predictions: Iterable[str], ends: Sequence[int],
             size: Callable[[str], int]) -> dict[str, dict[str, float]]:
-    """count, right and accuracy for each range of sizes; `ends` are the upper ends of all ranges but the
-    last."""
+    """count, right and accuracy for each range of sizes;
+    `ends` are the upper ends of all ranges but the last."""
     starts = (min(1, ends[0]), *(end + 1 for end in ends))
     names = [f'{start}' if start == end else f'{start}-{end}'
              for start, end in zip(starts, ends, strict=False)]

@@ -64,8 +64,8 @@ class About(NamedTuple):
 
 
 class Peer(NamedTuple):
-    """Where an array of the reference's checkpoint goes among our variables, and which of `TURNS` converts
-    it."""
+    """Where an array of the reference's checkpoint goes among our variables,
+    and which of `TURNS` converts it."""
 
     path: tuple[str, ...]
     turn: str

@@ -221,8 +221,8 @@ def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
 def _step(
     parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array
 ) -> Any:
-    """The step function for `search`: log-probabilities [R, K], the new state and coverage, and the attention
-    weights."""
+    """The step function for `search`: log-probabilities [R, K], the new state and coverage,
+    and the attention weights."""
     def split(leaf: jax.Array) -> jax.Array:
         return leaf.reshape(memory.cells.shape[0], beam, *leaf.shape[1:])
 

@@ -24,8 +24,8 @@ STRIDE = (HEIGHT, 4)
 
 
 class CRNN(nn.Module):
-    """Images [B, 32, W, C] to the stages `backbone` [B, 1, T, D], `neck` [B, T, D] and `head`, the logits
-    [B, T, 1 + V]."""
+    """Images [B, 32, W, C] to the stages `backbone` [B, 1, T, D], `neck` [B, T, D] and `head`,
+    the logits [B, T, 1 + V]."""
 
     backbone: nn.Module
     layers: int
@@ -93,8 +93,8 @@ def _check(config: Any) -> None:
 
 
 def _peers(settings: Any, init: Any) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; none if the reference does not have the
-    backbone."""
+    """The reference's keys for every parameter and statistic;
+    none if the reference does not have the backbone."""
     if settings.backbone not in text_lines.PEERS:
         return {}
     peers = {'head.fc.weight': Peer(('params', 'head', 'kernel'), 'same')}

@@ -47,8 +47,8 @@ def sine_positions(x: jax.Array) -> jax.Array:
 
 
 class LatexOcr(nn.Module):
-    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and `encoder` [B, h, w, D]; `read` adds the
-    head."""
+    """Images [B, H, W, 3] to the stages `backbone` [B, h, w, C] and
+    `encoder` [B, h, w, D]; `read` adds the head."""
 
     backbone: nn.Module
     width: int
@@ -179,16 +179,16 @@ def _wanted(batch: Batch) -> jax.Array:
 
 
 def _given(batch: Batch) -> jax.Array:
-    """The input class [B, L + 1] of each step: the start and the label; the loss does not count what
-    follows."""
+    """The input class [B, L + 1] of each step: the start and the label;
+    the loss does not count what follows."""
     return jnp.pad(_wanted(batch)[:, :-1], ((0, 0), (1, 0)), constant_values=START)
 
 
 def _stepping(
     head: TransformerDecoder, parameters: Any, encoded: jax.Array, beam: int, steps: int
 ) -> tuple[Any, Any]:
-    """The step function for `search`, and its initial state: the position of the token, and an empty
-    cache."""
+    """The step function for `search`, and its initial state:
+    the position of the token, and an empty cache."""
     # Cast once: XLA would cast them in each step.
     parameters = {'params': jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)}
@@ -245,8 +245,8 @@ def _peers(shapes: Any) -> dict[str, Peer]:
 
 
 def _adapt(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The reference's checkpoint without its table of positions; torchvision's ResNet34 with the reference's
-    names."""
+    """The reference's checkpoint without its table of positions;
+    torchvision's ResNet34 with the reference's names."""
     found = {}
     for name, array in state.items():
         first, _, rest = name.partition('.')

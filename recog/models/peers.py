@@ -14,8 +14,8 @@ PYTORCH = {'(kernel|scale)$': 'weight', 'mean$': 'running_mean', 'variance$': 'r
 
 
 def renamed(path: Sequence[str], table: Mapping[str, str]) -> str:
-    """The reference's dotted name for our path: its parts are joined by slashes, and each regular expression
-    of the table is replaced in turn."""
+    """The reference's dotted name for our path: its parts are joined by slashes,
+    and each regular expression of the table is replaced in turn."""
     name = '/'.join(path)
     for pattern, replacement in table.items():
         name = re.sub(pattern, replacement, name)
@@ -37,8 +37,8 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
 def matched(
     model: Model, state: Mapping[str, Any]
 ) -> tuple[dict[tuple[str, ...], np.ndarray], dict[str, list[str]]]:
-    """The variables that a published checkpoint fills, and the names of what does not fit, by kind of
-    problem."""
+    """The variables that a published checkpoint fills, and the names of
+    what does not fit, by kind of problem."""
     import jax
 
     state = model.adapt(state)

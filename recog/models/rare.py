@@ -28,8 +28,8 @@ NONE = 'none'  # no rectification
 
 
 class RARE(nn.Module):
-    """Images [B, 32, W, C] to the stages `fiducials`, `grid`, `rectified`, `backbone` [B, 1, T, D] and `neck`
-    [B, T, D]."""
+    """Images [B, 32, W, C] to the stages `fiducials`, `grid`, `rectified`,
+    `backbone` [B, 1, T, D] and `neck` [B, T, D]."""
 
     transform: nn.Module | None
     backbone: nn.Module
@@ -167,8 +167,8 @@ def _wanted(batch: Batch, codes: Codes, settings: Any) -> tuple[jax.Array, jax.A
 def _given(
     batch: Batch, codes: Codes, settings: Any, key: Any, step: Any
 ) -> tuple[jax.Array, jax.Array | None]:
-    """The input classes [B, S] of the steps, and the mask [B, S] of the steps whose input is the model's own
-    last prediction instead, or None."""
+    """The input classes [B, S] of the steps, and the mask [B, S] of the steps whose input is the model's
+    own last prediction instead, or None."""
     steps = batch['tokens'].shape[1] + 1 if settings.shifted and 'tokens' in batch else settings.capacity
     shape = (batch['image'].shape[0], steps)
     if settings.teaching == 'own' or 'tokens' not in batch:
@@ -202,8 +202,8 @@ def _stepping(
 
 
 def _peers(settings: Any, init: Any) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; none if the reference does not have the
-    backbone."""
+    """The reference's keys for every parameter and statistic;
+    none if the reference does not have the backbone."""
     if settings.backbone not in text_lines.PEERS:
         return {}
     peers = {}

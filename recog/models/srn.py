@@ -34,8 +34,8 @@ FROZEN = '*/positions/table=0'
 
 @jax.jit
 def additive_weights(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
-    """Softmax over T of tanh(order + features) . score: [B, T, D], [L, D] and [D, 1] -> [B, L, T] in
-    float32."""
+    """Softmax over T of tanh(order + features) . score: [B, T, D],
+    [L, D] and [D, 1] -> [B, L, T] in float32."""
     def scores(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
         inside = jnp.tanh(order[None, :, None] + features[:, None])
         return jnp.sum(inside * score[:, 0], -1, dtype=jnp.float32)
@@ -95,8 +95,8 @@ class SemanticReasoning(nn.Module):
 
 
 class Fusion(nn.Module):
-    """Visual-semantic fusion (VSFD): logits [B, L, V + 2] of visual and semantic features [B, L, D], mixed by
-    a gate or added."""
+    """Visual-semantic fusion (VSFD): logits [B, L, V + 2] of visual and semantic features [B, L, D],
+    mixed by a gate or added."""
 
     classes: int
     gated: bool
@@ -113,8 +113,8 @@ class Fusion(nn.Module):
 
 
 class Head(nn.Module):
-    """From maps [B, h, w, D] to the stages of PVAM and the logits [B, L, classes] `word`, `gsrm` and `head`,
-    the final ones."""
+    """From maps [B, h, w, D] to the stages of PVAM and the logits [B, L, classes] `word`,
+    `gsrm` and `head`, the final ones."""
 
     settings: FrozenConfigDict
     length: int
@@ -162,8 +162,8 @@ class SRN(nn.Module):
 
 
 def build(config: Any, vocab: Any) -> Model:
-    """SRN with the sizes and parts of the recipe, for images of its size and texts of at most
-    `text.max_length`."""
+    """SRN with the sizes and parts of the recipe, for images of its size
+    and texts of at most `text.max_length`."""
     _check(config)
     settings, length = FrozenConfigDict(config.model), config.text.max_length
     size = (config.image.height, config.image.width)
@@ -293,8 +293,8 @@ PEERS: Mapping[str, str] = {
 
 
 def _peers(leaves: list[tuple[str, ...]]) -> dict[str, Peer]:
-    """The reference's keys for every parameter and statistic; both branches' names for the embedding that
-    they share."""
+    """The reference's keys for every parameter and statistic;
+    both branches' names for the embedding that they share."""
     peers = {}
     for path in leaves:
         if path[1] == 'backbone':

@@ -8,8 +8,8 @@ VOCABULARIES = Path(__file__).parent / 'vocabularies'
 
 
 def vocabularies() -> list[str]:
-    """The names of the references' lists of tokens: the files of `vocabularies`, without the
-    special tokens of a model."""
+    """The names of the references' lists of tokens: the files of `vocabularies`,
+    without the special tokens of a model."""
     return sorted(file.stem for file in VOCABULARIES.glob('*.txt'))
 
 

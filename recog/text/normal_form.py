@@ -144,7 +144,7 @@ class _Reader:
     def arguments(self, piece: str) -> list[str]:
         """All arguments of a command, in braces."""
         found = [token for _ in range(ARGUMENTS.get(piece, 0)) for token in self.argument()]
-        # The braces behind an unknown command stay: whether they hold an argument of it is not known.
+        # The braces after an unknown command stay: whether they hold an argument of it is not known.
         is_command = piece[0] == '\\' and piece[1:].isalpha()
         while self.peek() == '{' and is_command and piece not in COMMANDS and piece not in ARGUMENTS:
             found += self.argument()

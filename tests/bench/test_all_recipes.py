@@ -1,4 +1,4 @@
-"""The table of what was measured of the reference recipes."""
+"""The table of measurements of the reference recipes."""
 
 import json
 from functools import partial

@@ -1,4 +1,4 @@
-"""The text of compiled programs, and what devices send one another in them."""
+"""The text of compiled programs, and what devices send to each other in them."""
 
 import json
 

@@ -1,4 +1,4 @@
-"""The table of a model's layers: shapes, parameters and multiply-adds as one works them out by hand."""
+"""The table of a model's layers: shapes, parameters and multiply-adds as computed by hand."""
 
 import jax
 import numpy as np

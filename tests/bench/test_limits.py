@@ -43,14 +43,14 @@ def test_without_loops_the_traffic_is_what_xla_counts():
     assert counted == pytest.approx(program.cost_analysis()['bytes accessed'], rel=0.02)
 
 
-def test_a_loop_counts_by_its_steps_and_of_what_it_slices_the_slices():
+def test_a_loop_counts_every_step_and_only_the_slices_that_it_reads():
     def recur(weights, rows):
         return jax.lax.scan(lambda carry, row: (jnp.tanh(carry @ weights + row), carry.sum()), jnp.zeros(128),
                             rows)
 
     short, long = (moved(recur, jnp.ones((128, 128)), jnp.ones((length, 128))) for length in (100, 400))
     assert 3.5 < long / short < 4.5
-    # The weights are read in every step; of the 400 rows one is.
+    # Each step reads all weights, but only one of the 400 rows.
     assert 400 * 128 * 128 * 4 < long < 1.1 * 400 * 128 * 128 * 4
 
 
@@ -78,7 +78,7 @@ metadata={op_name="jit(f)/jvp(Net)/backbone/conv_1/jit(conv)/add"}
 
 
 def test_a_fusion_that_updates_in_place_moves_the_update_alone():
-    # Row, slice, place; the update written.
+    # Read: row, slice and index; written: the update.
     assert limits.moved(hlo.parse(FUSED)) == 4 * 8 + 4 * 8 + 4 + 4 * 8
 
 
@@ -117,7 +117,7 @@ def test_operations_of_a_cpu_trace_last_until_their_end():
     assert (other.seconds, other.share) == (pytest.approx(3e-6), pytest.approx(6 / 14))
 
 
-def test_an_operation_of_a_cpu_trace_is_over_when_another_reads_it_though_its_end_is_told_later():
+def test_an_operation_of_a_cpu_trace_ends_when_another_reads_it_even_if_its_end_is_logged_later():
     text = ('ENTRY %main (input: f32[2]) -> f32[2] {\n  %input = f32[2]{0} parameter(0)\n'
             '  %first.1 = f32[2]{0} add(%input, %input)\n  %turned = f32[2]{0} bitcast(%first.1)\n'
             '  ROOT %then.2 = f32[2]{0} multiply(%turned, %turned)\n}\n')
@@ -128,7 +128,7 @@ def test_an_operation_of_a_cpu_trace_is_over_when_another_reads_it_though_its_en
     assert [(cost.name, round(cost.seconds * 1e6)) for cost in found] == [('then.2', 5), ('first.1', 4)]
 
 
-def test_of_a_device_its_own_lane_counts_and_nothing_of_the_host():
+def test_in_a_trace_of_a_device_only_its_own_lane_counts():
     def lane(name, thread):
         return [named('thread_name', name, 1, thread), event('kernel', 0, 4, thread, 1, hlo_op='fusion.2')]
 

@@ -1,4 +1,5 @@
-"""What `recog bench --pytorch` refuses, and how it takes turns; the comparison itself needs PyTorch."""
+"""What `recog bench --pytorch` refuses, and how it alternates between programs;
+the comparison itself needs PyTorch."""
 
 import functools
 

@@ -244,8 +244,8 @@ def test_the_module_is_the_command():
 
 
 def test_two_processes_train_as_one_does(tmp_path):
-    """The same steps, losses and words read, whether one process holds both devices or two
-    of a Slurm job hold one each."""
+    """The same steps, losses and words read, whether one process holds both
+    devices or two of a Slurm job hold one each."""
     words = tmp_path / 'data' / 'words'
     words.mkdir(parents=True)
     (words / 'labels.tsv').write_text(''.join(f'{number}.png\tword\n' for number in range(5)))
@@ -282,7 +282,7 @@ def test_two_processes_train_as_one_does(tmp_path):
                                        'glibc.malloc.arena_max=4:glibc.malloc.hugetlb=1'),
     ('glibc.malloc.hugetlb=0', 'glibc.malloc.hugetlb=0')])
 def test_the_command_begins_with_large_pages_unless_the_user_decides(asked, given):
-    """The arguments and what else the interpreter was told outlive the second beginning."""
+    """The arguments and the interpreter's own options survive the restart."""
     code = 'import os, sys; from recog import start; print(os.environ.get("GLIBC_TUNABLES")); start.main()'
     environment = {name: value for name, value in os.environ.items() if name != 'GLIBC_TUNABLES'}
     environment |= {'GLIBC_TUNABLES': asked} if asked else {}

@@ -1,4 +1,4 @@
-"""Images and labels as the world holds them: each is read rightly, or refused by name with the reason."""
+"""Unusual and hostile images and labels: each is read correctly, or refused by name with the reason."""
 
 import io
 import os
@@ -39,7 +39,7 @@ def deep(pixels: np.ndarray) -> bytes:
 
 
 def turned(height: int, width: int) -> bytes:
-    """A JPEG that a camera stored lying on its side: blue above red once it stands upright."""
+    """A JPEG that a camera stored on its side: upright, blue is above red."""
     upright = np.full((height, width, 3), BLUE, np.uint8)
     upright[height // 2:] = RED
     exif = Image.Exif()
@@ -52,7 +52,7 @@ def chunk(kind: bytes, content: bytes) -> bytes:
 
 
 def png(width: int, height: int, content: bytes) -> bytes:
-    """A whole PNG whose header may promise more than its pixels hold."""
+    """A PNG file whose header may promise more pixels than it has."""
     header = width.to_bytes(4) + height.to_bytes(4) + bytes([8, 2, 0, 0, 0])
     return PNG + chunk(b'IHDR', header) + chunk(b'IDAT', zlib.compress(content)) + chunk(b'IEND', b'')
 
@@ -143,7 +143,8 @@ def test_a_bomb_is_refused_before_it_takes_memory(tmp_path):
     assert 'bomb.png: has too many pixels' in said[0] and said[1] == 'True'
 
 
-# Label, and what charset 36 (folded) and charset 95 (as it stands) make of it: what is kept, or the reason.
+# Label, and its encoding in charset 36 (lower case) and charset 95 (as it is): what is kept, or the reason
+# why not.
 LABELS = {
     'composed': ('caf\u00e9', 'caf', 'caf'),
     'combining': ('cafe\u0301', 'cafe', 'cafe'),

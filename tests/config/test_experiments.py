@@ -1,5 +1,5 @@
-"""Every experiment times every variant: it loads, builds, and its training step is traced at full size; and
-what the steps are made of is lowered for devices that are not here."""
+"""Every experiment times every variant: it loads, builds, and its training step is traced at full size; its
+operations are lowered for GPUs and TPUs as well."""
 
 import importlib.util
 
@@ -32,8 +32,7 @@ def lowered():
 
 
 def operations(jaxpr):
-    """What a program is made of, whatever the sizes: each operation with the types and ranks of what it
-    reads."""
+    """The operations of a program, whatever the sizes: each with the types and ranks of its inputs."""
     found, waiting, seen = set(), [jaxpr], {id(jaxpr)}
     while waiting:
         for equation in waiting.pop().eqns:

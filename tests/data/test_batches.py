@@ -48,7 +48,7 @@ def test_mixing_gives_each_source_its_share_and_visits_all_of_it(weights):
     share = (rows < 50).mean()
     assert abs(share - weights[0] / sum(weights)) < 0.005
     counts = np.bincount(rows, minlength=70)
-    assert np.ptp(counts[:50]) <= 1 and np.ptp(counts[50:]) <= 1  # all of a source before any of it again
+    assert np.ptp(counts[:50]) <= 1 and np.ptp(counts[50:]) <= 1  # all rows of a source before any repeats
 
 
 def test_a_batch_larger_than_the_data_repeats_it():

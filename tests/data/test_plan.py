@@ -1,4 +1,5 @@
-"""Images of any size: every row once an epoch, in a batch whose canvas it fits, of few shapes."""
+"""The plan for images of any size: every row once per epoch, in a batch whose canvas it fits,
+with few different shapes."""
 
 import collections
 

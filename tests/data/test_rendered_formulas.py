@@ -1,4 +1,4 @@
-"""The embedded formulas: what the grammar writes, how a hand lays it out, and the pictures."""
+"""The embedded formulas: the grammar, the layout of the handwriting, and the pictures."""
 
 import pickle
 from concurrent.futures import ThreadPoolExecutor
@@ -166,7 +166,7 @@ def test_brackets_are_as_high_as_what_stands_between():
         assert heights[1] > 1.3 * heights[0]
         assert tall[0][1] < min(edge[1] for edge in tall[1:-1])
         assert tall[-1][2] > max(edge[2] for edge in tall[1:-1])
-    assert len(placed('( x ] ) |')) == 5  # what closes nothing is written all the same
+    assert len(placed('( x ] ) |')) == 5  # a bracket that closes nothing is drawn too
 
 
 def test_any_formula_in_the_normal_form_is_laid_out():

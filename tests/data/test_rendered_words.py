@@ -189,7 +189,7 @@ def test_a_pickled_source_gives_the_same_words():
     words = source()
     before = words.rows(range(4))
     data = pickle.dumps(words)
-    assert len(data) < 20_000  # caches stay behind
+    assert len(data) < 20_000  # caches are not pickled
     assert all(map(same, pickle.loads(data).rows(range(4)), before))
 
 

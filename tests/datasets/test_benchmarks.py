@@ -1,5 +1,5 @@
-"""Benchmarks in every form people hold them, written here as the releases are: LMDBs, .mat, XML, gt.txt,
-crops with labels."""
+"""The benchmark sets in all forms that people have, written here as they were released: LMDBs, .mat, XML,
+gt.txt, crops with labels."""
 
 import io
 import tarfile
@@ -71,7 +71,7 @@ def test_a_release_of_lmdbs_becomes_its_sets_in_one_command(run, tmp_path):
     assert status == 0
     for name, key in (('iiit5k', 'IIIT5k_3000'), ('ic13/857', 'IC13_857')):
         ids = [f'evaluation/{key}/image-{number:09d}' for number in (1, 2)]
-        # What an LMDB holds has been chosen already.
+        # The words of an LMDB have been selected already: all are kept.
         assert texts(tmp_path, name) == {ids[0]: key, ids[1]: 'Word'}
     assert {split: list(texts(tmp_path, 'mjsynth', split).values())
             for split in ('train', 'validation', 'test')} == {

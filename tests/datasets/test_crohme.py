@@ -19,8 +19,8 @@ MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
 
 def inkml(truth='$x_k$', traces=('10 10, 10 90', '30 50, 40 90'), math=MATH,
           namespace='xmlns="http://www.w3.org/2003/InkML"'):
-    """A file as the competitions release it: namespaces, ids that are no names,
-    a segmentation with truths of its own."""
+    """A file like those of the competitions: with namespaces, ids that are not file names,
+    and a segmentation that has truths too."""
     note = '' if truth is None else f'<annotation type="truth">{html.escape(truth, quote=False)}</annotation>'
     tree = ('<annotationXML type="truth"><math xmlns="http://www.w3.org/1998/Math/MathML">'
             f'<mrow>{math}</mrow></math></annotationXML>')

@@ -13,8 +13,7 @@ SCRIPT, NAME = 'folder', 'mine'
 
 @pytest.fixture
 def source(tmp_path):
-    """Write images and files of labels into the source: source(['a.png'], {'labels.tsv':
-    'a.png\\tHello\\n'})."""
+    """Write images and files of labels into the source: source(['a.png'], {'labels.tsv': 'a.png Hello '})."""
     def write(images, files):
         for number, name in enumerate(images):
             (tmp_path / 'source' / name).parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ def test_the_published_split_is_the_authors(script):
     assert {split: len(rows) for split, rows in dealt.items()} == {'train': 16_088, 'validation': 3_448,
                                                                    'test': 3_448}
     assert sorted(sum(dealt.values(), [])) == list(range(22_984))
-    # As scikit-learn 1.9 deals them out; number 27 of the author's predictions is row 140 of the list.
+    # As scikit-learn 1.9 splits them; number 27 of the author's predictions is row 140 of the list.
     assert dealt['test'][27] == 140
     assert [dealt[split][:3] for split in dealt] == [[8489, 17137, 9845], [14857, 3001, 1034],
                                                      [22376, 8865, 21898]]
@@ -72,7 +72,7 @@ FORMULAS = [f'x ^ {{ {number} }} + {name}' for number in range(40) for name in '
 
 
 def rows_of_formulas():
-    """Every formula in two ways of writing."""
+    """Every formula, written in two ways."""
     plain = [(f'p{number}', text) for number, text in enumerate(FORMULAS)]
     return plain + [(f'q{number}', '{ ' + text.replace('x', r'\mathrm { ~ x ~ }') + ' }')
                     for number, text in enumerate(FORMULAS)]

@@ -1,4 +1,4 @@
-"""One's own LMDBs as a set: splits by folders or by name, and what is wrong with them, said."""
+"""A user's own LMDBs as a set: splits by folder or by name, and the errors that name what is wrong."""
 
 import importlib.machinery
 import sys

@@ -101,7 +101,7 @@ def test_what_is_broken_missing_or_stray_is_named(source, tmp_path):
     folder = make(source, tmp_path)
     rejected = {('validation', BROKEN, 'image cannot be decoded'),
                 ('test', MISSING, 'annotated image is missing')}
-    if source.is_file():  # nobody walks through nine million files of a tree
+    if source.is_file():  # the nine million files of a tree are never listed
         rejected.add(('', STRAY, 'image is in no annotation file'))
     assert listed(folder) == rejected
     assert listed(folder, 'noted') == {('train', '1/2/9_Lube_4.jpg', "lexicon's word is another"),

@@ -47,8 +47,8 @@ def cell(values):
 
 
 def write(folder, truth=TRUTH, skip=()):
-    """The release: gt.mat, with lines padded to one length and the last axis of single words dropped,
-    and pictures."""
+    """The release: gt.mat, with lines padded to one length and the last axis
+    of single words dropped, and pictures."""
     folder.mkdir(parents=True, exist_ok=True)
     words, lines = [], []
     for text, corners in truth.values():

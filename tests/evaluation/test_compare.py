@@ -1,4 +1,5 @@
-"""Runs compared by what `recog evaluate` left of them: seeds as mean and spread, two of them word by word."""
+"""Runs compared by the results that `recog evaluate` wrote: seeds as mean and spread,
+two runs word by word."""
 
 import json
 import random
@@ -57,7 +58,7 @@ def test_runs_of_the_same_seed_are_no_spread(tmp_path):
     folders = [run(tmp_path / name, {'mine': share(right, 10)})
                for name, right in (('step100', 5), ('step200', 7))]
     assert cells(compare.table(folders))[1:] == [['step100', '0', '50.00%'], ['step200', '0', '70.00%']]
-    # A stream with a seed of its own is another seed.
+    # A stream with its own seed counts as another seed.
     folders.append(run(tmp_path / 'step300', {'mine': share(9, 10)}, seeds={'data': 4}))
     assert cells(compare.table(folders[1:]))[1] == ['step200, step300', '0, 0 data 4', '80.00% ± 14.14%']
 

@@ -1,4 +1,4 @@
-"""Evaluation: averages as they are published, protocols, lexicons, and what is written."""
+"""Evaluation: averages as published, protocols, lexicons, and the files that are written."""
 
 import ast
 import csv
@@ -108,7 +108,7 @@ def test_an_average_over_incomplete_sets_has_no_value_but_says_what_lacks():
     assert all(each.value is None for each in found.values())  # all need SVTP
     assert found['MindOCR'].missing == ('IC03_860 missing', 'SVTP incomplete (644 of 645)')
     assert found['OpenOCR common'].shown() == 'not printed: SVTP incomplete (644 of 645)'
-    figures['svtp:test'] = Tally(300, 641, 4)  # unreadable ones are left out, but they are there
+    figures['svtp:test'] = Tally(300, 641, 4)  # unreadable images are left out, but the set is complete
     found = {each.name: each for each in averages.averages(figures)}
     assert found['OpenOCR common'].value is not None and found['MindOCR'].missing == ('IC03_860 missing',)
     assert found['deep-text-recognition-benchmark'].value is not None

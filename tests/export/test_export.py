@@ -1,5 +1,5 @@
 """Exported folders: they read as their workdirs do, through the same commands, without JAX,
-and are what was written."""
+and damaged files are refused."""
 
 import json
 import re

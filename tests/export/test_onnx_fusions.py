@@ -1,4 +1,4 @@
-"""Several nodes that one operator of ONNX replaces give what they give in JAX."""
+"""Fusions: one ONNX operator that replaces several nodes gives what they give in JAX."""
 
 import jax
 import jax.numpy as jnp

@@ -24,7 +24,7 @@ def compare(model: models.Model, variables: models.Variables, shape: tuple[int, 
     shapes = {'image': (f'b, {sizes}', 'uint8'), 'size': ('b, 2', 'int32'), 'max_length': SCALAR}
     made = to_onnx(decode, variables, shapes)
     ready = session(made)
-    # Waves, as a rounding error in the place of a sampled edge would change much.
+    # Smooth waves: at a sharp edge, a rounding error in the place of a sample would change much.
     down, right, start = generator.uniform(-0.4, 0.4, (3, 32, 1, 1, shape[2]))
     phase = down * np.arange(shape[0])[:, None, None] + right * np.arange(shape[1])[:, None] + 15 * start
     image = (127 + 120 * np.sin(phase)).astype(np.uint8)

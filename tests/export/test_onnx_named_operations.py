@@ -1,4 +1,4 @@
-"""The models' named operations give in onnxruntime what they give in JAX, by operators of their own."""
+"""The models' named operations give in onnxruntime what they give in JAX, each by its own ONNX operator."""
 
 import functools
 
@@ -96,7 +96,7 @@ def test_the_attention_with_coverage_is_a_conv_and_a_softmax(beams):
 
 
 def attending(x, steps, start=0, turned=False, keep=False):
-    """What attention to the tokens so far gives in the last of so many steps."""
+    """The output of attention with a cache in the last of `steps` steps."""
     shapes = (x.shape[0], 2, 3, 5), (x.shape[0], 2, 5, 3)
 
     def forward(carry):
@@ -115,12 +115,12 @@ def attending(x, steps, start=0, turned=False, keep=False):
 
 
 @pytest.mark.parametrize('turned', [False, True])
-def test_what_is_kept_grows_by_a_token_a_round(turned):
+def test_a_cache_grows_by_a_token_in_each_iteration(turned):
     assert inside(functools.partial(attending, steps=4, turned=turned), TOKENS).count('Concat') == 2
 
 
 @pytest.mark.parametrize('how', [{'keep': True}, {'start': 1}, {'steps': 6}])
-def test_what_is_read_later_or_counted_otherwise_or_has_no_room_does_not_grow(how):
+def test_a_cache_that_is_read_later_or_counted_otherwise_or_has_no_room_does_not_grow(how):
     function = functools.partial(attending, **{'steps': 4, **how})
     assert 'Concat' not in inside(lambda x: jax.tree.leaves(function(x))[0], TOKENS)
 

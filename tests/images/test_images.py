@@ -229,7 +229,7 @@ def test_orientation_is_undone_on_every_path(turn):
     exif[ORIENTATION] = turn
     jpeg = encoded(stored, 'jpeg', quality=95, subsampling=0, exif=exif)
     assert np.abs(read_image(jpeg).astype(int) - upright).max() < 12
-    # Bytes behind the end take another path, to the same pixels.
+    # Bytes after the end take another path in the code, to the same pixels.
     np.testing.assert_array_equal(read_image(jpeg + b'\0\0'), read_image(jpeg))
     plain = encoded(stored, 'png', exif=exif)
     opaque = encoded(Image.fromarray(stored[:, :, ::-1]).convert('RGBA'), 'png', exif=exif)

@@ -1,4 +1,4 @@
-"""Ink: InkML's traces, what a record keeps of them, and how they are drawn."""
+"""Ink: the traces of InkML, what a record keeps of them, and how they are drawn."""
 
 import numpy as np
 import pytest

@@ -35,8 +35,8 @@ from recog.metrics.words import judge, word_figures
 from recog.text.latex import CROHME
 
 # Formula, prediction, token accuracy in per cent: rows of LaTeX-OCR's own latex_predictions.csv.
-# Behind |\\name| stands a space, which is a token there. No prediction here is longer than its formula: in
-# such rows that file divides by the length of the formula, and its metric by the longer length.
+# After |\\name| comes a space, which is a token there. No prediction here is longer than its formula: in such
+# rows that file divides by the length of the formula, and its metric by the longer length.
 PUBLISHED = [
     (r'1 - |\sqrt| { 1 - |\sqrt| { E } }', r'1 - |\sqrt| { 1 - |\sqrt| { t } }', 92.31),
     (r'( 3 7 - 5 ) / ( ( 1 4 0 / 1 9 8 ) / 1 5 0 ) |\geq| 6 7 8 8',

@@ -29,7 +29,7 @@ def build(**own: Any) -> models.Model:
 
 
 def pictures(padding: float = 7.0) -> tuple[list[np.ndarray], np.ndarray]:
-    """Images of noise, alone and on one canvas whose padding is no image."""
+    """Images of noise, each alone, and all on one canvas with padding."""
     rng = np.random.default_rng(0)
     alone = [rng.uniform(0, 1, (1, *size, 1)).astype(np.float32) for size in SIZES]
     canvas = np.full((len(SIZES), 48, 64, 1), padding, np.float32)
@@ -59,7 +59,7 @@ def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone()
     together = jax.device_get(decode(variables, canvas, np.array(SIZES), 6, details=True))
     apply = jax.jit(lambda *given: model.apply(*given)[0], compiler_options=QUICKLY)
     for row, (height, width) in enumerate(SIZES):
-        # The likelihood of what was read, from the unmasked model that is given it.
+        # The likelihood of the decoded text, from the unmasked model with that text as input.
         length = int(together['length'][row, 0])
         tokens = together['tokens'][row, :, :6]
         batch = {'image': alone[row], 'size': np.array([[height, width]]), 'tokens': tokens,
@@ -184,7 +184,7 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
         return coverage_attention.coverage_weights(kept, kernel, query, coverage)
 
     scores = np.tanh(kept.keys + query[:, 0, None, None]) @ kernel
-    # As the reference, less the largest score of the batch.
+    # As in the reference, minus the largest score of the batch.
     powers = np.where(cells, np.exp(scores - scores.max())[..., 0], 0)
     want = powers / (powers.sum((1, 2), keepdims=True) + 1e-10)
     np.testing.assert_allclose(weights(kept, kernel)[:, 0], want, rtol=1e-5, atol=1e-7)
@@ -200,7 +200,7 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
 def test_the_loss_counts_the_steps_of_the_recipe(masked):
     model, batch = build(masked=masked), labelled()
     got = learn(model, random_variables(model), batch, None, quickly=True)
-    # The reference fills all labels with ends to the longest; masked, each has its tokens and its end.
+    # The reference fills all labels with ends up to the longest; masked, each has its tokens and its end.
     assert got['count'] == (batch['length'].sum() + 4 if masked else 4 * 6)
 
 

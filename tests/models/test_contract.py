@@ -1,5 +1,5 @@
-"""What every algorithm keeps, over all of `models.names()`. A new one declares in its experiment what makes
-it narrow."""
+"""The contract of every algorithm, tested for all of `models.names()`.
+A new algorithm declares in its experiment how to make it narrow."""
 
 import functools
 
@@ -127,7 +127,7 @@ def test_decoding_stays_in_the_vocabulary_and_stops(name, beam):
         assert np.all(result['token_confidence'][ended] == 0)
         assert np.all(result['score'] <= 1e-4) and np.all(np.diff(result['score'], axis=1) <= 0)
     assert full['length'].max() > 1
-    # The best alone: of beams that stop earlier, the others are other texts.
+    # Only the best: beams that stop earlier may hold other texts.
     np.testing.assert_array_equal(cut['tokens'][:, 0, :1], full['tokens'][:, 0, :1])
 
 
@@ -149,7 +149,7 @@ def test_the_maps_and_features_that_are_declared_are_given(name):
 def test_decoding_exports_with_any_batch_and_width(name):
     model = narrow(name)
     width, image = model.about.stride[1], make_batch(name, 1)['image']
-    # A model whose images are one stride wide knows one width.
+    # A model whose stride is the width of its images has only one width.
     columns = width if width == image.shape[2] else f'{width}*w'
     shape = export.symbolic_shape(f'b, {image.shape[1]}, {columns}, {image.shape[3]}')
     shapes = jax.eval_shape(model.init, jax.random.key(0))
@@ -172,5 +172,5 @@ def test_padding_changes_nothing_for_models_that_mask_it():
         variables, batch = random_variables(model), make_batch(name, 2)
         wider = np.pad(batch['image'], ((0, 0), (0, 0), (0, model.about.stride[1]), (0, 0)),
                        constant_values=99)
-        # Without a key: dropout's noise has the shape of the canvas.
+        # Without a key, as the noise of dropout has the shape of the canvas.
         close(learn(model, variables, batch | {'image': wider}, None), learn(model, variables, batch, None))

@@ -1,4 +1,4 @@
-"""Convolutions and max pooling in all their forms against the general ones."""
+"""Convolutions and max pooling in all their forms, compared with the general ones."""
 
 import functools
 
@@ -144,7 +144,7 @@ def test_a_1x1_convolution_equals_the_general_one(strides):
 
 
 def test_a_1x1_convolution_with_strides_reads_no_slice_on_gpus():
-    """XLA for GPUs ends the process where a product reads such a slice."""
+    """XLA for GPUs crashes where a product reads such a slice."""
     x, kernel = (np.zeros(shape, np.float32) for shape in ((2, 6, 9, 4), (1, 1, 4, 5)))
     conv = jax.jit(functools.partial(convolutions.conv, strides=(2, 2), padding=((0, 0), (0, 0))))
     text = conv.trace(x, kernel).lower(lowering_platforms=('cuda',)).as_text()

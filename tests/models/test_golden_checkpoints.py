@@ -1,4 +1,4 @@
-"""What may be and what is wrong with a checkpoint of the reference, on one that a golden describes."""
+"""Checkpoints of the reference: what is accepted and what is refused, on one that a golden describes."""
 
 import golden
 import jax

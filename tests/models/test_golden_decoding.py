@@ -29,7 +29,8 @@ def test_ctc_equals_the_references():
     scores, decoded = given('ctc')
     result = finish(best_path(jnp.log(scores)), jnp.log(scores), 25, False)
     assert texts(result) == [text for text, _ in decoded]
-    np.testing.assert_allclose(result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
+    np.testing.assert_allclose(
+        result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
 
 
 @pytest.mark.parametrize('stop', [False, True])
@@ -51,7 +52,8 @@ def test_attention_equals_the_references_or_stops_at_the_first_end(stop):
             decoded.append((''.join(LETTERS[best[place] - 1] for place in kept), row.max(1)[kept].mean()))
         assert any(end in row.argmax(1) for row in scores)
     assert texts(result) == [text for text, _ in decoded]
-    np.testing.assert_allclose(result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
+    np.testing.assert_allclose(
+        result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
 
 
 @pytest.mark.parametrize('skip_ends', [True, False])
@@ -59,7 +61,8 @@ def test_all_places_at_once_equal_the_references_with_ends_skipped_or_stop_at_th
     scores, decoded = given('srn')
     end = 37
     chances = parallel.log_probabilities(jnp.log(scores), skip_ends)
-    result = parallel.finish(parallel.best_texts(chances, 1), chances, 25, skip_ends, jnp.zeros((4, 25, 1, 1)))
+    result = parallel.finish(
+        parallel.best_texts(chances, 1), chances, 25, skip_ends, jnp.zeros((4, 25, 1, 1)))
     got, classes = texts(result), scores.argmax(-1).tolist()
     if skip_ends:
         assert got == [text for text, _ in decoded]

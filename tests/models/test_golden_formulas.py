@@ -1,4 +1,5 @@
-"""CAN's masks and greedy words against the reference's own numbers; goldens/README.md says how they were made."""
+"""CAN's masks and greedy decoding against the reference's own numbers;
+goldens/README.md says how they were made."""
 
 import golden
 import jax
@@ -33,7 +34,8 @@ def test_the_sizes_are_those_of_the_goldens_masks(checkpoint):
 
 def test_greedy_words_of_36_steps_from_the_references_features_equal_the_references(checkpoint):
     want, _, variables, batch = checkpoint
-    features, counts = jnp.asarray(want['eval.backbone'].transpose(0, 2, 3, 1)), jnp.asarray(want['eval.counts'])
+    features, counts = (
+        jnp.asarray(want['eval.backbone'].transpose(0, 2, 3, 1)), jnp.asarray(want['eval.counts']))
     cells = densenet.inside(batch['size'], features, densenet.STRIDE)[..., 0]
 
     def greedy(parameters, features, counts):

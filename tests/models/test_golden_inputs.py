@@ -15,7 +15,8 @@ END = 37  # of SRN
 
 def test_labels_of_srn_are_the_references():
     words, vocab = golden.data()[1], vocabulary.from_config(golden.recipe(SRN).text)
-    pairs = [(text, want) for text, want in zip(words['texts'], words['srn_encoded'], strict=True) if want is not None]
+    pairs = [(text, want) for text, want in zip(words['texts'], words['srn_encoded'], strict=True)
+             if want is not None]
     ids = [vocab.encode(text, max_length=25).ids for text, _ in pairs]
     tokens = np.array([[*row, *[-1] * (25 - len(row))] for row in ids])
     got = srn.labels(jnp.asarray(tokens), jnp.asarray([len(row) for row in ids]), 25, END)
@@ -25,7 +26,8 @@ def test_labels_of_srn_are_the_references():
 def test_labels_of_latex_ocr_are_the_references():
     words, vocab = golden.data()[1], vocabulary.from_config(golden.recipe(LATEX_OCR).text)
     assert [*['<pad>', '<s>', '</s>'], *vocab.tokens] == words['latex_vocabulary']
-    for label, want, clean in zip(words['latex'], words['latex_encoded'], words['latex_cleaned'], strict=True):
+    for label, want, clean in zip(
+            words['latex'], words['latex_encoded'], words['latex_cleaned'], strict=True):
         ids = vocab.encode(label, max_length=222).ids
         assert vocab.decode(ids) == clean
         batch = {'tokens': jnp.array([[*ids, *[-1] * (22 - len(ids))]]), 'length': jnp.array([len(ids)])}

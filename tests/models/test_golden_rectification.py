@@ -19,7 +19,8 @@ MOBILENET = 'rec_mv3_tps_bilstm_att'
 
 
 class Ours(NamedTuple):
-    """What we compute from a golden's inputs; `later` from its rectified image on, and from ours."""
+    """Our results for a golden's inputs; `later` is computed from the
+    golden's rectified image, and from ours."""
 
     want: dict[str, np.ndarray]
     rectified: dict[str, Any]
@@ -47,7 +48,8 @@ def ours(request) -> Ours:
 def rectify(name: str, whole: models.Variables, image: Any) -> dict[str, Any]:
     """The stages of the rectifier of a recipe."""
     rule = golden.recipe(name).model
-    module = rectification.Rectifier(rectification.SIZES[rule.rectify], rule.fiducials, rule.start, rule.border, (32, 100))
+    module = rectification.Rectifier(
+        rectification.SIZES[rule.rectify], rule.fiducials, rule.start, rule.border, (32, 100))
 
     def apply(state, image):
         return module.apply(state, image, context=Context(False, None, 0, jnp.float32))
@@ -57,20 +59,20 @@ def rectify(name: str, whole: models.Variables, image: Any) -> dict[str, Any]:
 
 
 def channels_first(image: Any) -> np.ndarray:
-    """As the reference has them."""
+    """An image in the reference's layout, channels first."""
     return np.asarray(image).transpose(0, 3, 1, 2)
 
 
 def test_fiducials_and_grid_equal_the_references(ours):
     assert difference(ours.rectified['fiducials'], ours.want['eval.fiducials']) < 1e-6
-    # Rounding of the spline's first product is amplified.
+    # The rounding of the first product of the spline is amplified.
     assert difference(ours.rectified['grid'], ours.want['eval.grid']) < 3e-5
 
 
 def test_the_image_sampled_at_the_references_grid_is_the_references_rectified_image(ours):
     image, grid = jnp.asarray(ours.want['image'].transpose(0, 2, 3, 1)), jnp.asarray(ours.want['eval.grid'])
     assert difference(channels_first(rectification.sample(image, grid)), ours.want['eval.rectified']) < 1e-6
-    # Noise amplifies what the grid is off by.
+    # The noise in the image amplifies errors of the grid.
     assert difference(channels_first(ours.rectified['rectified']), ours.want['eval.rectified']) < 1e-3
 
 
@@ -92,11 +94,14 @@ def test_what_the_reference_counts_and_we_leave_out_are_the_zeros_below_the_poin
         zeros = {row['key']: row['shape'] for row in rows if row['key'] in rectification.ZEROS}
         assert sum(int(np.prod(shape)) for shape in zeros.values()) == 246  # 40 x 6 and 6
         peers = golden.build(name).peers
-        assert {key for key, peer in peers.items() if peer == models.ZERO} == set(zeros) == set(rectification.ZEROS)
+        assert {key for key, peer in peers.items() if peer == models.ZERO} == set(zeros) == set(
+            rectification.ZEROS)
 
 
 def test_a_checkpoint_whose_zeros_are_not_zero_is_refused():
     state, model = golden.golden(MOBILENET)[2], golden.build(MOBILENET)
     state[rectification.ZEROS[1]] = np.array([0, 0, 0, 1e-3, 0, 0])
-    with pytest.raises(ValueError, match=r'^checkpoint: not zero, as the model has it, transform.grid_generator.fc.bias$'):
+    with pytest.raises(
+            ValueError,
+            match=r'^checkpoint: not zero, as the model has it, transform.grid_generator.fc.bias$'):
         from_peer(model, state)

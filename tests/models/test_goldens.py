@@ -1,6 +1,6 @@
 """Every golden: our model against the reference's own numbers; goldens/README.md says how they were made.
 
-A new golden needs no code here: its facts say which recipe it belongs to, and how closely what is compared.
+A new golden needs no code here: its facts name its recipe and the tolerance of each comparison.
 """
 
 from fnmatch import fnmatchcase
@@ -19,7 +19,8 @@ from recog.train import optimizer
 
 
 class Training(NamedTuple):
-    """Three steps without dropout; gradients and statistics are the first step's, in the reference's layout."""
+    """Three steps without dropout; gradients and statistics are those of the first step,
+    in the reference's layout."""
 
     heads: list[np.ndarray]
     losses: list[float]
@@ -30,7 +31,7 @@ class Training(NamedTuple):
 
 
 class Ours(NamedTuple):
-    """What we compute from a golden's inputs."""
+    """Our results for a golden's inputs."""
 
     facts: dict[str, Any]
     want: dict[str, np.ndarray]
@@ -47,14 +48,20 @@ def ours(request) -> Ours:
     facts, (want, rows, state) = golden.facts(request.param), golden.golden(request.param)
     model, batch = golden.build(request.param), golden.batch(request.param, want)
     variables = golden.variables(model, state)
-    outputs = evaluate(model, variables, batch, [each['ours'] for name, each in facts['stages'].items() if 'eval.' in name])
-    return Ours(facts, want, rows, model, variables, batch, outputs, train(request.param, model, variables, batch))
+    outputs = evaluate(
+        model, variables, batch,
+        [each['ours'] for name, each in facts['stages'].items() if 'eval.' in name])
+    return Ours(
+        facts, want, rows, model, variables, batch, outputs, train(request.param, model, variables, batch))
 
 
-def evaluate(model: models.Model, variables: models.Variables, batch: dict[str, Any], stages: list[str]) -> dict[str, Any]:
-    """These stages, with the stored statistics."""
+def evaluate(
+    model: models.Model, variables: models.Variables, batch: dict[str, Any], stages: list[str]
+) -> dict[str, Any]:
+    """The outputs of these stages, with the stored statistics."""
     def apply(variables, batch):
-        return {stage: output for stage, output in model.apply(variables, batch)[0].items() if stage in stages}
+        return {stage: output for stage, output in model.apply(variables, batch)[0].items()
+                if stage in stages}
 
     return jax.device_get(jax.jit(apply, compiler_options=QUICKLY)(variables, batch)) if stages else {}
 
@@ -94,7 +101,7 @@ def train(name: str, model: models.Model, variables: models.Variables, batch: di
 
 
 def within(rules: dict[str, float], name: str) -> float | None:
-    """The tolerance of the first pattern that fits the name; none: it is not compared."""
+    """The tolerance of the first pattern that fits the name; None: it is not compared."""
     return next((rule for pattern, rule in rules.items() if fnmatchcase(name, pattern)), None)
 
 
@@ -106,9 +113,11 @@ def test_the_peers_are_all_keys_of_the_references_checkpoint(ours):
 
 
 def test_the_parameter_count_is_the_published_one(ours):
-    # The reference counts what is zero and stays so; we have no such parameter.
-    zeros = sum(int(np.prod(row['shape'])) for row in ours.rows if ours.model.peers[row['key']] == models.ZERO)
-    counts = [sum(leaf.size for leaf in jax.tree.leaves(tree)) for tree in (ours.variables['params'], ours.variables)]
+    # The reference also counts parameters that stay zero; we do not have these.
+    zeros = sum(
+        int(np.prod(row['shape'])) for row in ours.rows if ours.model.peers[row['key']] == models.ZERO)
+    counts = [sum(leaf.size for leaf in jax.tree.leaves(tree))
+              for tree in (ours.variables['params'], ours.variables)]
     assert counts[0] + zeros == ours.facts['parameters']
     assert counts[1] == ours.facts.get('values', counts[1])
 
@@ -116,7 +125,8 @@ def test_the_parameter_count_is_the_published_one(ours):
 def test_what_never_learns_is_loaded_all_the_same(ours):
     seeds = {row['key']: row for row in ours.rows}
     arrays = models.flatten(ours.variables)
-    keys = [key for key, peer in ours.model.peers.items() if '/'.join(peer.path[1:]) in ours.model.about.no_gradient]
+    keys = [key for key, peer in ours.model.peers.items()
+            if '/'.join(peer.path[1:]) in ours.model.about.no_gradient]
     assert len(keys) == len(ours.model.about.no_gradient)
     for key in keys:
         peer, row = ours.model.peers[key], seeds[key]
@@ -135,7 +145,7 @@ def test_stages_equal_the_references(ours):
         got = np.asarray(jax.nn.softmax(got)) if rule.get('softmax') else got
         got = got.transpose(rule['axes']) if 'axes' in rule else got
         got = got.reshape(-1, got.shape[-1]) if rule.get('joined') else got
-        if 'until_end' in rule:  # behind the end of a label the reference reads its filling
+        if 'until_end' in rule:  # after the end of a label, the reference reads padding
             counts = np.arange(want.shape[1]) <= ours.batch['length'][:, None]
             assert counts.sum() == rule['until_end']
             got, want = got[counts], want[counts]
@@ -149,21 +159,25 @@ def test_the_first_loss_and_its_parts_equal_the_references(ours):
     if 'parts' in rule:
         assert want['train.losses'][0] == want['train.parts'][0]
         parts = {'total': training.losses[0]} | training.parts
-        np.testing.assert_allclose([parts[part] for part in rule['parts']], want['train.parts'], rtol=rule['first'])
+        np.testing.assert_allclose(
+            [parts[part] for part in rule['parts']], want['train.parts'], rtol=rule['first'])
 
 
 def test_three_steps_of_the_recipes_optimizer_lower_the_loss_as_the_references_do(ours):
     """Each step makes rounding errors larger: Adam divides the noise of gradients by the gradients."""
     rule, training = ours.facts['loss'], ours.training
     tolerances = (rule['first'], *rule['later'])
-    for head, loss, want, near in zip(training.heads, training.losses, ours.want['train.losses'], tolerances, strict=True):
+    for head, loss, want, near in zip(
+            training.heads, training.losses, ours.want['train.losses'], tolerances, strict=True):
         if 'floor' in rule:
-            loss += cross_entropy(head, ours.want['label'], rule['floor']) - cross_entropy(head, ours.want['label'])
+            loss += (cross_entropy(head, ours.want['label'], rule['floor'])
+                     - cross_entropy(head, ours.want['label']))
         assert loss == pytest.approx(want, rel=near)
 
 
 def cross_entropy(logits: np.ndarray, labels: np.ndarray, floor: float = -np.inf) -> float:
-    """The mean over labels [B, L]; logits that are further below the largest than the floor are raised to it."""
+    """The mean over labels [B, L]; logits below the largest by more
+    than the floor are raised to the floor."""
     below = np.maximum(logits - logits.max(-1, keepdims=True), floor)
     return (np.log(np.exp(below).sum(-1)) - np.take_along_axis(below, labels[..., None], -1)[..., 0]).mean()
 
@@ -173,7 +187,7 @@ def test_gradients_equal_the_references(ours):
     norms = dict(zip(map(str, want['train.grad_keys']), want['train.grad_norms'], strict=True))
     there = {key: norm for key, norm in norms.items() if np.isfinite(norm)}
     assert len(there) == rule['count']
-    # What the reference leaves without a gradient has none here, and is known not to learn; or it is no parameter of ours.
+    # A parameter without a gradient in the reference has none here and is declared so, or we do not have it.
     for key in norms.keys() - there:
         peer = ours.model.peers[key]
         assert peer == models.ZERO or '/'.join(peer.path[1:]) in ours.model.about.no_gradient, key

@@ -1,4 +1,4 @@
-"""LaTeX-OCR's parts: cached decoding, the smoothed loss, running variances, weights to start from."""
+"""LaTeX-OCR's parts: decoding with a cache, label smoothing, running variances, pretrained weights."""
 
 import functools
 
@@ -33,7 +33,7 @@ CAPACITY = NARROW[NAME][0]['capacity']
 
 @functools.cache
 def decoded(beam):
-    """A narrow model's texts, and its outputs when it reads them as a whole."""
+    """A narrow model's texts, and its outputs with these texts as input."""
     model, batch = narrow(NAME), make_batch(NAME, 3)
     variables = random_variables(model, seed=2)  # texts of several lengths
     decode = jax.jit(model.decode, static_argnames=('beam', 'details'), compiler_options=QUICKLY)
@@ -104,8 +104,8 @@ def test_three_beams_are_three_texts():
 
 
 def test_the_references_beams_are_copies_of_the_greedy_one():
-    """Its three beams start alike with equal scores: the best three candidates are the three copies of the
-    best one."""
+    """Its three beams start alike with equal scores: the best three candidates
+    are the three copies of the best one."""
     random = np.random.default_rng(0)
     table = jax.nn.log_softmax(jnp.asarray(random.normal(size=(12, 9))))
 
@@ -128,7 +128,7 @@ def test_the_references_beams_are_copies_of_the_greedy_one():
     assert np.asarray(greedy['tokens'])[0, 0, :len(wanted)].tolist() == wanted
 
 
-def test_no_token_sees_those_behind_it():
+def test_no_token_attends_to_later_tokens():
     model, batch = narrow(NAME), make_batch(NAME, 2)
     variables = random_variables(model)
     batch |= {'tokens': jnp.array([[0, 1, 2, 3, 4], [5, 4, 3, 2, 1]]), 'length': jnp.array([5, 5])}
@@ -139,7 +139,7 @@ def test_no_token_sees_those_behind_it():
     assert np.all(np.abs(one[:, 4:] - other[:, 4:]).max((1, 2)) > 1e-3)
 
 
-def test_smoothed_labels_are_right_but_for_a_share_that_all_classes_have_in_common():
+def test_label_smoothing_spreads_a_share_over_all_classes():
     random = np.random.default_rng(0)
     logits = jnp.asarray(random.normal(size=(2, 4, 7)), jnp.float32)
     wanted = jnp.asarray(random.integers(0, 7, (2, 4)))

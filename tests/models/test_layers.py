@@ -1,4 +1,4 @@
-"""CTC, batch norm and other elementary operations against plain second formulas."""
+"""CTC, batch norm and other elementary operations, compared with simple second formulas."""
 
 import functools
 import itertools
@@ -33,7 +33,7 @@ def texts(log_probabilities: np.ndarray) -> dict[tuple[int, ...], float]:
 
 @functools.partial(jax.jit, static_argnames='beam')
 def read(frames: jax.Array, beam: int, most: int) -> dict[str, jax.Array]:
-    """What decoding makes of log-probabilities; without beams the best path."""
+    """The texts decoded from log-probabilities: by prefix beam search, or the best path if `beam` is 0."""
     paths = prefix_beam(frames, beam) if beam else best_path(frames)
     return finish(paths, frames, most, True)
 

@@ -1,4 +1,5 @@
-"""What is RARE's own: its ways of teaching, the two losses, the size of its programs, and decoding's maps."""
+"""RARE: the inputs of its steps in training, the two losses,
+the size of its programs, and decoding's maps."""
 
 import functools
 import json
@@ -53,7 +54,7 @@ def make_batch(rows: int = 4) -> dict[str, Any]:
 
 @functools.cache
 def made() -> models.Variables:
-    """Random variables, so that guesses differ; those of the head are large."""
+    """Random variables, so that predictions differ; those of the head are large."""
     rng, leaves = np.random.default_rng(1), {}
     for path, leaf in models.flatten(jax.eval_shape(build().init, jax.random.key(0))).items():
         noise, spread = rng.normal(size=leaf.shape), np.sqrt(2 / max(1, np.prod(leaf.shape[:-1])))
@@ -69,7 +70,7 @@ def seen(model: models.Model, batch: Any, **options: Any) -> dict[str, np.ndarra
 
 
 def read(model: models.Model, variables: models.Variables, batch: Any, beam: int = 1) -> dict[str, Any]:
-    """What decoding gives of a batch."""
+    """The decoded batch."""
     decode = jax.jit(functools.partial(model.decode, beam=beam, details=True))
     return decode(variables, batch['image'], batch['size'], 25)
 
@@ -178,7 +179,7 @@ def learner(capacity: int, **own: Any) -> Any:
 
 
 def equations(jaxpr: Any) -> list[Any]:
-    """All equations, those inside of others as well."""
+    """All equations, including those inside other equations."""
     found = []
     for equation in jaxpr.eqns:
         found.append(equation)
@@ -202,7 +203,7 @@ def test_the_elementary_operations_keep_their_names():
     assert {'conv', 'batch_norm', 'max_pool', 'spline_grid', 'sample', 'lstm', 'attend', 'gru'} <= names
 
 
-def test_what_the_decoder_looks_at_is_projected_once_and_not_in_every_step():
+def test_the_attended_features_are_projected_once_and_not_in_every_step():
     columns, features, width = 12, 16, NARROW['attention']
     everywhere = equations(decoder(25, 1).jaxpr)
     loops = [equation for equation in everywhere if equation.primitive.name == 'while']

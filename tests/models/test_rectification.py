@@ -1,4 +1,5 @@
-"""The rectifier's parts: sampling against a plain loop, the spline against another, the initial points."""
+"""The rectifier's parts: sampling against a simple loop,
+the spline against another one, the initial points."""
 
 import jax
 import jax.numpy as jnp

@@ -1,5 +1,5 @@
-"""The scan whose weights learn in one product, against JAX's own, and the LSTM, against its steps written one
-by one."""
+"""The scan with one product for the gradient of its weights, compared with JAX's own scan; the LSTM and the
+GRU, compared with their steps written one by one."""
 
 import jax
 import jax.numpy as jnp
@@ -13,7 +13,7 @@ STEPS, ROWS, WIDTH = 7, 4, 5
 
 
 def step(weights, given, carry, now):
-    """Carries a state and a choice made of it, which has no gradient."""
+    """Carries a state and a class chosen from it, which has no gradient."""
     hidden, choice = carry
     hidden = jnp.tanh(hidden @ weights['own'] + now + weights['bias'] + given * (choice == 0)[:, None])
     choice = jnp.argmax(hidden, -1)

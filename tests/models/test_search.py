@@ -1,4 +1,5 @@
-"""The search: greedy and beams against every text there is, on small models of two letters or five."""
+"""The search: greedy and beams, compared with a search through all texts,
+on small models of two letters or five."""
 
 import functools
 import itertools
@@ -15,8 +16,8 @@ SMALL = Codes(start=0, end=3, offset=1, size=2)
 
 
 def chain(seed, kinds=4, sharp=1.0, start=None):
-    """Log-probabilities [B, K, K] of the next class by the last one; a row of tables for each row of the
-    batch."""
+    """Log-probabilities [B, K, K] of the next class by the last one;
+    a row of tables for each row of the batch."""
     rng = np.random.default_rng(seed)
     logits = sharp * rng.normal(size=(3, kinds, kinds))
     if start is not None:
@@ -25,12 +26,13 @@ def chain(seed, kinds=4, sharp=1.0, start=None):
 
 
 def normal(logits):
-    """Log-probabilities, without a program of its own."""
+    """Log-probabilities, without a compiled program."""
     return logits - np.log(np.exp(logits).sum(-1, keepdims=True))
 
 
 def stepping(tables, beam):
-    """A step whose state holds the last class, so that another beam's state shows, and a count of steps."""
+    """A step whose state holds the last class, which shows whether beams are mixed up,
+    and a counter of steps."""
     tables = jnp.asarray(tables)
 
     def step(state, classes):
@@ -158,7 +160,7 @@ def test_maps_may_be_a_tree_and_are_not_collected_without_details():
     got = found(several, details=True)['maps']
     assert got['a'].shape == (3, 2, 5, 2) and got['b'].shape == (3, 2, 5, 2, 3)
     assert 'maps' not in found(several)
-    # Without them a step need not give any.
+    # Without details, a step need not return a map.
     assert 'maps' not in found(lambda *given: step(*given)[:2])
 
 

@@ -1,4 +1,4 @@
-"""What is SRN's own: its parts and their ablations, decoding all places at once, and what it refuses."""
+"""SRN: its parts and their ablations, decoding of all positions at once, and what it refuses."""
 
 import itertools
 
@@ -100,7 +100,7 @@ def test_the_likeliest_texts_are_those_of_trying_all():
         np.testing.assert_allclose(result['score'][row], [scores[text] for text in best], rtol=1e-4)
 
 
-def test_where_only_ends_stand_behind_an_end_the_likeliest_text_is_that_of_the_likeliest_classes():
+def test_where_only_ends_follow_an_end_the_most_likely_classes_are_the_most_likely_text():
     chances = random_chances(rows=40)
     one, several = (np.asarray(parallel.best_texts(chances, beam))[:, 0] for beam in (1, 3))
     ended = one == LETTERS + 1

@@ -1,4 +1,4 @@
-"""The parts of a Transformer against their formulas, and what their dropout does."""
+"""The parts of a Transformer, compared with their formulas, and the behaviour of their dropout."""
 
 import jax
 import jax.numpy as jnp
@@ -41,7 +41,7 @@ def test_layer_norm_has_mean_0_and_deviation_1_before_its_scale_and_bias():
     np.testing.assert_allclose(layer_norm(x, scale, bias), want, atol=1e-4)
     half = layer_norm(x.astype(jnp.bfloat16), scale, bias)
     assert half.dtype == jnp.bfloat16
-    # Only input and output are rounded, not what is between.
+    # Only input and output are rounded, and nothing in between.
     exact = layer_norm(x.astype(jnp.bfloat16).astype(jnp.float32), scale, bias)
     np.testing.assert_array_equal(half, exact.astype(jnp.bfloat16))
 

@@ -1,5 +1,5 @@
-"""What builders share: records as given, whole sets or none, the same bytes by any number of processes,
-the report."""
+"""What builders share: records as given, whole sets or none,
+the same bytes from any number of processes, and the report."""
 
 import fcntl
 import json
@@ -51,7 +51,7 @@ def left(tmp_path):
 
 
 def workers_end(tmp_path):
-    """Wait for the end of every process that made examples."""
+    """Wait until every worker process has ended."""
     there = set(map(int, (tmp_path / 'workers').read_text().split()))
     for _ in range(100):
         there = {each for each in there if Path(f'/proc/{each}/stat').exists()}
@@ -132,7 +132,7 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     assert lines[0] == 'split\tid\treason\tdetail' and 'test\t8\ttoo even\teight' in lines and len(lines) == 5
     text = (folder / 'report.txt').read_text(encoding='utf-8')
     assert 'U+00F6 ö 58' in text and '1  image cannot be decoded' in text
-    # Two dictionary files, of the training: one for characters, one for what stands between blanks.
+    # Two dictionary files of the training split: one of characters, one of tokens between blanks.
     for name, separator, token in (('characters', '', 'W'), ('tokens', ' ', '39')):
         rule = recipe.changed(recipe.base(name='').text,
                               {'charset': str(folder / f'{name}.txt'), 'separator': separator})

@@ -1,5 +1,5 @@
-"""Trains into a bucket (an emulator of Google Cloud Storage on this machine), is killed, resumes,
-and two processes lose one.
+"""Checks training into a bucket (an emulator of Google Cloud Storage on this machine): a run that is killed
+and resumed, and a run of two processes that loses one.
 
     pip install gcsfs gcp-storage-emulator && python tests/programs/bucket.py
 
@@ -36,11 +36,11 @@ def emulator():
     plain = objects.download
 
     def download(request, response, storage, *args, **kwargs):
-        response['x-goog-generation'] = '1'  # which TensorStore wants and the emulator leaves out
+        response['x-goog-generation'] = '1'  # TensorStore needs it and the emulator leaves it out
         plain(request, response, storage, *args, **kwargs)
 
     objects.download = download
-    # Killed clients leave in the middle of an answer.
+    # Killed clients disconnect in the middle of an answer.
     socketserver.BaseServer.handle_error = lambda *details: None
     from gcp_storage_emulator.server import create_server
 
@@ -77,7 +77,7 @@ def train(workdir, data, *extra):
 
 
 def ended(process, status=0):
-    """What a process said, once it ended with this status."""
+    """The output of a process, which has to end with this status."""
     said = process.communicate(timeout=300)[0]
     if process.returncode != status:
         raise RuntimeError(f'status {process.returncode} instead of {status}:\n{said}')
@@ -135,7 +135,7 @@ def one_of_two_is_lost(folder):
 
 
 def wait_until(true, seconds, said):
-    """Wait for something, at most so long."""
+    """Wait until something is true, for at most `seconds`."""
     end = time.monotonic() + seconds
     while not true():
         if time.monotonic() > end:

@@ -44,7 +44,7 @@ def form(images):
 
 
 def check(what, holds):
-    """One line for each thing that is tried."""
+    """Print one line for each check."""
     print(('ok   ' if holds else 'FAIL ') + what, flush=True)
     if not holds:
         raise SystemExit(1)

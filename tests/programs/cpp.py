@@ -112,7 +112,7 @@ def files(place, maths):
 
 
 def turned(orientation):
-    """EXIF that says how to hold a picture."""
+    """EXIF data with this orientation."""
     exif = Image.Exif()
     exif[ORIENTATION] = orientation
     return exif
@@ -147,8 +147,8 @@ def read(program, *arguments):
 
 
 def complaints(lines):
-    """Which files are complained of, and which were shrunk by how much; of what is broken,
-    each has its own words."""
+    """Which files were refused, and which were shrunk by how much;
+    each reader has its own words for what is broken."""
     return [re.sub(r'^recog[ _]\w+: ([^:]*).*?(shrunk.*)?$', r'\1 \2', line) for line in lines]
 
 

@@ -1,9 +1,9 @@
 """Kills training at random moments, in the middle of saves too, and resumes it,
-until so many rounds are done.
+until the given number of rounds is done.
 
     python tests/programs/kill.py --rounds 50
 
-Each run that gets to its end must equal, bit for bit, the one that nobody disturbed.
+Each run that gets to its end must equal the undisturbed one bit for bit.
 """
 
 import argparse
@@ -53,8 +53,8 @@ def start(workdir, *extra):
 
 
 def kill_once(workdir, dice):
-    """Start or resume, then kill in the middle of a save or at a random moment; the words say which,
-    '' if it ended before."""
+    """Start or resume a run, then kill it in the middle of a save or at a random moment;
+    returns which of the two, or '' if the run ended before."""
     process, checkpoints = start(workdir), workdir / 'checkpoints'
 
     def saving():
@@ -90,7 +90,7 @@ def last_step(file):
 
 
 def finish(workdir):
-    """Let a run come to its end."""
+    """Let a run finish."""
     process = start(workdir)
     said = process.communicate()[0]
     if process.returncode:
@@ -98,7 +98,7 @@ def finish(workdir):
 
 
 def rounds(count, folder, whole, seed=0, say=print):
-    """Kill so many times; returns how often a run came to its end, equal to `whole`,
+    """Kill a run `count` times; returns how often a run came to its end, equal to `whole`,
     and the kinds of kills."""
     dice, kinds, ends, workdir = random.Random(seed), {'in a save': 0,
                                                        'between saves': 0}, 0, folder / 'killed'

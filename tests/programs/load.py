@@ -4,7 +4,7 @@
     [--clients 32] [--seconds 60]
 
 First one client asks for each image once and keeps the answers, then alone for some seconds (the rate at
-batch 1), then all ask in an order of their own, each holding what it gets against what is known of its image.
+batch 1). Then all clients ask, each in its own order, and compare the answers with those of the first client.
 """
 
 import argparse
@@ -21,7 +21,7 @@ SUFFIXES = ('.png', '.jpg', '.jpeg')
 
 
 class Client:
-    """One connection that is kept open, and what came of its requests."""
+    """One connection that is kept open, and the results of its requests."""
 
     def __init__(self, url, model):
         place = urllib.parse.urlsplit(url)
@@ -39,7 +39,7 @@ class Client:
         return response.status, said['text'] if response.status == 200 else said['error']
 
     def run(self, images, known, until, seed):
-        """Ask in an order of its own until the time is over."""
+        """Ask in a random order until the time is over."""
         order = random.Random(seed)
         names = list(images)
         while time.monotonic() < until:
@@ -59,7 +59,7 @@ class Client:
 
 
 def together(clients, images, known, seconds):
-    """All clients at once; what they say of it, in one line."""
+    """Run all clients at once; returns their results in one line."""
     started = time.monotonic()
     threads = [threading.Thread(target=client.run, args=(images, known, started + seconds, seed))
                for seed, client in enumerate(clients)]

@@ -1,4 +1,4 @@
-"""What a recognizer takes, in which order batches are read, and what comes of an image."""
+"""What a recognizer accepts, in which order batches are read, and the results of images."""
 
 import cv2
 import numpy as np

@@ -1,4 +1,4 @@
-"""The report: its figures by hand, and the page of a small run as a browser would take it apart."""
+"""The report: its figures, checked by hand, and the page of a small run, parsed as a browser would."""
 
 import argparse
 import csv
@@ -36,7 +36,7 @@ NETWORK = re.compile(r'(?:src|href|action|data|poster)\s*=\s*["\']?\s*(?:https?:
 
 
 class Page(html.parser.HTMLParser):
-    """What stands in a page: sections, links, pictures, text, and whether every element is closed."""
+    """The content of a page: sections, links, pictures, text, and whether every element is closed."""
 
     VOID = ('meta', 'img', 'path', 'use', 'image', 'rect', 'br', 'stop')
 

@@ -1,5 +1,5 @@
-"""The server as its clients meet it: what it answers, to whom, what it refuses.
-Most recognisers here just count."""
+"""The server as its clients see it: what it answers, to whom, and what it refuses.
+Most recognisers here only count."""
 
 import asyncio
 import base64
@@ -57,7 +57,7 @@ def picture(level, height=8, width=8, kind='.png'):
 
 
 async def arrived(reader, count):
-    """Once so many images wait or are held by the recogniser."""
+    """Wait until this many images are queued or held by the recogniser."""
     while reader.waiting + reader.recognizer.taken < count:
         await asyncio.sleep(0.001)
 
@@ -76,7 +76,7 @@ def serving(work, *readers, limits=None, token='', warm=True):
 
 
 def asked(*posts, reader=None, limits=None, token='', headers=None):
-    """The answers to requests that are all made at once."""
+    """The answers to requests that are made at the same time."""
     async def work(client):
         return await asyncio.gather(*(client.post(path, **how) for path, how in posts))
     return serving(work, reader or Reader('fake', Counting(), batch=4), limits=limits, token=token)
@@ -152,7 +152,7 @@ def test_beside_others_an_export_keeps_its_beam_and_says_so(tmp_path, capsys):
                                        'so --beam 5 does not count for it\n')
 
 
-def test_what_a_request_may_not_wish_is_refused():
+def test_options_that_a_request_may_not_set_are_refused():
     for query, words in (('?nbest=2', 'without a beam'), ('?explain=1', '--explain'),
                          ('?draw=maybe', '1 or 0'),
                          ('?colour=red', 'not known'), ('?nbest=0', 'nbest'), ('?nbest=%C2%B2', 'nbest')):
@@ -208,7 +208,7 @@ def test_what_the_queue_has_no_room_for_is_refused_and_the_rest_is_answered():
     assert 'recog_waiting_images{model="fake"} 0.0' in figures
 
 
-def test_of_what_is_limited_so_much_may_be_used_at_a_time():
+def test_a_budget_limits_what_is_used_at_the_same_time():
     budget = Budget(10, 'too much')
     with budget.hold(4) as take, budget.hold(6):
         with pytest.raises(Refused, match='too much'):

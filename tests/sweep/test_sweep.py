@@ -41,7 +41,7 @@ def get_config(variant='small'):
     config.train.length, config.eval.every, config.checkpoint.every = '1 steps', '0 steps', '1000 steps'
     return configs.variant(config, VARIANTS, variant)
 '''
-# What the command line gives without these options.
+# The defaults of the command line.
 DEFAULTS = {'variants': 'all', 'seeds': '1', 'workdir': '', 'data': './data', 'overrides': [],
             'dry_run': False, 'parallel': 1,
             'devices_per_run': 0, 'slurm': '', 'slurm_option': []}
@@ -74,7 +74,7 @@ def place(tmp_path):
 
 @pytest.fixture(scope='module')
 def counted():
-    """Kind and number of the devices, for which a process asks."""
+    """The kind and number of the devices, which a child process finds out."""
     return here._devices()
 
 

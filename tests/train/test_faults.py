@@ -26,7 +26,7 @@ from recog.workdir.opened import open_workdir
 
 @pytest.fixture(scope='module')
 def whole(tmp_path_factory):
-    """The run that nobody disturbed, and its data beside it."""
+    """The undisturbed run, with its data beside it."""
     folder = tmp_path_factory.mktemp('whole')
     kill.words(folder / 'data' / 'words')
     kill.finish(folder / 'run')
@@ -35,7 +35,7 @@ def whole(tmp_path_factory):
 
 @pytest.fixture
 def copied(whole, tmp_path):
-    """A copy of the undisturbed run that may be spoilt."""
+    """A copy of the undisturbed run that a test may damage."""
     subprocess.run(['cp', '-r', whole, tmp_path / 'run'], check=True)
     return tmp_path / 'run'
 
@@ -83,7 +83,8 @@ def test_a_full_disk_is_one_line_and_the_last_sound_checkpoint_stays(copied):
              'sys.argv[0] = "recog"; runpy.run_module("recog", run_name="__main__")')
     line = [sys.executable, '-c', limit, 'train', '--workdir', str(copied), '--config.train.length=40 steps',
             '--data', str(copied.parent / 'data')]
-    # A cache whose entries are those of the suite, and in which a program that is too large spoils none.
+    # A copy of the compile cache of the suite, so that a program that cannot be written whole damages no
+    # other test.
     cache = shutil.copytree(os.environ['JAX_COMPILATION_CACHE_DIR'], copied.parent / 'xla',
                             copy_function=os.symlink)
     environment = {**os.environ, 'XLA_FLAGS': on(1), 'JAX_COMPILATION_CACHE_DIR': str(cache)}

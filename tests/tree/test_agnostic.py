@@ -1,4 +1,4 @@
-"""No shared code knows an algorithm: none is named in recog but in its model and its rival in PyTorch."""
+"""No shared code knows an algorithm: recog names one only in its model and in its rival in PyTorch."""
 
 import ast
 import re

@@ -1,4 +1,4 @@
-"""The tree and the wheel: what is shipped, and what would trouble users' machines."""
+"""The tree and the wheel: what is shipped, and what would cause trouble on users' machines."""
 
 import ast
 import configparser

@@ -82,7 +82,7 @@ def checkout(tmp_path_factory):
     shutil.copy(ROOT / 'setup.cfg', place)
     shutil.copy(TOY / 'model.py', place / 'recog' / 'models' / 'toy.py')
     shutil.copy(TOY / 'experiment.py', place / 'experiments' / 'toy.py')
-    # What is compiled for it stays for the next run.
+    # Compiled programs are kept for the next run.
     (place / '.pytest_cache').mkdir()
     (place / '.pytest_cache' / 'xla').symlink_to(os.environ['JAX_COMPILATION_CACHE_DIR'])
     write_golden(place / 'tests' / 'models' / 'goldens')
@@ -97,7 +97,7 @@ def start(checkout, *arguments, **how):
 
 
 def answered(address):
-    """What a server that is about to start says."""
+    """What a server that is about to start answers."""
     for _ in range(120):
         try:
             with urllib.request.urlopen(address, timeout=60) as answer:

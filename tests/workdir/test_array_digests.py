@@ -13,7 +13,7 @@ from recog.workdir import array_digests
 
 @pytest.fixture(autouse=True, params=['here', 'on devices'])
 def _where(request, monkeypatch):
-    """Small arrays are summed by NumPy, large ones on the devices: both ways of all."""
+    """Small arrays are summed by NumPy, large ones on the devices: every test does both."""
     monkeypatch.setattr(array_digests, 'SMALL', 2 ** 14 if request.param == 'here' else -1)
 
 

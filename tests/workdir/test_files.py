@@ -1,4 +1,4 @@
-"""The files of a run: what they say of it, and lines that were cut off."""
+"""The files of a run: what they record, and lines that were cut off."""
 
 import json
 

@@ -1,6 +1,6 @@
-"""A workdir in a bucket, for which an in-memory file system of fsspec stands.
+"""A workdir in a bucket, which is here an in-memory file system of fsspec.
 
-tests/programs/bucket.py tries checkpoints against a server.
+tests/programs/bucket.py tests checkpoints against a server.
 """
 
 import subprocess

@@ -1,6 +1,7 @@
-"""Folders that an earlier version wrote: its runs, exports and packed sets open, read and go on as they did.
+"""Folders that an earlier version wrote: its runs, exports and packed sets open, read and resume as before.
 
-Their README says how they were made. Only the command and `recog.load` are used: what lies behind may move.
+Their README says how they were made. Only the command and `recog.load` are used, because everything else may
+change.
 """
 
 import csv
@@ -39,7 +40,7 @@ def command(capsys):
 
 @pytest.fixture
 def continued(older, command, tmp_path):
-    """Go on training in a copy of the run, with overrides: what was printed, and the metrics by step."""
+    """Continue training in a copy of the run, with overrides: what was printed, and the metrics by step."""
     def run(*overrides):
         folder = shutil.copytree(older / 'run', tmp_path / 'continued')
         said = command('train', '--workdir', folder, '--data', older / 'data', '--devices', 0,

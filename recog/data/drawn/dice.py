@@ -10,8 +10,8 @@ _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
 
 class Dice(random.Random):
-    """The random numbers of one word, seeded with an integer; numpy's generators take fifty times as long for
-    each."""
+    """The random numbers of one word, seeded with an integer;
+    numpy's generators take fifty times as long for each."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""

@@ -28,8 +28,8 @@ TRIES = 200  # formulas from the grammar that may fail to fit before the picture
 
 
 class Paper(NamedTuple):
-    """The fields of config.formulas that drawing needs; a ConfigDict would take a microsecond for each
-    access."""
+    """The fields of config.formulas that drawing needs; a ConfigDict
+    would take a microsecond for each access."""
 
     difficulty: float
     size: float
@@ -60,8 +60,8 @@ class Written(NamedTuple):
 
 
 class Formulas:
-    """Drawn formulas as a source of examples; any index can be drawn, and the length is only the size of an
-    epoch."""
+    """Drawn formulas as a source of examples; any index can be drawn,
+    and the length is only the size of an epoch."""
 
     held_out = 1_000  # formulas in an evaluation of validation or test
 

@@ -32,8 +32,8 @@ Curve = tuple[float, float, bool]  # the unit, the bend, and whether it is a wav
 
 
 class Words:
-    """Rendered words as a source of examples; any index can be drawn, and the length is only the size of an
-    epoch."""
+    """Rendered words as a source of examples; any index can be drawn,
+    and the length is only the size of an epoch."""
 
     held_out = 10_000  # words in an evaluation of validation or test
 
@@ -338,8 +338,8 @@ def _photograph(path: str) -> np.ndarray:
 
 @cache
 def _grain() -> np.ndarray:
-    """Normal noise of deviation 16, from which pieces are cut: fresh numbers would cost as much as all the
-    rest."""
+    """Normal noise of deviation 16, from which pieces are cut:
+    fresh numbers would cost as much as all the rest."""
     return _levels(np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32), 16)
 
 

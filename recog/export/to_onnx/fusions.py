@@ -1,5 +1,5 @@
-"""Fusions: several nodes that one operator of ONNX can replace, such as Softmax, LayerNormalization or
-Gather."""
+"""Fusions: several nodes that one operator of ONNX can replace, such as Softmax,
+LayerNormalization or Gather."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -32,8 +32,8 @@ def softmax(graph: Graph, powers: Value, total: Value) -> Value | None:
 
 
 def layer_norm(graph: Graph, scaled: Value, bias: Value) -> Value | None:
-    """Layer norm, written as (x - mean x) / sqrt(mean of its squares + a small number) * scale + bias, over
-    the last axis."""
+    """Layer norm over the last axis, written as
+    (x - mean x) / sqrt(mean of its squares + a small number) * scale + bias."""
     product = _made(graph, scaled, 'Mul')
     scale, shift = graph.known(product.input[1]) if product else None, graph.known(bias)
     normal = _made(graph, product.input[0], 'Mul') if product else None
@@ -105,16 +105,16 @@ def _settings(node: NodeProto | None) -> dict[str, Any]:
 
 
 def _by_place(graph: Graph, conv: NodeProto) -> bool:
-    """Whether a Conv is pointwise: each position of its result depends on the same position of its input
-    alone."""
+    """Whether a Conv is pointwise: each position of its result depends on
+    the same position of its input alone."""
     kernel, settings = graph.known(conv.input[1]), _settings(conv)
     return kernel is not None and kernel.shape[2:] == (1, 1) and {*settings.get('strides', [1])} == {1} and \
         settings.get('group', 1) == 1 and not any(settings.get('pads', []))
 
 
 def _bare(graph: Graph, value: Value, factor: str) -> Value:
-    """A value that will be masked, without the same mask before it where only pointwise operators follow that
-    one."""
+    """A value that will be masked, without the same mask before it where
+    only pointwise operators follow that one."""
     maker = graph.maker(value)
     if maker is None:
         return value
@@ -131,8 +131,8 @@ def _bare(graph: Graph, value: Value, factor: str) -> Value:
 
 
 def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | None:
-    """Rows of a constant table times constant weights, or plus a constant bias, as rows of another constant
-    table."""
+    """Rows of a constant table times constant weights, or plus a constant bias,
+    as rows of another constant table."""
     maker, known = _made(graph, rows, 'Gather'), graph.known(other)
     table = graph.known(maker.input[0]) if maker is not None and maker.attribute[0].i == 0 else None
     if maker is None or table is None or known is None or table.ndim != 2 or table.dtype != np.float32:
@@ -174,8 +174,8 @@ def _axis(graph: Graph, reduced: NodeProto) -> int | None:
 
 
 def _mean(graph: Graph, value: Value, scale: np.ndarray) -> Value:
-    """The value whose mean over the last axis (of the size of the scale) is this one; empty if there is
-    none."""
+    """The value whose mean over the last axis (of the size of the scale) is this one;
+    empty if there is none."""
     quotient = _made(graph, value, 'Div')
     total = _made(graph, quotient.input[0], 'ReduceSum') if quotient else None
     count = graph.known(quotient.input[1]) if quotient else None

@@ -173,8 +173,8 @@ class Graph:
         return value if axes == sorted(axes) else self.op('Transpose', value, perm=axes)
 
     def reshape(self, value: Value, shape: Sequence[Any]) -> Value:
-        """A value in another shape; consecutive reshapes become one. One symbolic dimension needs no
-        computation."""
+        """A value in another shape; consecutive reshapes become one.
+        One symbolic dimension needs no computation."""
         before = self.maker(value)
         if before is not None and before.op_type == 'Reshape':
             value = before.input[0]
@@ -285,8 +285,8 @@ def element(dtype: Any) -> int:
 
 
 def info(name: str, aval: Any, *, symbols: bool = False) -> ValueInfoProto:
-    """ONNX's description of a tensor; symbolic dimensions have names only in inputs and outputs of the
-    file."""
+    """ONNX's description of a tensor; symbolic dimensions have names
+    only in inputs and outputs of the file."""
     shape = [int(size) if is_static(size) else (str(size) if symbols else None) for size in aval.shape]
     return helper.make_tensor_value_info(name, element(aval.dtype), shape)
 

@@ -120,8 +120,8 @@ def gather(graph: Graph, equation: Any, value: Value, indices: Value) -> Value:
 
 
 def _separate(graph: Graph, equation: Any, value: Value, indices: np.ndarray) -> Value | None:
-    """Slices and Gathers axis by axis, for constant indices that follow one axis each, as those of strided
-    slices do."""
+    """Slices and Gathers axis by axis, for constant indices that follow one axis each,
+    as those of strided slices do."""
     aval, shape = equation.outvars[0].aval, equation.invars[0].aval.shape
     numbers = equation.params['dimension_numbers']
     if numbers.operand_batching_dims:
@@ -165,8 +165,8 @@ def _taken(graph: Graph, value: Value, places: np.ndarray, axis: int, size: Any,
 def _arranged(
     graph: Graph, equation: Any, result: Value, order: Sequence[int], inside: Value | None
 ) -> Value:
-    """Gathered rows [index axes in `order`, row axes] in the axis order of the equation, filled where indices
-    were outside."""
+    """Gathered rows [index axes in `order`, row axes] in the axis order of the equation,
+    filled where indices were outside."""
     aval, numbers = equation.outvars[0].aval, equation.params['dimension_numbers']
     gone = {*numbers.operand_batching_dims, *numbers.collapsed_slice_dims}
     left = [axis for axis in range(len(equation.invars[0].aval.shape)) if axis not in gone]

@@ -1,5 +1,5 @@
-"""Loops and conditionals: scan becomes Scan, while becomes Loop, cond becomes If unless the branch is
-known."""
+"""Loops and conditionals: scan becomes Scan, while becomes Loop,
+cond becomes If unless the branch is known."""
 
 from collections.abc import Callable, Sequence
 from types import SimpleNamespace
@@ -85,8 +85,8 @@ def _between(
 
 
 def _longer(body: Graph, name: str, result: Value) -> bool:
-    """Whether a carried tensor is one that grows in each iteration, perhaps with its rows in another
-    order."""
+    """Whether a carried tensor is one that grows in each iteration,
+    perhaps with its rows in another order."""
     maker = body.maker(result)
     if maker is not None and maker.op_type == 'Gather' and not maker.attribute[0].i:
         maker = body.maker(maker.input[0])
@@ -123,8 +123,8 @@ def _counters(params: Any, start: Sequence[Value]) -> dict[int, tuple[int, int]]
 
 
 def choice(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
-    """The branch itself if it is known which one is taken, as in `platform_dependent`; otherwise ONNX's
-    If."""
+    """The branch itself if it is known which one is taken,
+    as in `platform_dependent`; otherwise ONNX's If."""
     branches, (index, *given) = equation.params['branches'], inputs
     if isinstance(index, np.ndarray):
         return convert(graph, branches[int(np.clip(index, 0, len(branches) - 1))], given)

@@ -65,8 +65,8 @@ def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -
 
 
 def batch_norm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Batch norm with running statistics: a factor and a summand, which become part of a convolution before
-    it."""
+    """Batch norm with running statistics: a factor and a summand,
+    which become part of a convolution before it."""
     inner = equation.params['jaxpr'].jaxpr
     statistics = [inner.invars.index(var) if var in inner.invars else None for var in inner.outvars]
     known = all(isinstance(value, np.ndarray) for value in inputs[1:])
@@ -140,8 +140,8 @@ def average_pool(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) 
 
 
 def division(operator: str) -> Callable[..., Outputs]:
-    """Div or Mod of integers that are known not to be negative, so that the equations for signs are left
-    out."""
+    """Div or Mod of integers that are known not to be negative,
+    so that the equations for signs are left out."""
 
     def convert(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
         bounds = [graph.bounds(value) for value in inputs]
@@ -194,8 +194,8 @@ def lstm(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outpu
 
 
 def sample(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """GridSample; if the function pads by a constant, the image is surrounded by zeros, otherwise its outer
-    pixels repeat."""
+    """GridSample; if the function pads by a constant, the image is surrounded by zeros,
+    otherwise its outer pixels repeat."""
     zeros = bool(within(equation, 'pad'))
     image, grid = inputs
     result = graph.op('GridSample', graph.transpose(image, FIRST), grid, align_corners=1, mode='linear',
@@ -204,8 +204,8 @@ def sample(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Out
 
 
 def attend_cached(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Attention to the tokens so far; the cache grows by one token in each iteration where the loop allows
-    it."""
+    """Attention to the tokens so far; the cache grows by one token in
+    each iteration where the loop allows it."""
     query, key, value, keys, values, number = inputs
     bounds, room = graph.bounds(number), equation.invars[3].aval.shape[3]
     fits = number in graph.counters and bounds is not None and bounds[1] < room

@@ -8,8 +8,8 @@ SMALL = 4096  # bytes; what is smaller is written twice
 
 
 def share(other: ModelProto, first: ModelProto, whole: bytes, name: str) -> None:
-    """Let the large constants of `other` be read from the file `name`, whose content `whole` is the model
-    `first`."""
+    """Let the large constants of `other` be read from the file `name`,
+    whose content `whole` is the model `first`."""
     places: dict[bytes, int] = {}
     place = 0
     for tensor in first.graph.initializer:

@@ -21,8 +21,8 @@ BLOCKS = 3
 
 
 def inside(size: jax.Array, x: jax.Array, stride: int) -> jax.Array:
-    """The mask [B, h, w, 1] of the cells of a map [B, h, w, C] that hold at least a part of images of `size`
-    [B, 2]."""
+    """The mask [B, h, w, 1] of the cells of a map [B, h, w, C] that hold at
+    least a part of images of `size` [B, 2]."""
     rows = jnp.arange(x.shape[1])[:, None, None] * stride < size[:, 0, None, None, None]
     columns = jnp.arange(x.shape[2])[:, None] * stride < size[:, 1, None, None, None]
     return rows & columns

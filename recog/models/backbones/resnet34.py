@@ -21,8 +21,8 @@ ADDRESS = 'https://download.pytorch.org/models/resnet34-b627a593.pth'
 
 
 def conv(features: int, size: int, stride: int, name: str) -> Conv:
-    """A convolution with torchvision's initial values, scaled by the fan-out; called inside a module's
-    `compact`."""
+    """A convolution with torchvision's initial values, scaled by the fan-out;
+    called inside a module's `compact`."""
     start = normal((2 / (features * size * size)) ** 0.5)
     return Conv(features, (size, size), (stride, stride), start=start, name=name)
 
@@ -91,8 +91,8 @@ def peer_key(path: tuple[str, ...]) -> str:
 
 
 def pretrained(file: str, shapes: Any) -> dict[str, Any]:
-    """The backbone's variables from torchvision's file resnet34-*.pth, for a model whose variables have these
-    shapes."""
+    """The backbone's variables from torchvision's file resnet34-*.pth,
+    for a model whose variables have these shapes."""
     from recog.weights.files import read_weights
 
     if not Path(file).is_file():

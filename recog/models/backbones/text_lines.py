@@ -18,8 +18,8 @@ from recog.models.peers import PADDLE, renamed
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions and a shortcut, which downsamples by averaging before its 1 x 1 convolution instead of
-    by a stride ("vd")."""
+    """Two convolutions and a shortcut, which downsamples by averaging before its 1 x 1
+    convolution instead of by a stride ("vd")."""
 
     features: int
     strides: Pair

@@ -10,8 +10,8 @@ from jax import lax
 
 
 class Paths(NamedTuple):
-    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities, and log-probabilities [B,
-    N]."""
+    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities,
+    and log-probabilities [B, N]."""
 
     classes: jax.Array
     token_confidence: jax.Array
@@ -38,8 +38,8 @@ def best_path(frames: jax.Array) -> Paths:
 
 
 class Beams(NamedTuple):
-    """Prefixes [N, T], 0 after `length` [N], and the log-probabilities [N] of their alignments that end in a
-    blank and in their last token."""
+    """Prefixes [N, T], 0 after `length` [N], and the log-probabilities [N] of their alignments that
+    end in a blank and in their last token."""
 
     prefix: jax.Array
     confidence: jax.Array
@@ -49,8 +49,8 @@ class Beams(NamedTuple):
 
 
 def prefix_beam(frames: jax.Array, beam: int) -> Paths:
-    """The `beam` best texts of log-probabilities [B, T, 1 + V], each summed over the alignments that were
-    kept."""
+    """The `beam` best texts of log-probabilities [B, T, 1 + V],
+    each summed over the alignments that were kept."""
     return jax.vmap(partial(_prefix_beam, beam=beam))(frames)
 
 

@@ -20,16 +20,16 @@ def log_probabilities(logits: jax.Array, skip_ends: bool) -> jax.Array:
 
 
 def best_texts(log_probs: jax.Array, beam: int) -> jax.Array:
-    """Classes [B, N, L]: the most likely of each position or, with a beam, the N most likely texts, each
-    filled up with ends."""
+    """Classes [B, N, L]: the most likely of each position or, with a beam, the N most likely texts,
+    each filled up with ends."""
     if beam == 1:
         return jnp.argmax(log_probs, -1)[:, None]
     return jax.vmap(partial(_likeliest, beam=beam))(log_probs)
 
 
 def _likeliest(log_probs: jax.Array, beam: int) -> jax.Array:
-    """The most likely texts, exactly: positions are independent, so the best texts of a length extend the
-    best of the length before."""
+    """The most likely texts, exactly: positions are independent, so the best texts of a length
+    extend the best of the length before."""
     length, classes = log_probs.shape
     letters, end = classes - 2, classes - 1
     ends = jnp.cumsum(log_probs[::-1, end])[::-1]  # from this position to the last

@@ -17,8 +17,8 @@ from jax import lax
 
 
 class Codes(NamedTuple):
-    """What the classes mean: a class is a vocabulary id + `offset`, for ids below `size`; all other classes
-    are not tokens."""
+    """What the classes mean: a class is a vocabulary id + `offset`, for ids below `size`;
+    all other classes are not tokens."""
 
     start: int
     end: int
@@ -146,8 +146,8 @@ def _choose(
 
 
 def _reordered(leaf: jax.Array, origin: jax.Array) -> jax.Array:
-    """An array [R, ...] over rows x beams in which each beam has the values of its `origin` [B, N] in the
-    same row."""
+    """An array [R, ...] over rows x beams in which each beam has the values
+    of its `origin` [B, N] in the same row."""
     count, number = origin.shape
     return leaf.at[(jnp.arange(count)[:, None] * number + origin).reshape(-1)].get(mode='promise_in_bounds')
 

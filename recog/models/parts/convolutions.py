@@ -159,8 +159,8 @@ def _pointwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
 
 @partial(jax.jit, static_argnames=('strides',))
 def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
-    """Convolution of each channel of [B, H, W, C] with its own part of the kernel [kernel height, kernel
-    width, 1, C]."""
+    """Convolution of each channel of [B, H, W, C] with its own part of the
+    kernel [kernel height, kernel width, 1, C]."""
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
     return lax.platform_dependent(
         x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),
@@ -218,8 +218,8 @@ def _depthwise_backward(strides: Pair, kept: Any, gradient: jax.Array) -> tuple[
 
 
 def depthwise_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: Pair) -> jax.Array:
-    """The gradient of a depthwise kernel, summed one image row at a time, because a row fits into a core's
-    cache."""
+    """The gradient of a depthwise kernel, summed one image row at a time,
+    because a row fits into a core's cache."""
     (height, width), (rows, columns), channels = _size(x, strides), kernel.shape[:2], x.shape[3]
     padded = _padded(x, kernel)
     # [B, H, rows, W, C]

@@ -101,8 +101,8 @@ def positions(cells: jax.Array, width: int) -> jax.Array:
 def make_memory(
     parameters: Parameters, features: jax.Array, cells: jax.Array, counts: jax.Array | None
 ) -> tuple[Memory, jax.Array]:
-    """The memory of features [B, h, w, D], with the mask of their cells [B, h, w] and counts [B, K], and the
-    initial state [B, E]."""
+    """The memory of features [B, h, w, D], with the mask of their cells [B, h, w] and counts [B, K],
+    and the initial state [B, E]."""
     dtype = features.dtype
     keys = product(features, parameters['keys_kernel'][0, 0]) + parameters['keys_bias']
     keys = keys + positions(cells, keys.shape[-1])
@@ -186,8 +186,8 @@ def coverage_weights(
 def coverage_weights_by_step(
     memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
 ) -> jax.Array:
-    """Attention weights [S, B, h, w] of all steps in turn, for queries [S, B, A]; zeros from step `count`
-    on."""
+    """Attention weights [S, B, h, w] of all steps in turn, for queries [S, B, A];
+    zeros from step `count` on."""
     return _by_step_forward(memory, energy_kernel, queries, count)[0]
 
 
@@ -214,8 +214,8 @@ def _by_step_forward(
 
 
 def _by_step_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
-    """Written by hand, because only the gradient of the coverage is passed from step to step: the rest is
-    computed for all steps at once."""
+    """Written by hand, because only the gradient of the coverage is passed from step to step:
+    the rest is computed for all steps at once."""
     memory, energy_kernel, queries, weights, coverage = kept
     reach, dtype = math.isqrt(memory.coverage_kernel.shape[0]), memory.features.dtype
     (steps, rows, *size), taps = coverage.shape, memory.coverage_kernel.shape[0]
@@ -272,8 +272,8 @@ def classify(
 def advance(
     parameters: Parameters, memory: Memory, hidden: jax.Array, coverage: jax.Array, classes: jax.Array
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Logits [B, N, K], state [B, N, E] and attention weights [B, N, h, w] of a step with input classes
-    [B, N]."""
+    """Logits [B, N, K], state [B, N, E] and attention weights
+    [B, N, h, w] of a step with input classes [B, N]."""
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[classes].get(mode='clip')
     gates = input_gates(parameters, embedded, dtype)
@@ -290,7 +290,8 @@ def unroll(
     """Logits [B, S, K] and attention weights [B, S, h, w] of S steps with input classes [B, S]; the weights
     are 0 from step `count` on.
 
-    States and logits are computed for all steps at once: only the coverage is passed from step to step.
+    The states do not depend on the attention, of which only the coverage is passed from step to step; the
+    logits of all steps are computed at once.
     """
     dtype = memory.features.dtype
     embedded = parameters['embedding'].at[given].get(mode='clip')

@@ -20,16 +20,16 @@ Parameters = Mapping[str, jax.Array]
 
 
 class Memory(NamedTuple):
-    """What the decoder attends to, the same in every step: the features [B, T, D] and their keys
-    [B, T, A]."""
+    """What the decoder attends to, the same in every step:
+    the features [B, T, D] and their keys [B, T, A]."""
 
     features: jax.Array
     keys: jax.Array
 
 
 class GRUDecoder(nn.Module):
-    """The parameters of the decoder, which the functions below read; all but those of the GRU start Xavier
-    uniform."""
+    """The parameters of the decoder, which the functions below read;
+    all but those of the GRU start Xavier uniform."""
 
     hidden: int
     classes: int
@@ -78,8 +78,8 @@ def advance(
 
 
 def embed(parameters: Parameters, classes: jax.Array) -> jax.Array:
-    """The part of input classes [...] in the gates [..., 3 A]: the input is one-hot, so each is a row of the
-    kernel."""
+    """The part of input classes [...] in the gates [..., 3 A]: the input is one-hot,
+    so each is a row of the kernel."""
     width = parameters['kernel_ih'].shape[0] - parameters['classes_bias'].shape[0]
     return parameters['kernel_ih'].at[width + classes].get(mode='clip') + parameters['bias_ih']
 

@@ -87,8 +87,8 @@ def batch_norm(
 def normalised(
     values: jax.Array, shares: jax.Array, scale: jax.Array, bias: jax.Array, axes: tuple[int, ...]
 ) -> tuple[jax.Array, jax.Array, jax.Array]:
-    """Values normalised over `axes`, where `shares` are the weights of the mean, and the mean and variance in
-    float32."""
+    """Values normalised over `axes`, where `shares` are the weights of the mean,
+    and the mean and variance in float32."""
     return _normalised_forward(values, shares, scale, bias, axes)[0]
 
 
@@ -150,8 +150,8 @@ def _folded_sum(values: jax.Array, axes: tuple[int, ...]) -> jax.Array:
 
 
 def _running(old: jax.Array, new: jax.Array, rows: jax.Array) -> jax.Array:
-    """The running statistic [C] updated by those of the groups [G, ..., C], weighted by the groups' real rows
-    [G, ..., 1]."""
+    """The running statistic [C] updated by those of the groups [G, ..., C],
+    weighted by the groups' real rows [G, ..., 1]."""
     total = rows.sum()
     average = jnp.sum(new * rows, tuple(range(new.ndim - 1))) / jnp.where(total > 0, total, 1.0)
     return jnp.where(total > 0, MOMENTUM * old + (1 - MOMENTUM) * average, old)
@@ -273,8 +273,8 @@ class ConvNorm(nn.Module):
 
 
 class Linear(nn.Module):
-    """A linear layer whose kernel and bias start uniform between +-1/sqrt(input width); the result is
-    float32."""
+    """A linear layer whose kernel and bias start uniform between +-1/sqrt(input width);
+    the result is float32."""
 
     features: int
 

@@ -1,5 +1,5 @@
-"""Applies a model's network to batches with the recipe's settings: normalisation of pixels, precision, batch
-norm's group and dropout's key."""
+"""Applies a model's network to batches with the recipe's settings: normalisation of pixels, precision,
+batch norm's group and dropout's key."""
 
 from functools import partial
 from typing import Any, NamedTuple
@@ -15,8 +15,8 @@ from recog.models.parts.layers import PRECISIONS, Context
 
 
 class Network(NamedTuple):
-    """A Linen module that takes pixels, further inputs and a `Context`, with the recipe's settings for
-    them."""
+    """A Linen module that takes pixels, further inputs and a `Context`,
+    with the recipe's settings for them."""
 
     module: nn.Module
     image: FrozenConfigDict

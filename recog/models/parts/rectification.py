@@ -34,15 +34,15 @@ BORDERS = ('zeros', 'border')
 
 
 def targets(count: int) -> np.ndarray:
-    """Where the fiducial points lie in the rectified image, float64 [F, 2]: along its top, then along its
-    bottom."""
+    """Where the fiducial points lie in the rectified image, float64 [F, 2]: along its top,
+    then along its bottom."""
     x = np.linspace(-1, 1, count // 2)
     return np.concatenate([np.stack([x, np.full_like(x, y)], 1) for y in (-1, 1)])
 
 
 def slanted_points(count: int) -> np.ndarray:
-    """RARE's initial points, its Figure 6 (a), float64 [F, 2]: a band from the lower left to the upper
-    right."""
+    """RARE's initial points, its Figure 6 (a), float64 [F, 2]:
+    a band from the lower left to the upper right."""
     x, rise = np.linspace(-1, 1, count // 2), np.linspace(0, 1, count // 2)
     return np.concatenate([np.stack([x, -rise], 1), np.stack([x, 1 - rise], 1)])
 
@@ -116,8 +116,8 @@ def sample(image: jax.Array, grid: jax.Array, *, border: str = 'zeros') -> jax.A
 
 
 def _split(place: jax.Array, size: int, border: str) -> tuple[jax.Array, jax.Array]:
-    """How far [..., 1] each place is from the pixel before it, as a share of the way to the next, and the
-    index of that pixel; -1 is padding."""
+    """How far [..., 1] each place is from the pixel before it, as a share of the way to the next,
+    and the index of that pixel; -1 is padding."""
     low, high = (-1, size) if border == 'zeros' else (0, size - 1)
     # Not `clip`, which halves the gradient at the limits.
     place = jnp.where(place < low, low, jnp.where(place > high, high, place))
@@ -126,8 +126,8 @@ def _split(place: jax.Array, size: int, border: str) -> tuple[jax.Array, jax.Arr
 
 
 class Rectifier(nn.Module):
-    """Images [B, H, W, C] to `fiducials` [B, F, 2], `grid` [B, h, w, 2] and `rectified` [B, h, w, C], all
-    float32."""
+    """Images [B, H, W, C] to `fiducials` [B, F, 2], `grid` [B, h, w, 2] and
+    `rectified` [B, h, w, C], all float32."""
 
     size: Size
     count: int

@@ -90,8 +90,8 @@ def lstm(
 
 
 def _side_by_side(gates: jax.Array, kernel: jax.Array) -> jax.Array:
-    """Both directions in one loop, the second in reverse: [T, 2, B, 4 hidden] and [2, hidden, 4 hidden] ->
-    [T, 2, B, hidden]."""
+    """Both directions in one loop, the second in reverse:
+    [T, 2, B, 4 hidden] and [2, hidden, 4 hidden] -> [T, 2, B, hidden]."""
     both = recur(jnp.stack([gates[:, 0], gates[::-1, 1]], 1), kernel)
     return jnp.stack([both[:, 0], both[::-1, 1]], 1)
 
@@ -129,8 +129,8 @@ def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _recurrent_gates(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The part of the gates that depends on the previous hidden states, [Z, B, hidden] ->
-    [Z, B, 4 hidden]."""
+    """The part of the gates that depends on the previous hidden states,
+    [Z, B, hidden] -> [Z, B, 4 hidden]."""
     return jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
 
 
@@ -275,8 +275,8 @@ def encoder(layers: int, hidden: int, x: jax.Array) -> jax.Array:
 
 
 def encoder_peers(layers: int) -> dict[str, Peer]:
-    """The reference's keys for the layers of `encoder`: Paddle's state dict has two names for each of these
-    tensors."""
+    """The reference's keys for the layers of `encoder`: Paddle's state dict
+    has two names for each of these tensors."""
     peers = {}
     for layer in range(layers):
         for direction, cell, ending in (('forward', 'fw', ''), ('backward', 'bw', '_reverse')):

@@ -184,8 +184,8 @@ class FeedForward(nn.Module):
 
 
 class EncoderLayer(nn.Module):
-    """Self-attention and feed-forward, each with a layer norm before it and a residual connection around
-    it."""
+    """Self-attention and feed-forward, each with a layer norm before
+    it and a residual connection around it."""
 
     heads: int
     hidden: int

@@ -83,8 +83,8 @@ class Attention(nn.Module):
         self.dropout = Dropout(self.noise)
 
     def project(self, x: jax.Array, first: int, last: int, tokens: Any) -> list[jax.Array]:
-        """Those of queries [R, N, S, D / N], keys [R, N, D / N, S] and values [R, N, S, D / N] from number
-        `first` to before `last`."""
+        """Those of queries [R, N, S, D / N], keys [R, N, D / N, S] and values [R, N, S, D / N]
+        from number `first` to before `last`."""
         part = slice(first * self.features, last * self.features)
         projected = jnp.matmul(x, self.kernel_in[:, part].astype(x.dtype))
         projected = projected + self.bias_in[part].astype(x.dtype)
@@ -95,15 +95,15 @@ class Attention(nn.Module):
     def attend(
         self, projected: Sequence[jax.Array], mask: jax.Array | None, train: bool, shape: Any
     ) -> tuple[jax.Array, jax.Array]:
-        """The output for queries, keys and values, in the shape of the tokens, and the attention weights
-        [R, N, S, K]."""
+        """The output for queries, keys and values, in the shape of the tokens,
+        and the attention weights [R, N, S, K]."""
         queries, keys, values = projected
         weights = weights_by_head(queries, keys, mask, scale=self.scale)
         return self.merge_heads(sum_by_head(self.dropout(weights, train), values), shape), weights
 
     def attend_cached(self, x: jax.Array, cache: Any, number: jax.Array) -> tuple[jax.Array, Any]:
-        """The output for one token of each row [R, D], which attends to itself and the tokens before it, and
-        the updated cache."""
+        """The output for one token of each row [R, D], which attends to itself and the tokens before it,
+        and the updated cache."""
         query, *new = self.project(x, 0, 3, 1)
         attended, *cache = attend_cached(query, *new, *cache, number, scale=self.scale)
         return self.merge_heads(attended, x.shape), tuple(cache)
@@ -142,8 +142,8 @@ class Attention(nn.Module):
 
 
 class DecoderLayer(nn.Module):
-    """Self-attention, attention to the memory, and feed-forward, each with a layer norm after its residual
-    sum."""
+    """Self-attention, attention to the memory, and feed-forward,
+    each with a layer norm after its residual sum."""
 
     features: int
     heads: int
@@ -164,8 +164,8 @@ class DecoderLayer(nn.Module):
     def __call__(
         self, x: jax.Array, memory: jax.Array, mask: jax.Array, train: bool
     ) -> tuple[jax.Array, jax.Array]:
-        """The output for all tokens [B, S, D] at once, and their attention weights over a memory
-        [B, K, D]."""
+        """The output for all tokens [B, S, D] at once, and their
+        attention weights over a memory [B, K, D]."""
         attended, _ = self.own.attend(self.own.project(x, 0, 3, x.shape[1]), mask, train, x.shape)
         x = self.norm_1(x + self.dropout(attended, train))
         if x.shape[1] * (self.heads - 1) < self.features:
@@ -235,8 +235,8 @@ class DecoderLayers(nn.Module):
 
 
 class Table(nn.Module):
-    """A trainable table of embeddings, of shape [..., rows, D]: a vector of D for each class, or for each
-    position."""
+    """A trainable table of embeddings, of shape [..., rows, D]:
+    a vector of D for each class, or for each position."""
 
     shape: tuple[int, ...]
     deviation: float
@@ -265,8 +265,8 @@ class TransformerDecoder(nn.Module):
         self.output = Linear(self.classes)
 
     def __call__(self, memory: jax.Array, classes: jax.Array, train: bool) -> tuple[jax.Array, jax.Array]:
-        """Logits [B, S, classes] of the class that follows each of the classes [B, S], and the attention
-        weights [B, S, K]."""
+        """Logits [B, S, classes] of the class that follows each of the classes [B, S],
+        and the attention weights [B, S, K]."""
         x = self.positions(jnp.arange(classes.shape[1])) + self.embedding(classes)
         x, weights = self.layers(x.astype(memory.dtype), memory, train)
         return self.output(x), weights.mean(1)
@@ -276,8 +276,8 @@ class TransformerDecoder(nn.Module):
         return self.layers.project_memory(memory)
 
     def empty_cache(self, rows: Any, steps: int, dtype: Any) -> list[Any]:
-        """An empty cache for each layer: keys [R, N, D / N, T] and values [R, N, T, D / N] of `steps`
-        tokens."""
+        """An empty cache for each layer: keys [R, N, D / N, T] and
+        values [R, N, T, D / N] of `steps` tokens."""
         depth = self.features // self.heads
         shapes = (rows, self.heads, depth, steps), (rows, self.heads, steps, depth)
         return [tuple(jnp.zeros(shape, dtype) for shape in shapes)] * self.count

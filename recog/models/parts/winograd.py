@@ -24,8 +24,8 @@ MANY_MULTIPLICATIONS = 2**29
 
 
 class Form(NamedTuple):
-    """F(m, 3): the matrices that turn a tile's m + 2 pixels and a kernel's 3 taps into factors, and the
-    products of these into m values."""
+    """F(m, 3): the matrices that turn a tile's m + 2 pixels and a kernel's 3 taps into factors,
+    and the products of these into m values."""
 
     pixels: Matrix
     taps: Matrix
@@ -80,8 +80,8 @@ def _convolved(x: jax.Array, taps: Grid, channels: int) -> jax.Array:
 
 
 def _forms(shape: Sequence[int], features: int) -> tuple[Form, Form]:
-    """The forms for images [B, H, W, C], down their rows and across their columns, and this many output
-    features."""
+    """The forms for images [B, H, W, C], down their rows and across their columns,
+    and this many output features."""
     if math.prod(shape) * features < MANY_MULTIPLICATIONS:
         return TWO, TWO
     down, across = (min(TWO, FOUR, key=lambda form: form.products(size)) for size in shape[1:3])

@@ -17,8 +17,8 @@ TURNED = {'kernel': 'weight', 'scale': 'weight', 'bias': 'bias', 'mean': '_mean'
 
 
 class Toy(nn.Module):
-    """Images [B, H, W, C] to `backbone` [B, H / 4, T, D] and `head`, logits [B, T, 1 + V]; class 0 is the
-    blank."""
+    """Images [B, H, W, C] to `backbone` [B, H / 4, T, D] and `head`,
+    logits [B, T, 1 + V]; class 0 is the blank."""
 
     width: int
     classes: int
