@@ -7,7 +7,7 @@ A value is a numpy array as long as it is known, and the name of a tensor of the
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,17 @@ from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from recog.errors import ConfigError
 
 Value = np.ndarray | str
+Converter = Callable[..., Value | Sequence[Value]]  # (graph, equation, *inputs) to the results of a primitive
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
 # Operators through which the bounds of integers can be followed, and how many inputs count.
 FOLLOWED = {
     **dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1),
     **dict.fromkeys(('Add', 'Mul', 'Div', 'Mod'), 2),
+}
+REDUCTIONS = {
+    'reduce_max': 'ReduceMax', 'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
+    'reduce_sum': 'ReduceSum',
 }
 FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of sizes, which are not negative
 
@@ -270,6 +275,11 @@ def is_static(size: Any) -> bool:
 def integers(numbers: Iterable[Any]) -> np.ndarray:
     """Numbers as ONNX takes shapes, axes and indices."""
     return np.array([int(number) for number in numbers], np.int64)
+
+
+def number(equation: Any, value: float) -> np.ndarray:
+    """A constant in the type of an equation's first input."""
+    return np.asarray(value, equation.invars[0].aval.dtype)
 
 
 def element(dtype: Any) -> int:
