@@ -199,7 +199,7 @@ def _check(config: Any) -> None:
 
 
 def _wanted(batch: Batch) -> jax.Array:
-    """The class [B, L + 1] that each step has to say: the label, then ends."""
+    """The class [B, L + 1] that each step has to give: the label, then ends."""
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)

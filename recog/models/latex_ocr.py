@@ -32,8 +32,8 @@ TEMPERATURE = 10_000.0
 
 @jax.jit
 def sine_positions(x: jax.Array) -> jax.Array:
-    """Maps [B, h, w, D] and the place of each cell: half of the channels tell its column, half its row, in
-    sines and cosines."""
+    """Maps [B, h, w, D] plus the position of each cell: sines and cosines of its column in half of the channels,
+    of its row in the others."""
     depth = x.shape[-1] // 2
     rates = TEMPERATURE ** (-(jnp.arange(depth) // 2 * 2) / depth)
 
@@ -69,8 +69,7 @@ class LatexOcr(nn.Module):
         return {'backbone': maps, 'encoder': encoded}
 
     def read(self, image: jax.Array, classes: jax.Array, context: Context) -> dict[str, jax.Array]:
-        """The stages, the logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w], where
-        each looks."""
+        """The stages, logits `head` [B, S, K] behind classes [B, S], and `attention` [B, S, h, w]."""
         stages = self(image, context)
         head, weights = self.head(_cells(stages['encoder']), classes, context.train)
         attention = weights.reshape(*weights.shape[:2], *stages['encoder'].shape[1:3])
@@ -126,8 +125,7 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def smoothed(logits: jax.Array, wanted: jax.Array, share: float) -> jax.Array:
-    """Cross-entropy [B, S] of logits [B, S, K] and classes [B, S] that are right but for this share, spread
-    over all K."""
+    """Cross-entropy [B, S] of logits [B, S, K] for classes [B, S], with this share spread over all."""
     chances = jax.nn.log_softmax(logits)
     right = jnp.take_along_axis(chances, wanted[..., None], -1)[..., 0]
     return -(1 - share) * right - share * chances.mean(-1)
@@ -173,24 +171,21 @@ def _cells(maps: jax.Array) -> jax.Array:
 
 
 def _wanted(batch: Batch) -> jax.Array:
-    """The class [B, L + 1] behind each that is read: the label's and, from its length on, the end, which
-    counts once."""
+    """The class [B, L + 1] behind each that is read: the label's, then ends, of which the first counts."""
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
 
 
 def _given(batch: Batch) -> jax.Array:
-    """The classes [B, L + 1] that are read: the start and the label; what is read behind it does not
-    count."""
+    """The classes [B, L + 1] that are read: the start and the label; those behind it do not count."""
     return jnp.pad(_wanted(batch)[:, :-1], ((0, 0), (1, 0)), constant_values=START)
 
 
 def _stepping(
     head: TransformerDecoder, parameters: Any, encoded: jax.Array, beam: int, steps: int
 ) -> tuple[Any, Any]:
-    """The step that `search` takes, and the state before the first: the number of the token, and what is kept
-    of those before."""
+    """The step that `search` takes, and the state before the first: the token's number and an empty cache."""
     # Cast once: XLA would cast them in each step.
     parameters = {'params': jax.tree_util.tree_map_with_path(
         lambda path, leaf: leaf.astype(encoded.dtype) if 'kernel' in path[-1].key else leaf, parameters)}

@@ -34,8 +34,7 @@ FROZEN = '*/positions/table=0'
 
 @jax.jit
 def additive_weights(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
-    """Softmax over T of tanh(order + features) . score: [B, T, D], [L, D] and [D, 1] -> [B, L, T] in
-    float32."""
+    """Softmax over T of tanh(order + features) . score, [B, T, D], [L, D], [D, 1] -> float32 [B, L, T]."""
     def scores(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
         inside = jnp.tanh(order[None, :, None] + features[:, None])
         return jnp.sum(inside * score[:, 0], -1, dtype=jnp.float32)
@@ -68,8 +67,8 @@ class ParallelAttention(nn.Module):
 
 
 class SemanticReasoning(nn.Module):
-    """GSRM: from ids [B, L] to what those before and behind each one say of it [B, L, D], and its logits [B,
-    L, V + 3]."""
+    """GSRM: from ids [B, L] to features [B, L, D] of each from those before and behind it, and logits
+    [B, L, V + 3]."""
 
     settings: FrozenConfigDict
     width: int
@@ -161,8 +160,7 @@ class SRN(nn.Module):
 
 
 def build(config: Any, vocab: Any) -> Model:
-    """SRN with the sizes and parts of the recipe, for images of its size and texts of at most
-    `text.max_length`."""
+    """SRN with the parts of the recipe, for images of its size and texts of at most `text.max_length`."""
     _check(config)
     settings, length = FrozenConfigDict(config.model), config.text.max_length
     size = (config.image.height, config.image.width)
@@ -196,7 +194,7 @@ def build(config: Any, vocab: Any) -> Model:
         if settings.semantic:
             parts |= {'gsrm': summed(outputs['gsrm']), 'vsfd': summed(outputs['head'])}
             total = total + settings.gsrm_weight * parts['gsrm'] + settings.vsfd_weight * parts['vsfd']
-        # The reference adds up all characters of a batch; a count of 0 says so.
+        # The reference adds up all characters of a batch, which a count of 0 means.
         count = weight.sum() * length if settings.average else jnp.zeros(())
         return (total, count), (stats, parts)
 

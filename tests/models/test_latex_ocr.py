@@ -1,4 +1,4 @@
-"""LaTeX-OCR's parts: cached decoding, the smoothed loss, running variances, weights to start training from."""
+"""LaTeX-OCR's parts: cached decoding, the smoothed loss, running variances, weights to start from."""
 
 import functools
 

@@ -79,7 +79,7 @@ class Graph:
         if isinstance(value, str):
             return value
         root, large = self.root, value.nbytes > 4096
-        # Large arrays are told apart by being the same object, which `constants` keeps alive.
+        # Large arrays are equal if they are the same object, which `constants` keeps alive.
         key = (id(value),) if large else (value.dtype.str, value.shape, value.tobytes())
         if key not in root.constants and large and (value == value.flat[0]).all():
             one = value.flat[0].reshape([1] * value.ndim)

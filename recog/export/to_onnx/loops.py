@@ -45,7 +45,7 @@ def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     going = convert(graph, params['cond_jaxpr'], [*asked, *start])[0]
     jaxpr, counters = params['body_jaxpr'], _counters(params, start)
     limits = counters
-    for last in (False, True):  # first to learn the bounds of integers and what grows, then for good
+    for last in (False, True):  # first to learn the bounds of integers and what grows
         body = Graph(graph, lifts=True)
         count, before = body.fresh(), body.fresh()
         names = [body.fresh() for _ in start]

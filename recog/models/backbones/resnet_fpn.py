@@ -28,8 +28,7 @@ def dilated_conv(x: jax.Array, kernel: jax.Array) -> jax.Array:
 
 
 def _product_of_taps(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The same as one product, by which one image, and the gradients of many, take a CPU two thirds of the
-    time."""
+    """The same as one product: one image, and the gradients of many, take a CPU two thirds of the time."""
     height, width = x.shape[1:3]
     padded = jnp.pad(x, ((0, 0), (1, 1), (1, 1), (0, 0)))
     taps = [padded[:, i : i + height, j : j + width] for i in (0, 2) for j in (0, 2)]

@@ -18,8 +18,7 @@ from recog.models.peers import PADDLE, renamed
 
 
 class ResNetBlock(nn.Module):
-    """Two convolutions and a shortcut, which averages before its 1 x 1 convolution instead of skipping
-    ("vd")."""
+    """Two convolutions and a shortcut, which averages before its 1 x 1 convolution ("vd")."""
 
     features: int
     strides: Pair

@@ -10,8 +10,7 @@ from jax import lax
 
 
 class Paths(NamedTuple):
-    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities, and log-probabilities [B,
-    N]."""
+    """Texts as classes [B, N, L], 0 after the end, with token probabilities and log-probabilities [B, N]."""
 
     classes: jax.Array
     token_confidence: jax.Array
@@ -37,8 +36,7 @@ def best_path(frames: jax.Array) -> Paths:
 
 
 class Beams(NamedTuple):
-    """Prefixes [N, T], 0 after `length` [N], and the log-probability [N] that each ends in a blank or in its
-    token."""
+    """Prefixes [N, T], 0 after `length` [N], and log-probabilities [N] of ending in a blank or in the token."""
 
     prefix: jax.Array
     confidence: jax.Array

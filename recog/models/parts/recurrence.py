@@ -128,7 +128,7 @@ def _states(gates: jax.Array, kernel: jax.Array) -> tuple[jax.Array, jax.Array]:
 
 
 def _recurrent_gates(hidden: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The part of the gates that comes of the states before, [Z, B, hidden] -> [Z, B, 4 hidden]."""
+    """The part of the gates that depends on the states before, [Z, B, hidden] -> [Z, B, 4 hidden]."""
     return jnp.einsum('zbh,zhg->zbg', hidden, kernel, preferred_element_type=jnp.float32)
 
 
