@@ -32,8 +32,8 @@ TEMPERATURE = 10_000.0
 
 @jax.jit
 def sine_positions(x: jax.Array) -> jax.Array:
-    """Maps [B, h, w, D] plus the position of each cell: sines and cosines of its column in half of the channels,
-    of its row in the others."""
+    """Maps [B, h, w, D] plus the position of each cell: sines and cosines of its column in half of the
+    channels, of its row in the others."""
     depth = x.shape[-1] // 2
     rates = TEMPERATURE ** (-(jnp.arange(depth) // 2 * 2) / depth)
 

@@ -36,7 +36,7 @@ def best_path(frames: jax.Array) -> Paths:
 
 
 class Beams(NamedTuple):
-    """Prefixes [N, T], 0 after `length` [N], and log-probabilities [N] of ending in a blank or in the token."""
+    """Prefixes [N, T], 0 after `length` [N], and log-probabilities [N] of ending in a blank or the token."""
 
     prefix: jax.Array
     confidence: jax.Array
