@@ -15,8 +15,8 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 # its time.
 gc.set_threshold(50_000, 20, 10)
 
-# The files that take longest, longest first: the two processes take whole files, and should end together.
-DEAREST = (
+# The slowest files, slowest first: the two processes take whole files, and should end together.
+SLOWEST = (
     'config/test_experiments', 'train/test_faults', 'models/test_contract', 'models/test_golden_rare',
     'sweep/test_sweep', 'train/test_train', 'export/test_onnx_models', 'models/test_golden_srn',
     'train/test_resident', 'models/test_golden_can', 'models/test_golden_crnn', 'export/test_export',
@@ -26,8 +26,8 @@ DEAREST = (
 
 
 def pytest_collection_modifyitems(items):
-    """The dearest files first."""
-    order = {ROOT / 'tests' / f'{name}.py': number for number, name in enumerate(DEAREST)}
+    """The slowest files first."""
+    order = {ROOT / 'tests' / f'{name}.py': number for number, name in enumerate(SLOWEST)}
     items.sort(key=lambda item: order.get(item.path, len(order)))
 
 

@@ -3,17 +3,20 @@
 Weights are made from a parameter's name in the reference's checkpoint and its shape, as goldens/README.md says.
 """
 
-import functools
 import json
 import zlib
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
-import optax
+from ml_collections import ConfigDict
 
 from recog import models
+from recog.config import experiments
+from recog.models.peers import from_peer
+from recog.text import vocabulary
 
 GOLDENS = Path(__file__).parent / 'models' / 'goldens'
 
@@ -74,42 +77,52 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.n
     return arrays, rows, {row['key']: fill(row['seed_key'], row['shape']) for row in rows}
 
 
-class Training(NamedTuple):
-    """The losses of some steps, and gradients and statistics of the first, by the reference's keys and in its layout."""
-
-    heads: list[np.ndarray]  # the logits of each step, in training mode
-    losses: list[float]
-    gradients: dict[str, np.ndarray]
-    statistics: dict[str, np.ndarray]
+def names() -> list[str]:
+    """The goldens of models."""
+    return sorted(path.name.partition('.')[0] for path in GOLDENS.glob('*.facts.json'))
 
 
-def train(model: models.Model, variables: models.Variables, batch: dict[str, Any], tx: Any, steps: int = 3,
-          options: dict[str, Any] | None = None) -> Training:
-    """A few steps of the reference's optimizer on one batch, without dropout, compiled with these options."""
+def facts(name: str) -> dict[str, Any]:
+    """Which recipe a golden belongs to, and how closely what is compared."""
+    return json.loads((GOLDENS / f'{name}.facts.json').read_text())
 
-    @functools.partial(jax.jit, compiler_options=options)
-    def step(params, stats, memory, batch):
-        def loss(params):
-            outputs, _ = model.apply({'params': params, 'stats': stats}, batch, train=True)
-            (total, count), (after, _) = model.loss({'params': params, 'stats': stats}, batch)
-            # count 0: a sum that is not divided
-            return total / jax.numpy.where(count > 0, count, 1), (after, outputs['head'])
 
-        (value, (stats, head)), gradients = jax.value_and_grad(loss, has_aux=True)(params)
-        updates, memory = tx.update(gradients, memory, params)
-        return optax.apply_updates(params, updates), stats, memory, value, gradients, head
+def data() -> tuple[dict[str, np.ndarray], dict[str, Any]]:
+    """What the references make of images, labels, scores and steps: arrays, and texts."""
+    with np.load(GOLDENS / 'data.npz') as file:
+        return dict(file), json.loads((GOLDENS / 'data.json').read_text())
 
-    params, stats = variables['params'], variables['stats']
-    memory, losses, firsts, heads = jax.jit(tx.init)(params), [], [], []
-    for _ in range(steps):
-        params, stats, memory, value, gradients, head = step(params, stats, memory, batch)
-        losses.append(float(value))
-        heads.append(np.asarray(head))
-        firsts.append({'params': gradients, 'stats': stats})
-    first = models.flatten(firsts[0])
-    named = {key: turned_back(first[peer.path], peer.turn) for key, peer in model.peers.items() if peer.path in first}
-    kinds = {kind: {k: v for k, v in named.items() if model.peers[k].path[0] == kind} for kind in ('params', 'stats')}
-    return Training(heads, losses, kinds['params'], kinds['stats'])
+
+def recipe(name: str, *overrides: str) -> ConfigDict:
+    """The recipe that a golden belongs to."""
+    given = facts(name)
+    changed = [f'--config.{each}' for each in (*given.get('overrides', ()), *overrides)]
+    return experiments.load(str(GOLDENS.parents[2] / 'experiments' / given['recipe']), changed)
+
+
+def build(name: str, *overrides: str) -> models.Model:
+    """The model of that recipe."""
+    config = recipe(name, *overrides)
+    return models.build(config, vocabulary.from_config(config.text))
+
+
+def variables(model: models.Model, state: dict[str, np.ndarray]) -> models.Variables:
+    """A checkpoint of the reference as our variables."""
+    return jax.tree.map(jnp.asarray, from_peer(model, state))
+
+
+def batch(name: str, want: dict[str, np.ndarray]) -> dict[str, Any]:
+    """The batch that a golden's arrays describe."""
+    rule, rows = facts(name)['tokens'], len(want['image'])
+    tokens = want['label'][:, rule['from'] : rule['to']] - rule['minus']
+    letters = (tokens >= 0) & (tokens < len(vocabulary.from_config(recipe(name).text)))
+    mask = want.get('mask', np.ones_like(want['image']))[:, 0] > 0
+    return {
+        'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)),
+        'size': jnp.asarray(np.stack([mask.any(2).sum(1), mask.any(1).sum(1)], 1), jnp.int32),
+        'tokens': jnp.asarray(np.where(letters, tokens, -1), jnp.int32),
+        'length': jnp.asarray(letters.sum(1), jnp.int32), 'weight': jnp.ones(rows), 'index': jnp.arange(rows),
+    }
 
 
 def turned_back(array: Any, turn: str) -> np.ndarray:

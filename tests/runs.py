@@ -1,4 +1,4 @@
-"""What a run left in its workdir, for comparisons."""
+"""Runs made without the command, and what they left in their workdirs, for comparisons."""
 
 import json
 
@@ -9,9 +9,25 @@ from recog import models
 from recog.devices.mesh import one_device, replicated
 from recog.text import vocabulary
 from recog.train import optimizer
+from recog.train.loop import train_to_end
+from recog.train.run import make_run
 from recog.train.step import make_state, parts
+from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.description import read_config
+from recog.workdir.description import is_workdir, read_config
+
+
+def prepared(config, devices=1, root='.'):
+    return make_run(config, vocabulary.from_config(config.text), root, jax.devices()[:devices])
+
+
+def trained(config, workdir, *, devices=1, stop=0, root='.'):
+    """Train on a workdir, or go on where it stands, stopping after `stop` steps where given."""
+    run = prepared(config, devices, root)
+    if not is_workdir(workdir):
+        description.write(workdir, config, run.vocab)
+    train_to_end(run._replace(total=stop) if stop else run, workdir)
+    return workdir
 
 
 def restored(workdir, step, part):

@@ -126,7 +126,8 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
 
 def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """Sample images of the workdir, where they are, otherwise random ones, on the recipe's largest canvas."""
-    samples: list[Any] = sorted(str(file) for file in (Path(folder.manifest['source']) / SAMPLES).glob('*.png'))
+    source_samples = (Path(folder.manifest['source']) / SAMPLES).glob('*.png')
+    samples: list[Any] = sorted(map(str, source_samples))
     images = samples or random_images(folder.config.image)
     source = Arrays([images[number % len(images)] for number in range(rows)])
     config = folder.config.copy_and_resolve_references()

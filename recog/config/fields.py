@@ -41,12 +41,12 @@ DECLARED: dict[str, Any] = {
                         'is all', tuple_of(str)),
     'model': {},  # the algorithm's own fields, `name` among them
     'text': {
-        'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), can or latex_ocr (the LaTeX tokens '
-                         'of these), or a dictionary file, one token a line'),
+        'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), a list of LaTeX tokens by its name '
+                         'in recog/text/vocabularies, or a dictionary file, one token a line'),
         'case': Field('lower', 'lower: labels are folded; keep', one_of('lower', 'keep')),
         'unknown': Field('drop', 'characters outside the charset: drop them, or refuse the label',
                          one_of('drop', 'refuse')),
-        'separator': Field('', "'' every character is a token (of latex_ocr every command too); "
+        'separator': Field('', "'' every character is a token (and every command that the charset has); "
                            "' ' tokens stand between blanks", one_of('', ' ')),
         'max_length': Field(25, 'tokens; longer labels are dropped from training, counted', at_least(1)),
     },

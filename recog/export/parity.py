@@ -32,7 +32,7 @@ class Parity(NamedTuple):
 
 
 class Wrong(NamedTuple):
-    """By how many times more than it may something differs, and what."""
+    """What differs most: by how many times the tolerance, and in words."""
 
     size: float
     words: str

@@ -89,7 +89,7 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
 
 
 def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]]:
-    """Shape and type of what goes in; a letter may be any size when the model runs."""
+    """Shape and type of each input; a letter may be any size when the model runs."""
     rule, (down, right) = config.image, model.about.stride
     height, width = str(rule.height), str(rule.width)
     if rule.fit == 'none':
@@ -108,8 +108,7 @@ def _functions(opened: Opened, beam: int) -> dict[str, Callable]:
 
 
 def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
-    """Both files, the weights of the second being those in the first;
-    the border of the first and versions."""
+    """Write both files, the second with the weights of the first; returns what the manifest says of them."""
     try:
         import onnx
         import onnxruntime
@@ -124,10 +123,10 @@ def _onnx(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
     (draft / 'model.onnx').write_bytes(whole)
     shared_weights.share(made['explain'], made['model'], whole, 'model.onnx')
     (draft / 'explain.onnx').write_bytes(made['explain'].SerializeToString())
-    border = {side: {value.name: _tensor(value) for value in getattr(made['model'].graph, side[:-1])}
-              for side in ('inputs', 'outputs')}
-    return border | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__,
-                                  'onnxruntime': onnxruntime.__version__, 'opset': jaxpr.OPSET}}
+    interface = {side: {value.name: _tensor(value) for value in getattr(made['model'].graph, side[:-1])}
+                 for side in ('inputs', 'outputs')}
+    return interface | {'versions': {'jax': jax.__version__, 'onnx': onnx.__version__,
+                                     'onnxruntime': onnxruntime.__version__, 'opset': jaxpr.OPSET}}
 
 
 def _tensor(value: Any) -> dict[str, Any]:
@@ -140,28 +139,28 @@ def _tensor(value: Any) -> dict[str, Any]:
 
 
 def _stablehlo(opened: Opened, draft: Path, beam: int) -> dict[str, Any]:
-    """Both files for all platforms, and their weights beside them; the border of the first and versions."""
+    """Write both files for all platforms, and their weights; returns what the manifest says of them."""
     scope = export.SymbolicScope()
     given = {name: jax.ShapeDtypeStruct(export.symbolic_shape(shape, scope=scope) if shape else (),
                                         np.dtype(kind))
              for name, (shape, kind) in shapes(opened.config, opened.model).items()}
     variables = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype), opened.variables)
-    border: dict[str, Any] = {}
+    interface: dict[str, Any] = {}
     for name, function in _functions(opened, beam).items():
         made = export.export(jax.jit(function), platforms=PLATFORMS)(variables, *given.values())
         (draft / f'{name}.stablehlo').write_bytes(made.serialize())
         if name == 'model':
             outputs = jax.tree.unflatten(made.out_tree, made.out_avals)
-            border = {'inputs': _border(given), 'outputs': _border(outputs)}
+            interface = {'inputs': _interface(given), 'outputs': _interface(outputs)}
     arrays = {'/'.join(path): np.asarray(leaf)
               for path, leaf in models.flatten(jax.device_get(opened.variables)).items()}
     np.savez(draft / 'weights.npz', **arrays)  # type: ignore[arg-type]
-    return border | {'versions': {'jax': jax.__version__,
-                                  'calling_convention': made.calling_convention_version,
-                                  'platforms': list(PLATFORMS)}}
+    return interface | {'versions': {'jax': jax.__version__,
+                                     'calling_convention': made.calling_convention_version,
+                                     'platforms': list(PLATFORMS)}}
 
 
-def _border(avals: Mapping[str, Any]) -> dict[str, Any]:
+def _interface(avals: Mapping[str, Any]) -> dict[str, Any]:
     return {name: {'shape': [size if isinstance(size, int) else str(size) for size in aval.shape],
                    'type': aval.dtype.name}
             for name, aval in avals.items()}

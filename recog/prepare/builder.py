@@ -94,15 +94,14 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         raise NotImplementedError
 
     def bytes_needed(self) -> int:
-        """About how much disk the result takes; 0 where nobody knows."""
+        """About how much disk the result takes; 0 where that is unknown."""
         return self.source.stat().st_size if self.source.is_file() else 0
 
     def _info(self) -> tfds.core.DatasetInfo:
         features = {'image': tfds.features.Image(shape=(None, None, 3)), 'text': tfds.features.Text(),
                     'id': tfds.features.Text(), 'size': tfds.features.Tensor(shape=(2,), dtype=np.int32)}
-        return tfds.core.DatasetInfo(builder=self,
-                                     features=tfds.features.FeaturesDict({**features,
-                                                                          **self.extra_features()}))
+        features = tfds.features.FeaturesDict({**features, **self.extra_features()})
+        return tfds.core.DatasetInfo(builder=self, features=features)
 
     def _split_generators(self, *_):
         raise NotImplementedError('examples do not pass through the generators of TFDS; see prepare()')

@@ -97,8 +97,8 @@ def _full(place: Path, needed: int = 0) -> str:
 
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the set's own, which is not there afterwards, whatever happens;
-    one that a kill left is cleared."""
+    """A folder beside the set's own that is removed afterwards, whatever happens;
+    what a killed process left in it is cleared first."""
     place = folder.with_name(f'{folder.name}.incomplete')
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():

@@ -99,7 +99,7 @@ def elsewhere(builder: 'Maker') -> Callable[[], Work] | None:
 
 
 def _load(file: str, name: str) -> Any:
-    """A builder's module by its file, known by the name that pickled tasks say:
+    """A builder's module by its file, known by the name in pickled tasks:
     a script could not be imported by it."""
     if name != '__main__' and name in sys.modules:
         return sys.modules[name]

@@ -115,8 +115,8 @@ class _Worker:
 
 @contextlib.contextmanager
 def _nameless_main() -> Iterator[None]:
-    """While a process starts: else it would run the caller's script again,
-    which may lack a guard or be standard input."""
+    """Hide the caller's script while a process starts, which would run it again;
+    the script may lack a guard, or be standard input."""
     main = sys.modules['__main__']
     sys.modules['__main__'] = ModuleType('__main__')
     try:

@@ -91,7 +91,7 @@ def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> 
 
 
 def features(opened: Opened, reading: Reading) -> dict[str, np.ndarray]:
-    """The feature maps [h, w, C] of an image by stage, and the straightened image [H, W, C], if there is one."""
+    """The feature maps [h, w, C] of an image by stage, and the straightened image, if there is one."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)
     stages, _ = apply(opened.variables, {'image': details['image'][None], 'size': details['size'][None]})

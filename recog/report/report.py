@@ -53,8 +53,7 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
 
 def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
           ) -> tuple[Opened | None, str]:
-    """The model of the step that was asked for, else measured, or what there is instead;
-    and what is to be said of that."""
+    """The model of the step that was asked for, else of the measured one, else of any; and a remark."""
     measured, why = found.facts['step'] if 'step' in found.facts else None, ''
     if asked is not None:
         other = measured is not None and measured != asked

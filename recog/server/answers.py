@@ -1,4 +1,4 @@
-"""What is said of a reading: JSON with text and confidence, formulas drawn as SVG,
+"""The answer for a reading: JSON with text and confidence, formulas drawn as SVG,
 pictures of where the model looked."""
 
 import base64
@@ -9,23 +9,22 @@ from typing import Any
 
 from recog.metrics.formulas import Tokens, formula_tokens
 from recog.reading.recognizer import text_facts
-from recog.server.intake import Wishes
+from recog.server.intake import Options
 from recog.text.latex import to_latex
 
 SIZE = 28  # of drawn formulas, in points
 
 
-def answer(reading: Any, recognizer: Any, wishes: Wishes) -> dict[str, Any]:
-    """One image's answer; what is drawn for it makes this slow,
-    and matplotlib wants it to happen in one thread."""
+def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
+    """The answer for one image. Drawing makes it slow, and matplotlib must draw in one thread."""
     formula = recognizer.about['formula']
-    found = facts(reading.text, reading.confidence, formula, draw=wishes.draw)
+    found = facts(reading.text, reading.confidence, formula, draw=options.draw)
     if reading.reason:
         found['note'] = reading.reason
-    if wishes.nbest > 1:
-        found['nbest'] = [facts(text, sure, formula, score, draw=wishes.draw)
-                          for text, sure, score in reading.others[:wishes.nbest]]
-    if wishes.explain:
+    if options.nbest > 1:
+        found['nbest'] = [facts(text, sure, formula, score, draw=options.draw)
+                          for text, sure, score in reading.others[:options.nbest]]
+    if options.explain:
         found['explanation'] = _encoded('image/png', explanation(reading, recognizer))
     return found
 
@@ -40,7 +39,7 @@ def facts(text: str, confidence: float, formula: bool, score: float | None = Non
 
 
 def svg(tokens: Tokens) -> bytes:
-    """A well-formed formula as mathtext sets it, black on nothing, its letters as outlines."""
+    """A well-formed formula as mathtext sets it, black on a transparent ground, its letters as outlines."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties

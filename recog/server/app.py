@@ -20,7 +20,7 @@ from recog.server.intake import Limits, Refused
 
 PAGE = Path(__file__).parent / 'page'
 FILES = {'/': 'index.html', '/style.css': 'style.css', '/page.js': 'page.js', '/drawing.js': 'drawing.js'}
-# The page takes nothing from elsewhere, and nobody may show it within theirs.
+# The page loads nothing from other places, and no other page may embed it.
 SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
                                    "data: blob:; "
         "connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
@@ -99,5 +99,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """What went wrong is for the log alone, where uvicorn writes it."""
+    """Only the log says what went wrong; uvicorn writes it there."""
     return JSONResponse({'error': 'the server failed to answer; its log says why'}, 500)

@@ -1,4 +1,4 @@
-"""A model and the thread in which it reads what waits, whoever asked for it, a batch at a time."""
+"""A model and its thread, which reads the waiting images of all requests, a batch at a time."""
 
 import asyncio
 import itertools
@@ -105,7 +105,7 @@ class Reader:
             found = recognizer.readings([job.image for job in jobs])
             if len(found) != len(jobs):
                 raise RuntimeError(f'{len(found)} readings of {len(jobs)} images')
-        except Exception as error:  # whoever asked gets it; the others are still answered
+        except Exception as error:  # it goes to the request; the others are still answered
             if len(jobs) > 1:
                 for job in jobs:
                     self._read([job])

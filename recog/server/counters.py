@@ -1,4 +1,4 @@
-"""What a server counts of itself, for Prometheus."""
+"""The figures of a server, for Prometheus."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ KIND = CONTENT_TYPE_LATEST
 
 
 class Counters:
-    """The figures of one server; models are named only as the server itself calls them."""
+    """The figures of one server, by the names that it gives its models."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()

@@ -44,7 +44,7 @@ class Desk:
         self._drawing.shutdown()
 
     def check_token(self, request: Request) -> None:
-        """Refuse who does not know the token, where there is one."""
+        """Refuse a request without the token, where one is set."""
         if not self._token:
             return
         said = request.headers['authorization'] if 'authorization' in request.headers else ''
@@ -59,9 +59,9 @@ class Desk:
         with self._budgets.bytes.hold() as take:
             came = intake.read(request, self.limits, take, reader.recognizer.about['beam'],
                                reader.explaining is not None)
-            given, several, wishes = await self._in_time(came, 408, 'the request did not arrive')
+            given, several, options = await self._in_time(came, 408, 'the request did not arrive')
             with self._budgets.images.hold(len(given)):
-                work = asyncio.gather(*(self._one(reader, one, wishes) for one in given),
+                work = asyncio.gather(*(self._one(reader, one, options) for one in given),
                                       return_exceptions=several)
                 found = await self._in_time(work, 503, 'there was no answer')
         if not several:
@@ -82,15 +82,15 @@ class Desk:
         except TimeoutError:
             raise Refused(status, f'{what} within {self.limits.seconds:g} seconds') from None
 
-    async def _one(self, reader: Reads, given: Given, wishes: intake.Wishes) -> dict[str, Any]:
+    async def _one(self, reader: Reads, given: Given, options: intake.Options) -> dict[str, Any]:
         """The answer for one image."""
         with self._budgets.pixels.hold(intake.pixels(given, self.limits.pixels)):
             image = await anyio.to_thread.run_sync(intake.decode, given, limiter=self._decoders)
-            reading, = await reader.read([image], wishes.explain)
+            reading, = await reader.read([image], options.explain)
         if reading.text is None:
             raise Refused(422, f'the image {reading.reason}')
-        work = functools.partial(answers.answer, reading, reader.recognizer, wishes)
-        if not reader.recognizer.about['formula'] and not wishes.explain:
+        work = functools.partial(answers.answer, reading, reader.recognizer, options)
+        if not reader.recognizer.about['formula'] and not options.explain:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._drawing, work)
 
@@ -102,7 +102,7 @@ def refusal(error: Refused) -> Response:
 
 
 def described(reader: Reads) -> dict[str, Any]:
-    """What clients are told of a model; where it lies is nobody's business."""
+    """What clients are told about a model; its path is not among it."""
     about = reader.recognizer.about
     told = ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')
     return {'name': reader.name, **{key: about[key] for key in told},

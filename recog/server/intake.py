@@ -1,4 +1,4 @@
-"""What a request brings: its wishes and its images, held against the limits before anything is decoded."""
+"""What a request brings: its options and its images, held to the limits before anything is decoded."""
 
 import contextlib
 import io
@@ -16,7 +16,7 @@ from recog.images.read import FORMATS, Unreadable, read_image
 
 YES, NO = ('1', 'true', 'yes', 'on'), ('', '0', 'false', 'no', 'off')
 BODIES, PICTURES = 16, 16  # so many bodies and images of the largest size may be in memory
-HEARD = 10  # times the limit that is listened to before a request is refused
+RECEIVED = 10  # times the limit that is received of a request that is too large
 
 
 class Refused(Exception):
@@ -44,7 +44,7 @@ class Given(NamedTuple):
     data: bytes
 
 
-class Wishes(NamedTuple):
+class Options(NamedTuple):
     """What an answer is to hold besides text and confidence."""
 
     nbest: int = 1
@@ -102,24 +102,24 @@ def limited(request: Request, most: int, take: Callable[[int], None]) -> Request
             if not refused:
                 take(length)
                 return message
-            # Most clients hear nothing before they have said all, so what is not much too large may be said.
-            if come > HEARD * most or message['type'] != 'http.request' or not message['more_body']:
+            # Most clients read no answer before they have sent everything, so up to this much is received.
+            if come > RECEIVED * most or message['type'] != 'http.request' or not message['more_body']:
                 raise Refused(413, f'the request is too large (at most {most:,} bytes)')
     return Request(request.scope, receive)
 
 
 async def read(request: Request, limits: Limits, take: Callable[[int], None], beam: int,
-               explains: bool) -> tuple[list[Given], bool, Wishes]:
-    """The images of a request, whether they came as a form, and what is wished: in the query,
-    or in fields of the form.
+               explains: bool) -> tuple[list[Given], bool, Options]:
+    """The images of a request, whether they came as a form, and the options,
+    from the query or from fields of the form.
 
-    `take` is told of the bytes that come.
+    `take` is called with the number of bytes that came.
     """
     try:
         given, several, told = await _received(limited(request, limits.request, take), limits.queue)
     except ClientDisconnect:
         raise Refused(400, 'the client has left') from None
-    return given, several, wishes({**request.query_params, **told}, beam, explains)
+    return given, several, options({**request.query_params, **told}, beam, explains)
 
 
 async def _received(request: Request, most: int) -> tuple[list[Given], bool, dict[str, str]]:
@@ -149,18 +149,18 @@ def name_of(file: UploadFile) -> str:
     return (file.filename or 'image').replace('\\', '/').rpartition('/')[2] or 'image'
 
 
-def wishes(given: dict[str, str], beam: int, explains: bool) -> Wishes:
+def options(given: dict[str, str], beam: int, explains: bool) -> Options:
     """What a query or a form asks for, refused where the model cannot do it."""
-    unknown = sorted(set(given) - set(Wishes._fields))
+    unknown = sorted(set(given) - set(Options._fields))
     if unknown:
-        raise Refused(400, f'field {unknown[0][:40]!r} is not known; there are: {", ".join(Wishes._fields)}')
+        raise Refused(400, f'field {unknown[0][:40]!r} is not known; there are: {", ".join(Options._fields)}')
     nbest = given['nbest'] if 'nbest' in given else '1'
     if not nbest.isascii() or not nbest.isdigit() or not 1 <= int(nbest[:9]) <= beam:
         raise Refused(400, f'nbest {nbest[:40]!r} must be a number from 1 to {beam}, the beam of this model'
                       if beam > 1
                       else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam '
                            '(--beam)')
-    asked = Wishes(int(nbest), *(_flag(name, given[name] if name in given else '')
+    asked = Options(int(nbest), *(_flag(name, given[name] if name in given else '')
                                  for name in ('explain', 'draw')))
     if asked.explain and not explains:
         raise Refused(400, 'explain: this server was started without --explain')

@@ -52,7 +52,8 @@ class Checkpoints:
                     _move_aside(file.parents[1], 'metrics are not what was saved')
         processes.gather(0)
         policies = ocp.checkpoint_managers
-        # Two of the newest, should one be damaged. (max_to_keep with best_fn deletes it if it ranks low.)
+        # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the
+        # newest of all if it ranks low.)
         kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
         self._ocp = ocp
         options = ocp.CheckpointManagerOptions(

@@ -36,7 +36,7 @@ class Recognised(NamedTuple):
 
 
 def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bool) -> int:
-    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which it is."""
+    """Write the workdir of a checkpoint of another framework; without a recipe, its names tell which."""
     refuse_other_things(workdir, resumes=False)
     state = read_weights(file)
     found = _built(recipe, tuple(overrides)) if recipe else recognise(state, file, overrides)

@@ -77,8 +77,11 @@ def test_labels_that_cannot_be_coded_become_rows_of_weight_zero_and_are_named(na
 
 def test_two_processes_read_the_two_halves_of_the_same_batch(narrow, folder):
     whole, config = batches(narrow, folder)
-    halves = [Batches(whole.source, whole.plan, lambda rows, half=half: np.split(np.arange(rows), 2)[half], whole.vocab,
-                      config, 100) for half in range(2)]
+    def half(number):
+        places = lambda rows: np.split(np.arange(rows), 2)[number]  # noqa: E731
+        return Batches(whole.source, whole.plan, places, whole.vocab, config, 100)
+
+    halves = [half(0), half(1)]
     for key in ('image', 'tokens', 'index', 'weight'):
         np.testing.assert_array_equal(whole[5][key], np.concatenate([half[5][key] for half in halves]))
 
@@ -114,8 +117,8 @@ def test_evaluation_visits_every_example_once_on_any_number_of_processes(narrow,
     source = open_set('words', config, root)
     seen = collections.Counter()
     for process in range(processes):
-        places = lambda rows, process=process: np.array_split(np.arange(rows), processes)[process]  # noqa: E731
-        steps = Steps(source, places, 4, config, 0)
+        parts = np.array_split(np.arange(4), processes)
+        steps = Steps(source, lambda rows, mine=parts[process]: mine, 4, config, 0)
         assert len(steps) == 3
         for step in range(3):
             batch = steps[step]
@@ -128,7 +131,8 @@ def test_a_limit_shortens_an_evaluation(narrow, folder):
     root = folder('words', [(f'{number}.png', 'word') for number in range(9)])
     config = narrow()
     steps = Steps(open_set('words', config, root), np.arange, 4, config, 5)
-    assert [index for step in range(len(steps)) for index in steps[step]['index']] == [0, 1, 2, 3, 4, -1, -1, -1]
+    indices = [index for step in range(len(steps)) for index in steps[step]['index']]
+    assert indices == [0, 1, 2, 3, 4, -1, -1, -1]
 
 
 def test_joined_sources_answer_in_the_order_asked(narrow, folder):
@@ -143,7 +147,8 @@ def test_joined_sources_answer_in_the_order_asked(narrow, folder):
 
 def test_a_missing_set_is_refused_with_the_nearest_and_what_is_there(narrow, folder):
     root = folder('words/test', LABELS)
-    with pytest.raises(ConfigError, match="set 'word/test' is not there .*mean 'words/test'.*there are: rendered"):
+    said = "set 'word/test' is not there .*mean 'words/test'.*there are: rendered"
+    with pytest.raises(ConfigError, match=said):
         open_set('word/test', narrow(), root)
 
 
@@ -189,7 +194,8 @@ assert 'tensorflow' not in sys.modules
 def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
     subprocess.run([sys.executable, '-c', PREPARE, str(tmp_path)], check=True, capture_output=True)
     config = narrow()
-    train, test, both = (open_set(name, config, tmp_path) for name in ('words:train', 'words:test', 'words:train+test'))
+    names = 'words:train', 'words:test', 'words:train+test'
+    train, test, both = (open_set(name, config, tmp_path) for name in names)
     assert (len(train), len(test), len(both)) == (12, 5, 17)
     assert {label for _, label in train.labels(range(12))} == {f'word{i}' for i in range(12)}
     for row in train.rows([3, 1]):

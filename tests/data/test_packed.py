@@ -1,4 +1,4 @@
-"""Packed sets: the same batches as the set they were made from, for the recipe they were made for, whole or not at all."""
+"""Packed sets: the same batches as the set that was packed, for the same recipe only, whole or not at all."""
 
 import os
 import signal
@@ -21,7 +21,8 @@ from recog.errors import ConfigError
 from recog.text import vocabulary
 from recog.train.run import make_run
 
-LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'), ('f.png', 'last')]
+LABELS = [('a.png', 'Hello'), ('b.png', 'w-orld'), ('c.png', '!!'), ('d.png', 'x' * 40), ('e.png', 'broken'),
+          ('f.png', 'last')]
 FLAGS = ['--config', DEMO, '--config.image.width=48']
 
 
@@ -32,7 +33,8 @@ def root(folder):
 
 
 def pack(root, name='packed', *flags):
-    return command_line.main(['pack', 'words', *FLAGS, '--data', str(root), '--name', name, '--workers', '1', *flags])
+    return command_line.main(['pack', 'words', *FLAGS, '--data', str(root), '--name', name,
+                              '--workers', '1', *flags])
 
 
 def batches(config, root, *names):
@@ -47,7 +49,8 @@ def recipe(*overrides):
 
 def test_training_takes_the_same_batches_and_says_the_same_of_their_rows(root, capsys):
     assert pack(root) == 0
-    assert capsys.readouterr().out.endswith('6 rows: 2 kept, 1 changed, 1 empty, 1 too long, 1 is not an image\n')
+    out = capsys.readouterr().out
+    assert out.endswith('6 rows: 2 kept, 1 changed, 1 empty, 1 too long, 1 is not an image\n')
     config = recipe()
     assert pack(root, 'again') == 0
     for names, twins in ((['words'], ['packed']), (['words', 'words'], ['packed', 'again'])):
@@ -69,7 +72,8 @@ def test_batches_have_the_length_that_their_labels_need_packed_or_not(root):
     assert pack(root) == 0
     found = {}
     for name in ('words', 'packed'):
-        config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},', '--config.train.batch=1')
+        config = recipe('--config.data.buckets=32x48x4,', f'--config.data.train={name},',
+                        '--config.train.batch=1')
         run = make_run(config, vocabulary.from_config(config.text), root, jax.devices()[:1])
         steps = Batches(run.source, run.plan, np.arange, run.vocab, config, run.plan.epoch)
         found[name] = {int(steps[step]['index'][0]): steps[step] for step in range(run.plan.epoch)}
@@ -103,12 +107,14 @@ def test_rows_that_follow_one_another_are_those_that_are_read_by_number(root):
 
 def test_augmentation_still_changes_packed_images(root):
     pack(root)
-    plain, changed = (batches(recipe(f'--config.image.augment.noise={noise}'), root, 'packed') for noise in (0.0, 50.0))
+    plain, changed = (batches(recipe(f'--config.image.augment.noise={noise}'), root, 'packed')
+                      for noise in (0.0, 50.0))
     assert plain.packed and not changed.packed
     assert any((plain[step]['image'] != changed[step]['image']).any() for step in range(3))
 
 
-@pytest.mark.parametrize('override', ['image.width=64', 'image.channels=grey', 'text.charset=62', 'text.max_length=9'])
+@pytest.mark.parametrize('override', ['image.width=64', 'image.channels=grey', 'text.charset=62',
+                                      'text.max_length=9'])
 def test_a_recipe_that_would_fit_or_encode_otherwise_is_refused(root, override):
     pack(root)
     with pytest.raises(ConfigError, match="set 'packed' was packed with .*; pack it again: recog pack words"):
@@ -131,9 +137,10 @@ def test_what_is_there_is_not_overwritten_and_an_unknown_set_leaves_nothing(root
 
 
 def test_packing_that_is_interrupted_leaves_no_set(tmp_path):
-    line = [sys.executable, '-m', 'recog', 'pack', 'rendered:train', *FLAGS, '--config.render.count=200000', '--name', 'packed',
-            '--data', str(tmp_path), '--workers', '1']
-    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True, env={**os.environ, 'PYTHONUNBUFFERED': '1'})
+    line = [sys.executable, '-m', 'recog', 'pack', 'rendered:train', *FLAGS, '--config.render.count=200000',
+            '--name', 'packed', '--data', str(tmp_path), '--workers', '1']
+    process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True,
+                               env={**os.environ, 'PYTHONUNBUFFERED': '1'})
     part = tmp_path / 'packed.incomplete' / 'image.npy'
     end = time.monotonic() + 60
     while not part.exists() and time.monotonic() < end:
@@ -156,6 +163,7 @@ def test_a_file_of_another_size_is_named(root):
 def test_the_speed_of_reading_a_set_is_printed(root, capsys):
     pack(root)
     for name in ('words', 'packed'):
-        assert command_line.main(['bench', '--set', name, '--data', str(root), '--seconds', '0.1', *FLAGS]) == 0
+        line = ['bench', '--set', name, '--data', str(root), '--seconds', '0.1', *FLAGS]
+        assert command_line.main(line) == 0
         said = capsys.readouterr().out
         assert 'cold images/s per worker' in said and 'warm images/s per worker' in said

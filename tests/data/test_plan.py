@@ -38,7 +38,8 @@ def test_each_row_is_in_the_smallest_shape_it_fits_but_for_what_fills_no_batch()
     sizes, lengths = rows(400)
     made = plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0)
     owner = plan.fitting(sizes, lengths, SHAPES)
-    moved = sum((owner[made.rows(step)[0]] != SHAPES.index(made.shape(step))).sum() for step in range(made.epoch))
+    moved = sum((owner[made.rows(step)[0]] != SHAPES.index(made.shape(step))).sum()
+                for step in range(made.epoch))
     assert moved < SHAPES[0].rows + SHAPES[1].rows
 
 
@@ -46,7 +47,8 @@ def test_a_batch_is_a_pure_function_of_seed_and_number():
     sizes, lengths = rows(60)
     one, same, other = (plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', seed) for seed in (1, 1, 2))
     steps = [40, 3, 17]
-    assert [one.rows(step)[0].tolist() for step in steps] == [same.rows(step)[0].tolist() for step in reversed(steps)][::-1]
+    forwards = [one.rows(step)[0].tolist() for step in steps]
+    assert forwards == [same.rows(step)[0].tolist() for step in reversed(steps)][::-1]
     assert [one.rows(step)[0].tolist() for step in steps] != [other.rows(step)[0].tolist() for step in steps]
 
 
@@ -61,7 +63,8 @@ def test_a_few_rows_still_make_a_batch():
 
 
 def recipe(narrow, *overrides, buckets='16x32,32x32'):
-    return narrow('image.fit=none', 'image.height=32', 'image.width=64', f'data.buckets={buckets}', *overrides)
+    return narrow('image.fit=none', 'image.height=32', 'image.width=64', f'data.buckets={buckets}',
+                  *overrides)
 
 
 def test_shapes_are_listed_smallest_first_with_the_largest_canvas_last(narrow):
@@ -74,8 +77,8 @@ def test_a_budget_of_pixels_makes_batches_of_large_images_smaller(narrow):
     assert [shape.rows for shape in given] == [12, 8, 4]
 
 
-@pytest.mark.parametrize(('buckets', 'words'), [('16x', 'must be HEIGHTxWIDTH'), ('axb', 'must be HEIGHTxWIDTH'),
-                                                ('64x64', 'must be at most 32x64x25')])
+@pytest.mark.parametrize(('buckets', 'words'), [
+    ('16x', 'must be HEIGHTxWIDTH'), ('axb', 'must be HEIGHTxWIDTH'), ('64x64', 'must be at most 32x64x25')])
 def test_a_bucket_that_cannot_be_is_refused(narrow, buckets, words):
     with pytest.raises(ConfigError, match=f'config.data.buckets: .*{words}'):
         plan.shapes(recipe(narrow, buckets=f'{buckets},'), 8, 1)
@@ -84,7 +87,8 @@ def test_a_bucket_that_cannot_be_is_refused(narrow, buckets, words):
 def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
     given = plan.shapes(narrow('data.buckets=32x48x4,32x48x9'), 8, 1)
     assert [shape[2:] for shape in given] == [(48, 4), (48, 9), (48, 25)]
-    with pytest.raises(ConfigError, match="'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"):
+    said = "'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"
+    with pytest.raises(ConfigError, match=said):
         narrow('data.buckets=16x48x4,')
     with pytest.raises(ConfigError, match='must be .. with config.data.resident'):
         narrow('data.buckets=32x48x4,', 'data.resident=True')
@@ -122,8 +126,8 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
         for place, index in enumerate(batch['index'].tolist()):
             height, width = batch['size'][place]
             seen[index] = (height, width), int(batch['weight'][place])
-            assert (batch['image'][place, :height, :width] == index + 1).all() and batch['image'][place].sum() == \
-                3 * (index + 1) * height * width
+            assert (batch['image'][place, :height, :width] == index + 1).all()
+            assert batch['image'][place].sum() == 3 * (index + 1) * height * width
     assert seen[0] == ((10, 20), 1) and seen[1] == ((30, 60), 1) and seen[4] == ((0, 0), 0)
 
 

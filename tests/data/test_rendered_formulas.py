@@ -19,7 +19,8 @@ from recog.metrics.formulas import well_formed
 from recog.text.latex import CROHME
 from recog.text.normal_form import normal_tokens
 
-EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64, 'width': 192}
+EASY = {'difficulty': 0.0, 'tokens': (1, 14), 'depth': 1, 'symbols': 30, 'size': 16.0, 'height': 64,
+        'width': 192}
 SCRIPTS = frozenset(('_', '^', '{', '}', r'\frac', r'\sqrt'))
 
 
@@ -27,7 +28,8 @@ def rule(**changes) -> ConfigDict:
     return ConfigDict({**recipe.base(name='crnn').formulas.to_dict(), **changes})
 
 
-def drawn(count: int, symbols: int = 0, deep: int = 3, tokens=(1, 40), split: str = 'train') -> list[list[str]]:
+def drawn(count: int, symbols: int = 0, deep: int = 3, tokens=(1, 40),
+          split: str = 'train') -> list[list[str]]:
     grammar = Grammar(symbols, deep)
     return [grammar.draw(Dice(number), tokens, split) for number in range(count)]
 
@@ -82,11 +84,13 @@ def test_splits_share_no_formula():
     assert not found['train'] & found['test'] and not found['train'] & found['validation']
     assert not found['test'] & found['validation']
     assert all(split_of(text) == split for split, texts in found.items() for text in texts)
-    assert min(len(found[split]) for split in SPLITS) > 250  # held-out sets are not the same formula over and over
+    # Held-out sets are not the same formula over and over.
+    assert min(len(found[split]) for split in SPLITS) > 250
 
 
 @pytest.mark.parametrize('changes, named', [
-    ({'tokens': (30, 40), 'symbols': 1, 'depth': 0}, r'tokens=\(30, 40\): no formula of the train split has so many tokens'),
+    ({'tokens': (30, 40), 'symbols': 1, 'depth': 0},
+     r'tokens=\(30, 40\): no formula of the train split has so many tokens'),
     ({'width': 20}, r'config.formulas.height=192, width=20 must have room'),
     ({'tokens': (40, 40), 'width': 100}, 'width=100 must have room'),
 ])
@@ -100,12 +104,14 @@ def test_an_unknown_split_is_refused():
         Formulas(rule(), 'dev', seed=0)
 
 
-@pytest.mark.parametrize('changes', [{'tokens': (3,)}, {'tokens': (0, 3)}, {'tokens': (5, 3)}, {'difficulty': 1.5}, {'size': 0.0},
-                                     {'depth': -1}, {'symbols': -1}, {'count': 0}, {'width': 3}])
+@pytest.mark.parametrize('changes', [
+    {'tokens': (3,)}, {'tokens': (0, 3)}, {'tokens': (5, 3)}, {'difficulty': 1.5}, {'size': 0.0},
+    {'depth': -1}, {'symbols': -1}, {'count': 0}, {'width': 3}])
 def test_fields_that_cannot_be_are_refused(changes):
     from recog.config import checks
 
-    config = recipe.changed(recipe.base(name='crnn'), {f'formulas.{name}': value for name, value in changes.items()})
+    config = recipe.changed(recipe.base(name='crnn'),
+                            {f'formulas.{name}': value for name, value in changes.items()})
     with pytest.raises(ConfigError, match=f'config.formulas.{next(iter(changes))}='):
         checks.check(config)
 
@@ -158,12 +164,14 @@ def test_brackets_are_as_high_as_what_stands_between():
         small, tall = (placed(f'{opening} {inside} {closing}') for inside in ('x', r'\frac { a } { b }'))
         heights = [edges[0][2] - edges[0][1] for edges in (small, tall)]
         assert heights[1] > 1.3 * heights[0]
-        assert tall[0][1] < min(edge[1] for edge in tall[1:-1]) and tall[-1][2] > max(edge[2] for edge in tall[1:-1])
+        assert tall[0][1] < min(edge[1] for edge in tall[1:-1])
+        assert tall[-1][2] > max(edge[2] for edge in tall[1:-1])
     assert len(placed('( x ] ) |')) == 5  # what closes nothing is written all the same
 
 
 def test_any_formula_in_the_normal_form_is_laid_out():
-    for text in ('x', '', r'\frac { } { }', r'\sqrt [ 3 ] { x }', 'x ^ { x ^ { x ^ { 2 } } }', '{ a } b', r'\lim _ { x }'):
+    for text in ('x', '', r'\frac { } { }', r'\sqrt [ 3 ] { x }', 'x ^ { x ^ { x ^ { 2 } } }', '{ a } b',
+                 r'\lim _ { x }'):
         box = layout(text.split(), Hand(Dice(0), 1.0))
         assert np.isfinite([box.width, box.top, box.bottom]).all()
 
@@ -188,7 +196,8 @@ def test_sizes_of_very_many_are_those_of_the_canvas():
 
 def test_symbols_have_the_mean_height_asked_for():
     for size in (14.0, 28.0):
-        source = Formulas(rule(size=size, tokens=(1, 12), difficulty=0.0, symbols=10, depth=0), 'train', seed=0)
+        plain = rule(size=size, tokens=(1, 12), difficulty=0.0, symbols=10, depth=0)
+        source = Formulas(plain, 'train', seed=0)
         plain = [row.image for row in source.rows(range(60)) if row.text in ('1', '2', '1 2', '2 1')]
         heights = [np.ptp(np.flatnonzero(image.any(1))) for image in plain]
         assert heights and np.abs(np.array(heights) - size).max() <= 3
@@ -197,7 +206,8 @@ def test_symbols_have_the_mean_height_asked_for():
 def test_a_formula_is_a_function_of_seed_split_and_index():
     source, again = (Formulas(rule(), 'train', seed=5) for _ in range(2))
     first, second = source.rows([3, 11, 7]), again.rows([7, 3])
-    assert [row.text for row in first] == [first[0].text, first[1].text, second[0].text] and first[0].text == second[1].text
+    assert [row.text for row in first] == [first[0].text, first[1].text, second[0].text]
+    assert first[0].text == second[1].text
     assert np.array_equal(first[0].image, second[1].image) and np.array_equal(first[2].image, second[0].image)
     assert source.labels([3, 11, 7]) == [(row.id, row.text) for row in first]
     assert first[0].id == 'train-000000003'
@@ -228,7 +238,8 @@ def test_the_set_opens_by_its_name():
     train, test = (open_set(name, config, '/nowhere') for name in ('formulas:train', 'formulas:test'))
     assert (len(train), len(test), train.name) == (100_000, 1_000, 'formulas:train')
     config.seed = 9
-    assert open_set('formulas:test', config, '/nowhere').labels([0]) == test.labels([0])  # so that runs can be compared
+    # So that runs can be compared.
+    assert open_set('formulas:test', config, '/nowhere').labels([0]) == test.labels([0])
     assert open_set('formulas:train', config, '/nowhere').labels(range(9)) != train.labels(range(9))
     assert set(BIG) <= set(FREQUENCY)
 

@@ -39,7 +39,8 @@ def word_list(folder, words):
 
 def some_words(count=400):
     return sorted({text.lower() for _, text in source(letters=(4, 8)).labels(range(count))}) + [
-        text.lower() for split in ('validation', 'test') for _, text in source(split, letters=(4, 8)).labels(range(20))]
+        text.lower() for split in ('validation', 'test')
+        for _, text in source(split, letters=(4, 8)).labels(range(20))]
 
 
 def test_a_word_depends_on_its_index_alone():
@@ -52,7 +53,8 @@ def test_words_drawn_together_are_those_drawn_alone():
     words = source()
     together = words.rows(range(2 * TOGETHER + 3))
     assert [row.id for row in together] == [name for name, _ in words.labels(range(len(together)))]
-    assert all(same(words.rows([place])[0], together[place]) for place in (0, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 2))
+    places = 0, TOGETHER - 1, TOGETHER, 2 * TOGETHER + 2
+    assert all(same(words.rows([place])[0], together[place]) for place in places)
     assert words.rows([]) == []
 
 
@@ -96,10 +98,12 @@ def test_splits_share_no_word():
 
 def test_splits_of_words_have_their_shares_whatever_the_case():
     words = [f'word{number}' for number in range(4000)]
-    shares = {split: sum(split_of(word) == split for word in words) / 4000 for split in ('train', 'validation', 'test')}
+    shares = {split: sum(split_of(word) == split for word in words) / 4000
+              for split in ('train', 'validation', 'test')}
     assert shares['train'] == pytest.approx(0.9, abs=0.02)
     assert shares['validation'] == pytest.approx(0.05, abs=0.015)
-    assert all(split_of(word) == split_of(word.upper()) == split_of(word.capitalize()) for word in words[:200])
+    assert all(split_of(word) == split_of(word.upper()) == split_of(word.capitalize())
+               for word in words[:200])
 
 
 def test_an_unknown_split_is_refused():
@@ -121,7 +125,8 @@ def test_a_range_of_letters_that_empties_a_split_is_refused():
             with pytest.raises(ConfigError, match='letters'):
                 source(split, letters=(1, 1))
         else:
-            assert {text.lower() for _, text in source(split, letters=(1, 1)).labels(range(20))} <= set(single)
+            texts = {text.lower() for _, text in source(split, letters=(1, 1)).labels(range(20))}
+            assert texts <= set(single)
 
 
 def test_words_come_in_three_cases_with_every_letter_and_digit():
@@ -152,9 +157,11 @@ def test_the_projection_is_that_of_the_corners():
 
 
 def test_longer_words_are_wider():
-    short, long = (np.mean([row.image.shape[1] / row.image.shape[0] for row in source(letters=letters).rows(range(40))])
-                   for letters in ((3, 3), (9, 9)))
-    assert 2 < long / short < 4.5
+    def ratio(letters):
+        rows = source(letters=(letters, letters)).rows(range(40))
+        return np.mean([row.image.shape[1] / row.image.shape[0] for row in rows])
+
+    assert 2 < ratio(9) / ratio(3) < 4.5
 
 
 def test_no_ink_is_cut_at_the_edges():
@@ -190,7 +197,8 @@ def test_another_process_draws_the_same_words():
     program = ("import zlib; from recog.config.recipe import base; from recog.data.drawn.words import Words; "
                "rows = Words(base().render, 'train', seed=0).rows(range(9)); "
                "print(zlib.crc32(b''.join(row.image.tobytes() for row in rows)))")
-    printed = subprocess.run([sys.executable, '-c', program], capture_output=True, text=True, check=True).stdout
+    line = [sys.executable, '-c', program]
+    printed = subprocess.run(line, capture_output=True, text=True, check=True).stdout
     assert int(printed) == zlib.crc32(b''.join(row.image.tobytes() for row in source().rows(range(9))))
 
 

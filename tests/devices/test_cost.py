@@ -5,6 +5,8 @@ import jax.numpy as jnp
 
 from recog.devices import cost
 
+LAYOUT = ('NHWC', 'HWIO', 'NHWC')
+
 
 def test_products_count_two_operations_a_multiply_add():
     assert cost.flops(lambda a, b: a @ b, jnp.ones((3, 5)), jnp.ones((5, 7))) == 2 * 3 * 5 * 7
@@ -12,14 +14,17 @@ def test_products_count_two_operations_a_multiply_add():
 
 def test_a_convolution_counts_its_kernel_once_a_pixel():
     def convolve(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
-    assert cost.flops(convolve, jnp.ones((2, 8, 6, 3)), jnp.ones((3, 3, 3, 4))) == 2 * (2 * 8 * 6 * 4) * (3 * 3 * 3)
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=LAYOUT)
+
+    found = cost.flops(convolve, jnp.ones((2, 8, 6, 3)), jnp.ones((3, 3, 3, 4)))
+    assert found == 2 * (2 * 8 * 6 * 4) * (3 * 3 * 3)
 
 
 def test_a_grouped_convolution_counts_only_its_own_channels():
     def convolve(x, kernel):
-        return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        return jax.lax.conv_general_dilated(x, kernel, (1, 1), 'SAME', dimension_numbers=LAYOUT,
                                             feature_group_count=4)
+
     assert cost.flops(convolve, jnp.ones((1, 8, 6, 4)), jnp.ones((3, 3, 1, 4))) == 2 * (8 * 6 * 4) * 9
 
 

@@ -52,7 +52,8 @@ def normalised(pictures, recipe) -> np.ndarray:
 def refusal(source, name='') -> str:
     with pytest.raises(Unreadable) as caught:
         read_image(source, name)
-    assert str(caught.value) == f'{caught.value.name}: {caught.value.reason}' and '\n' not in str(caught.value)
+    said = str(caught.value)
+    assert said == f'{caught.value.name}: {caught.value.reason}' and '\n' not in said
     return str(caught.value)
 
 
@@ -63,7 +64,8 @@ def test_word_images_are_the_references_bit_for_bit():
 
 
 def test_word_images_of_a_few_widths_are_the_references_bit_for_bit():
-    recipe = rule(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0, padding=0.0)
+    recipe = rule(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0,
+                  padding=0.0)
     _, size = fit_batch(PICTURES, recipe)
     assert size.tolist() == [[64, 128], [64, 256], [64, 64], [64, 256], [64, 256]]
     for index, image in enumerate(normalised(PICTURES, recipe)):
@@ -71,8 +73,8 @@ def test_word_images_of_a_few_widths_are_the_references_bit_for_bit():
 
 
 @pytest.mark.parametrize('shape, width', [
-    ((20, 1), 32), ((20, 20), 32), ((20, 21), 64), ((20, 40), 64), ((20, 41), 96), ((20, 60), 96), ((20, 61), 100),
-    ((20, 900), 100)])
+    ((20, 1), 32), ((20, 20), 32), ((20, 21), 64), ((20, 40), 64), ((20, 41), 96), ((20, 60), 96),
+    ((20, 61), 100), ((20, 900), 100)])
 def test_in_steps_a_picture_is_a_multiple_of_the_height_wide_up_to_the_full_width(shape, width):
     image, size = fit_image(np.full((*shape, 3), 200, np.uint8), rule(fit='steps'))
     assert size == (32, width)
@@ -175,14 +177,16 @@ def test_colours_come_in_opencvs_order_and_grey_as_three_channels():
 @pytest.mark.parametrize('form', ['png', 'tiff'])
 def test_grey_two_toned_and_palette_images_become_three_channels(mode, form):
     picture = Image.fromarray(smooth()[:, :, ::-1]).convert(mode)
-    np.testing.assert_array_equal(read_image(encoded(picture, form)), np.asarray(picture.convert('RGB'))[:, :, ::-1])
+    want = np.asarray(picture.convert('RGB'))[:, :, ::-1]
+    np.testing.assert_array_equal(read_image(encoded(picture, form)), want)
 
 
 @pytest.mark.parametrize('mode', ['RGBA', 'LA', 'PA', 'P', 'RGB', 'L'])
 def test_what_is_transparent_lies_on_white(mode):
     grey = np.full((4, 6), 100, np.uint8)
     grey[:, 3:] = 40
-    picture, options = Image.fromarray(grey).convert({'RGBA': 'RGB', 'PA': 'RGB', 'LA': 'L'}.get(mode, mode)), {}
+    opaque = {'RGBA': 'RGB', 'PA': 'RGB', 'LA': 'L'}.get(mode, mode)
+    picture, options = Image.fromarray(grey).convert(opaque), {}
     if mode[-1] == 'A':
         picture.putalpha(Image.fromarray((grey == 40) * np.uint8(255)))
         picture = picture.quantize(4) if mode == 'PA' else picture
@@ -210,14 +214,17 @@ def test_sixteen_bits_are_scaled_and_not_cut():
 
 def test_a_cmyk_jpeg_has_its_colours():
     picture = Image.new('RGB', (16, 16), (200, 30, 60)).convert('CMYK')
-    assert np.abs(read_image(encoded(picture, 'jpeg', quality=95))[8, 8].astype(int) - (60, 30, 200)).max() <= 3
+    pixel = read_image(encoded(picture, 'jpeg', quality=95))[8, 8]
+    assert np.abs(pixel.astype(int) - (60, 30, 200)).max() <= 3
 
 
 @pytest.mark.parametrize('turn', range(1, 9))
 def test_orientation_is_undone_on_every_path(turn):
     upright = smooth()
-    stored = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1], 5: upright.swapaxes(0, 1),
-              6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1), 8: np.rot90(upright, -1)}[turn].copy()
+    turns = {1: upright, 2: upright[:, ::-1], 3: upright[::-1, ::-1], 4: upright[::-1],
+             5: upright.swapaxes(0, 1), 6: np.rot90(upright), 7: upright[::-1, ::-1].swapaxes(0, 1),
+             8: np.rot90(upright, -1)}
+    stored = turns[turn].copy()
     exif = Image.Exif()
     exif[ORIENTATION] = turn
     jpeg = encoded(stored, 'jpeg', quality=95, subsampling=0, exif=exif)
@@ -285,7 +292,7 @@ def test_pixels_of_thirty_two_bits_are_refused():
 
 @pytest.mark.filterwarnings('ignore::UserWarning')
 def test_damage_anywhere_gives_an_image_or_a_refusal_and_nothing_else(monkeypatch):
-    monkeypatch.setattr('recog.images.read.MOST_PIXELS', 100_000)  # damaged sizes would otherwise take seconds
+    monkeypatch.setattr('recog.images.read.MOST_PIXELS', 100_000)  # damaged sizes would take seconds
     draw = np.random.default_rng(3)
     alpha = Image.fromarray(smooth()).convert('RGBA')
     sources = [encoded(smooth(), form) for form in ('jpeg', 'png', 'gif', 'tiff', 'webp')]
@@ -300,9 +307,11 @@ def test_damage_anywhere_gives_an_image_or_a_refusal_and_nothing_else(monkeypatc
 
 
 def test_the_hosts_half_imports_neither_jax_nor_grain():
-    code = ('import sys, cv2, numpy as np; from recog.config import recipe; from recog.images import augment, fit, read; '
-            'from recog.metrics import words; from recog.text import vocabulary; '
-            'c = recipe.base(name="crnn"); vocabulary.from_config(c.text).encode("a"); words.summary(["a"], ["a"], "36"); '
+    code = ('import sys, cv2, numpy as np; from recog.config import recipe; '
+            'from recog.images import augment, fit, read; from recog.metrics import words; '
+            'from recog.text import vocabulary; '
+            'c = recipe.base(name="crnn"); vocabulary.from_config(c.text).encode("a"); '
+            'words.word_figures(["a"], ["a"], "36"); '
             'png = cv2.imencode(".png", np.zeros((9, 9, 4), np.uint8))[1].tobytes(); '
             'image = augment.change(read.read_image(png), augment.generator(0, 0, 0), augment.PLAIN); '
             'fit.fit_batch([image], c.image); print({"jax", "flax", "grain"} & set(sys.modules))')

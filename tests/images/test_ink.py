@@ -30,7 +30,8 @@ def test_what_is_no_trace_is_refused(text):
 def test_a_record_gives_the_strokes_back():
     given = strokes([(0, 0), (1, 5)], [(7, 7)], [(1, 2), (3, 4), (5, 6)])
     points, lengths = joined(given)
-    assert (points.dtype, points.shape, lengths.dtype, lengths.tolist()) == (np.float32, (6, 2), np.int32, [2, 1, 3])
+    assert points.dtype == np.float32 and points.shape == (6, 2)
+    assert lengths.dtype == np.int32 and lengths.tolist() == [2, 1, 3]
     for back, stroke in zip(ink.parted(points, lengths), given, strict=True):
         np.testing.assert_array_equal(back, stroke)
 

@@ -30,7 +30,7 @@ def normal(logits):
 
 
 def stepping(tables, beam):
-    """A step whose state holds the last class, which tells beams apart, and a count of steps."""
+    """A step whose state holds the last class, so that another beam's state shows, and a count of steps."""
     tables = jnp.asarray(tables)
 
     def step(state, classes):

@@ -1,4 +1,4 @@
-"""Images that a model was not trained on are brought to the form of its training images, and no others are touched."""
+"""Images that a model was not trained on are brought to the form of its training images; no others change."""
 
 import cv2
 import numpy as np

@@ -2,7 +2,7 @@
 
 import cv2
 import numpy as np
-from small import DEMO, NARROW, prepared
+from runs import trained
 
 from recog.commands import command_line
 from recog.config import recipe
@@ -15,8 +15,8 @@ WORD = 'ab'
 
 def reading(**maps):
     """A reading of two characters with these maps."""
-    details = {'image': np.zeros((32, 100, 3), np.uint8), 'size': np.array([32, 60]), 'tokens': np.array([10, 11, -1]),
-               'token_confidence': np.array([0.9, 0.8, 0.0]), **maps}
+    details = {'image': np.zeros((32, 100, 3), np.uint8), 'size': np.array([32, 60]),
+               'tokens': np.array([10, 11, -1]), 'token_confidence': np.array([0.9, 0.8, 0.0]), **maps}
     return Reading(0, WORD, 0.85, '', details)
 
 
@@ -40,25 +40,24 @@ def test_rectified_images_and_their_points_are_shown_beside_the_image(tmp_path):
 
 
 def test_a_text_of_nothing_and_one_with_dollars_are_drawn(tmp_path):
-    explain.draw(reading()._replace(text='', details={**reading().details, 'tokens': np.full(3, -1)}), Vocab('$a'),
-                 recipe.base().image, tmp_path / 'nothing.png')
-    explain.draw(reading(attention=np.ones((3, 1, 25)))._replace(text='$$'), Vocab('0123456789$^a'), recipe.base().image,
-                 tmp_path / 'dollars.png')
+    rule = recipe.base().image
+    nothing = reading()._replace(text='', details={**reading().details, 'tokens': np.full(3, -1)})
+    explain.draw(nothing, Vocab('$a'), rule, tmp_path / 'nothing.png')
+    dollars = reading(attention=np.ones((3, 1, 25)))._replace(text='$$')
+    explain.draw(dollars, Vocab('0123456789$^a'), rule, tmp_path / 'dollars.png')
     assert (tmp_path / 'nothing.png').stat().st_size and (tmp_path / 'dollars.png').stat().st_size
 
 
-def test_predict_draws_a_picture_for_each_image_that_it_reads(tmp_path, capsys):
+def test_predict_draws_a_picture_for_each_image_that_it_reads(narrow, tmp_path, capsys):
     folder = tmp_path / 'images'
     folder.mkdir()
     for name in ('one', 'two'):
         cv2.imwrite(str(folder / f'{name}.png'), np.full((20, 50, 3), 200, np.uint8))
     (folder / 'broken.png').write_bytes(b'nothing')
-    workdir = tmp_path / 'run'
-    flags = [*NARROW, '--config.train.length=1 steps', '--config.eval.report=words', '--config.render.count=64']
-    prepared(tmp_path, 'words', [('a.png', 'word')])
-    assert command_line.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(tmp_path / 'data'), *flags]) == 0
+    workdir = trained(narrow('train.length=1 steps', 'render.count=64'), tmp_path / 'run')
     capsys.readouterr()
-    assert command_line.main(['predict', str(workdir), str(folder), '--explain', '--out', str(tmp_path / 'drawn')]) == 1
+    assert command_line.main(['predict', str(workdir), str(folder), '--explain',
+                              '--out', str(tmp_path / 'drawn')]) == 1
     said = capsys.readouterr()
     assert sorted(file.name for file in (tmp_path / 'drawn').iterdir()) == ['one.png', 'two.png']
     assert f'2 pictures in {tmp_path / "drawn"}' in said.err and 'broken.png: is not an image' in said.err

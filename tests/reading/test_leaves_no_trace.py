@@ -10,7 +10,7 @@ from small import ROOT, on
 
 FOLDERS = ROOT / 'tests' / 'fixtures' / 'recog-0.1.0-2bb25bb'
 
-# What is imported first may set what it likes, which is no deed of ours: only what changes after that counts.
+# Some libraries change settings when they are imported: only what recog's calls change after that counts.
 SCRIPT = '''
 import gc, json, locale, logging, os, random, signal, sys, threading, warnings
 from pathlib import Path
@@ -23,7 +23,8 @@ from small import DEMO, NARROW
 import recog
 
 def settings():
-    loggers = {name or 'root': logging.getLogger(name) for name in ('', 'absl', 'jax', 'PIL', 'matplotlib', 'orbax')}
+    names = '', 'absl', 'jax', 'PIL', 'matplotlib', 'orbax'
+    loggers = {name or 'root': logging.getLogger(name) for name in names}
     return {
         'cv2.getNumThreads': cv2.getNumThreads(),
         'cv2.useOptimized': cv2.useOptimized(),
@@ -45,7 +46,7 @@ def settings():
         'numpy prints': repr(np.get_printoptions()),
         'locale': locale.setlocale(locale.LC_ALL),
         'signals': {str(number): repr(signal.getsignal(number)) for number in signal.valid_signals()},
-        'hooks': [repr(hook) for hook in (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook)],
+        'hooks': list(map(repr, (sys.excepthook, sys.unraisablehook, sys.displayhook, threading.excepthook))),
         'recursion limit': sys.getrecursionlimit(),
         'folder': os.getcwd(),
         'path': list(sys.path),
@@ -57,13 +58,13 @@ def main():
     before = settings()
     calls(*sys.argv[1:])
     after = settings()
-    print(json.dumps({name: differing(before[name], after[name]) for name in before if before[name] != after[name]}))
+    print(json.dumps(differing(before, after)))
 
 def differing(before, after):
-    if not isinstance(before, dict):
+    if not (isinstance(before, dict) and isinstance(after, dict)):
         return [before, after]
-    names = sorted({*before, *after})
-    return {name: [before.get(name), after.get(name)] for name in names if before.get(name) != after.get(name)}
+    names = sorted(name for name in {*before, *after} if before.get(name) != after.get(name))
+    return {name: differing(before.get(name), after.get(name)) for name in names}
 '''
 READ = '''
 def calls(folder, samples):
@@ -86,7 +87,8 @@ def calls(folder):
     from recog.train.run import make_run
     from recog.workdir import description
 
-    flags = ['train.length=1 steps', 'eval.limit=2', 'data.workers=1', 'data.order=shuffle', 'image.augment.noise=5.0']
+    flags = ['train.length=1 steps', 'eval.limit=2', 'data.workers=1', 'data.order=shuffle',
+             'image.augment.noise=5.0']
     config = experiments.load(DEMO, [*NARROW, *(f'--config.{flag}' for flag in flags)])
     run = make_run(config, vocabulary.from_config(config.text), '.', jax.devices()[:1])
     description.write(Path(folder), config, run.vocab)
@@ -100,8 +102,8 @@ def changes(calls, *arguments):
     file = arguments[-1] / 'calls.py'
     file.write_text(script, encoding='utf-8')
     environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'XLA_FLAGS': on(1)}
-    done = subprocess.run([sys.executable, str(file), *map(str, arguments[:-1])], capture_output=True, text=True,
-                          cwd=ROOT, env=environment)
+    line = [sys.executable, str(file), *map(str, arguments[:-1])]
+    done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
     return json.loads(done.stdout.splitlines()[-1])
 

@@ -53,8 +53,8 @@ class Grey:
         return self.count
 
     def rows(self, indices):
-        return [Row(str(i), '', None, 'is broken') if i == 3 else Row(str(i), '', np.full((32, 100, 3), i, np.uint8))
-                for i in indices]
+        return [Row(str(i), '', None, 'is broken') if i == 3 else
+                Row(str(i), '', np.full((32, 100, 3), i, np.uint8)) for i in indices]
 
 
 @pytest.mark.parametrize('threads', [0, 1, 3])
@@ -83,8 +83,9 @@ def test_reading_may_stop_early():
 
 
 @pytest.mark.parametrize('make', [
-    lambda array, file: str(file), lambda array, file: file, lambda array, file: file.read_bytes(), lambda array, file: array,
-    lambda array, file: Image.open(file), lambda array, file: Image.open(file).convert('RGBA'),
+    lambda array, file: str(file), lambda array, file: file, lambda array, file: file.read_bytes(),
+    lambda array, file: array, lambda array, file: Image.open(file),
+    lambda array, file: Image.open(file).convert('RGBA'),
 ])
 def test_an_image_is_a_path_bytes_an_array_or_one_of_pillow(tmp_path, make):
     cv2.imwrite(str(tmp_path / 'a.png'), pixels())
@@ -92,7 +93,8 @@ def test_an_image_is_a_path_bytes_an_array_or_one_of_pillow(tmp_path, make):
     np.testing.assert_array_equal(row.image, pixels())
 
 
-@pytest.mark.parametrize(('mode', 'value'), [('1', 255), ('L', 70), ('LA', 162), ('P', 70), ('I;16', 2), ('CMYK', 185)])
+@pytest.mark.parametrize(('mode', 'value'), [('1', 255), ('L', 70), ('LA', 162), ('P', 70), ('I;16', 2),
+                                             ('CMYK', 185)])
 def test_images_of_pillow_in_other_modes_are_seen_as_their_files_would_be(mode, value):
     picture = Image.new('L', (6, 4), 70).convert(mode) if mode != 'I;16' else Image.new('I;16', (6, 4), 514)
     if mode == 'LA':
@@ -111,8 +113,9 @@ def test_an_image_of_pillow_is_turned_upright():
 
 
 @pytest.mark.parametrize(('given', 'words'), [
-    (np.zeros((3, 3)), r'is an array of float64 \[3, 3\]; uint8'), (np.zeros((3, 3, 4), np.uint8), r'\[3, 3, 4\]'),
-    (np.zeros((0, 3), np.uint8), r'\[0, 3\]'), (Image.new('F', (3, 3)), 'has pixels of 32 bits'), (b'', 'is empty'),
+    (np.zeros((3, 3)), r'is an array of float64 \[3, 3\]; uint8'),
+    (np.zeros((3, 3, 4), np.uint8), r'\[3, 3, 4\]'), (np.zeros((0, 3), np.uint8), r'\[0, 3\]'),
+    (Image.new('F', (3, 3)), 'has pixels of 32 bits'), (b'', 'is empty'),
     ('nothing.png', 'does not exist'),
 ])
 def test_what_is_no_image_is_named(given, words):

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from golden import fill
 from pytorch_files import Tensor, zipped
+from runs import trained
 from small import DEMO, NARROW
 
 from recog import models
@@ -19,16 +20,20 @@ from recog.text import vocabulary
 from recog.train import initial
 from recog.workdir.opened import open_workdir
 
-ONE = ('--devices', '0')
 RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
        '--config.eval.every=0 steps', '--config.train.length=2 steps')
 
 
-def train(capsys, first, *arguments):
-    status = command_line.main(['train', '--config', DEMO, *ONE, *RUN, '--data', str(first.parent), *map(str, arguments)])
-    out = capsys.readouterr()
-    assert 'Traceback' not in out.err
-    return status, out.out, out.err
+def command(workdir, root, *flags):
+    """Run the whole command on one device; returns its status."""
+    return command_line.main(['train', '--config', DEMO, '--workdir', str(workdir), '--data', str(root),
+                              '--devices', '0', *RUN, *flags])
+
+
+def train(first, workdir, *flags):
+    """Train in another workdir, starting from the first run."""
+    flags = [*RUN, f'--config.init={first}', *flags]
+    return trained(experiments.load(DEMO, flags), workdir, root=first.parent)
 
 
 @pytest.fixture(scope='module')
@@ -38,7 +43,7 @@ def first(tmp_path_factory):
     (folder.parent / 'words').mkdir()
     cv2.imwrite(str(folder.parent / 'words' / 'a.png'), np.full((20, 50), 200, np.uint8))
     (folder.parent / 'words' / 'labels.tsv').write_text('a.png\tword\n')
-    assert command_line.main(['train', '--config', DEMO, '--workdir', str(folder), *ONE, *RUN, '--data', str(folder.parent)]) == 0
+    assert command(folder, folder.parent) == 0
     return folder
 
 
@@ -46,16 +51,17 @@ def parameters(workdir):
     return models.flatten(jax.device_get(open_workdir(workdir).variables['params']))
 
 
-def given(start, *overrides, recipe=DEMO):
-    config = experiments.load(recipe, [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)])
+def loaded(start, *overrides, recipe=DEMO):
+    flags = [*NARROW, f'--config.init={start}', *(f'--config.{override}' for override in overrides)]
+    config = experiments.load(recipe, flags)
     vocab = vocabulary.from_config(config.text)
     return initial.load(config, vocab, models.build(config, vocab))
 
 
 def test_a_run_goes_on_from_the_weights_of_another(first, tmp_path, capsys):
-    status, out, _ = train(capsys, first, '--workdir', tmp_path / 'run', f'--config.init={first}', '--config.optimizer.rate=1e-9')
-    assert status == 0 and f'starts from {first}: ' in out
-    before, after = parameters(first), parameters(tmp_path / 'run')
+    workdir = train(first, tmp_path / 'run', '--config.optimizer.rate=1e-9')
+    assert f'starts from {first}: ' in capsys.readouterr().out
+    before, after = parameters(first), parameters(workdir)
     assert all(np.abs(after[path] - before[path]).max() < 1e-6 for path in before)
 
 
@@ -65,41 +71,40 @@ def test_a_run_whose_report_sets_are_not_there_is_measured_on_its_validation_and
 
 
 def test_with_another_vocabulary_what_depends_on_it_is_made_anew_and_named(first):
-    start = given(first, 'text.charset=62', 'text.case=keep')
+    start = loaded(first, 'text.charset=62', 'text.case=keep')
     found = models.flatten(start.variables)
     assert ('params', 'head', 'kernel') not in found and any(path[1] == 'backbone' for path in found)
     assert any('made anew, as the vocabulary is another: head/' in line for line in start.lines)
 
 
 def test_parts_are_taken_by_pattern_and_the_others_named(first):
-    start = given(first, "init_parts=('backbone/*',)")
+    start = loaded(first, "init_parts=('backbone/*',)")
     assert {path[1] for path in models.flatten(start.variables)} == {'backbone'}
     assert any(line.startswith('not taken, by config.init_parts: ') for line in start.lines)
 
 
-def test_a_frozen_part_keeps_its_weights(first, tmp_path, capsys):
-    frozen = "--config.optimizer.groups=('backbone/*=0',)"
-    status, _, _ = train(capsys, first, '--workdir', tmp_path / 'run', f'--config.init={first}', frozen)
-    assert status == 0
-    before, after = parameters(first), parameters(tmp_path / 'run')
+def test_a_frozen_part_keeps_its_weights(first, tmp_path):
+    workdir = train(first, tmp_path / 'run', "--config.optimizer.groups=('backbone/*=0',)")
+    before, after = parameters(first), parameters(workdir)
     same = {path: np.array_equal(before[path], after[path]) for path in before}
     assert all(same[path] == (path[0] == 'backbone') for path in same)
 
 
 @pytest.mark.parametrize(('start', 'overrides', 'said'), [
     ('nowhere', (), "config.init='nowhere' is neither a workdir of recog nor a file"),
-    ('{first}', ("init_parts=('backbones/*',)",), r"'backbones/\*' fits no parameter \(did you mean 'backbone/\*'\?\)"),
+    ('{first}', ("init_parts=('backbones/*',)",),
+     r"'backbones/\*' fits no parameter \(did you mean 'backbone/\*'\?\)"),
     ('{first}', ('model.lstm_hidden=16',), 'does not fit: of another shape .* config.init_parts'),
 ])
 def test_what_does_not_fit_is_refused_in_one_line(start, overrides, said, first):
     with pytest.raises(ConfigError, match=said) as refused:
-        given(start.format(first=first), *overrides)
+        loaded(start.format(first=first), *overrides)
     assert '\n' not in str(refused.value)
 
 
 def test_a_start_that_is_not_there_leaves_no_workdir(first, tmp_path, capsys):
-    status, _, err = train(capsys, first, '--workdir', tmp_path / 'run', '--config.init=nowhere')
-    assert status == 2 and 'neither a workdir' in err and not (tmp_path / 'run').exists()
+    assert command(tmp_path / 'run', first.parent, '--config.init=nowhere') == 2
+    assert 'neither a workdir' in capsys.readouterr().err and not (tmp_path / 'run').exists()
 
 
 def test_a_published_file_is_a_start_too(tmp_path):
@@ -110,10 +115,10 @@ def test_a_published_file_is_a_start_too(tmp_path):
     shapes = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))
     state = {}
     for key, peer in model.peers.items():
-        shape = np.array(shapes[peer.path].shape)
-        axes = models.TURNS[peer.turn]
-        state[key] = fill('/'.join(peer.path), shape if axes is None or len(axes) != len(shape) else shape[np.argsort(axes)])
+        shape, axes = np.array(shapes[peer.path].shape), models.TURNS[peer.turn]
+        is_turned = axes is not None and len(axes) == len(shape)
+        state[key] = fill('/'.join(peer.path), shape[np.argsort(axes)] if is_turned else shape)
     file = zipped(tmp_path / 'weights.pth', {key: Tensor(array) for key, array in state.items()})
-    found = models.flatten(given(file, recipe=recipe).variables)
+    found = models.flatten(loaded(file, recipe=recipe).variables)
     want = models.flatten(from_peer(model, state))
     assert found.keys() == want.keys() and all(np.array_equal(found[path], want[path]) for path in want)

@@ -27,7 +27,7 @@ LINE = types.SimpleNamespace(loss=loss, init=lambda key: {
 
 
 def by_hand(steps, clip):
-    """w, b, their averages and the norm of the gradient after each step, in double precision; clip 0 is none."""
+    """w, b, their averages and the gradient's norm after each step, in double precision; clip 0 is none."""
     state, trace, average, found = np.array([START, 0]), np.zeros(2), np.array([START, 0]), []
     for _ in range(steps):
         error = WEIGHT * (state[0] * X + state[1] - 1)
@@ -46,7 +46,8 @@ def by_hand(steps, clip):
 ])
 def test_weights_averages_and_norms_are_those_computed_by_hand_on_any_mesh(narrow, mesh, accumulate, clip):
     config = narrow('optimizer.name=momentum', f'optimizer.momentum={MOMENTUM}', f'train.ema={DECAY}',
-                    f'train.accumulate={accumulate}', f'optimizer.clip_norm={clip}', 'optimizer.decay=0.0', *mesh)
+                    f'train.accumulate={accumulate}', f'optimizer.clip_norm={clip}', 'optimizer.decay=0.0',
+                    *mesh)
     devices = jax.devices()[:np.prod([int(axis.partition('=')[2]) for axis in mesh], dtype=int)]
     over = make_mesh(config.mesh, devices)
     tx = optimizer.optimizer(config, lambda step: RATE)

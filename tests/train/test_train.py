@@ -3,7 +3,7 @@
 import jax
 import numpy as np
 import pytest
-from runs import leaves, lines, restored
+from runs import leaves, lines, prepared, restored, trained
 from small import DEMO, NARROW
 
 from recog.config import experiments, values
@@ -13,38 +13,22 @@ from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
-from recog.text import vocabulary
 from recog.train import optimizer
 from recog.train.loop import train_to_end
 from recog.train.progress import NonFinite
-from recog.train.run import make_run
 from recog.train.step import make_state, make_step
-from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.description import is_workdir
 from recog.workdir.opened import open_workdir
 
 CONSTANT = ('schedule.name=constant', 'schedule.warmup=0 steps')
 # Without clipping, which hides gradients that are too large; tests/train/test_step.py clips on every mesh.
-PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle', 'optimizer.clip_norm=0.0',
-         'optimizer.clip_tensor=0.0')
-
-
-def prepared(config, devices=1, root='.'):
-    return make_run(config, vocabulary.from_config(config.text), root, jax.devices()[:devices])
-
-
-def trained(config, workdir, *, devices=1, stop=0, root='.'):
-    """Train on a workdir, stopping after `stop` steps where given."""
-    run = prepared(config, devices, root)
-    if not is_workdir(workdir):
-        description.write(workdir, config, run.vocab)
-    train_to_end(run._replace(total=stop) if stop else run, workdir)
-    return workdir
+PLAIN = (*CONSTANT, 'optimizer.rate=1e-4', 'optimizer.name=momentum', 'data.order=shuffle',
+         'optimizer.clip_norm=0.0', 'optimizer.clip_tensor=0.0')
 
 
 def test_an_interrupted_run_ends_bit_for_bit_as_the_uninterrupted_one(narrow, tmp_path):
-    config = narrow(*CONSTANT, 'train.ema=0.9', 'image.augment.noise=20.0', 'image.augment.rotation=5.0', 'data.order=shuffle')
+    config = narrow(*CONSTANT, 'train.ema=0.9', 'image.augment.noise=20.0', 'image.augment.rotation=5.0',
+                    'data.order=shuffle')
     whole = trained(config, tmp_path / 'whole')
     parts = trained(config, tmp_path / 'parts', stop=2)
     trained(config, parts)
@@ -69,7 +53,7 @@ def test_one_device_trains_as_eight_do_and_resumes_where_they_stopped(alone, nar
         if 'loss' in one:
             np.testing.assert_allclose(one['loss'], other['loss'], rtol=1e-4)
             np.testing.assert_allclose(one['grad_norm'], other['grad_norm'], rtol=1e-3)
-    # Sums in another order round otherwise, and a maximum may then be found elsewhere: leaves agree as a whole.
+    # Sums in another order are rounded otherwise; then a maximum may be elsewhere: leaves agree as a whole.
     for one, other in zip(leaves(alone, 4), leaves(together, 4), strict=True):
         assert np.linalg.norm(one - other) <= 0.01 * np.linalg.norm(one) + 1e-5
 
@@ -100,30 +84,27 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
 def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     words = ['cat', 'dog', 'bird', 'fish', 'horse', 'mouse', 'sheep', 'goat']
     root = folder('words/train', [(f'{word}.png', word) for word in words])
-    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8', 'train.length=120 steps',
-                    'eval.every=0 steps', 'checkpoint.every=0 steps', 'optimizer.rate=0.005', 'model.lstm_hidden=32',
-                    'log.every=120', 'optimizer.decay=0.0')
+    config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:train', 'train.batch=8',
+                    'train.length=120 steps', 'eval.every=0 steps', 'checkpoint.every=0 steps',
+                    'optimizer.rate=0.005', 'model.lstm_hidden=32', 'log.every=120', 'optimizer.decay=0.0')
     workdir = trained(config, tmp_path / 'run', root=root)
-    opened = open_workdir(workdir)
-    source = open_set('words:train', config, root)
-    mesh = one_device()
-    result = measure.measure_set(decoder(opened.model, mesh), opened.variables, source, opened.vocab, config, mesh)
+    opened, mesh = open_workdir(workdir), one_device()
+    source, decode = open_set('words:train', config, root), decoder(opened.model, mesh)
+    result = measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh)
     assert [prediction.text for prediction in result.predictions] == words
     assert all(prediction.confidence > 0.5 for prediction in result.predictions)
 
 
 def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_checkpoint(narrow, tmp_path):
-    config = narrow('optimizer.clip_norm=0.0')
-    trained(config, tmp_path / 'run', stop=2)
-    run = prepared(config)
-    broken = run._replace(model=run.model._replace(loss=lambda *args, **named: poisoned(run.model.loss(*args, **named), named)))
+    run = prepared(narrow('optimizer.clip_norm=0.0', 'eval.every=0 steps'))
 
-    def poisoned(out, named):
-        (total, count), aux = out
+    def poisoned(*args, **named):
+        (total, count), aux = run.model.loss(*args, **named)
         return (jax.numpy.where(named['step'] == 2, np.nan, total), count), aux
 
-    with pytest.raises(NonFinite, match=r'step 3: loss nan.*rows 32, 33.*train-0.*last good checkpoint: step 2'):
-        train_to_end(broken, tmp_path / 'run')
+    said = r'step 3: loss nan.*rows 32, 33.*train-0.*last good checkpoint: step 2'
+    with pytest.raises(NonFinite, match=said):
+        train_to_end(run._replace(model=run.model._replace(loss=poisoned)), tmp_path / 'run')
     saved = Checkpoints(tmp_path / 'run', writing=False)
     assert saved.latest() == 2
     saved.close()
@@ -134,7 +115,8 @@ def test_averaged_weights_are_what_evaluation_opens(narrow, tmp_path):
     variables = restored(workdir, 4, 'variables')
     opened = open_workdir(workdir).variables['params']
     trees = opened, variables['ema'], variables['params']
-    pairs = [[np.asarray(leaf) for leaf in leaves] for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
+    pairs = [[np.asarray(leaf) for leaf in leaves]
+             for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
     assert all((found == averaged).all() for found, averaged, _ in pairs)
     assert any((found != last).any() for found, _, last in pairs)
 
@@ -152,21 +134,24 @@ def test_seeds_change_one_stream_alone(narrow):
 
 
 def test_dropped_labels_are_counted_listed_and_survive_a_resume(narrow, folder, tmp_path):
-    root = folder('words/train', [('a.png', 'one'), ('b.png', '???'), ('c.png', "can't"), ('d.png', 'x' * 40)], ('a.png',))
+    labels = [('a.png', 'one'), ('b.png', '???'), ('c.png', "can't"), ('d.png', 'x' * 40)]
+    root = folder('words/train', labels, ('a.png',))
     folder('words/validation', [('a.png', 'one')])
     config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:validation', 'train.batch=4')
     workdir = trained(config, tmp_path / 'run', root=root, stop=2)
     trained(config, workdir, root=root)
     rows = (workdir / 'rejected.tsv').read_text().splitlines()
     assert {tuple(row.split('\t')[:3]) for row in rows[1:]} == {
-        ('0', 'is not an image', 'a.png'), ('1', 'empty', 'b.png'), ('2', 'changed', 'c.png'), ('3', 'too long', 'd.png')}
+        ('0', 'is not an image', 'a.png'), ('1', 'empty', 'b.png'), ('2', 'changed', 'c.png'),
+        ('3', 'too long', 'd.png')}
     saved = Checkpoints(workdir, writing=False)
     assert saved.run(4)['rows'] == {'read': 16, 'is not an image': 4, 'empty': 4, 'changed': 4, 'too long': 4}
     saved.close()
 
 
 @pytest.mark.parametrize('override, message', [
-    ('mesh.data=3', 'does not fit the 8 cpu devices'), ('train.batch=12', 'must be a multiple of the 8 devices'),
+    ('mesh.data=3', 'does not fit the 8 cpu devices'),
+    ('train.batch=12', 'must be a multiple of the 8 devices'),
     ('mesh.fsdp=-1', 'must be above 0, or -1 on one axis'), ('train.length=0 steps', 'less than one step'),
 ])
 def test_what_does_not_fit_the_devices_is_refused_before_anything_is_compiled(narrow, override, message):

@@ -16,7 +16,8 @@ def result(texts, truths):
 
 
 @pytest.mark.parametrize('texts, said', [
-    ([''] * 20, ['no word of words is right', '100% of the words of words are read as nothing (a collapse to blanks)']),
+    ([''] * 20, ['no word of words is right',
+                 '100% of the words of words are read as nothing (a collapse to blanks)']),
     (['e'] * 20, ['no word of words is right', "100% of the words of words are read as 'e'"]),
     ([f'w{i}' for i in range(20)], []),
     ([f'x{i}' for i in range(20)], ['no word of words is right']),
@@ -45,7 +46,8 @@ def test_an_ordinary_step_is_none():
 def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(capsys, monkeypatch):
     from recog.train import overfit
 
-    line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW, '--config.model.lstm_hidden=32']
+    line = ['train', '--config', DEMO, '--overfit', '8', '--devices', '0', *NARROW,
+            '--config.model.lstm_hidden=32']
     assert command_line.main([*line, '--config.optimizer.rate=0.005']) == 0
     assert 'this recipe can learn' in capsys.readouterr().out
     monkeypatch.setattr(overfit, 'SECONDS', 0.5)
@@ -55,8 +57,8 @@ def test_the_overfit_check_tells_a_recipe_that_learns_from_one_that_does_not(cap
 
 def test_the_overfit_check_needs_enough_examples(capsys, folder):
     root = folder('words', [('a.png', 'word'), ('b.png', '???')])
-    status = command_line.main(['train', '--config', DEMO, '--overfit', '2', '--devices', '0', '--data', str(root),
-                           '--config.data.train=words'])
+    status = command_line.main(['train', '--config', DEMO, '--overfit', '2', '--devices', '0',
+                                '--data', str(root), '--config.data.train=words'])
     assert status == 2 and '--overfit 2: the training sets hold 1 usable examples' in capsys.readouterr().err
 
 

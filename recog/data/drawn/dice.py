@@ -10,7 +10,7 @@ _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
 
 class Dice(random.Random):
-    """The random numbers of one word, made from one whole number; those of numpy cost fifty times as much each."""
+    """The random numbers of one word, seeded with one whole number; numpy's cost fifty times as much each."""
 
     def chance(self, probability: float) -> bool:
         """True with this probability."""

@@ -10,7 +10,7 @@ from recog.data.drawn.dice import Dice
 from recog.data.drawn.lexicon import PLAIN
 from recog.errors import ConfigError
 
-EM = 40  # pixels of the cached glyphs: about the size at which most words are shown, so one warp is all the scaling
+EM = 40  # pixels of the cached glyphs: about the size of most drawn words, so that one warp does all scaling
 # Faces of matplotlib that look like letters; LastResort, cmex, cmsy map ASCII to boxes and symbols.
 OWN_FACES = ('DejaVu', 'STIXGeneral', 'cmr10', 'cmb10', 'cmss10', 'cmti10', 'cmtt10')
 
@@ -24,8 +24,8 @@ def fonts(folder: str) -> tuple[str, ...]:
     if folder:
         more = [path for path in sorted(Path(folder).rglob('*')) if path.suffix.lower() in ('.ttf', '.otf')]
         if not any(alphabet(str(path)) >= PLAIN for path in more):
-            raise ConfigError(f'config.render.fonts={folder!r} must be a folder with .ttf or .otf files that have '
-                              f'0-9a-zA-Z; none of its {len(more)} has')
+            raise ConfigError(f'config.render.fonts={folder!r} must be a folder with .ttf or .otf files that '
+                              f'have 0-9a-zA-Z; none of its {len(more)} has')
         found += more
     return tuple(str(path) for path in found if alphabet(str(path)) >= PLAIN)
 
@@ -42,7 +42,8 @@ def alphabet(path: str) -> frozenset[str]:
         raise ConfigError(f'config.render.fonts: {path!r} must be a readable font ({reason})') from None
     font.set_size(EM, 72)
     mapped = {chr(code) for code in font.get_charmap() if code < 0x110000}
-    return frozenset(mapped - {character for character in PLAIN & mapped if not font.load_char(ord(character)).width})
+    empty = {character for character in PLAIN & mapped if not font.load_char(ord(character)).width}
+    return frozenset(mapped - empty)
 
 
 class Glyph(NamedTuple):
@@ -55,7 +56,7 @@ class Glyph(NamedTuple):
 
 
 class Face:
-    """A font's glyphs, made at their first use, and its kerning: without them a word takes 15 times as long."""
+    """A font's glyphs, kept once they are drawn, and its kerning: a word takes a fifteenth of the time."""
 
     def __init__(self, path: str):
         from PIL import ImageFont
@@ -72,10 +73,11 @@ class Face:
         left, top, right, bottom = (int(edge) for edge in self._font.getbbox(character, anchor='ls'))
         image = Image.new('L', (max(0, right - left), max(0, bottom - top)))
         ImageDraw.Draw(image).text((-left, -top), character, fill=255, font=self._font, anchor='ls')
-        return Glyph(np.asarray(image), left, top, self._large.getlength(character) / 10, image.height, image.width)
+        advance = self._large.getlength(character) / 10
+        return Glyph(np.asarray(image), left, top, advance, image.height, image.width)
 
     def word(self, text: str, tracking: float, pad: int) -> np.ndarray:
-        """The mask uint8 [H, W] of a word, with `tracking` pixels more between its letters and `pad` around them."""
+        """The mask uint8 [H, W] of a word: `tracking` pixels between its letters, `pad` around them."""
         glyphs, kernings = self._glyphs, self._kernings
         pen, before, places = 0.0, '', []
         for character in text:
@@ -128,8 +130,8 @@ def face(path: str) -> Face:
     return Face(path)
 
 
-def layered(text: str, dice: Dice, font: str, difficulty: float) -> tuple[list[np.ndarray], str]:
-    """A text's masks [H, W] from back to front, and what the one behind its letters is: 'border', 'shadow' or none."""
+def word_layers(text: str, dice: Dice, font: str, difficulty: float) -> tuple[list[np.ndarray], str]:
+    """A text's masks [H, W] from back to front, and what is behind its letters: 'border', 'shadow' or ''."""
     import cv2
 
     extra = dice.pick(('border', 'shadow')) if dice.chance(0.45 * difficulty) else ''

@@ -1,7 +1,7 @@
 """Formulas as a hand writes them: the embedded data set for mathematics, unlimited and without a download.
 
-White ink on black, in the sizes of CROHME's bitmaps; a function of (seed, split, index). The symbols' shapes are mathtext's,
-drawn as lines of one width, as by a pen.
+White ink on black, in the sizes of CROHME's bitmaps; a function of (seed, split, index). The symbols' shapes
+are mathtext's, drawn as lines of one width, as by a pen.
 """
 
 import hashlib
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 
     from recog.data.rows import Row
 
-SMALLEST = 0.7  # of the size asked for; what would have to be smaller still to fit is not drawn
-MEASURED = 200_000  # sizes asked for at once from which on the canvas is the answer: each takes a fifth of a millisecond
-FORMULAS = 200  # draws from the grammar, all too large for the picture, before the picture is taken to be too small
+SMALLEST = 0.7  # of the size asked for; a formula that only fits if it is smaller still is not drawn
+MEASURED = 200_000  # sizes; of more the canvas is given instead, as each takes a fifth of a millisecond
+TRIES = 200  # formulas from the grammar that do not fit until the picture is known to be too small
 
 
 class Paper(NamedTuple):
@@ -88,7 +88,7 @@ class Formulas:
         return [self._written(index)[:2] for index in indices]
 
     def sizes(self, indices: Sequence[int]) -> np.ndarray:
-        """Heights and widths int32 [N, 2] that the pictures do not exceed, nearly theirs, without drawing them."""
+        """Heights and widths int32 [N, 2] that the pictures do not exceed, found without drawing them."""
         if len(indices) > MEASURED:
             return np.tile(np.array([[self.paper.height, self.paper.width]], np.int32), (len(indices), 1))
         return np.array([self._written(index)[-2:] for index in indices], np.int32).reshape(-1, 2)
@@ -97,7 +97,7 @@ class Formulas:
         if index < 0:
             raise IndexError(f'{self.name} has no formula {index}')
         dice = Dice(self.stream << 64 | int(index))
-        for _ in range(FORMULAS):
+        for _ in range(TRIES):
             tokens = self.grammar.draw(dice, self.tokens, self.split)
             box = layout(tokens, Hand(dice, self.paper.difficulty))
             scale = fitted(box, self.paper)
@@ -105,8 +105,9 @@ class Formulas:
                 bend, pen = bending(dice, self.paper), thickness(dice, self.paper)
                 return Written(f'{self.split}-{int(index):09d}', ' '.join(tokens), box, scale, bend, pen,
                                *room(box, scale, bend, self.paper))
-        raise ConfigError(f'config.formulas.height={self.paper.height}, width={self.paper.width} must have room for formulas of '
-                          f'config.formulas.tokens={self.tokens} with symbols of size={self.paper.size} pixels')
+        raise ConfigError(f'config.formulas.height={self.paper.height}, width={self.paper.width} must have '
+                          f'room for formulas of config.formulas.tokens={self.tokens} with symbols of '
+                          f'size={self.paper.size} pixels')
 
 
 def edges(size: float) -> int:
@@ -115,16 +116,17 @@ def edges(size: float) -> int:
 
 
 def fitted(box: Box, paper: Paper) -> float:
-    """Pixels of an EM, so that symbols are of the mean height asked for and all fits; 0 where it would be too small.
+    """Pixels of an EM by which symbols get the mean height asked for and all fits; 0 if too small.
 
-    As CROHME's bitmaps: what is nearly flat does not count.
+    As for CROHME's bitmaps, nearly flat symbols do not count.
     """
     heights = [part.height * part.d for part in box.parts]
     tall = [height for height in heights if height > max(heights) / ink.FLAT]
     wanted = paper.size * len(tall) / sum(tall) if sum(tall) > 0 else paper.size
     wanted = min(wanted, 3 * paper.size)  # dots alone
     border = 2 * edges(paper.size) + 1
-    most = min((paper.width - border) / max(box.width, 0.1), (paper.height - border) / max(box.bottom - box.top, 0.1))
+    most = min((paper.width - border) / max(box.width, 0.1),
+               (paper.height - border) / max(box.bottom - box.top, 0.1))
     return 0.0 if most < SMALLEST * wanted else min(wanted, most)
 
 
@@ -142,18 +144,21 @@ def bending(dice: Dice, paper: Paper) -> Bend:
     # Of the lines within a symbol, of symbols, of some together, and of the baseline.
     waves, shifts, phases = [], [], []
     for shortest, longest, most in ((0.6, 1.2, 0.035), (1.2, 2.5, 0.06), (2.5, 6.0, 0.1), (6.0, 15.0, 0.2)):
-        frequency, height = 2 * math.pi / (size * dice.uniform(shortest, longest)), size * wild * dice.uniform(0, most)
+        frequency = 2 * math.pi / (size * dice.uniform(shortest, longest))
+        height = size * wild * dice.uniform(0, most)
         along, across = dice.uniform(0, 2 * math.pi), dice.uniform(0, 2 * math.pi)
         waves.append((frequency * math.cos(along), frequency * math.sin(along)))
         shifts.append((height * math.cos(across), height * math.sin(across)))
         phases.append((dice.uniform(0, 2 * math.pi),))
-    return Bend(matrix, np.array(waves, np.float32), np.array(phases, np.float32), np.array(shifts, np.float32).T)
+    return Bend(matrix, np.array(waves, np.float32), np.array(phases, np.float32),
+                np.array(shifts, np.float32).T)
 
 
 def room(box: Box, scale: float, bend: Bend, paper: Paper) -> tuple[int, int]:
     """Height and width of the picture at most."""
     (stretch, slant), (turn, _) = np.abs(bend.matrix).tolist()
-    across, down = (2 * np.sqrt((bend.shifts ** 2).sum(1))).tolist()  # all at their highest at one place: hardly ever
+    # Hardly ever more: all waves would have to peak at one place.
+    across, down = (2 * np.sqrt((bend.shifts ** 2).sum(1))).tolist()
     width, height = box.width * scale, (box.bottom - box.top) * scale
     border = 2 * edges(paper.size) + 1
     return (min(paper.height, math.ceil(height + turn * width + down) + border),

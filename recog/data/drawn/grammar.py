@@ -1,6 +1,6 @@
-"""Expressions for the embedded formulas, as token strings in CROHME's normal form, in three splits that share none.
+"""Expressions for the embedded formulas: tokens in CROHME's normal form, in three splits that share none.
 
-How often what is written follows the captions of CROHME's training set.
+Symbols and structures are as frequent as in the captions of CROHME's training set.
 """
 
 import zlib
@@ -16,11 +16,12 @@ _SPLIT_OF = [split for split, parts in SPLITS.items() for _ in parts]
 
 # The symbols, the most frequent first, and how many of 10,000 tokens of the captions each is.
 _COUNTS = (
-    r'1 453 2 452 + 395 x 368 - 315 ( 288 ) 288 = 264 a 181 3 180 n 164 0 129 y 129 4 119 b 117 z 78 d 78 5 73 i 70 c 69 6 58 '
-    r'\sin 57 7 55 8 53 9 53 t 50 f 49 \sum 46 k 45 , 45 \int 44 \times 44 \cos 42 p 41 \theta 40 \pi 36 r 36 m 35 e 34 | 33 '
-    r'\alpha 28 \infty 27 [ 25 ] 25 u 23 g 23 q 23 j 22 \rightarrow 22 \log 22 \beta 22 \lim 21 \tan 21 v 21 X 20 A 20 h 20 '
-    r'C 19 . 18 B 17 s 17 \leq 16 / 14 R 14 \limits 14 F 12 \pm 11 \div 11 \cdots 11 \geq 11 \cdot 11 E 11 w 10 L 10 N 10 '
-    r'l 9 S 9 Y 9 o 8 \neq 8 P 8 V 8 < 8 H 7 M 7 ! 7 T 7 \ldots 7 \gamma 7 G 6 \phi 6 I 5 \{ 5 \} 5 \prime 5 > 4 \sigma 4 '
+    r'1 453 2 452 + 395 x 368 - 315 ( 288 ) 288 = 264 a 181 3 180 n 164 0 129 y 129 4 119 b 117 z 78 d 78 '
+    r'5 73 i 70 c 69 6 58 \sin 57 7 55 8 53 9 53 t 50 f 49 \sum 46 k 45 , 45 \int 44 \times 44 \cos 42 p 41 '
+    r'\theta 40 \pi 36 r 36 m 35 e 34 | 33 \alpha 28 \infty 27 [ 25 ] 25 u 23 g 23 q 23 j 22 \rightarrow 22 '
+    r'\log 22 \beta 22 \lim 21 \tan 21 v 21 X 20 A 20 h 20 C 19 . 18 B 17 s 17 \leq 16 / 14 R 14 \limits 14 '
+    r'F 12 \pm 11 \div 11 \cdots 11 \geq 11 \cdot 11 E 11 w 10 L 10 N 10 l 9 S 9 Y 9 o 8 \neq 8 P 8 V 8 < 8 '
+    r'H 7 M 7 ! 7 T 7 \ldots 7 \gamma 7 G 6 \phi 6 I 5 \{ 5 \} 5 \prime 5 > 4 \sigma 4 '
     r"\mu 3 \Delta 3 \lambda 2 ' 1 \in 1 \forall 1 \exists 1").split()
 FREQUENCY = dict(zip(_COUNTS[::2], map(int, _COUNTS[1::2]), strict=True))
 
@@ -61,7 +62,7 @@ class Pool:
 
 
 class Grammar:
-    """Formulas of so many of the most frequent symbols (0: all), structures at most so `deep` within each other."""
+    """Formulas of so many of the most frequent symbols (0: all), with structures nested at most so `deep`."""
 
     def __init__(self, symbols: int, deep: int):
         known = dict(list(FREQUENCY.items())[:symbols or None])
@@ -76,13 +77,14 @@ class Grammar:
         pairs = [pair for pair in BRACKETS if self.known.issuperset(pair[:2])]
         self.brackets = Pool([pair[:2] for pair in pairs], [pair[2] for pair in pairs])
         every = [(kind, weight) for kind, weight, possible in (
-            (self.number, 150, self.digits), (self.name, 280, self.names), (self.fraction, 75, True), (self.root, 34, True),
-            (self.function, 30, self.functions), (self.bracketed, 55, self.brackets), (self.sum, 10, r'\sum' in known),
-            (self.integral, 9, r'\int' in known and self.names), (self.limit, 5, r'\lim' in known and self.names),
-            (self.factorial, 1.5, '!' in known), (self.infinity, 2, r'\infty' in known)) if possible]
+            (self.number, 150, self.digits), (self.name, 280, self.names), (self.fraction, 75, True),
+            (self.root, 34, True), (self.function, 30, self.functions), (self.bracketed, 55, self.brackets),
+            (self.sum, 10, r'\sum' in known), (self.integral, 9, r'\int' in known and self.names),
+            (self.limit, 5, r'\lim' in known and self.names), (self.factorial, 1.5, '!' in known),
+            (self.infinity, 2, r'\infty' in known)) if possible]
         flat = [each for each in every if each[0] not in (self.fraction, self.root, self.limit)]
         bare = [each for each in flat if each[0] in (self.number, self.name)]
-        # By how many structures may still stand within: none, not even brackets; none but those that stay in line; all.
+        # By the structures that may still be nested: none, not even brackets; those that stay in line; all.
         self.factors = [Pool(*zip(*kinds, strict=True)) for kinds in (bare, flat, every)]
 
     def draw(self, dice: Dice, tokens: Sequence[int], split: str) -> list[str]:
@@ -94,8 +96,9 @@ class Grammar:
                 text = ' '.join(found)
                 if split_of(text) == split and not any(word in text for word in _SPELLED):
                     return found
-        raise ConfigError(f'config.formulas.tokens={tuple(tokens)}: no formula of the {split} split has so many tokens; '
-                          'allow more lengths, a larger config.formulas.depth or more config.formulas.symbols')
+        raise ConfigError(f'config.formulas.tokens={tuple(tokens)}: no formula of the {split} split has so '
+                          'many tokens; allow more lengths, a larger config.formulas.depth or more '
+                          'config.formulas.symbols')
 
     def formula(self, dice: Dice, wanted: int) -> list[str]:
         """A formula of about so many tokens."""
@@ -135,7 +138,8 @@ class Grammar:
             kind = self.factors[min(max(deep, -1), 1) + 1].pick(dice)
             if found and kind == self.number:
                 continue
-            found += self._scripted(dice, kind(dice, deep), deep) if kind in (self.name, self.bracketed) else kind(dice, deep)
+            factor = kind(dice, deep)
+            found += self._scripted(dice, factor, deep) if kind in (self.name, self.bracketed) else factor
         return found
 
     def small(self, dice: Dice, deep: int) -> list[str]:
@@ -168,12 +172,18 @@ class Grammar:
         return found
 
     def fraction(self, dice: Dice, deep: int) -> list[str]:
-        above, below = (self.small(dice, deep - 1) if dice.chance(0.5) else self.expression(dice, dice.whole(1, 8), deep - 1)
-                        for _ in range(2))
+        def part() -> list[str]:
+            if dice.chance(0.5):
+                return self.small(dice, deep - 1)
+            return self.expression(dice, dice.whole(1, 8), deep - 1)
+
+        above, below = part(), part()
         return [r'\frac', '{', *above, '}', '{', *below, '}']
 
     def root(self, dice: Dice, deep: int) -> list[str]:
-        order = ['[', self.digits.pick(dice), ']'] if self.digits and {'[', ']'} <= self.known and dice.chance(0.05) else []
+        order: list[str] = []
+        if self.digits and {'[', ']'} <= self.known and dice.chance(0.05):
+            order = ['[', self.digits.pick(dice), ']']
         return [r'\sqrt', *order, '{', *self.expression(dice, dice.whole(1, 6), deep - 1), '}']
 
     def function(self, dice: Dice, deep: int) -> list[str]:
@@ -189,13 +199,16 @@ class Grammar:
         return [opening, *inside, closing] if opening != '|' or '|' not in inside else inside
 
     def sum(self, dice: Dice, deep: int) -> list[str]:
-        return [r'\sum', *(self._limits(dice, deep) if dice.chance(0.85) else []), *self.small(dice, deep - 1)]
+        limits = self._limits(dice, deep) if dice.chance(0.85) else []
+        return [r'\sum', *limits, *self.small(dice, deep - 1)]
 
     def _limits(self, dice: Dice, deep: int) -> list[str]:
         if deep < 1:
             return []
         counter = [self.counters.pick(dice)] if self.counters else []
-        start = [*counter, '=', self.digits.pick(dice)] if self.digits and counter and '=' in self.known else counter
+        start = counter
+        if self.digits and counter and '=' in self.known:
+            start = [*counter, '=', self.digits.pick(dice)]
         end = [r'\infty'] if r'\infty' in self.known and dice.chance(0.3) else self.small(dice, -1)
         start = start or self.small(dice, -1)
         return ['_', '{', *start, '}'] + (['^', '{', *end, '}'] if dice.chance(0.8) else [])
@@ -210,7 +223,9 @@ class Grammar:
 
     def limit(self, dice: Dice, deep: int) -> list[str]:
         end = [r'\infty'] if r'\infty' in self.known and dice.chance(0.4) else self.small(dice, -1)
-        goes = [*self.name(dice, deep), r'\rightarrow', *end] if r'\rightarrow' in self.known else self.name(dice, deep)
+        goes = self.name(dice, deep)
+        if r'\rightarrow' in self.known:
+            goes = [*goes, r'\rightarrow', *end]
         return [r'\lim', '_', '{', *goes, '}', *self.small(dice, deep - 1)]
 
     def factorial(self, dice: Dice, deep: int) -> list[str]:

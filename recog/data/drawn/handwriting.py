@@ -20,8 +20,9 @@ OPENING = frozenset(CLOSING.values())
 BIG = {r'\sum': 1.25, r'\int': 1.6}  # heights
 ABOVE_BELOW = frozenset((r'\sum', r'\lim'))
 # Room on both sides of a token; others have 0.06.
-ROOM = {**dict.fromkeys(RELATIONS, 0.22), **dict.fromkeys(SIGNS, 0.16), **dict.fromkeys(FUNCTIONS, 0.12), r'\sum': 0.12,
-        r'\int': 0.1, r'\lim': 0.14, '/': 0.05, '.': 0.08, ',': 0.12, r'\ldots': 0.14, r'\cdots': 0.14, r'\frac': 0.1}
+ROOM = {**dict.fromkeys(RELATIONS, 0.22), **dict.fromkeys(SIGNS, 0.16), **dict.fromkeys(FUNCTIONS, 0.12),
+        r'\sum': 0.12, r'\int': 0.1, r'\lim': 0.14, '/': 0.05, '.': 0.08, ',': 0.12, r'\ldots': 0.14,
+        r'\cdots': 0.14, r'\frac': 0.1}
 
 
 @dataclass
@@ -122,7 +123,8 @@ class Hand:
         wide, slant, y = size * self.about(1, 0.1), size * self.about(0, 0.08), self.about(0, 0.05)
         turn = wide * self.about(0, min(0.08, 0.12 / max(width, 0.1)))  # long bars turn less
         # Turned and slanted about its middle, so that it stays where it is.
-        part = Part(points, bottom - top, wide, -slant, turn, size, slant * (top + bottom) / 2, y - turn * width / 2)
+        part = Part(points, bottom - top, wide, -slant, turn, size,
+                    slant * (top + bottom) / 2, y - turn * width / 2)
         box = Box([part], width * wide, top * size + y, bottom * size + y, ROOM.get(token, 0.06), token)
         if token in BIG:
             box.moved(0, AXIS - (box.top + box.bottom) / 2)
@@ -182,11 +184,13 @@ class _Reader:
     def fraction(self) -> Box:
         """One group above the other, a bar between."""
         hand = self.hand
-        above, below = self.group().scaled(hand.about(hand.fraction, 0.05)), self.group().scaled(hand.about(hand.fraction, 0.05))
+        above, below = (self.group().scaled(hand.about(hand.fraction, 0.05)) for _ in range(2))
         width = max(above.width, below.width) + hand.about(0.2, 0.12)
         bar = hand.placed(_straight(((0.0, 0.0), (width, 0.0))), 1.0)
         bar.moved(0, AXIS)
-        for box, y in ((above, AXIS - hand.about(0.14, 0.06) - above.bottom), (below, AXIS + hand.about(0.14, 0.06) - below.top)):
+        over = AXIS - hand.about(0.14, 0.06) - above.bottom
+        under = AXIS + hand.about(0.14, 0.06) - below.top
+        for box, y in ((above, over), (below, under)):
             bar.add(box, max(0.0, (width - box.width) / 2 + hand.about(0, 0.12)), y)
         bar.room = ROOM[r'\frac']
         return bar
@@ -198,10 +202,11 @@ class _Reader:
             self.place += 1
             index = self.line(']').scaled(hand.script * 0.9)
         inside = self.group()
-        top, bottom = min(inside.top, -0.4) - hand.about(0.16, 0.06), max(inside.bottom, -0.05) + hand.about(0.06, 0.05)
+        top = min(inside.top, -0.4) - hand.about(0.16, 0.06)
+        bottom = max(inside.bottom, -0.05) + hand.about(0.06, 0.05)
         tick, long = hand.about(0.3, 0.08), inside.width + hand.about(0.12, 0.1)
-        corners = ((0.0, bottom - 0.4 * (bottom - top)), (0.3 * tick, bottom - 0.47 * (bottom - top)), (0.7 * tick, bottom),
-                   (tick + 0.15, top), (tick + 0.15 + long, top + hand.about(0, 0.03)))
+        corners = ((0.0, bottom - 0.4 * (bottom - top)), (0.3 * tick, bottom - 0.47 * (bottom - top)),
+                   (0.7 * tick, bottom), (tick + 0.15, top), (tick + 0.15 + long, top + hand.about(0, 0.03)))
         sign = hand.placed(_straight(corners), 1.0)
         sign.add(inside, tick + 0.2, 0.0)
         if index is None:
@@ -248,14 +253,16 @@ def _straight(corners: Sequence[tuple[float, float]]) -> Glyph:
 def _bracket(box: Box, before: list[Box], opened: list[int]) -> None:
     """Make brackets as high as what stands between them, once the closing one is there."""
     token = box.token
-    partner = CLOSING.get(token, '|' if token == '|' and any(before[place].token == '|' for place in opened) else '')
+    closes_bar = token == '|' and any(before[place].token == '|' for place in opened)
+    partner = CLOSING.get(token, '|' if closes_bar else '')
     if partner and opened:
         while opened and before[opened[-1]].token != partner:
             opened.pop()
         if opened:
             start = opened.pop()
             inside = before[start + 1:]
-            top, bottom = min([each.top for each in inside] + [-0.5]), max([each.bottom for each in inside] + [-0.1])
+            top = min([each.top for each in inside] + [-0.5])
+            bottom = max([each.bottom for each in inside] + [-0.1])
             if bottom - top > 0.9:
                 for each in (before[start], box):
                     each.stretched(top - 0.08, bottom + 0.08)

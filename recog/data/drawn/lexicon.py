@@ -1,4 +1,4 @@
-"""Which words are drawn: invented by a character model or taken from a list, in three splits that share none."""
+"""The words that are drawn: invented by a character model or from a list, in three splits that share none."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,21 +9,21 @@ from recog.errors import ConfigError
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 DIGITS = '0123456789'
 PLAIN = frozenset(DIGITS + LETTERS + LETTERS.upper())  # what every font has
-# What stands twice is twice as frequent.
-_ONSETS = ('b c d f g h j k l m n p r s t v w y z b c d f g l m n p r s t c d m p r s t bl br ch cl cr dr fl fr gl gr '
-           'ph pl pr qu sc sh sk sl sm sn sp st st str sw th th tr tr wh x').split() + ['', '', '']
+# What is listed twice is twice as frequent.
+_ONSETS = ('b c d f g h j k l m n p r s t v w y z b c d f g l m n p r s t c d m p r s t bl br ch cl cr dr fl '
+           'fr gl gr ph pl pr qu sc sh sk sl sm sn sp st st str sw th th tr tr wh x').split() + ['', '', '']
 _NUCLEI = 'a e i o u a e i o u a e i o e y ai au ea ee ie io oa oi oo ou ue'.split()
 _CODAS = ('n n r r s t l m d c b g p k x ck ct ft ld ll lt mp nd ng nk nt rd rk rm rn rt ss st th w y'.split()
           + [''] * 24)
-_ENDINGS = ('able al ance ed ed ence er er es est ful ic ing ing ion ism ist ity ive less ly ment ness or ous s s s '
-            'tion').split()
+_ENDINGS = ('able al ance ed ed ence er er es est ful ic ing ing ion ism ist ity ive less ly ment ness or '
+            'ous s s s tion').split()
 
 
 class Lexicon:
-    """The words of one split: those of a list file, or else invented ones of letters[0] to letters[1] characters."""
+    """The words of one split: those of a list, else invented ones of letters[0] to letters[1] characters."""
 
     def __init__(self, path: str, split: str, letters: Sequence[int], alphabets: Sequence[frozenset[str]]):
-        """Refuses words of the list that have characters in none of the fonts' alphabets, and splits without a word."""
+        """Refuses words of the list that none of the fonts' alphabets can draw, and splits without a word."""
         if split not in SPLITS:
             raise ConfigError(f'split {split!r} of rendered words must be train, validation or test')
         self.split, self.letters, self.listed = split, tuple(letters), None
@@ -34,11 +34,12 @@ class Lexicon:
         if self.listed == []:
             raise ConfigError(f'config.render.words={path!r} holds no word of the {split} split '
                               '(5 of 100 words are for validation, 5 for test); the list must be longer')
-        # A character model of very short words may never reach a small split: seen here, not as an endless loop.
+        # A character model of very short words may never reach a small split, and `draw` would never end.
         dice = Dice(0)
-        if self.listed is None and not any(split_of(invented(dice, self.letters)) == split for _ in range(5000)):
-            raise ConfigError(f'config.render.letters={self.letters} leaves the {split} split without a word; '
-                              'allow longer ones')
+        tried = (split_of(invented(dice, self.letters)) for _ in range(5000))
+        if self.listed is None and split not in tried:
+            raise ConfigError(f'config.render.letters={self.letters} leaves the {split} split without '
+                              'a word; allow longer ones')
 
     def draw(self, dice: Dice) -> str:
         """A word of this split in lower case, capitals, or with a capital at its start."""
@@ -59,7 +60,7 @@ def cases(word: str) -> tuple[str, str, str]:
 
 
 def invented(dice: Dice, letters: Sequence[int]) -> str:
-    """A word of letters[0] to letters[1] characters: most can be spoken, some are random letters, digits or both."""
+    """A word of letters[0] to letters[1] characters: most are pronounceable, some random letters, digits."""
     length, kind = dice.whole(*letters), dice.random()
     if kind < 0.72:
         return _pronounceable(dice, length)
@@ -82,7 +83,8 @@ def read_list(path: str) -> list[str]:
     try:
         lines = Path(path).read_text(encoding='utf-8-sig').splitlines()
     except UnicodeDecodeError as error:
-        raise ConfigError(f'config.render.words={path!r} must be UTF-8 text; byte {error.start} is not') from None
+        raise ConfigError(f'config.render.words={path!r} must be UTF-8 text; '
+                          f'byte {error.start} is not') from None
     words = {line.strip().lower(): line.strip() for line in lines if line.strip()}
     if not words:
         raise ConfigError(f'config.render.words={path!r} is empty; it must hold one word a line')

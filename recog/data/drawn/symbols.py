@@ -8,13 +8,14 @@ import numpy as np
 
 from recog.text.latex import to_latex
 
-# What matplotlib always has, the plainest first; letters are italic, so a slant to the left sets them upright.
+# Fonts that matplotlib always has, the plainest first. Letters are italic; slanting sets them upright.
 FONTS = ('stixsans', 'dejavusans', 'cm', 'stix', 'dejavuserif')
 FONTS_OF = {'a': ('cm', 'stix')}  # nobody writes the a that the others have
 EM = 64  # pixels of the letters that are thinned; at CROHME's size a step is two thirds of a pixel
 TALL = frozenset(r'( ) [ ] | \{ \} \int \sum'.split())  # these are stretched, so their points lie closer
 INK = 60  # of 255; the dots of some fonts are faint
-AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))  # a pixel's neighbours, clockwise from above
+# A pixel's neighbours, clockwise from the one above.
+AROUND = ((1, 0), (1, -1), (0, -1), (-1, -1), (-1, 0), (-1, 1), (0, 1), (1, 1))
 _LOCK = threading.Lock()  # mathtext shares its fonts between threads
 
 
@@ -43,15 +44,16 @@ def _letters(token: str, font: str, size: int) -> tuple[np.ndarray, int]:
     from matplotlib.mathtext import MathTextParser
 
     with _LOCK:
-        drawn = MathTextParser('agg').parse(f'${to_latex([token])}$', 72, FontProperties(size=size, math_fontfamily=font))
+        properties = FontProperties(size=size, math_fontfamily=font)
+        drawn = MathTextParser('agg').parse(f'${to_latex([token])}$', 72, properties)
         picture = np.array(drawn.image)
     return picture, picture.shape[0] - round(drawn.depth)
 
 
 def thinned(ink: np.ndarray) -> np.ndarray:
-    """The middle lines of ink, one pixel wide: Guo, Hall 1989, Parallel Thinning with Two-Subiteration Algorithms.
+    """The middle lines of ink, one pixel wide.  bool [H, W] -> bool [H, W]
 
-    bool [H, W] -> bool [H, W]
+    Guo, Hall 1989, Parallel Thinning with Two-Subiteration Algorithms.
     """
     ink = np.pad(ink, 1)
     while True:
@@ -61,7 +63,8 @@ def thinned(ink: np.ndarray) -> np.ndarray:
             around = around[turn:] + around[:turn]
             pairs = [one | other for one, other in zip(around, around[1:] + around[:1], strict=True)]
             lines = sum((~around[k] & pairs[k + 1]).astype(np.int8) for k in (0, 2, 4, 6))
-            few = np.minimum(sum(pair.astype(np.int8) for pair in pairs[::2]), sum(pair.astype(np.int8) for pair in pairs[1::2]))
+            few = np.minimum(sum(pair.astype(np.int8) for pair in pairs[::2]),
+                             sum(pair.astype(np.int8) for pair in pairs[1::2]))
             kept = (around[4] | around[5] | ~around[7]) & around[6]
             ink = ink & ~((lines == 1) & (few >= 2) & (few <= 3) & ~kept)
         if ink.sum() == before:

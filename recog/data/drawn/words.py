@@ -1,7 +1,7 @@
-"""Words drawn from fonts: the embedded data set, unlimited and without a download; a function of (seed, split, index).
+"""Words drawn in fonts: the embedded data set, without end or download; a function of (seed, split, index).
 
-The effects are those of MJSynth (Jaderberg et al. 2014, Synthetic Data and Artificial Neural Networks for Natural Scene
-Text Recognition): font, border or shadow, colours, warp, blend with textures, noise, JPEG.
+The effects are those of MJSynth (Jaderberg et al. 2014, Synthetic Data and Artificial Neural Networks for
+Natural Scene Text Recognition): font, border or shadow, colours, warp, blend with textures, noise, JPEG.
 """
 
 import hashlib
@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from recog.data.drawn.dice import Dice
-from recog.data.drawn.fonts import alphabet, fonts, layered
+from recog.data.drawn.fonts import alphabet, fonts, word_layers
 from recog.data.drawn.lexicon import PLAIN, Lexicon
 from recog.errors import ConfigError
 
@@ -38,7 +38,8 @@ class Words:
     def __init__(self, rule: 'ConfigDict', split: str, *, seed: int, index_offset: int = 0):
         if not 0 <= rule.difficulty <= 1:
             raise ConfigError(f'config.render.difficulty={rule.difficulty} must be between 0 and 1')
-        self.name, self.difficulty, self.index_offset = f'rendered:{split}', float(rule.difficulty), index_offset
+        self.name, self.difficulty = f'rendered:{split}', float(rule.difficulty)
+        self.index_offset = index_offset
         self.split, self.count = split, rule.count if split == 'train' else self.held_out
         self.fonts = fonts(rule.fonts)
         self.backgrounds = backgrounds(rule.backgrounds)
@@ -57,7 +58,8 @@ class Words:
             words = [self._word(index) for index in indices[start:start + TOGETHER]]
             fonts = [self._font(text, dice) for _, text, dice in words]
             pictures = draw([word[1:] for word in words], fonts, self.difficulty, self.backgrounds)
-            rows += [Row(name, text, picture) for (name, text, _), picture in zip(words, pictures, strict=True)]
+            rows += [Row(name, text, picture)
+                     for (name, text, _), picture in zip(words, pictures, strict=True)]
         return rows
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -89,7 +91,8 @@ def backgrounds(folder: str) -> tuple[str, ...]:
                           + ', '.join(IMAGE_ENDINGS))
     for path in found:
         if not cv2.haveImageReader(str(path)):
-            raise ConfigError(f'config.render.backgrounds: {str(path)!r} must be an image that OpenCV can read')
+            raise ConfigError(f'config.render.backgrounds: {str(path)!r} must be an image '
+                              'that OpenCV can read')
     return tuple(map(str, found))
 
 
@@ -97,10 +100,11 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: fl
          images: Sequence[str] = ()) -> list[np.ndarray]:
     """Pictures [H, W, 3] of texts; the difficulty scales the ranges and probabilities of all effects.
 
-    One step for all words, then the next: the processor's caches hold the code of a step, but not that of all.
+    One step for all words, then the next: the processor's caches hold the code of one step, but not of all.
     """
     dice = [each for _, each in words]
-    masks = [layered(text, each, font, difficulty) for (text, each), font in zip(words, fonts, strict=True)]
+    masks = [word_layers(text, each, font, difficulty)
+             for (text, each), font in zip(words, fonts, strict=True)]
     places = [_place(layers[0], each, difficulty) for (layers, _), each in zip(masks, dice, strict=True)]
     warped = [_warped(layers, *place) for (layers, _), place in zip(masks, places, strict=True)]
     warped = [_blurred(layers, each, difficulty) for layers, each in zip(warped, dice, strict=True)]
@@ -111,17 +115,19 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: fl
 
 
 def _place(mask: np.ndarray, dice: Dice, difficulty: float) -> tuple[np.ndarray, int, int, Curve | None]:
-    """A mask [H, W] stretched, slanted, turned, in perspective, bent, scaled: its matrix, the picture's size, a curve."""
+    """A mask [H, W] stretched, slanted, turned, in perspective, bent, scaled: matrix, picture size, curve."""
     tall, wide = mask.shape
     bend = dice.pick((-1, 1)) * dice.uniform(0.1, 0.5) * tall if dice.chance(0.25 * difficulty) else 0.0
     bent = tall + abs(bend)
     stretch = math.exp(dice.uniform(-1, 1) * (0.05 + 0.25 * difficulty))
     slant = dice.uniform(-0.35, 0.35) * difficulty if dice.chance(0.5) else 0.0
-    steepest = min(0.26, 0.6 * tall / wide) * difficulty + 0.01  # long words turn less, else they shrink to nothing
+    # Long words turn less, or they would shrink to nothing.
+    steepest = min(0.26, 0.6 * tall / wide) * difficulty + 0.01
     angle = dice.uniform(-steepest, steepest) if dice.chance(0.6) else 0.0
 
     cosine, sine = math.cos(angle), math.sin(angle)
-    corners = ((0.0, 0.0), (stretch * wide, 0.0), (stretch * wide - slant * bent, bent), (-slant * bent, bent))
+    corners = ((0.0, 0.0), (stretch * wide, 0.0),
+               (stretch * wide - slant * bent, bent), (-slant * bent, bent))
     across = [cosine * x - sine * y for x, y in corners]
     down = [sine * x + cosine * y for x, y in corners]
     if dice.chance(0.4):
@@ -140,7 +146,7 @@ def _place(mask: np.ndarray, dice: Dice, difficulty: float) -> tuple[np.ndarray,
 
 
 def _projection(across: list[float], down: list[float], wide: float, tall: float) -> np.ndarray:
-    """The matrix [3, 3] that takes a rectangle's corners to these, clockwise: OpenCV's, without solving equations.
+    """The matrix [3, 3] that takes a rectangle's corners to these, clockwise, without solving equations.
 
     Heckbert 1989, Fundamentals of Texture Mapping and Image Warping, page 19.
     """
@@ -159,14 +165,15 @@ def _warped(layers: list[np.ndarray], matrix: np.ndarray, height: int, width: in
     import cv2
 
     if not curve:
-        return [cv2.warpPerspective(layer, matrix, (width, height), flags=cv2.INTER_LINEAR) for layer in layers]
+        return [cv2.warpPerspective(layer, matrix, (width, height), flags=cv2.INTER_LINEAR)
+                for layer in layers]
     x, y = _curve(cv2.invert(matrix)[1], height, width, *curve)
     return [cv2.remap(layer, x, y, cv2.INTER_LINEAR) for layer in layers]
 
 
 def _curve(matrix: np.ndarray, height: int, width: int, unit: float, bend: float,
            wave: bool) -> tuple[np.ndarray, np.ndarray]:
-    """Where each pixel comes from, x and y [H, W]: through the matrix [3, 3] and an arc or a wave of the baseline."""
+    """Where each pixel comes from, x and y [H, W]: by a matrix [3, 3] and an arc or wave of the baseline."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
     (a, b, c), (d, e, f), (g, h, i) = (matrix / matrix[2, 2]).tolist()
     across, down = a * x + (b * y + c), d * x + (e * y + f)
@@ -195,7 +202,8 @@ def _blurred(layers: list[np.ndarray], dice: Dice, difficulty: float) -> list[np
     return [cv2.GaussianBlur(layer, (3, 3), sigma) for layer in layers]
 
 
-def _painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float, images: Sequence[str]) -> np.ndarray:
+def _painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float,
+             images: Sequence[str]) -> np.ndarray:
     """The coloured layers over a background: uint8 [H, W, 3], or [H, W] where all is grey."""
     import cv2
 
@@ -222,7 +230,8 @@ def _painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float
             planes = [cv2.addWeighted(cv2.multiply(plane, free, scale=1 / 255), 1, layer, value / 255, 0)
                       for plane, value in zip(planes, colour, strict=True)]
         else:
-            planes = [_scaled(layer, (value - below) / 255, below) for value, below in zip(colour, plain, strict=True)]
+            planes = [_scaled(layer, (value - below) / 255, below)
+                      for value, below in zip(colour, plain, strict=True)]
     return planes[0] if grey else cv2.merge(planes)
 
 
@@ -253,7 +262,7 @@ def _coloured(dice: Dice, luminance: float, grey: bool, difficulty: float) -> tu
 
 
 def _texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
-    """A drawn texture uint8 [H, W], 32 levels a deviation around 128: a gradient, stripes or noise of several scales."""
+    """A random texture uint8 [H, W], mean 128, deviation 32: gradient, stripes or noise of several scales."""
     import cv2
 
     height, width = size
@@ -263,9 +272,10 @@ def _texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
         if kind < 0.35:
             along, down = 32 / width * dice.uniform(-3, 3), 32 / height * dice.uniform(-3, 3)
             return (x * along + (y * down + (128.5 - (along * width + down * height) / 2))).astype(np.uint8)
-        frequency = dice.uniform(0.15, 1.2) * 128 / math.pi  # phases of 256 to a turn, so that they may wrap around
+        frequency = dice.uniform(0.15, 1.2) * 128 / math.pi  # a turn has 256 phases, which may wrap around
         slope = frequency * dice.uniform(-1.5, 1.5)
-        phase = (x * frequency).astype(np.int32).astype(np.uint8) + (y * slope).astype(np.int32).astype(np.uint8)
+        phase = (x * frequency).astype(np.int32).astype(np.uint8)
+        phase = phase + (y * slope).astype(np.int32).astype(np.uint8)
         return cv2.LUT(phase, STRIPES)
     bank = clouds(dice.whole(0, 3))
     top, left = dice.whole(0, bank.shape[0] - height), dice.whole(0, max(0, bank.shape[1] - width))
@@ -275,14 +285,15 @@ def _texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
 
 def _on_photograph(colour: tuple[float, ...], path: str, dice: Dice, size: tuple[int, int],
                    difficulty: float) -> tuple[list[np.ndarray], float, float]:
-    """A colour blended with a piece of a photograph: planes uint8 [H, W], their mean luminance, the deviation of that."""
+    """A colour blended with a piece of a photograph: planes uint8 [H, W], their mean and deviation."""
     import cv2
 
     photograph, (height, width) = _photograph(path), size
     tall = max(1, int(min(photograph.shape[0], photograph.shape[1] * height / width) * dice.uniform(0.25, 1)))
     wide = max(1, min(photograph.shape[1], round(tall * width / height)))
     top, left = dice.whole(0, photograph.shape[0] - tall), dice.whole(0, photograph.shape[1] - wide)
-    piece = cv2.resize(photograph[top:top + tall, left:left + wide], (width, height), interpolation=cv2.INTER_LINEAR)
+    piece = cv2.resize(photograph[top:top + tall, left:left + wide], (width, height),
+                       interpolation=cv2.INTER_LINEAR)
     planes = (cv2.cvtColor(piece, cv2.COLOR_BGR2GRAY),) if len(colour) == 1 else cv2.split(piece)
     blend = dice.uniform(0.1, 0.7) * difficulty
     planes = [_scaled(plane, blend, value * (1 - blend)) for plane, value in zip(planes, colour, strict=True)]
@@ -293,7 +304,7 @@ def _on_photograph(colour: tuple[float, ...], path: str, dice: Dice, size: tuple
 
 @cache
 def clouds(roughness: int) -> np.ndarray:
-    """A field uint8 [256, 1024] of noise of several scales, mean 128 and deviation 32; 0 is smooth, 3 is rough."""
+    """Noise of several scales, uint8 [256, 1024], of mean 128 and deviation 32; 0 is smooth, 3 is rough."""
     import cv2
 
     generator, field = np.random.default_rng(roughness), np.zeros((256, 1024), np.float32)
@@ -324,7 +335,7 @@ def _photograph(path: str) -> np.ndarray:
 
 @cache
 def _grain() -> np.ndarray:
-    """Normal noise, 16 levels a deviation, to cut pieces from: fresh numbers would cost as much as all the rest."""
+    """Normal noise of deviation 16, to cut pieces from: fresh numbers would cost as much as all the rest."""
     return _levels(np.random.default_rng(0).standard_normal(1 << 19, dtype=np.float32), 16)
 
 
