@@ -93,7 +93,7 @@ def _scale(strokes: Sequence[np.ndarray], height: float) -> np.float32:
 
 
 def _lines(strokes: list[np.ndarray]) -> np.ndarray:
-    """The pixels [P, 2] of all lines: a step a pixel of the longer side, halves rounded away from the start."""
+    """The pixels [P, 2] of all lines: one for each pixel of the longer side, halves away from the start."""
     ends = np.concatenate(strokes)
     starts = np.concatenate([np.concatenate([stroke[:1], stroke[:-1]]) for stroke in strokes])
     steps = np.maximum(np.abs(ends - starts).max(1), 1)
