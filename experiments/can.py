@@ -52,7 +52,7 @@ DEMO = {
 }
 
 VARIANTS = {
-    'd28': {},                                       # rec_d28_can to the letter, one card
+    'd28': {},                                       # rec_d28_can to the letter, one GPU
     # The authors' own optimizer, under the same schedule.
     'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6},
     'modern': MODERN,

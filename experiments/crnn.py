@@ -33,7 +33,7 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one card
+    'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96,
             'data.order': 'file'},                   # rec_mv3_none_bilstm_ctc: trains unshuffled
     # Four GPUs of 256 images, as the reference trains: gradients are averaged, and each GPU has batch

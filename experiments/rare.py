@@ -43,7 +43,7 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one card
+    'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.rectify': 'small', 'model.lstm_hidden': 96,
             'model.attention': 96, 'optimizer.decay': 1e-5, 'optimizer.decay_kind': 'coupled',
             'train.length': '72 epochs'},            # rec_mv3_tps_bilstm_att

@@ -44,7 +44,7 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r50': {},                         # rec_r50_fpn_srn to the letter, one card; trains unshuffled
+    'r50': {},                         # rec_r50_fpn_srn to the letter, one GPU; trains unshuffled
     'modern': MODERN,
     'demo': DEMO,
     # Ablations of the reference recipe, after the paper's section 4.3.
