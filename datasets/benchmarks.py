@@ -1,8 +1,8 @@
-"""The scene text benchmarks and the LMDB training data, in whichever of the forms people hold them.
+"""The scene text benchmarks and the LMDB training data, in the forms in which they are common.
 
-Finds everything of `data_lmdb_release` and of PARSeq's folder, the official archives of IIIT5K, SVT and ICDAR
-2003, 2013 and 2015 (unpacked or not) and folders of crops with labels.tsv, and prepares each as the set that
-the recipes expect.
+Finds everything of `data_lmdb_release` and of PARSeq's folder, the official archives of IIIT5K, SVT
+and ICDAR 2003, 2013 and 2015 (unpacked or not) and folders of crops with labels.tsv, and prepares
+each as the set that the recipes expect.
 """
 
 import argparse
@@ -32,11 +32,11 @@ SIZES: Mapping[str, Mapping[str, int]] = {
     'validation_union': {'validation': 6992}, 'synthtext': {'train': 5_522_808},
     'mjsynth': {'train': 7_224_586, 'validation': 802_731, 'test': 891_924},
 }
-# What a release as a whole is called, and the tests that are chosen from it: shortest word, and letters and
-# digits only.
+# The set of a whole release, and the tests that are chosen from it: words of
+# letters and digits only, at least this long.
 WHOLE = {'ic03': 'ic03/1110', 'ic13': 'ic13/1095', 'ic15': 'ic15/2077'}
 CHOSEN = {'ic03/867': 3, 'ic13/1015': 1, 'ic13/857': 3}
-# The features that an annotation's form gives besides.
+# Additional features of annotations in this form.
 LEXICONS = {('iiit5k', 'mat'): ('lexicon_50', 'lexicon_1k'), ('svt', 'scenes'): ('lexicon_50',)}
 ONLY_LMDB = ('ic03/860', 'ic15/1811')
 
@@ -61,7 +61,7 @@ class Part(NamedTuple):
 
 
 class Benchmark(prepare.Builder):
-    """One of the sets; its parts are given in `parts` before it is prepared."""
+    """One of the sets; `parts` is set before it is prepared."""
 
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name=name) for name in
                        ('all', *sorted({name.partition('/')[2] for name in SIZES if '/' in name}))]
@@ -115,7 +115,7 @@ def _read(part: lmdbs.Range) -> Iterator[Any]:
 
 
 def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
-    """The words of a picture; those with a box are cut out, without loss."""
+    """The words of a picture; those with a box are cut out, losslessly."""
     import cv2
 
     if picture.image is None:
@@ -146,7 +146,7 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
 
 
 def lmdb_part(folder: Path, root: Path) -> Part | None:
-    """What an LMDB is by its place in a release, if it is one that is known."""
+    """The set and split of an LMDB, recognised by its path; None if it is none that is known."""
     below = [part.lower() for part in folder.relative_to(root).parts]
     parts = [root.parent.name.lower(), root.name.lower(), *below]
     name, parent = parts[-1], parts[-2]
@@ -163,7 +163,7 @@ def lmdb_part(folder: Path, root: Path) -> Part | None:
 
 
 def archive_parts(archive: Archive) -> list[Part]:
-    """The sets that an archive gives: all of it, and the choices from its test words."""
+    """The sets that an archive gives: the whole, and those chosen from its test words."""
     whole = Part(WHOLE.get(archive.name, archive.name), archive.split, archive)
     chosen = [Part(name, 'test', archive) for name in CHOSEN if name.startswith(f'{archive.name}/')]
     return [whole, *(chosen if archive.split == 'test' else [])]
@@ -181,8 +181,8 @@ class Benchmarks(prepare.Builder):
         parser.add_argument('--list', action='store_true', help='say what is found, and prepare nothing')
 
     def found(self) -> dict[str, dict[str, Part]]:
-        """Set -> split -> where it is. An archive goes before an LMDB:
-        it has the lexicons and the images' names."""
+        """Set -> split -> part. An archive is preferred to an LMDB,
+        because it has lexicons and file names."""
         root = self.source
         known, lines = archives.found(root)
         parts = [part for archive in known for part in archive_parts(archive)]

@@ -1,8 +1,8 @@
 """CROHME: handwritten formulas of the competitions of 2011 to 2019,
 drawn from their ink or as published bitmaps.
 
-Ink: --source is a tree or zip of InkML; folders and archives called train, or test and 2014, 2016 or 2019,
-are the splits, or --ink SPLIT=FOLDER says so. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and
+Ink: --source is a tree or zip of InkML. Its splits are folders and archives called train, or test and 2014,
+2016 or 2019, or what --ink SPLIT=FOLDER names. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and
 --bitmaps SPLIT=PATH (a folder of png or bmp, an archive, or WAP's pkl) are relative to --source.
 """
 
@@ -127,8 +127,8 @@ class Crohme(prepare.Builder):
 
 
 def split_of(path: str) -> str:
-    """The split that the nearest telling folder of a path names; '' where none does,
-    or another year's test."""
+    """The split that the innermost folder of a path names; '' if none does,
+    or if it is the test of another year."""
     folders = [folder.lower() for folder in path.split('/')[:-1]]
     if any(OTHER.search(folder) for folder in folders):
         return ''
@@ -144,7 +144,7 @@ def split_of(path: str) -> str:
 
 
 def _pairs(option: str, given: Sequence[str], source: Path) -> dict[str, Path]:
-    """SPLIT=PATH, the path relative to the source."""
+    """Split -> path of options SPLIT=PATH, whose paths are relative to the source."""
     found = {}
     for pair in given:
         split, sign, path = pair.partition('=')
@@ -170,7 +170,7 @@ def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.N
     try:
         root = ElementTree.fromstring(task.content)
         strokes = ink.whole([ink.trace(trace.text or '') for trace in root.findall('.//{*}trace')])
-    except (ElementTree.ParseError, LookupError) as error:  # an encoding that nobody knows is a LookupError
+    except (ElementTree.ParseError, LookupError) as error:  # an unknown encoding is a LookupError
         yield prepare.Rejected(task.id, 'file is no XML that can be read', str(error))
         return
     except ValueError as error:
@@ -194,11 +194,10 @@ def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.N
 
 
 def caption(truth: str, math: ElementTree.Element | None) -> tuple[str, str]:
-    """A formula's tokens, parted by blanks, and what is to be said about them;
-    no tokens where nothing can be read.
+    """A formula's tokens, separated by blanks, and a remark on their source; no tokens if none can be read.
 
-    The truth is right more often than the MathML,
-    which stands in where the truth is broken or uses other words than LaTeX.
+    The truth is right more often than the MathML, which is used only if the
+    truth is malformed or has unknown tokens.
     """
     try:
         found = normal_tokens(truth)

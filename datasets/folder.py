@@ -1,9 +1,9 @@
-"""One's own folder of images with labels (tsv, csv, PaddleOCR's list, JSON lines, ICDAR's gt.txt),
-HME100K and im2latex-100k.
+"""Any folder of images with labels (tsv, csv, PaddleOCR's list, JSON lines,
+ICDAR's gt.txt), HME100K and im2latex-100k.
 
-A split is a file of labels (--split train=train.tsv --split test=test.tsv), or one file is dealt out by
-shares (--labels labels.tsv --ratio train=0.9 --ratio validation=0.1): by a hash of the file's name, so that a
-label keeps its split.
+Each split has a file of labels (--split train=train.tsv --split test=test.tsv), or one file is divided by
+shares (--labels labels.tsv --ratio train=0.9 --ratio validation=0.1). Shares go by a hash of the image's
+file name, so that a label keeps its split.
 """
 
 import argparse
@@ -20,7 +20,7 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.prepare import labels
 
-PROBED = 100  # labels by which the folder of the images is found
+PROBED = 100  # labels that are tried to find the folder of the images
 
 
 class Folder(prepare.Builder):
@@ -46,7 +46,7 @@ class Folder(prepare.Builder):
 
     @property
     def builder_config_name(self) -> None:
-        """No folder of its own: the config says what form the source has, and the name is the set's."""
+        """None: a config says only what form the source has, so it gets no folder of its own."""
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -122,7 +122,7 @@ class Folder(prepare.Builder):
         return made
 
     def _shares(self) -> dict[str, float]:
-        """Split -> where its part of the numbers from 0 to 1 ends."""
+        """Split -> where its share of the interval from 0 to 1 ends."""
         ends, end = {}, 0.0
         for name, share in _pairs('--ratio', self.options['ratio'] or []).items():
             try:
@@ -177,8 +177,8 @@ class Folder(prepare.Builder):
 
 
 class Listed(NamedTuple):
-    """A file of labels: its split ('' where they are dealt out),
-    and the folders in which its images may be."""
+    """A file of labels: its split ('' if it is divided by shares), and
+    the folders that may hold its images."""
 
     split: str
     file: Path
@@ -219,7 +219,7 @@ def _rendered(file: Path, formulas: Sequence[str]) -> Iterator[labels.Label]:
 
 
 def _either(line: bytes) -> str:
-    """A few formulas of the release are Latin-1."""
+    """Decode a line; a few formulas of the release are Latin-1."""
     try:
         return line.decode()
     except UnicodeDecodeError:

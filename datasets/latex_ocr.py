@@ -1,10 +1,10 @@
-"""LaTeX-OCR's set (GuoJiashu): caption_data.csv (Column1 name of a bitmap, Column2 LaTeX)
-with its folder of bitmaps.
+"""LaTeX-OCR's set (GuoJiashu): caption_data.csv (Column1 name of a bitmap,
+Column2 LaTeX) with its folder of bitmaps.
 
-`published` is the author's split by image, formulas shared between its parts. `disjoint` parts by formula:
-formulas with the same tokens in normal form stay together, 70/15/15 by a hash of them; those of CROHME's
-official tests, which are told by the names of their images or given by --exclude, are a split `official` of
-their own, so that they are in no training.
+`published` is the author's split by image, which shares formulas between splits. `disjoint` splits by
+formula, 70/15/15 by a hash: formulas with the same tokens in normal form stay together. Formulas of
+CROHME's official tests, recognised by the names of their images or given by --exclude, form a split
+`official`, so that no training has them.
 """
 
 import argparse
@@ -29,8 +29,8 @@ from recog.text.normal_form import Malformed, normal_text
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
 # scikit-learn's train_test_split, twice: share and seed.
 REST, TEST = (0.3, 42), (0.5, 41)
-SHARES = (('test', 0.15), ('validation', 0.30), ('train', 1.0))  # of the hashes, added up
-# 2014; 2016 and 2019. The names of CROHME's training images are others.
+SHARES = (('test', 0.15), ('validation', 0.30), ('train', 1.0))  # of the hashes, cumulative
+# The names of CROHME's test images of 2014, and of 2016 and 2019. Its training images have others.
 OFFICIAL = re.compile(r'(18|2\d|3\d|5\d\d)_em_\d+[a-z]?|RIT_2014_\d+|(UN|ISICal)(19)?(wb)?_\d+_em_\d+')
 
 
@@ -75,14 +75,14 @@ class LatexOcr(prepare.Builder):
         for split, numbers in dealt.items():
             for number in numbers:
                 name, text = rows[number]
-                # Its row tells apart what has one image's name.
+                # The row number distinguishes records of one image.
                 key = name if counts[name] == 1 else f'{name}#{number}'
                 uses.setdefault(name, []).append((split, Formula(key, text, None)))
         for name, content in bitmaps.stream(self.source, uses):
             yield from ((split, formula._replace(content=content)) for split, formula in uses.pop(name))
 
     def examples(self, task: Formula) -> Iterator[prepare.Example | prepare.Rejected]:
-        """The record: LaTeX as given."""
+        """The record, with LaTeX as given."""
         if task.content is None:
             yield prepare.Rejected(task.id, 'there is no bitmap')
             return
@@ -103,7 +103,7 @@ class LatexOcr(prepare.Builder):
 
 
 def published(count: int) -> dict[str, list[int]]:
-    """The author's split of so many rows, as scikit-learn's train_test_split deals them out."""
+    """The author's split of `count` rows, as scikit-learn's train_test_split makes it."""
     train, rest = _parted(np.arange(count), *REST)
     validation, test = _parted(rest, *TEST)
     return {'train': train.tolist(), 'validation': validation.tolist(), 'test': test.tolist()}
@@ -116,7 +116,7 @@ def _parted(rows: np.ndarray, share: float, seed: int) -> tuple[np.ndarray, np.n
 
 
 def disjoint(rows: Sequence[labels.Label], excluded: Iterable[str] = ()) -> dict[str, list[int]]:
-    """Rows by formula; the order within a split is that of the hashes."""
+    """The split by formula; within a split, rows are in the order of their hashes."""
     keys = [formula(row.text) for row in rows]
     official = {formula(text) for text in excluded}
     official |= {key for key, row in zip(keys, rows, strict=True) if OFFICIAL.fullmatch(row.file)}
@@ -132,8 +132,8 @@ def disjoint(rows: Sequence[labels.Label], excluded: Iterable[str] = ()) -> dict
 
 
 def formula(text: str) -> str:
-    """What formulas are compared by: tokens in normal form,
-    or the text without blanks where it cannot be read."""
+    """The form in which formulas are compared: tokens in normal form, or the
+    text without blanks if it is malformed."""
     try:
         return normal_text(text)
     except Malformed:

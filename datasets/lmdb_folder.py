@@ -1,6 +1,6 @@
-"""One's own LMDBs (`num-samples`, `image-%09d`, `label-%09d`), alone or in nested folders.
+"""Any LMDBs (`num-samples`, `image-%09d`, `label-%09d`), alone or in nested folders.
 
-Folders named train, validation or test become the splits; --split puts all that is found into one.
+Folders named train, validation or test become the splits; --split puts everything into one.
 """
 
 import argparse

@@ -1,9 +1,8 @@
 """MJSynth (Jaderberg et al., 2014): nine million drawn words with the official splits,
 from mjsynth.tar.gz or its unpacked tree.
 
-The archive is read as a stream, never unpacked: once for its annotation files and lexicon, wherever they
-stand in it, and once for the images. In between, an image's split is known by a hash of its path: 25 bytes an
-image.
+The archive is read as a stream, never unpacked: once for its annotation files and lexicon, wherever they are
+in it, and once for the images. In between, only hashes of the images' paths are kept: 25 bytes an image.
 """
 
 import contextlib
@@ -28,8 +27,8 @@ FOLDERS = ('', '90kDICT32px', 'max/90kDICT32px', 'ramdisk/max/90kDICT32px', 'mnt
 
 
 class Picture(NamedTuple):
-    """An image of the release: its bytes, or in a tree its file; `word` is the lexicon's,
-    None where there is no lexicon."""
+    """An image of the release: its bytes, or its file in a tree. `word` is the word in the
+    lexicon, None if there is no lexicon."""
 
     id: str
     content: bytes | Path
@@ -59,7 +58,7 @@ class MJSynth(prepare.Builder):
             raise ConfigError(f'source {self.source} is cut off or damaged ({error})') from None
 
     def examples(self, task: Picture) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
-        """The record, its text being what stands between the file name's underscores."""
+        """The record; its text is the part of the file name between the underscores."""
         _, first, rest = Path(task.id).stem.partition('_')
         text, second, _ = rest.rpartition('_')
         if not (first and second and text):
@@ -111,7 +110,7 @@ class MJSynth(prepare.Builder):
             index.seen[place] = True
             yield index.split(place), Picture(path, content.read(), _word(words, index.numbers[place]))
         if not index.seen.all():
-            # The paths were not kept; that one is missing is rare enough to read the lists again.
+            # The paths were not kept. A missing image is rare enough to read the lists again.
             for _, name, lines in _lists(self.source):
                 for path, _ in _entries(name, lines) if name in LISTS else ():
                     if not index.seen[index.find(path)]:
@@ -119,22 +118,21 @@ class MJSynth(prepare.Builder):
 
 
 class Index:
-    """Where annotated images belong: 64-bit hashes of their paths, in the order of the lists and sorted,
-    not the paths."""
+    """Finds the split and the number of an annotated image by a 64-bit hash of its path; keeps no path."""
 
     def __init__(self) -> None:
         self.hashes, self.numbers = array('q'), array('i')
         self.ends: dict[str, int] = {}
 
     def add(self, split: str, entries: Iterable[tuple[str, int]]) -> None:
-        """Take up a split's list."""
+        """Add a split's list."""
         for path, number in entries:
             self.hashes.append(hash(path))
             self.numbers.append(number)
         self.ends[split] = len(self.hashes)
 
     def sort(self) -> None:
-        """All lists are in; an image may stand in one place only."""
+        """Sort the hashes, once all lists are added; refuses an image that is listed twice."""
         hashes = np.asarray(self.hashes)
         self.order = np.argsort(hashes, kind='stable').astype(np.int32)
         hashes = hashes[self.order]
@@ -148,12 +146,12 @@ class Index:
         self.seen = np.zeros(len(hashes), bool)
 
     def find(self, path: str) -> int:
-        """The place of a path in the lists, or -1."""
+        """The position of a path in the lists, or -1."""
         place = bisect_left(self.sorted, wanted := hash(path))
         return int(self.order[place]) if place < len(self.sorted) and self.sorted[place] == wanted else -1
 
     def split(self, place: int) -> str:
-        """The split to which a place belongs."""
+        """The split of a position."""
         return list(self.ends)[bisect_right(list(self.ends.values()), place)]
 
     def _line(self, place: int) -> int:
@@ -167,7 +165,7 @@ def _all_there(found: list[str], where: Path) -> None:
 
 
 def _entries(name: str, lines: Iterable[str]) -> Iterator[tuple[str, int]]:
-    """Path and number of the lexicon of each line './2425/1/115_Lube_45484.jpg 45484'."""
+    """Path and number in the lexicon of each line './2425/1/115_Lube_45484.jpg 45484'."""
     for count, line in enumerate(lines, 1):
         path, _, number = line.rstrip().rpartition(' ')
         if not path or not number.isdecimal():
@@ -182,8 +180,8 @@ def _word(words: list[str] | None, number: int) -> str | None:
 
 
 def _lists(source: Path) -> Iterator[tuple[str, str, Iterator[str]]]:
-    """Folder, name and lines of the annotation files and the lexicon;
-    the archive is read as far as needed."""
+    """Folder, name and lines of the annotation files and the lexicon; the
+    archive is read only as far as needed."""
     wanted = {*LISTS, LEXICON}
     for path, content in _members(source):
         folder, _, name = path.rpartition('/')

@@ -1,8 +1,8 @@
-"""SynthText in the Wild (Gupta et al., 2016): every word of its 858,750 pictures cut out,
-upright or rectified.
+"""SynthText in the Wild (Gupta et al., 2016): every word of its
+858,750 pictures cut out, upright or rectified.
 
-gt.mat is read one variable at a time, without the boxes of characters,
-and kept as one array of corners and a string a picture.
+gt.mat is read one variable at a time, without the boxes of characters, and kept as one
+array of corners and one string per picture.
 """
 
 import re
@@ -22,18 +22,18 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
 
-# Of the words' JPEGs, with colours at full resolution: half the size of PNG, an error of one grey level.
+# JPEG quality of the words, with full colour resolution: half the size of PNG, an error of one grey level.
 QUALITY = 95
 SMALLEST = 2     # pixels of a side
-FARTHEST = 1e5   # no picture is so large that a corner could be there
+FARTHEST = 1e5   # in pixels; no picture is so large that a corner could be there
 ROOTS = ('', 'SynthText/')
 OTHERS = re.compile('[^0-9a-zA-Z]')
 Made = prepare.Example | prepare.Rejected | prepare.Noted
 
 
 class Picture(NamedTuple):
-    """A picture, its bytes or its file, with its words and their corners,
-    clockwise from the text's top left."""
+    """A picture (its bytes or its file) with its words and their
+    corners, clockwise from the text's top left."""
 
     id: str
     content: bytes | Path
@@ -133,14 +133,14 @@ class Store:
         return self.archive.open(name) if self.archive else (self.source / name).open('rb')
 
     def content(self, name: str) -> bytes | Path:
-        """A picture for a worker, which can open files,
-        but would have to read the whole directory of the zip."""
+        """A picture for a worker: the path of a file, but the bytes of a member of a zip, because each worker
+        would have to read the zip's whole directory."""
         if self.archive is None:
             return self.source / name
         try:
             return self.archive.read(name)
         except (zipfile.BadZipFile, zlib.error, EOFError):
-            return b''  # the decoder says that it is empty
+            return b''  # the decoder reports that it is empty
         except NotImplementedError as error:
             raise ConfigError(f'source {self.source} must be unpacked first: {error}') from None
 
@@ -169,7 +169,7 @@ class Truth:
             corners = each.reshape(2, 4, -1).transpose(2, 1, 0)
             self.corners[self.starts[number]:][:self.counts[number]] = corners
         del boxes
-        # Lines are padded to one length, and a box belongs to what stands between white space.
+        # Lines are padded to one length; each word between white space has a box.
         self.texts = ['\n'.join(map(str, np.ravel(each))) for each in _variable(file, 'txt')]
         self._check('txt', len(self.texts))
 
@@ -212,7 +212,7 @@ def _variable(file: IO[bytes], name: str) -> np.ndarray:
 
 
 def _problem(corners: np.ndarray, height: int, width: int) -> str:
-    """Why a word cannot be cut out of a picture of this size, if so."""
+    """Why a word cannot be cut out of a picture of this size, '' if it can."""
     if not (np.isfinite(corners).all() and (np.abs(corners) < FARTHEST).all()):
         return 'box is degenerate'
     x, y = corners[:, 0], corners[:, 1]
@@ -231,8 +231,8 @@ def upright(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
 
 
 def rectified(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
-    """The quadrilateral as rectangle, as long as the longer of opposite sides;
-    what lies outside repeats the edge: [h, w, 3]."""
+    """The quadrilateral warped to a rectangle, each side as long as the longer of opposite sides; outside the
+    picture its edge is repeated: [h, w, 3]."""
     import cv2
 
     sides = np.linalg.norm(corners - np.roll(corners, -1, 0), axis=1)
@@ -240,7 +240,7 @@ def rectified(picture: np.ndarray, corners: np.ndarray) -> np.ndarray:
     longest = max(picture.shape[:2]) * 2
     width, height = min(width, longest), min(height, longest)
     corner = np.array([(0, 0), (width, 0), (width, height), (0, height)], np.float32)
-    # Corners are edges of pixels; OpenCV counts from their centres.
+    # Corners lie at the edges of pixels; OpenCV counts from their centres.
     turn = cv2.getPerspectiveTransform(corners.astype(np.float32) - 0.5, corner - 0.5)
     return cv2.warpPerspective(picture, turn, (width, height), flags=cv2.INTER_LINEAR,
                                borderMode=cv2.BORDER_REPLICATE)

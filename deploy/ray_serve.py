@@ -1,12 +1,11 @@
-"""A trained model behind Ray Serve, for more than one machine:
-replicas that each hold it and read in batches.
+"""A trained model behind Ray Serve, for more than one machine: each replica holds it and reads in batches.
 
     pip install 'recog[serve]' 'ray[serve]'
     # In this checkout, on the head of the cluster:
     serve run deploy.ray_serve:application folder=runs/demo replicas=4
     curl --data-binary @word.png localhost:8000/
 
-It answers as `recog serve` does; GET tells of a replica. `folder` is a workdir or an exported folder which
+It answers as `recog serve` does; GET describes a replica. `folder` is a workdir or an exported folder that
 every machine sees, or a workdir in a bucket. Other arguments: batch (32), beam (0), replicas (1), cpus of a
 replica (1), gpus (0). RECOG_TOKEN in the environment of the replicas is the token.
 """
@@ -70,7 +69,7 @@ class Reader:
 
 
 def application(arguments: dict[str, str]) -> serve.Application:
-    """What `serve run` starts; the arguments stand behind it as NAME=VALUE."""
+    """What `serve run` starts; the arguments follow it as NAME=VALUE."""
     given = {'batch': '32', 'beam': '0', 'replicas': '1', 'cpus': '1', 'gpus': '0', **arguments}
     unknown = sorted(set(given) - {'folder', 'batch', 'beam', 'replicas', 'cpus', 'gpus'})
     if unknown or 'folder' not in given:

@@ -10,7 +10,7 @@
 srun --kill-on-bad-exit=1 "${RECOG:-.venv/bin/recog}" train --cluster "$@"
 status=$?
 workdir=$(printf '%s\n' "$@" | sed -n '/^--workdir$/{n;p}; s/^--workdir=//p')
-# `stopped` is there when a signal ended the run before its recipe was done.
+# The file `stopped` exists if a signal ended the run before its recipe was done.
 if [ "$status" -eq 0 ] && [ -e "$workdir/stopped" ]; then
     scontrol requeue "$SLURM_JOB_ID"
 fi

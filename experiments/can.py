@@ -1,28 +1,28 @@
-"""CAN: DenseNet, counting of symbols, attention with coverage (Li et al. 2022, arXiv 2207.11463), in the form
-PaddleOCR published as rec_d28_can.
+"""CAN: DenseNet, counting of symbols, attention with coverage (Li et al. 2022, arXiv 2207.11463), in the
+form PaddleOCR published as rec_d28_can.
 
 Published ExpRate on CROHME: 57.00 % (2014), 56.06 % (2016), 54.88 % (2019) by the paper, without
 augmentation; 51.72 % by PaddleOCR ("CROHME test sets"); 52.2 to 55.6 % by users of the authors' code. Ours:
-not run. Training data: the 8,835 bitmaps of CROHME's training set, of which we keep a twentieth to choose the
-checkpoint by. Cost of d28: 240 epochs, about 2 million images.
+not run. Training data: the 8,835 bitmaps of CROHME's training set, of which we hold out a twentieth to choose
+the checkpoint. Cost of d28: 240 epochs, about 2 million images.
 """
 
 from recog import config as configs
 
-# Of the images that CROHME's training has, ten canvases waste less than half of their pixels. The last, the
-# recipe's own, is the reference's budget for a batch; 32 images of the 8,835 are larger and left out. Rare
-# long labels have the last to themselves.
+# With these canvases and the recipe's own, the tenth, less than half of the pixels of CROHME's training set
+# are padding. The tenth has the reference's budget of pixels for a batch; 32 of the 8,835 images are larger
+# and left out. The few labels of more than 80 tokens fit only the last two.
 CANVASES = ('96x192x40', '160x256x40', '128x384x80', '96x768x80', '160x512x80', '192x640x80', '128x1216x80',
             '320x576x80', '224x1024x96')
 
-# As sharp as the bitmaps that it is tested on; where a set has the ink, its points are moved and drawn anew.
+# Images stay as sharp as the test bitmaps. If a set has the ink, its points are moved and drawn again.
 AUGMENT = {
     'image.augment.probability': 0.5,
     'image.augment.scale': 0.25, 'image.augment.stretch': 0.2, 'image.augment.rotation': 5.0,
     'image.augment.elastic': 2.5, 'image.augment.stroke': 1.0,
 }
 
-# Every layer sees the image alone, so it may lie on any canvas with any others; an epoch is 200 to 300 steps.
+# No layer sees the padding, so images can share any canvas; an epoch is 200 to 300 steps.
 MODERN = {
     'model.masked': True,
     'train.length': '200 epochs', 'train.batch': 32, 'train.precision': 'bfloat16', 'train.ema': 0.999,
@@ -52,11 +52,11 @@ DEMO = {
 }
 
 VARIANTS = {
-    'd28': {},                                       # rec_d28_can to the letter, one card
+    'd28': {},                                       # rec_d28_can to the letter, one GPU
     # The authors' own optimizer, under the same schedule.
     'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6},
     'modern': MODERN,
-    # Modern, from InkML: what is changed in training is drawn anew.
+    # Modern, from InkML: augmentation changes the ink, which is then drawn.
     'ink': {
         **MODERN, 'data.train': ('crohme:train[5%:]',), 'data.nominal': 8_392,
         'eval.sets': ('crohme:train[:5%]',),
@@ -70,16 +70,16 @@ VARIANTS = {
     'augmented': AUGMENT,
 }
 
-PUBLISHED = ('d28',)  # of these the reference has published weights, which `recog import` reads
+PUBLISHED = ('d28',)  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 8  # on two CPU cores
-# Formulas as most are: on CPUs the size that the reference was timed at, on accelerators one of the canvases.
-# A training step has so many rows there; a beam takes longer than greedy decoding.
+# Sizes of typical formulas: on CPUs the one at which the reference was timed, on accelerators one of the
+# canvases. `rows` is the batch of a training step on an accelerator; `beam` times beam search too.
 BENCH = {
     'rows': 512, 'beam': True,
     'on_cpu': {'image.height': 128, 'image.width': 512, 'text.max_length': 36},
     'elsewhere': {'image.height': 112, 'image.width': 400, 'text.max_length': 40},
 }
-# For tests.
+# Small sizes, for tests.
 NARROW = {
     'model.growth': 4, 'model.layers': 1, 'model.stem': 8, 'model.counting_width': 32, 'model.hidden': 16,
     'model.attention': 8, 'model.coverage': 3, 'model.masked': True, 'model.capacity': 25,
@@ -92,7 +92,7 @@ def get_config(variant: str = 'd28'):
     """The recipe of one variant."""
     config = configs.base(
         name='can',
-        # Of DenseNet: channels that a layer adds, and layers of each of the three blocks.
+        # DenseNet: channels that a layer adds, and layers in each of the three blocks.
         growth=24, layers=16,
         stem=48,               # channels of the first convolution
         dropout=0.2,           # in DenseNet
@@ -100,28 +100,27 @@ def get_config(variant: str = 'd28'):
         counting_width=512,    # channels of a counter
         hidden=256,            # width of tokens and of the decoder's state
         attention=512,
-        coverage=11,           # how many cells the attention knows around each one, where it has looked
-        word_dropout=0.5,      # before each token is chosen
-        # Whether padding is told from the image, in every layer, and the loss is the mean over the tokens
-        # that are there. Else, as in the reference, training reads padding as if it were image, and the loss
-        # counts each label as long as the batch's longest, filled with ends. Decoding always reads an image
-        # as if it were alone.
+        coverage=11,           # kernel over the past attention
+        word_dropout=0.5,      # before the logits of each token
+        # Whether every layer ignores padding, and the loss is the mean over the labels' own tokens. If not,
+        # as in the reference, training treats padding as part of the image, and the loss pads each label with
+        # ends to the batch's longest label. Decoding always reads an image as if it were alone.
         masked=False,
-        capacity=256,          # most tokens of an answer
+        capacity=256,          # most tokens that decoding writes
         length_penalty=0.0,    # of the beam search: ranks by log-probability / length ** penalty
     )
     config.text.charset, config.text.separator, config.text.case = 'can', ' ', 'keep'
-    # The longest label of the training has 96 tokens, of the tests 204; 36 answers as the reference's
-    # prediction does.
+    # The longest label has 96 tokens in training and 204 in the tests; 36
+    # gives the reference's own predictions.
     config.text.max_length = 204
-    # White ink on black as it is, read as 1 - pixel / 255; unlike the reference's, a batch has images of like
-    # sizes.
+    # White ink on black at its own size, normalised to 1 - pixel / 255. Unlike in the reference,
+    # the images of a batch have similar sizes.
     config.image.fit, config.image.height, config.image.width = 'none', 320, 1600
     config.image.channels, config.image.mean, config.image.std = 'grey', 1.0, -1.0
     config.image.ink, config.image.symbol = 'light', 28.0
     config.data.train = ('crohme/bitmaps:train[5%:]',)
     config.data.buckets = CANVASES
-    # Unlike the reference's, batches on the one larger canvas hold fewer images: eight would take 28 GB.
+    # Unlike in the reference, batches on the one larger canvas hold fewer images: eight would take 28 GB.
     config.data.pixels = 8 * 224 * 1024
     config.data.nominal = 8_393
     config.train.length = '240 epochs'

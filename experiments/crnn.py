@@ -1,8 +1,8 @@
 """CRNN: convolutions, BiLSTM, CTC (Shi, Bai, Yao 2015, arXiv 1507.05717), in the forms PaddleOCR published.
 
 Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 81.04 %, mv3 77.95 %. Ours: not run.
-Training data of both: MJSynth and SynthText one behind the other (14.4 million words); chosen on the
-validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 thousand million images.
+Training data of both: MJSynth and SynthText, concatenated (14.4 million words); the checkpoint is chosen on
+the validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 billion images.
 """
 
 from recog import config as configs
@@ -12,7 +12,7 @@ MODERN = {
     'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05,
     'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '1 epochs',
-    'image.augment.probability': 0.3,  # three or four of the twelve at a time
+    'image.augment.probability': 0.3,  # three or four of the twelve augmentations at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
     'image.augment.noise': 12.0, 'image.augment.brightness': 0.3, 'image.augment.contrast': 0.3,
     'image.augment.stretch': 0.25, 'image.augment.curve': 0.25, 'image.augment.colour': 0.3,
@@ -33,12 +33,12 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one card
+    'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96,
             'data.order': 'file'},                   # rec_mv3_none_bilstm_ctc: trains unshuffled
-    # Four cards of 256 images, as the reference trains: gradients are averaged, statistics are each card's
-    # own. Unlike the reference, which keeps the first card's running statistics, ours are the mean of all
-    # cards'.
+    # Four GPUs of 256 images, as the reference trains: gradients are averaged, and each GPU has batch
+    # norm statistics of its own. Unlike the reference, which keeps the first GPU's running
+    # statistics, we keep the mean over all GPUs.
     'x4': {'train.batch': 1024, 'train.norm_group': 256},
     'mv3_x4': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96, 'data.order': 'file',
                'train.batch': 1024, 'train.norm_group': 256},
@@ -52,10 +52,10 @@ VARIANTS = {
     'width160': {'image.width': 160},                # the reference is 100
 }
 
-PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+PUBLISHED = ('r34', 'mv3')  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 6  # on two CPU cores
 BENCH = {'rows': 1024}  # a training step on an accelerator
-NARROW = {'model.backbone': 'small', 'model.lstm_hidden': 8, 'image.width': 48}  # for tests
+NARROW = {'model.backbone': 'small', 'model.lstm_hidden': 8, 'image.width': 48}  # small sizes, for tests
 ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small')}
 
 
@@ -66,9 +66,9 @@ def get_config(variant: str = 'r34'):
         backbone='resnet34_vd',
         mobilenet_scale=0.5,   # width of mobilenet_v3
         lstm_layers=2,         # 0: no recurrence
-        lstm_hidden=256,       # each way
+        lstm_hidden=256,       # in each direction
     )
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
+    # All of MJSynth and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
     # constant rate, no decay, no augmentation, evaluated every 2000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000

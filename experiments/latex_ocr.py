@@ -1,14 +1,14 @@
-"""LaTeX-OCR: the front of a ResNet34, an LSTM along each row, and a Transformer decoder (GuoJiashu's
-LaTex_Equation_Generator).
+"""LaTeX-OCR: the first stages of a ResNet34, an LSTM along each row, and a Transformer
+decoder (GuoJiashu's LaTex_Equation_Generator).
 
-Published on its own test split of 3,448 images, exact match 71.98 %, of joined tokens; token accuracy 81.44
-%, NED 91.86 %, BLEU 84.75 %. That split is by image: of the formulas that occur nowhere else in its pool 43.2
-% are right. Ours: not run. Its "beam 3" is greedy decoding: its three beams start alike and stay copies of
-one another. Cost of r34: 50 epochs, 804,000 images.
+Published on its own test split of 3,448 images: exact match 71.98 %, after joining the tokens; token accuracy
+81.44 %, NED 91.86 %, BLEU 84.75 %. That split is by image; of the test formulas that occur nowhere else in
+the data, 43.2 % are right. Ours: not run. Its "beam 3" is greedy decoding: its three beams start equal and
+stay copies of one another. Cost of r34: 50 epochs, 804,000 images.
 
-Unlike the reference, which chooses the best checkpoint by validation loss, ours is chosen by exact match on
-the validation split. Its rotation comes after the canvas, to the nearest pixel and with black corners; ours
-before it, bilinear, the paper going on beyond the edge. Its brightness multiplies the levels by up to 1 +-
+Differences: the reference chooses the best checkpoint by validation loss, we choose it by exact match on the
+validation split. It rotates the image on its canvas, to the nearest pixel and with black corners; we rotate
+before, bilinearly, and extend the paper beyond the edge. Its brightness multiplies the levels by up to 1 +-
 0.2; ours adds up to +- 0.2 of the full range.
 """
 
@@ -18,13 +18,13 @@ MODERN = {
     'data.train': ('latex_ocr/disjoint:train',), 'data.nominal': 0,
     'eval.sets': ('latex_ocr/disjoint:validation',),
     'eval.report': ('latex_ocr/disjoint:test', 'latex_ocr/disjoint:official'),
-    # Nine labels of ten have at most 35 tokens, the longest 222, and the decoder takes all that a batch has
-    # room for.
+    # Nine labels in ten have at most 35 tokens, the longest has 222, and the decoder computes
+    # every position of a batch, padding too.
     'data.buckets': ('128x512x15', '128x512x31', '128x512x63'),
     'train.length': '100 epochs', 'train.batch': 64, 'train.precision': 'bfloat16', 'train.ema': 0.999,
     'optimizer.name': 'adamw', 'optimizer.rate': 3e-4, 'optimizer.decay': 0.05,
     'optimizer.decay_vectors': False, 'optimizer.clip_norm': 1.0,
-    'image.augment.probability': 0.4,  # about three of the eight at a time
+    'image.augment.probability': 0.4,  # about three of the eight augmentations at a time
     'image.augment.rotation': 4.0, 'image.augment.stretch': 0.25, 'image.augment.perspective': 0.1,
     'image.augment.curve': 0.15,
     'image.augment.blur': 1.0, 'image.augment.downscale': 0.4, 'image.augment.noise': 10.0,
@@ -50,27 +50,26 @@ DEMO = {
 }
 
 VARIANTS = {
-    # The reference's notebook to the letter; needs torchvision's file.
+    # The reference's notebook to the letter; needs the file of torchvision's weights.
     'r34': {},
-    # Parts that share no formula; bfloat16, AdamW, averaged weights.
+    # Splits that share no formula; bfloat16, AdamW, averaged weights.
     'modern': MODERN,
     'demo': DEMO,
     # Ablations of the reference recipe.
     'scratch': {'model.pretrained': ''},             # all weights from scratch
-    'no_row_lstm': {'model.row_lstm': False},        # the decoder looks at convolutions and positions alone
-    'depth4': {'model.layers': 4},                   # of the decoder, where the reference has 8
+    'no_row_lstm': {'model.row_lstm': False},        # the decoder attends to convolutions and positions alone
+    'depth4': {'model.layers': 4},                   # layers of the decoder; the reference has 8
     'depth6': {'model.layers': 6},
     'no_smoothing': {'model.smoothing': 0.0},
     'beam': {'eval.beam': 3},                        # three real beams
 }
 
-PUBLISHED = ('r34',)  # of these the reference has published weights, which `recog import` reads
+PUBLISHED = ('r34',)  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 8  # on two CPU cores
-# Formulas as most are: on CPUs the length that the reference was timed at, on accelerators one of those that
-# training puts its batches into. A training step has so many rows there; a beam takes longer than greedy
-# decoding.
+# Lengths of typical formulas: on CPUs the one at which the reference was timed, on accelerators one of the
+# buckets of training. `rows` is the batch of a training step on an accelerator; `beam` times beam search too.
 BENCH = {'rows': 512, 'beam': True, 'on_cpu': {'text.max_length': 40}, 'elsewhere': {'text.max_length': 31}}
-# For tests.
+# Small sizes, for tests.
 NARROW = {
     'model.depths': (1, 1), 'model.widths': (4, 8), 'model.width': 16, 'model.layers': 2, 'model.heads': 2,
     'model.feed_forward': 24, 'model.positions': 32, 'model.capacity': 25, 'model.pretrained': '',
@@ -84,22 +83,24 @@ def get_config(variant: str = 'r34'):
     config = configs.base(
         name='latex_ocr',
         depths=(3, 4), widths=(64, 128),  # blocks of the two stages, and their channels
-        width=384,             # of the encoder's result and the decoder
+        width=384,             # of the encoder's output and of the decoder
         row_lstm=True,
         layers=8,              # of the decoder
         heads=8,
         feed_forward=1536,
         dropout=0.1,
-        smoothing=0.1,         # of the labels: the share of the right class that all have in common
-        # That the decoder knows; the reference has twice its longest sequence, 224 with start and end.
+        smoothing=0.1,         # of the labels: the share that is spread over all classes
+        # Positions of the decoder; the reference has twice its longest sequence, 224 with start and end.
         positions=448,
         capacity=223,          # tokens that decoding can write
         length_penalty=0.6,    # of the beam search: ranks by log-probability / length ** penalty
-        # A file of torchvision's ResNet34 that the backbone starts from; '' starts it from scratch.
+        # A file with torchvision's weights of ResNet34, from which the
+        # backbone starts; '' starts from scratch.
         pretrained='resnet34-b627a593.pth',
     )
     config.text.update(charset='latex_ocr', case='keep', max_length=222)
-    # Black on white; values between 0 and 1, not those of ImageNet, although the weights are.
+    # Black on white; values between 0 and 1, not normalised as for
+    # ImageNet, although the weights come from it.
     config.image.update(height=128, width=512, channels='grey', fit='thumbnail', ink='dark', mean=0.0,
                         std=1.0)
     config.image.augment.update(probability=1.0, rotation=2.0, brightness=0.2, contrast=0.2)

@@ -1,17 +1,17 @@
-"""RARE: rectification, convolutions, BiLSTM, attention (Shi et al. 2016, arXiv 1603.03915), in the forms
-PaddleOCR published.
+"""RARE: rectification, convolutions, BiLSTM, attention (Shi et al. 2016, arXiv
+1603.03915), in the forms PaddleOCR published.
 
 Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 83.6 % (83.98 % in its overview of
-algorithms), mv3 82.5 % (81.76 %). Ours: not run. Training data of both: MJSynth and SynthText one behind the
-other (14.4 million words); chosen on the validation union of the real training sets. Cost of r34: 400 epochs,
-about 5.8 thousand million images.
+algorithms), mv3 82.5 % (81.76 %). Ours: not run. Training data of both: MJSynth and SynthText, concatenated
+(14.4 million words); the checkpoint is chosen on the validation union of the real training sets. Cost of
+r34: 400 epochs, about 5.8 billion images.
 """
 
 from recog import config as configs
 
-# Teacher forcing as in the paper's equation 8: the steps read the label and say its next letter, the mean
-# over letters and ends is the loss. Unlike the paper, the rectified image is at first the whole image, and
-# goes on beyond its border.
+# Teacher forcing as in the paper's equation 8: each step reads a letter of the label and predicts the next
+# one; the loss is the mean over letters and ends. Unlike in the paper, the rectified image is at first the
+# whole image, and outside the image its border is repeated.
 MODERN = {
     'model.teaching': 'labels', 'model.shifted': True, 'model.skip_ends': False,
     'model.start': 'straight', 'model.border': 'border', 'text.max_length': 25,
@@ -19,7 +19,7 @@ MODERN = {
     'optimizer.name': 'adamw', 'optimizer.rate': 1e-3, 'optimizer.decay': 0.05,
     'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0, 'optimizer.groups': ('transform/*=0.1',),
     'schedule.name': 'cosine', 'schedule.warmup': '1 epochs',
-    'image.augment.probability': 0.3,  # three or four of the twelve at a time
+    'image.augment.probability': 0.3,  # three or four of the twelve augmentations at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
     'image.augment.noise': 12.0, 'image.augment.brightness': 0.3, 'image.augment.contrast': 0.3,
     'image.augment.stretch': 0.25, 'image.augment.curve': 0.25, 'image.augment.colour': 0.3,
@@ -43,12 +43,13 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one card
+    'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.rectify': 'small', 'model.lstm_hidden': 96,
             'model.attention': 96, 'optimizer.decay': 1e-5, 'optimizer.decay_kind': 'coupled',
             'train.length': '72 epochs'},            # rec_mv3_tps_bilstm_att
     'modern': MODERN,
-    # Scheduled sampling: after 300,000 steps a quarter of the steps read the model's own last guess.
+    # Scheduled sampling: the share of decoder steps that read the model's own last prediction rises to
+    # a quarter over 300,000 training steps.
     'scheduled': {**MODERN, 'model.teaching': 'scheduled', 'model.own_share': 0.25,
                   'model.own_steps': 300_000},
     'demo': DEMO,
@@ -59,14 +60,14 @@ VARIANTS = {
     'straight': {'model.start': 'straight'},
     'border': {'model.border': 'border'},
     'no_lstm': {'model.lstm_layers': 0},
-    'stop': {'model.skip_ends': False},              # a text ends at its end
+    'stop': {'model.skip_ends': False},              # decoding stops at the first end
 }
 
-PUBLISHED = ('r34', 'mv3')  # of these the reference has published weights, which `recog import` reads
+PUBLISHED = ('r34', 'mv3')  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 10  # on two CPU cores
-# A training step on an accelerator; a beam takes longer than greedy decoding.
+# `rows` is the batch of a training step on an accelerator; `beam` times beam search too.
 BENCH = {'rows': 1024, 'beam': True}
-# For tests.
+# Small sizes, for tests.
 NARROW = {
     'model.rectify': 'small', 'model.fiducials': 8, 'model.start': 'straight', 'model.border': 'border',
     'model.backbone': 'small', 'model.lstm_layers': 1, 'model.lstm_hidden': 8, 'model.attention': 8,
@@ -86,38 +87,41 @@ def get_config(variant: str = 'r34'):
         name='rare',
         rectify='large',       # localisation network: large or small; none: no rectification
         fiducials=20,          # points of the thin-plate spline, half of them along the top
-        # Where they are at first: slanted (the paper's Figure 6 a), or straight (the whole image).
+        # Where the points are at first: slanted (the paper's Figure 6 a), or straight (the whole image).
         start='slanted',
         border='zeros',        # what is sampled outside the image: zeros, or border (its outer pixels)
         backbone='resnet34_vd',
         mobilenet_scale=0.5,   # width of mobilenet_v3
         lstm_layers=2,         # 0: no recurrence
-        lstm_hidden=256,       # each way
+        lstm_hidden=256,       # in each direction
         attention=256,         # width of the decoder's state
         capacity=25,           # steps of the decoder
-        # What a step reads in training: own (the last guess), labels (teacher forcing), or scheduled (labels,
-        # and own_share of own guesses after own_steps steps, rising linearly).
+        # What a decoder step reads in training: own (its last prediction), labels (teacher
+        # forcing), or scheduled (labels, with a share of own predictions that rises
+        # linearly to own_share over own_steps steps).
         teaching='own', own_share=0.0, own_steps=1,
-        # Whether a step has to say the letter after the one it reads, and the loss is the mean over letters
-        # and ends. The reference's first step has to say the start, and its loss is the sum over all steps,
-        # those behind the end as well.
+        # Whether a step predicts the letter after the one it reads, and the loss is the mean over
+        # letters and ends. The reference's first step predicts the start, and its loss is the sum
+        # over all steps, also those after the end.
         shifted=False,
-        # Decoding leaves starts and ends out and goes on, as the reference; else the first end is the end.
+        # Whether decoding skips starts and ends and goes on, as in the
+        # reference; if not, it stops at the first end.
         skip_ends=True,
         length_penalty=0.0,    # of the beam search: ranks by log-probability / length ** penalty
     )
-    # The start and the end take two of the 25 steps. The reference drops labels above 24 letters, and one of
-    # 24 makes 26 steps, with which its batch cannot be stacked: 23 letters are the most that it can train and
-    # evaluate.
+    # The start and the end take two of the 25 steps. The reference drops labels of more
+    # than 24 letters, and one of 24 makes 26 steps, which it cannot stack into a batch: it
+    # trains and evaluates on at most 23 letters.
     config.text.max_length = 23
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 400 epochs at a
+    # All of MJSynth and SynthText, concatenated, as data_lmdb_release/training has them; 400 epochs at a
     # constant rate, no decay, no augmentation, evaluated every 2000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000
     config.train.length = '400 epochs'
     config.train.batch = 256
     config.optimizer.rate = 5e-4
-    # The rectifier's last two products learn at a tenth of the rate, but for the first one's bias.
+    # The rectifier's last two linear layers learn at a tenth of the
+    # rate, except for the bias of the first one.
     config.optimizer.groups = ('transform/hidden/kernel=0.1', 'transform/points/*=0.1')
     config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '2000 steps'

@@ -1,10 +1,10 @@
 """SRN: ResNet50 with a feature pyramid, parallel visual attention, semantic reasoning (Yu et al. 2020, arXiv
 2003.12294), in the form PaddleOCR published as rec_r50_fpn_srn.
 
-Published by PaddleOCR, mean word accuracy over seven benchmark sets: 86.31 %. Ours: not run. Training data:
-MJSynth and SynthText one behind the other, unshuffled (14.4 million words); PaddleOCR's first release trained
-on enlarged, perturbed copies of them, and whether this one did is not documented. Cost of r50: 72 epochs,
-about 1.04 thousand million images.
+Published by PaddleOCR, mean word accuracy over seven benchmark sets: 86.31 %. Ours: not run. Training
+data: MJSynth and SynthText, concatenated and unshuffled (14.4 million words); PaddleOCR's first
+release trained on enlarged, perturbed copies of them, and whether this one did is not documented. Cost
+of r50: 72 epochs, about 1.04 billion images.
 """
 
 from recog import config as configs
@@ -17,15 +17,15 @@ MODERN = {
     'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '0.5 epochs',
-    'image.augment.probability': 0.3,  # three or four of the twelve at a time
+    'image.augment.probability': 0.3,  # three or four of the twelve augmentations at a time
     'image.augment.rotation': 10.0, 'image.augment.perspective': 0.15, 'image.augment.blur': 1.5,
     'image.augment.noise': 12.0, 'image.augment.brightness': 0.3, 'image.augment.contrast': 0.3,
     'image.augment.stretch': 0.25, 'image.augment.curve': 0.25, 'image.augment.colour': 0.3,
     'image.augment.downscale': 0.5, 'image.augment.jpeg': 70.0, 'image.augment.motion': 4.0,
 }
 
-# One block a stage and narrow layers, half the height and width, on rendered words: two CPU cores, no
-# download.
+# One block per stage and narrow layers, half the height and width, on
+# rendered words: two CPU cores, no download.
 DEMO = {
     'image.height': 32, 'image.width': 128, 'text.max_length': 12,
     'model.depths': (1, 1, 1, 1), 'model.widths': (16, 32, 32, 32), 'model.width': 128, 'model.heads': 4,
@@ -44,24 +44,24 @@ DEMO = {
 }
 
 VARIANTS = {
-    'r50': {},                         # rec_r50_fpn_srn to the letter, one card; trains unshuffled
+    'r50': {},                         # rec_r50_fpn_srn to the letter, one GPU; trains unshuffled
     'modern': MODERN,
     'demo': DEMO,
     # Ablations of the reference recipe, after the paper's section 4.3.
     'no_gsrm': {'model.semantic': False},            # characters from PVAM alone
-    'forward': {'model.branches': 'forward'},        # meaning from what stands before a character
-    'backward': {'model.branches': 'backward'},      # and from what stands behind it
-    'add': {'model.fusion': 'add'},    # visual and semantic features added, not weighed by a gate
+    'forward': {'model.branches': 'forward'},        # semantic features from the characters before
+    'backward': {'model.branches': 'backward'},      # and from the characters after
+    'add': {'model.fusion': 'add'},    # visual and semantic features added, without a gate
     'encoder1': {'model.encoder_layers': 1},         # transformer layers of PVAM; the reference has 2
     'encoder4': {'model.encoder_layers': 4},
-    'reason1': {'model.reason_layers': 1},           # and of each branch of GSRM, where it has 4
-    'length40': {'text.max_length': 40},             # places for characters; the reference has 25
+    'reason1': {'model.reason_layers': 1},           # layers of each branch of GSRM; the reference has 4
+    'length40': {'text.max_length': 40},             # positions for characters; the reference has 25
 }
 
-PUBLISHED = ('r50',)  # of these the reference has published weights, which `recog import` reads
+PUBLISHED = ('r50',)  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 12  # on two CPU cores
 BENCH = {'rows': 256}  # a training step on an accelerator
-# For tests.
+# Small sizes, for tests.
 NARROW = {
     'model.depths': (1, 1, 1, 1), 'model.widths': (4, 4, 8, 8), 'model.width': 16, 'model.heads': 2,
     'model.feed_forward': 24, 'model.encoder_layers': 1, 'model.reason_layers': 1, 'image.width': 64,
@@ -79,32 +79,32 @@ def get_config(variant: str = 'r50'):
     config = configs.base(
         name='srn',
         depths=(3, 4, 6, 3),   # blocks of each stage
-        widths=(64, 128, 256, 512),  # channels inside them; outside, four times as many
-        width=512,             # of the backbone's result and all that follows
+        widths=(64, 128, 256, 512),  # channels inside the blocks; their outputs have four times as many
+        width=512,             # of the backbone's output and of all later layers
         heads=8,
         feed_forward=512,
         encoder_layers=2,      # of PVAM
-        semantic=True,         # False: no GSRM, and with it no VSFD
+        semantic=True,         # False: neither GSRM nor VSFD
         branches='both',       # both, forward or backward
         reason_layers=4,       # of each branch of GSRM
         fusion='gate',         # VSFD: gate or add
-        # fixed: tables as they were drawn, small beside the features, which are multiplied by sqrt(width), as
-        # PaddleOCR has them; learned: tables and reading order start as large as the features and learn,
-        # which takes far fewer steps
+        # fixed: tables of positions keep their random initial values, small beside the features, which are
+        # multiplied by sqrt(width), as in PaddleOCR; learned: tables of positions and of the reading order
+        # start as large as the features and are trained, which takes far fewer steps
         positions='fixed',
         dropout=0.1,
-        # downscale: kept values stay as they are in training and all are multiplied by 1 - dropout in
-        # evaluation, as PaddleOCR's exported model does (its own evaluation leaves them random); upscale:
-        # kept values are divided by it
+        # downscale: training leaves kept values as they are, and evaluation multiplies all by 1 - dropout,
+        # as PaddleOCR's exported model does (its own evaluation still drops values at random); upscale:
+        # training divides kept values by 1 - dropout
         dropout_rule='downscale',
         word_weight=3.0, gsrm_weight=0.15, vsfd_weight=1.0,  # of the three losses
-        average=False,         # the loss is the sum over a batch's characters, or their mean
-        skip_ends=False,       # read on behind an end, leaving it out, as PaddleOCR does
+        average=False,         # True: the loss is the mean over a batch's characters, not their sum
+        skip_ends=False,       # True: skip an end and read on, as PaddleOCR does
     )
-    # Grey pixels 0..255 as they are, on black.
+    # Grey pixels from 0 to 255, not normalised, padded with black.
     config.image.update(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0,
                         padding=0.0)
-    # MJSynth whole and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
+    # All of MJSynth and SynthText, concatenated, as data_lmdb_release/training has them; 72 epochs at a
     # constant rate, no decay, no augmentation, evaluated every 5000 steps.
     config.data.train = ('mjsynth:train+validation+test', 'synthtext:train')
     config.data.nominal = 14_400_000
@@ -113,7 +113,7 @@ def get_config(variant: str = 'r50'):
     config.train.batch = 64
     config.optimizer.rate = 1e-4
     config.optimizer.clip_tensor = 10.0
-    # What never gets a gradient never changes, by no decay either.
+    # Parameters that never get a gradient never change, not even by weight decay.
     config.optimizer.groups = ('*/positions/table=0', 'backbone/smooth_*/bias=0')
     config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '5000 steps'

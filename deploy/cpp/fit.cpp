@@ -1,4 +1,4 @@
-// How an image gets onto its canvas: recog/images/fit.py, and the choice of a canvas of recog/data/plan.py.
+// How an image is put on its canvas: recog/images/fit.py, and the choice of a canvas in recog/data/plan.py.
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
@@ -21,7 +21,7 @@ cv::Mat pillow_grey(const cv::Mat& image) {
     return grey;
 }
 
-// In the channels that the recipe wants.
+// The image in the channels that the recipe uses.
 cv::Mat coloured(const cv::Mat& image, const std::string& channels) {
     cv::Mat result = image;
     if (image.channels() == 1 && channels != "grey") {

@@ -1,5 +1,5 @@
-// Images that a model was not trained on, brought to the ink and the size of its training images:
-// recog/reading/adapt.py.
+// Images unlike those a model was trained on, changed to the ink and the symbol height of its training
+// images: recog/reading/adapt.py.
 #include <algorithm>
 #include <cmath>
 #include <opencv2/imgproc.hpp>
@@ -10,7 +10,7 @@ namespace {
 
 const int margin = 13;         // pixels around the ink
 const double same = 0.5;       // share by which the height of symbols may differ before an image is rescaled
-const double binary = 0.9;     // share of black and white pixels from which on an image is no photograph
+const double binary = 0.9;     // an image with this share of black and white pixels is no photograph
 const double smallest = 0.1;   // symbols lower than this share of the highest say nothing of the size
 
 double median(const cv::Mat& grey) {
@@ -56,7 +56,7 @@ double symbol_height(const cv::Mat& ink) {
     return kept ? total / kept : 0;
 }
 
-// The image with symbols of this height, cut to its ink and the usual margin, if they are of another.
+// If its symbols have another height, the image cut to its ink, scaled to this height, with the usual margin.
 cv::Mat sized(const cv::Mat& ink, double symbol) {
     const double height = symbol_height(ink);
     if (symbol == 0 || height == 0 || std::abs(height / symbol - 1) <= same) return ink;

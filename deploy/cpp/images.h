@@ -16,7 +16,7 @@ struct Rule {
     std::vector<cv::Size> buckets;  // canvases, for images that keep their size
 };
 
-// What an exported folder says of itself.
+// What we need of the manifest.json of an exported folder.
 struct Manifest {
     Rule rule;
     int max_length = 0, capacity = 0;
@@ -29,12 +29,12 @@ struct Unreadable : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// What the user got wrong, in one line.
+// A mistake of the user, in one line.
 struct Refused : std::runtime_error {
     using std::runtime_error::runtime_error;
 };
 
-// A canvas, how much of it is image, and what happened to an image that was too large for any.
+// A canvas, the size of the image on it, and a note if the image was too large for all canvases.
 struct Fitted {
     cv::Mat canvas;
     cv::Size size;
@@ -44,14 +44,14 @@ struct Fitted {
 // The manifest of a folder that `recog export --format onnx` wrote.
 Manifest read_manifest(const std::string& folder);
 
-// A file as BGR, upright, on white where it is transparent.
+// A file as BGR, upright, with white in place of transparency.
 cv::Mat read_image(const std::string& file);
 
-// The grey image with ink and symbols as the recipe's training images have them.
+// The grey image, with the ink and the symbol height of the recipe's training images.
 cv::Mat adapted(const cv::Mat& image, const Rule& rule);
 
 // The image on the recipe's canvas.
 Fitted fit(const cv::Mat& image, const Rule& rule);
 
-// A grey image made smaller to fit, if it has to be, as Pillow's thumbnail(LANCZOS) does, to the bit.
+// A grey image, made smaller if it does not fit: bit for bit Pillow's thumbnail(LANCZOS).
 cv::Mat thumbnail(const cv::Mat& grey, cv::Size most);

@@ -1,6 +1,6 @@
-// Pillow's Image.thumbnail(size, LANCZOS) of a grey image, to the bit: the size that keeps the ratio, a first reduction by
-// whole numbers where the image is four times too large or more, then Lanczos in numbers of 22 binary places, across before
-// down unless the image is tall.
+// Pillow's Image.thumbnail(size, LANCZOS) of a grey image, bit for bit. The size keeps the ratio. An image
+// that is at least four times too large is first reduced by whole numbers; then comes Lanczos in fixed point
+// with 22 fractional bits, horizontally first unless the image is tall.
 #include <algorithm>
 #include <cmath>
 #include <cstdint>
@@ -11,8 +11,8 @@ namespace {
 
 const double pi = 3.14159265358979323846;
 const double support = 3.0;   // of the kernel, in pixels
-const int places = 32 - 8 - 2;  // binary places of a coefficient
-const double gap = 2.0;       // the first reduction leaves an image at least so many times too large
+const int places = 32 - 8 - 2;  // fractional bits of a coefficient
+const double gap = 2.0;       // the first reduction leaves an image at least this many times too large
 
 double sinc(double x) {
     if (x == 0.0) return 1.0;
@@ -22,13 +22,13 @@ double sinc(double x) {
 
 double kernel(double x) { return -support <= x && x < support ? sinc(x) * sinc(x / support) : 0.0; }
 
-// What the pixels from `first` on count for one pixel of the result.
+// The weights, in one pixel of the result, of the pixels from `first` on.
 struct Window {
     int first;
     std::vector<int> counts;
 };
 
-// The windows of `size` pixels made of the first `end` of `length` pixels, which may end within a pixel.
+// The windows that resample the first `end` of `length` pixels to `size`; `end` may lie within a pixel.
 std::vector<Window> windows(int length, float end, int size) {
     std::vector<Window> found;
     const double scale = static_cast<double>(end) / size, stretch = std::max(scale, 1.0), reach = support * stretch;
@@ -52,7 +52,7 @@ std::vector<Window> windows(int length, float end, int size) {
     return found;
 }
 
-// The rows of an image, resampled.
+// The rows of an image, resampled: a horizontal pass.
 cv::Mat across(const cv::Mat& image, float end, int size) {
     const std::vector<Window> all = windows(image.cols, end, size);
     cv::Mat result(image.rows, size, CV_8U);
@@ -69,7 +69,7 @@ cv::Mat across(const cv::Mat& image, float end, int size) {
 
 cv::Mat turned(const cv::Mat& image) { return image.t(); }
 
-// The mean of each `step` pixels, of what is left at the right and below.
+// The mean of each block of `step` pixels; blocks at the right and lower edges may be smaller.
 cv::Mat reduced(const cv::Mat& image, cv::Size step) {
     const int rows = (image.rows + step.height - 1) / step.height, columns = (image.cols + step.width - 1) / step.width;
     cv::Mat result(rows, columns, CV_8U);
@@ -81,7 +81,7 @@ cv::Mat reduced(const cv::Mat& image, cv::Size step) {
             for (int i = y * step.height; i < below; ++i) {
                 for (int j = x * step.width; j < right; ++j) sum += image.at<uint8_t>(i, j);
             }
-            // Pillow's way to divide: by a product with 2^24 / count, itself rounded.
+            // Pillow divides by multiplying with 2^24 / count, which is rounded itself.
             const uint32_t factor = static_cast<uint32_t>(4294967296.0f / static_cast<float>(256 * count));
             result.at<uint8_t>(y, x) = static_cast<uint8_t>((sum * factor) >> 24);
         }
@@ -89,7 +89,7 @@ cv::Mat reduced(const cv::Mat& image, cv::Size step) {
     return result;
 }
 
-// A side of a thumbnail: the whole number, below or above, that gives the better ratio.
+// A side of a thumbnail: rounded down or up, whichever keeps the ratio better.
 int side(double exact, double ratio, double other, bool is_width) {
     const auto off = [&](double number) {
         if (is_width) return std::abs(ratio - number / other);
@@ -116,14 +116,14 @@ cv::Mat thumbnail(const cv::Mat& grey, cv::Size most) {
     const cv::Mat start = step.area() > 1 ? reduced(grey, step) : grey;
     const float right = static_cast<float>(grey.cols / static_cast<double>(step.width));
     const float below = static_cast<float>(grey.rows / static_cast<double>(step.height));
-    // Where a side keeps its size, nothing is rounded either.
+    // A side that keeps its size is not resampled, so that nothing is rounded.
     const bool keeps_width = size.width == start.cols && right == start.cols;
     const bool keeps_height = size.height == start.rows && below == start.rows;
     const auto narrowed = [&](const cv::Mat& image) { return keeps_width ? image : across(image, right, size.width); };
     const auto lowered = [&](const cv::Mat& image) {
         return keeps_height ? image : turned(across(turned(image), below, size.height));
     };
-    // As Pillow 13; those before it went across first whatever the size.
+    // As Pillow 13 does; earlier versions always begin with the horizontal pass.
     const bool tall = start.rows - size.height > 2 * (start.cols - size.width);
     return tall ? narrowed(lowered(start)) : lowered(narrowed(start));
 }

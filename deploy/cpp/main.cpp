@@ -1,7 +1,9 @@
-// Reads images with an exported model: recog_read FOLDER IMAGES..., one line `file TAB text TAB confidence` each.
+// Reads images with an exported model: recog_read FOLDER IMAGES... prints a line for each,
+// `file TAB text TAB confidence`.
 //
-// FOLDER is what `recog export WORKDIR FOLDER --format onnx` wrote; OpenVINO runs it. The status is 0 if all images were read,
-// 1 if some could not be, 2 if the folder is no such export. --fit CANVAS.png FOLDER IMAGE writes the canvas instead, to look at.
+// FOLDER is what `recog export WORKDIR FOLDER --format onnx` wrote; OpenVINO runs it. The status is 0 if all
+// images were read, 1 if some could not be, 2 if the folder is no such export. --fit CANVAS.png FOLDER IMAGE
+// writes the image on its canvas instead, for inspection.
 #include <cstdio>
 #include <opencv2/imgcodecs.hpp>
 #include <openvino/openvino.hpp>
@@ -10,7 +12,7 @@
 
 namespace {
 
-// The last line that says something: OpenVINO's errors begin with places in its source.
+// The last line that is not empty: OpenVINO's errors begin with places in its source code.
 std::string last_line(std::string text) {
     text.erase(text.find_last_not_of(" \n") + 1);
     return text.substr(text.rfind('\n') + 1);
@@ -29,7 +31,7 @@ public:
         request = model.create_infer_request();
     }
 
-    // The text, and how sure it is.
+    // The text and its confidence.
     std::pair<std::string, float> read(Fitted fitted) {
         const size_t height = fitted.canvas.rows, width = fitted.canvas.cols, channels = fitted.canvas.channels();
         int32_t size[] = {fitted.size.height, fitted.size.width}, longest = manifest.max_length;
@@ -53,7 +55,8 @@ private:
     ov::InferRequest request;
 };
 
-// The image on its canvas: as it is for recipes of words, with the ink and the size of the training images for those of maths.
+// The image on its canvas: unchanged for recipes of words; for recipes of formulas with the ink and the
+// symbol height of their training images.
 Fitted prepared(const std::string& file, const Rule& rule) {
     const cv::Mat image = read_image(file);
     return fit(rule.ink.empty() ? image : adapted(image, rule), rule);

@@ -18,7 +18,7 @@ Manifest read_manifest(const std::string& folder) {
             throw Refused("folder " + folder + " is an export to " + all.at("format").get<std::string>() +
                           "; this program reads those of recog export --format onnx");
         }
-        // Its hashes are recog's to check; a file that was cut off shows here.
+        // Only recog checks the hashes; a truncated file is found here, by its size.
         const auto whole = all.at("files").at("model.onnx").at("bytes").get<std::uintmax_t>();
         std::error_code error;
         if (std::filesystem::file_size(place / "model.onnx", error) != whole || error) {

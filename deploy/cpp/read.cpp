@@ -1,5 +1,5 @@
-// Files to pixels as recog/images/read.py reads them: upright, 16 bits rounded to 8, on white where they are transparent.
-// PNG and JPEG to the letter; BMP, TIFF, WebP and PPM as OpenCV reads them.
+// Files to pixels as in recog/images/read.py: upright, 16 bits rounded to 8, with white in place of
+// transparency. PNG and JPEG exactly so; BMP, TIFF, WebP and PPM as OpenCV reads them.
 #include <algorithm>
 #include <cmath>
 #include <filesystem>
@@ -39,14 +39,14 @@ Bytes load(const std::string& file) {
     return data;
 }
 
-// What the chunks of a PNG say, once all are there.
+// What we need of the chunks of a PNG; read only if the file is complete.
 struct Png {
     uint32_t depth = 0, colour = 0;
     Bytes transparent;  // tRNS
     int turn = 1;       // of EXIF
 };
 
-// The orientation in EXIF's first directory; 1 if it says none.
+// The orientation in EXIF's first directory; 1 if there is none.
 int orientation(const Bytes& data, size_t start, size_t length) {
     try {
         const Bytes tiff(data.begin() + start, data.begin() + start + length);
@@ -92,7 +92,7 @@ cv::Mat upright(cv::Mat image, int turn) {
     return image;
 }
 
-// Pillow's way to lay 8 bits with alpha on white.
+// 8 bits with alpha, blended with white as Pillow does it.
 cv::Mat on_white(const cv::Mat& image) {
     cv::Mat result(image.size(), CV_8UC3);
     for (int y = 0; y < image.rows; ++y) {
@@ -107,7 +107,7 @@ cv::Mat on_white(const cv::Mat& image) {
     return result;
 }
 
-// 16 bits to 8, the fourth channel being alpha over white.
+// 16 bits to 8; a fourth channel is alpha, blended with white.
 cv::Mat eight_bits(const cv::Mat& image) {
     cv::Mat result(image.size(), CV_8UC3);
     const int channels = image.channels();
@@ -131,12 +131,12 @@ cv::Mat decoded(const Bytes& data, int how) {
     cv::Mat image;
     try {
         image = cv::imdecode(data, how);
-    } catch (const cv::Exception&) {  // of sizes that it does not take
+    } catch (const cv::Exception&) {  // thrown for sizes that it does not accept
     }
     return image;
 }
 
-// What has one colour that stands for nothing: a pixel of it is white.
+// For a PNG in which one colour is transparent: its pixels become white.
 void blank_key(cv::Mat& image, const Png& png) {
     const int steps = png.colour == 2 ? 3 : 1, scale = 255 / ((1 << png.depth) - 1);
     if (png.transparent.size() < static_cast<size_t>(2 * steps)) return;
@@ -159,7 +159,7 @@ cv::Mat read_png(const Bytes& data) {
     return image;
 }
 
-// A JPEG that ends where it should: OpenCV fills what is cut off with grey, in silence.
+// Checks that a JPEG is complete, because OpenCV silently fills missing parts with grey; then reads it.
 cv::Mat read_jpeg(const Bytes& data) {
     size_t place = 2;
     while (place + 10 <= data.size() && data[place] == 0xff) {
@@ -171,7 +171,7 @@ cv::Mat read_jpeg(const Bytes& data) {
         if (marker == 0xda) break;
         place += marker == 0xff ? 1 : 2 + number(data, place + 2, 2);
     }
-    // Within the pixels ff is followed by 0, so this is the end.
+    // Within the pixel data ff is followed by 0, so ff d9 is the end.
     const uint8_t end[] = {0xff, 0xd9};
     if (std::search(data.begin() + std::min(place, data.size()), data.end(), end, end + 2) == data.end()) {
         throw Unreadable("is truncated");

@@ -1,4 +1,4 @@
-"""All reference recipes: measured one after another, kept as JSON, and shown as Markdown."""
+"""All reference recipes: measured one after another, saved as JSON and shown as a Markdown table."""
 
 import contextlib
 import importlib.util
@@ -17,19 +17,19 @@ from recog.errors import ConfigError, chosen
 from recog.evaluation import markdown
 
 BEAM = 10
-RIVAL = '-pytorch'  # how files are called whose figures stand in another's row
+RIVAL = '-pytorch'  # suffix of the files for rivals: the same networks in PyTorch
 FASTER = '--config.train.precision=bfloat16'
-READ = 64  # images of decoding on an accelerator
-RACED = 32  # images of decoding beside PyTorch
+READ = 64  # batch size of decoding on an accelerator
+RACED = 32  # batch size of decoding when compared with PyTorch
 HEAD = ('recipe', 'arithmetic', 'trainable parameters', 'inference, images/s', f'beam {BEAM}, images/s',
         'training, images/s', "time / PyTorch's", 'GFLOP per image, inference / training', 'bound by')
 
 
 class Measurement(NamedTuple):
-    """What is measured of a recipe: the batches of greedy decoding, of the beam and of training, and whether
-    it has a rival."""
+    """What to measure of a recipe: the batch sizes of greedy decoding, beam search and training, and
+    whether there is a rival to compare with."""
 
-    name: str  # of its file
+    name: str  # of the file with its figures
     recipe: str
     overrides: tuple[str, ...]
     read: tuple[int, ...]
@@ -39,8 +39,7 @@ class Measurement(NamedTuple):
 
 
 def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measurement]:
-    """What is measured on such a device: on a CPU batch 32 and 16 in float32; else larger ones in
-    bfloat16."""
+    """The measurements for a device: small batches in float32 on a CPU, larger ones in bfloat16 elsewhere."""
     for each in experiments.every():
         sizes = (each.bench.on_cpu if on_cpu else each.bench.elsewhere).items()
         fields = (*(f'--config.{field}={value}' for field, value in sizes), *(() if on_cpu else (FASTER,)),
@@ -54,14 +53,15 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
 
 def run(folder: Path, recipes: str, overrides: Sequence[str], seconds: float, profile: str,
         devices: list[Any]) -> int:
-    """Measure every recipe here, or those named, and print the table of all that the folder then holds."""
+    """Measure all recipes, or those named, and print the table of all figures in the folder."""
     known = {each.name: each for each in measurements(devices[0].platform == 'cpu', overrides)}
     every, failed = [known[name] for name in chosen('--recipes', recipes, known)], []
     place = folder / devices[0].device_kind.replace(' ', '_')
     place.mkdir(parents=True, exist_ok=True)
     with ThreadPoolExecutor(max(1, len(os.sched_getaffinity(0)) // 2)) as pool:
         drafted = [_drafted(each, devices, pool) for each in every]
-        # Compiling would disturb what is timed, all the more where it times kernels itself.
+        # All compilation must end before anything is timed: it would disturb the
+        # timing, and on GPUs it times kernels itself.
         wait([future for drafts in drafted for _, _, future in drafts.values()])
     for each, drafts in zip(every, drafted, strict=True):
         print(f'{each.recipe} {" ".join(each.overrides)}', file=sys.stderr, flush=True)
@@ -77,7 +77,8 @@ def run(folder: Path, recipes: str, overrides: Sequence[str], seconds: float, pr
 
 def _drafted(each: Measurement, devices: list[Any],
              pool: ThreadPoolExecutor) -> dict[str, tuple[int, Any, Future]]:
-    """Each program of a recipe, its batch, and its compilation, which goes on meanwhile."""
+    """The programs of a recipe by name: batch size, draft, and the
+    compilation that runs in the background."""
     from recog import models
     from recog.bench import programs
     from recog.devices.mesh import make_mesh, rounded
@@ -108,7 +109,7 @@ def _compiled(lowered: Any) -> tuple[Any, Any]:
 
 def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devices: list[Any],
              seconds: float, profile: str, place: Path) -> None:
-    """Measure a recipe's programs, and write their figures."""
+    """Measure a recipe's programs and write their figures."""
     from recog.bench import costliest, recipe
     from recog.devices import measured
     from recog.devices.mesh import make_mesh
@@ -123,7 +124,7 @@ def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devi
         if profile and name.startswith('train'):
             costs = costliest.profile(program.call, operations, Path(profile))
             figures[name]['costliest'] = costliest.figures(costs)
-        del program  # its arrays are given back before the next are made
+        del program  # frees its arrays before the next are made
     recipe.limit(figures, config.train.precision, devices)
     measured.keep(figures, str(place / f'{each.name}.json'))
     if each.rival and importlib.util.find_spec('torch'):
@@ -174,7 +175,7 @@ def _row(figures: dict[str, Any], rival: dict[str, Any] | None) -> Sequence[str]
 
 
 def _title(figures: dict[str, Any]) -> str:
-    """The recipe and, where it was changed, its sizes."""
+    """The name of the recipe, with image size and number of tokens if these were overridden."""
     changed = any('image.' in override or 'text.' in override for override in figures['overrides'])
     return (f'`{Path(figures["config"]).name}`'
             + (f', {figures["image"]}, {figures["tokens"]} tokens' if changed else ''))

@@ -1,8 +1,9 @@
-"""What devices send one another in a training step: read off the compiled program, for meshes of eight
-simulated devices.
+"""What devices send one another in a training step, read from the
+program compiled for eight simulated devices.
 
-For CPUs XLA forms no reduce-scatter: where the state is cut by fsdp, gradients are reduced whole, then cut.
-Run as a process of its own (`python -m recog.bench.collectives`), since the devices are made when jax starts.
+On CPUs XLA generates no reduce-scatter: where fsdp shards the state, gradients are all-reduced whole,
+then sliced. This runs in a separate process (`python -m recog.bench.collectives`), because the number
+of devices is fixed once jax has started.
 """
 
 import json
@@ -21,21 +22,21 @@ from recog.errors import ConfigError
 
 DEVICES = 8
 MESHES = ((8, 1), (1, 8), (4, 2))  # data, fsdp
-ROWS = 2  # images of each device: weights and gradients are the same size for any number
+ROWS = 2  # images per device; it does not change the size of weights and gradients
 KINDS = ('all-reduce', 'all-gather', 'reduce-scatter', 'all-to-all', 'ragged-all-to-all',
          'collective-permute', 'collective-broadcast')
-LARGEST = 3  # of them are shown with the place they come from
+LARGEST = 3  # transfers that are shown with their place in the model
 
 
 class Collective(NamedTuple):
-    """A transfer among devices."""
+    """A transfer between devices."""
 
     kind: str
-    times: int  # a step
-    bytes: int  # of its array once: what is reduced, or what all together hold
-    sent: int  # by one device once, where they stand in a ring
+    times: int  # runs in one step
+    bytes: int  # of the array in one run: the reduced one, or the whole gathered one
+    sent: int  # bytes that one device sends in one run, if the devices form a ring
     asynchronous: bool
-    overlapped: bool  # something else is computed meanwhile
+    overlapped: bool  # something is computed while it runs
     place: str  # in the model
 
 
@@ -60,20 +61,20 @@ def _size(operation: hlo.Operation, kind: str, group: int) -> int:
     results = operation.results
     if operation.kind == 'all-gather-start':  # operands, then results
         results = results[len(results) // 2:]
-    elif operation.kind == 'collective-permute-start':  # operand, result, two marks
+    elif operation.kind == 'collective-permute-start':  # operand, result, two context values
         results = results[1:2]
     return sum(results) * (group if kind == 'reduce-scatter' else 1)
 
 
 def _sent(kind: str, size: int, group: int) -> int:
-    """Bytes that a device sends in a ring: an all-reduce is a reduce-scatter and an all-gather."""
+    """Bytes that a device sends in a ring; an all-reduce counts as a reduce-scatter and an all-gather."""
     if kind in ('collective-permute', 'collective-broadcast'):
         return size
     return (2 if kind == 'all-reduce' else 1) * size * (group - 1) // group
 
 
 def _group(rest: str, devices: int) -> int:
-    """How many devices exchange with one another, from any of XLA's three notations."""
+    """The number of devices in a replica group, from any of XLA's three notations."""
     if meshed := re.search(r'replica_groups=mesh\[([^\]]*)\]\s*\{([^}]*)\}', rest):
         sizes = dict(re.findall(r"'(\w+)'=(\d+)", meshed[1]))
         parts = re.findall(r"'(\w+)'(?::\(\d+\)(\d+))?", meshed[2])  # an axis, or a part of it
@@ -97,7 +98,8 @@ def _overlapped(start: hlo.Operation, around: Sequence[hlo.Operation]) -> bool:
 
 
 def summary(found: Iterable[Collective]) -> dict[str, Any]:
-    """Of each kind: operations in the program, runs a step, bytes; and the largest ones."""
+    """For each kind of transfer: operations in the program, runs per step
+    and bytes; and the largest transfers."""
     kinds: dict[str, Any] = {}
     every = list(found)
     for each in every:
@@ -135,7 +137,7 @@ def lines(meshes: dict[str, Any]) -> Iterator[str]:
 
 
 def run(recipe: str, overrides: Sequence[str], batch: int, json_file: str) -> int:
-    """Print the table of a recipe, from a process that has eight simulated devices."""
+    """Print the table of a recipe, computed in a process that has eight simulated devices."""
     flags = re.sub(r'--xla_force_host_platform_device_count=\d+', '', os.environ.get('XLA_FLAGS', ''))
     environment = os.environ | {'JAX_PLATFORMS': 'cpu',
                                 'XLA_FLAGS': f'{flags} --xla_force_host_platform_device_count={DEVICES}'}

@@ -21,13 +21,13 @@ class Cost(NamedTuple):
     name: str
     seconds: float
     runs: float
-    share: float  # of the time of all operations, some of which may have run side by side
+    share: float  # of the total time of all operations, some of which may run in parallel
     place: str  # in the model
 
 
 def profile(call: Callable[[], Any], program: hlo.Program, folder: Path) -> list[Cost]:
-    """Write a trace of a few calls to the folder, and give what operations cost, the dearest first; none if
-    it cannot tell."""
+    """Write a trace of a few calls to the folder; returns the operations by falling cost,
+    or none if the trace may be incomplete."""
     import jax
 
     options = jax.profiler.ProfileOptions()
@@ -49,7 +49,8 @@ def read(file: Path) -> list[dict[str, Any]]:
 
 
 def costs(events: Sequence[dict[str, Any]], program: hlo.Program, steps: int) -> list[Cost]:
-    """What each operation takes. What loops and choices run is listed itself, so they are not."""
+    """The time of each operation. Loops and conditionals are left out, because the
+    operations inside them are listed themselves."""
     known = {operation.name: operation for around in program.computations.values() for operation in around}
     kernels = {re.sub(r'[.\-]', '_', name): name for name in known}
     spent: dict[str, float] = collections.defaultdict(float)
@@ -72,7 +73,8 @@ def _runs(events: Sequence[dict[str, Any]], program: hlo.Program) -> Iterator[tu
              for kind in ('process_name', 'thread_name')}
     devices = {pid for (pid, _), name in named['process_name'].items() if name.startswith('/device:')}
     timed = [event for event in events if event.get('ph') == 'X']
-    # TPUs have the first, GPUs the second, perhaps both: then the first says it all.
+    # TPUs have lanes of the first kind, GPUs of the second and perhaps of
+    # both; the first is complete by itself.
     for lane in ('XLA Ops', 'Stream'):
         lanes = {key for key, name in named['thread_name'].items() if key[0] in devices
                  and name.startswith(lane)}
@@ -84,13 +86,14 @@ def _runs(events: Sequence[dict[str, Any]], program: hlo.Program) -> Iterator[tu
 
 
 def _operation(event: dict[str, Any]) -> str:
-    """The operation that a device ran; of several that it was given at once, the one whose kernel this is."""
+    """The operation of an event. A command buffer starts several at once, so
+    there the kernel's own name tells which."""
     name = event.get('args', {}).get('hlo_op', event['name'])
     return event['name'] if name.startswith('command_buffer') else name
 
 
 def _readers(program: hlo.Program) -> dict[str, set[str]]:
-    """The operations that read what each gives, some of them through those that take no time."""
+    """For each operation, those that read its result, directly or through operations that take no time."""
     found: dict[str, set[str]] = collections.defaultdict(set)
     for around in program.computations.values():
         idle = {operation.name: operation.operands for operation in around if operation.kind in hlo.IDLE}
@@ -105,11 +108,11 @@ def _readers(program: hlo.Program) -> dict[str, set[str]]:
 
 def _runs_on_host(timed: Sequence[dict[str, Any]],
                   readers: Mapping[str, set[str]]) -> Iterator[tuple[str, float]]:
-    """The same on a CPU, where an operation whose threads go on after its event is over ends with an event
-    `end: NAME`.
+    """The same on a CPU, where an operation whose threads outlast its
+    event ends with a second event, `end: NAME`.
 
-    That event may come late, as the thread that ends an operation begins the next first: it was over when
-    another read it.
+    The second event may be late, because the thread that ends an operation may start the next one first. So
+    the operation has ended, at the latest, when another one that reads its result starts.
     """
     ends: dict[str, list[float]] = collections.defaultdict(list)
     begun: dict[str, list[dict[str, Any]]] = collections.defaultdict(list)
@@ -128,7 +131,7 @@ def _runs_on_host(timed: Sequence[dict[str, Any]],
 
 
 def figures(found: Sequence[Cost]) -> list[dict[str, Any]]:
-    """The costliest operations, to be kept."""
+    """The costliest operations, for the JSON file."""
     return [cost._asdict() for cost in found[:COSTLIEST]]
 
 

@@ -1,5 +1,5 @@
-"""`recog bench FOLDER`: images per second of exported folders beside the workdir that they come from, and
-beside the same network in PyTorch where there is one, all in turns."""
+"""`recog bench FOLDER`: images per second of exported folders, of their workdir, and of the same network in
+PyTorch if there is one; all take turns."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -20,14 +20,14 @@ from recog.reading.recognizer import Arrays
 from recog.workdir.files import SAMPLES, is_workdir
 
 WIDTH = 24
-PARTS = 50  # into which the time is cut for convolutions, of which there are dozens
+PARTS = 50  # each convolution is timed for this fraction of the time, as there are dozens
 
-Form = Callable[[tuple], Callable[[], Any]]  # from what is given to the call that is timed
+Form = Callable[[tuple], Callable[[], Any]]  # from the inputs to the call that is timed
 
 
 def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
-    """Measure the folders of each workdir together with it, on the same images; print a line for each, and
-    ratios."""
+    """Measure exported folders together with their workdir, on the same
+    images; print a line for each, and ratios."""
     missing = [name for name in given if not is_exported(name)]
     if missing:
         raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); '
@@ -45,8 +45,8 @@ def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_fil
 
 
 def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-    """The figures of folders of one workdir, and of all that they are compared with, once they are
-    printed."""
+    """Measure the folders of one workdir and what they are compared
+    with; prints the figures and returns them."""
     first = folders[0]
     forms = _opened(first)
     if not forms:
@@ -76,7 +76,7 @@ def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) ->
 
 
 def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], sizes: Sequence[int]) -> None:
-    """Print what a folder takes as a multiple of what others take."""
+    """Print a folder's time as a multiple of the others' times."""
     mine, words = took[folder.form, str(folder.path)], []
     for kind in ('workdir', 'PyTorch', 'convolutions'):
         others = [spent for (form, path), spent in took.items()
@@ -90,14 +90,14 @@ def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], size
 
 
 def _bound(folder: Folder) -> Form:
-    """A folder's file."""
+    """The exported folder itself, run by its engine."""
     engine: Any = folder.engine()
     return lambda given: partial(engine.run, *given)
 
 
 def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
-    """The same function of the workdir, where it still has that step, and in PyTorch, where it is installed
-    and has a rival."""
+    """What to compare with: the workdir, if it still has the exported step, and the same network in PyTorch,
+    if PyTorch is installed and there is such a network."""
     source, step, beam = (folder.manifest[name] for name in ('source', 'step', 'beam'))
     if not is_workdir(Path(source)):
         return {}
@@ -125,7 +125,7 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
 
 
 def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Sample images of the workdir, where they are, otherwise random ones, on the recipe's largest canvas."""
+    """The workdir's sample images, or random ones if it has none, on the recipe's largest canvas."""
     source_samples = (Path(folder.manifest['source']) / SAMPLES).glob('*.png')
     samples: list[Any] = sorted(map(str, source_samples))
     images = samples or random_images(folder.config.image)

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 INSIDE = {'while': ('body', 'condition'), 'call': ('to_apply',), 'async-start': ('calls',),
           'conditional': ('branch_computations', 'true_computation', 'false_computation')}
-# What takes no time of its own, and so hides no transfer.
+# Operations that take no time, and so cannot hide a transfer.
 IDLE = frozenset('parameter constant tuple get-tuple-element bitcast after-all partition-id replica-id '
                  'opt-barrier'.split())
 NAME, ARRAY = re.compile(r'%([\w.\-]+)'), re.compile(r'\b([a-z]+)(\d*)\w*\[([\d,<= ]*)\]')
@@ -22,19 +22,18 @@ class Operation(NamedTuple):
     kind: str
     results: tuple[int, ...]  # bytes of each array
     operands: tuple[str, ...]
-    given: str  # what stands in its brackets: operands, or the number of a parameter
+    given: str  # the text in its brackets: operands, or the number of a parameter
     rest: str  # its attributes
     root: bool
 
     @property
     def bytes(self) -> int:
-        """Of all results."""
+        """Bytes of all results."""
         return sum(self.results)
 
     @property
     def place(self) -> str:
-        """Where in the model it comes from, in short: 'backward:
-        backbone/conv_4/conv/conv_general_dilated'."""
+        """Where in the model it comes from, such as 'backward: backbone/conv_4/conv/conv_general_dilated'."""
         found = re.search(r'op_name="(?:jit\(\w+\)/)?([^"]*)"', self.rest)
         backward = re.sub(r'transpose\(jvp\([\w.]*\)\)/', 'backward: ', found[1] if found else '')
         return re.sub(r'jit\(\w+\)/', '', re.sub(r'jvp\([\w.]*\)/', 'forward: ', backward))
@@ -80,7 +79,7 @@ def _operation(name: str, text: str, root: bool) -> Operation:
 
 
 def _closing(text: str, start: int) -> int:
-    """Where the bracket that opens at `start` is closed, one beyond."""
+    """The index after the bracket that closes the one at `start`."""
     depth = 0
     for place in range(start, len(text)):
         depth += (text[place] == '(') - (text[place] == ')')
@@ -92,16 +91,16 @@ def _closing(text: str, start: int) -> int:
 def _arrays(shape: str) -> Iterator[int]:
     """Bytes of each array of a shape such as '(f32[2,3]{1,0}, pred[])'."""
     for kind, bits, sizes in ARRAY.findall(shape):
-        width = int(bits) if bits else 8 * (kind == 'pred')  # a token has none
+        width = int(bits) if bits else 8 * (kind == 'pred')  # a token has no size
         yield math.ceil(math.prod(int(size.strip(' <='))
                                   for size in sizes.split(',') if size.strip()) * width / 8)
 
 
 def executed(program: Program, computation: str = '', times: int = 1) -> Iterator[tuple[Operation, str, int]]:
-    """Every operation, the computation it stands in, and how often it runs: in loops by their steps, where
-    XLA knows them.
+    """Every operation, its computation, and how often it runs: inside a loop once
+    per step, if XLA knows the number of steps.
 
-    Of a choice every branch counts; what is fused counts as one operation.
+    Every branch of a conditional counts; a fusion counts as one operation.
     """
     computation = computation or program.entry
     for operation in program.computations[computation]:
@@ -112,6 +111,6 @@ def executed(program: Program, computation: str = '', times: int = 1) -> Iterato
 
 
 def steps(loop: Operation) -> int:
-    """How often a loop runs, 0 where XLA does not know."""
+    """The number of steps of a loop, 0 if XLA does not know it."""
     known = re.search(r'"known_trip_count":\{"n":"(\d+)"\}', loop.rest)
     return int(known[1]) if known else 0

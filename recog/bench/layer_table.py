@@ -1,8 +1,8 @@
-"""The layers of a model as a table: input, output, parameters, statistics and multiply-adds of each, read off
-its jaxpr.
+"""The layers of a model as a table: input, output, parameters, statistics and
+multiply-adds of each, read from its jaxpr.
 
-A layer is a module; what a module does without a module of its own, such as pooling, is named by its
-operation.
+A layer is a module. An operation without a module of its own, such as
+pooling, is a layer named after the operation.
 """
 
 import math
@@ -15,8 +15,8 @@ from jax.extend import core
 from recog import models
 from recog.devices import cost
 
-DEPTH = 2  # of a layer's path: backbone/block_0_1
-# Jitted functions that are no modules; a model may have others.
+DEPTH = 2  # parts of a layer's path, such as backbone/block_0_1
+# Jitted functions that are layers without being modules; a model may name others.
 OPERATIONS = ('conv', 'depthwise', 'max_pool', 'lstm', 'batch_norm')
 
 
@@ -33,7 +33,7 @@ class Layer(NamedTuple):
 
 
 class Found:
-    """What was seen of a layer on the way through the jaxpr."""
+    """What the equations of the jaxpr say of one layer."""
 
     def __init__(self) -> None:
         self.input: tuple[int, ...] = ()
@@ -79,14 +79,15 @@ class _Walk:
 
     def through(self, jaxpr: Any, outer: tuple[str, ...], weights: dict[Any, tuple[str, ...]],
                 times: int) -> None:
-        """Every equation, `times` over; `weights` says of which module's parameters a variable is."""
+        """Count every equation `times` times; `weights` maps a
+        variable to the module whose parameter it is."""
         weights = dict(weights)
         for equation in jaxpr.eqns:
             used = [weights[var] for var in equation.invars if not isinstance(var, core.Literal)
                     and var in weights]
             path = (*outer, *_scope(equation, self.paths, outer)) or (used[0] if used else ())
             if used and len(used) == sum(not isinstance(var, core.Literal) for var in equation.invars):
-                # Weights in another shape, stacked or added.
+                # Still weights: reshaped, stacked or added.
                 weights.update(dict.fromkeys(equation.outvars, used[0]))
                 continue
             named = equation.params['name'] if equation.primitive.name == 'jit' else ''
@@ -96,8 +97,8 @@ class _Walk:
             if inside and (self._has_scopes(inside, path) or len(set(used)) > 1):
                 steps = times * (equation.params['length'] if equation.primitive.name == 'scan' else 1)
                 for sub in inside:
-                    # The last arguments are those of the body; before them may stand an index or another
-                    # body's constants.
+                    # The body's arguments come last. Before them there may be an
+                    # index, or the constants of another body.
                     given = equation.invars[len(equation.invars) - len(sub.invars):]
                     known = {mine: weights[var] for mine, var in zip(sub.invars, given, strict=False)
                              if not isinstance(var, core.Literal) and var in weights}

@@ -1,5 +1,5 @@
-"""What the devices could do at most, measured on the spot, and which limit holds a program back: arithmetic
-or memory."""
+"""The peak arithmetic and memory bandwidth of the devices, measured here,
+and which of the two limits a program."""
 
 import functools
 import time
@@ -13,19 +13,18 @@ import numpy as np
 from recog.bench import hlo
 from recog.bench.hlo import Operation, Program
 
-REPEATS, CALLS = 12, 4  # the best of so many measurements, each of so many calls one after another
-# Results and operands of these cost nothing, or are counted with what they stand for.
+REPEATS, CALLS = 12, 4  # measurements, of which the best counts, and calls in each of them
+# Results and operands of these cost nothing, or are counted with the operations inside them.
 FREE = hlo.IDLE | {'while', 'conditional', 'call', 'async-start'}
 
 
 def peak(dtype: str, devices: Sequence[jax.Device]) -> float:
-    """FLOP/s of a large matrix product of this type, at the precision that products have by default, on all
-    devices together."""
+    """FLOP/s of a large matrix product of this type at the default precision, on all devices together."""
     return _peak(dtype, tuple(devices))
 
 
 def bandwidth(devices: Sequence[jax.Device]) -> float:
-    """Bytes/s that all devices together read and write, through an array that no cache holds."""
+    """Bytes/s that all devices together read and write, measured with an array larger than any cache."""
     return _bandwidth(tuple(devices))
 
 
@@ -48,7 +47,7 @@ def _bandwidth(devices: tuple[jax.Device, ...]) -> float:
 
 
 def _seconds(call: Callable, arguments: list[tuple[jax.Array, ...]]) -> float:
-    """The least seconds of a call on every device; what it gives is its first argument the next time."""
+    """The least seconds of a call on every device; the result of a call is the first argument of the next."""
     times = []
     for _ in range(REPEATS + 1):
         begun = time.perf_counter()
@@ -60,24 +59,21 @@ def _seconds(call: Callable, arguments: list[tuple[jax.Array, ...]]) -> float:
 
 
 def shares(arithmetic: float, memory: float) -> dict[str, Any]:
-    """The shares of peak and of bandwidth that a program comes to, and which of the two bounds it: the
-    larger.
+    """A program's shares of the peak and of the bandwidth; the larger one says which of the two limits it.
 
-    Where both are small, neither does: then it is the start of many small operations, or the waiting of one
-    for another.
+    If both are small, neither does: the time goes into starting many small operations, or waiting for others.
     """
     return {'share_of_peak': arithmetic, 'share_of_bandwidth': memory,
             'bound_by': 'arithmetic' if arithmetic >= memory else 'memory'}
 
 
 def moved(program: Program, computation: str = '') -> int:
-    """Bytes that a compiled program, or one of its computations, reads and writes on each device: all that
-    kernels take and give.
+    """Bytes that a compiled program, or one of its computations, reads and writes on each
+    device: the inputs and outputs of its kernels.
 
-    What is fused stays inside, of a sliced array the slice counts, and a loop counts by its steps (XLA's own
-    `cost_analysis()['bytes accessed']`, which it equals otherwise, counts a loop once). It is an upper bound:
-    what a cache still holds of the kernel before counts, too, so that small models may seem to pass the
-    bandwidth of the memory.
+    Values inside a fusion do not count, of a sliced array only the slice counts, and a loop counts once per
+    step (XLA's own `cost_analysis()['bytes accessed']`, equal otherwise, counts a loop once). It is an upper
+    bound: data that a cache still holds counts too, so small models may seem to exceed the memory bandwidth.
     """
     named = {name: {each.name: each for each in operations}
              for name, operations in program.computations.items()}
@@ -89,7 +85,7 @@ def moved(program: Program, computation: str = '') -> int:
 def _touched(operation: Operation, around: dict[str, Operation],
              named: dict[str, dict[str, Operation]]) -> int:
     operands = [around[name].bytes for name in operation.operands]
-    if operation.kind in ('fusion', 'fusion-start'):  # the latter runs beside others; its end is not counted
+    if operation.kind in ('fusion', 'fusion-start'):  # the latter is asynchronous; its end is not counted
         fused = named[operation.computations('calls')[0]]
         parameters = {int(each.given): each for each in fused.values() if each.kind == 'parameter'}
         reads = sum(min(size, _read(parameters[place], fused)) for place, size in enumerate(operands))
@@ -100,15 +96,15 @@ def _touched(operation: Operation, around: dict[str, Operation],
         return 2 * operands[1]
     if operation.kind.endswith('-start'):  # its results repeat its operands
         return 2 * sum(operands)
-    # Of cuBLAS and cuDNN: no scratch space.
+    # cuBLAS and cuDNN: the first result, without scratch space.
     if operation.kind == 'custom-call' and 'custom_call_target="__cu' in operation.rest:
         return operation.results[0] + sum(operands)
     return operation.bytes + sum(operands)
 
 
 def _read(source: Operation, fused: dict[str, Operation]) -> int:
-    """Bytes of an array that a fusion reads: of one that is only sliced, the slices; of one that is updated
-    in place, none."""
+    """Bytes that a fusion reads of an array: only the slices if it is
+    sliced, none if it is updated in place."""
     total = 0
     for user in fused.values():
         if source.name not in user.operands:
@@ -123,7 +119,7 @@ def _read(source: Operation, fused: dict[str, Operation]) -> int:
 
 
 def _written(root: Operation, inner: dict[str, Operation]) -> int:
-    """Bytes that a fusion writes: of an array updated in place, the update."""
+    """Bytes that a fusion writes: only the update if an array is updated in place."""
     if root.kind == 'tuple':
         return sum(_written(inner[name], inner) for name in root.operands)
     if root.kind == 'bitcast':

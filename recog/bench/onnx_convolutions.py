@@ -1,5 +1,4 @@
-"""What an ONNX file's convolutions take when each is run alone: what the rest of the file costs on top is
-then plain to see."""
+"""The time of an ONNX file's convolutions, each run alone, which shows how much the rest of the file adds."""
 
 from collections.abc import Callable
 from pathlib import Path
@@ -12,8 +11,8 @@ INPUTS = ('image', 'size', 'max_length')
 
 
 def alone(file: Path, given: tuple[np.ndarray, ...], measure: Callable[[Callable, tuple], float]) -> float:
-    """Seconds of the convolutions outside of loops, one after another, on what they read when the file is
-    given these inputs."""
+    """Total seconds of the convolutions outside loops, each run on the
+    input that it has when the file runs."""
     import onnx
 
     model = onnx.load(str(file))

@@ -1,4 +1,4 @@
-"""The programs of a recipe: inference and training step on images of noise, compiled."""
+"""The programs of a recipe, inference and training step, compiled for images of noise."""
 
 import tempfile
 import time
@@ -34,25 +34,25 @@ class Program(NamedTuple):
     compiled: Any
     call: Callable[[], Any]
     flops: int
-    figures: dict[str, Any]  # of its compilation
-    at_length: Callable[[int], Any] | None = None  # of inference: the call for texts of so many tokens
+    figures: dict[str, Any]  # of its compilation, in seconds
+    at_length: Callable[[int], Any] | None = None  # of inference: the call for texts of this many tokens
 
 
 class Draft(NamedTuple):
-    """A program that is not compiled yet: how to lower it, and what a compiled one is called with."""
+    """A program that is not compiled yet: how to lower it, and how to call it once it is compiled."""
 
     lower: Callable[[], Any]
     flops: int
     calls: Callable[[Any], tuple[Callable[[], Any], Callable[[int], Any] | None]]
 
     def program(self, compiled: Any, figures: dict[str, Any]) -> Program:
-        """The compiled program; only now its arrays are made."""
+        """The compiled program; its arrays are made here and not before."""
         call, at_length = self.calls(compiled)
         return Program(compiled, call, self.flops, figures, at_length)
 
 
 def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, variables: Any = None) -> Draft:
-    """From uint8 images to texts' tokens, by these variables or by random ones."""
+    """From uint8 images to tokens, with these variables or random ones."""
     arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
     places = replicated(mesh), *[batch_sharding(mesh)] * 2, replicated(mesh)
@@ -73,7 +73,7 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
 
 def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int,
                   variables: Any = None) -> Draft:
-    """Forward, loss, backward and optimizer on a batch that is on the device."""
+    """Forward, loss, backward and optimizer, on a batch that is already on the device."""
     step, jitted, make, layout = _step(model, config, mesh, batch)
     arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
     state = jax.eval_shape(make, jax.random.key(0))
@@ -93,12 +93,13 @@ def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int
 
 
 def compiled(draft: Draft) -> Program:
-    """The program, and what compiling took with an empty compilation cache and with a filled one."""
+    """Compile a draft, timed with an empty compilation cache and with a filled one."""
     return draft.program(*_compile(draft.lower))
 
 
 def drawn(shapes: Any) -> Any:
-    """Variables of these shapes at random: drawn here, as compiling what draws them takes seconds."""
+    """Random variables of these shapes. They are made by NumPy, because compiling
+    a random initialisation takes seconds."""
     random = np.random.default_rng(0)
 
     def draw(path: Any, leaf: Any) -> np.ndarray:
@@ -114,14 +115,15 @@ def drawn(shapes: Any) -> Any:
 
 def _step(model: models.Model, config: ConfigDict, mesh: Any,
           batch: int) -> tuple[Callable, Any, Callable, Any]:
-    """The step as training makes it, pure and under jit, and what makes its state and how that lies."""
+    """The training step as `recog train` makes it, plain and jitted; the function that makes its
+    state; and the sharding of the state."""
     config = config.copy_and_resolve_references()
     config.train.batch = batch
     epoch = max(1, config.data.nominal // batch)
     total = max(2, values.steps(config.train.length, batch=batch, epoch=epoch))
     rate = optimizer.schedule(config, total, epoch)
     tx = optimizer.optimizer(config, rate)
-    make = partial(make_state, model, tx, config.train.ema)  # of a key and the variables, if they are given
+    make = partial(make_state, model, tx, config.train.ema)  # takes a key and, optionally, variables
     layout = state_layout(mesh, jax.eval_shape(make, jax.random.key(0)))
     step = make_step(model, tx, rate, config, mesh)
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, batch_sharding(mesh)),
@@ -130,10 +132,10 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any,
 
 
 def lowered_step(config: ConfigDict, batch: int) -> Any:
-    """The training step for such a batch on the recipe's mesh of all devices, to be compiled; no array is
-    made on them."""
+    """The lowered training step for this batch size, on the recipe's mesh of
+    all devices; it makes no array there."""
     config = config.copy_and_resolve_references()
-    # As many groups of rows as the recipe's batch has.
+    # As many groups of batch norm as in the recipe's batch.
     config.train.norm_group = -(-config.train.norm_group * batch // config.train.batch)
     config.train.batch = batch
     mesh = make_mesh(config.mesh, jax.devices())
@@ -143,8 +145,8 @@ def lowered_step(config: ConfigDict, batch: int) -> Any:
 
 
 def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
-    """Images of noise with labels of random length: of words at most nine letters, of formulas as many tokens
-    as there may be."""
+    """Images of noise with labels of random length: at most nine letters for
+    words, the maximum length for formulas."""
     random, rule = np.random.default_rng(0), config.image
     vocab, most = vocabulary.from_config(config.text), config.text.max_length
     arrays = empty_batch(batch, most)
@@ -158,8 +160,8 @@ def random_batch(config: ConfigDict, batch: int) -> dict[str, np.ndarray]:
 
 
 def _compile(lower: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
-    """The compiled function, and what compiling took with an empty compilation cache and with a filled
-    one."""
+    """The compiled function, and the seconds of compiling with an empty
+    compilation cache and with a filled one."""
     from jax.experimental.compilation_cache import compilation_cache
 
     names = ('jax_persistent_cache_min_compile_time_secs', 'jax_persistent_cache_min_entry_size_bytes',

@@ -1,5 +1,5 @@
-"""`recog bench --config`: compile time, images per second, arithmetic and memory of a recipe, measured here
-and kept."""
+"""`recog bench --config`: compile time, images per second, arithmetic and
+memory of a recipe, measured and saved."""
 
 import os
 import sys
@@ -32,7 +32,7 @@ CPU_TRAIN_BATCH = 16
 
 
 def run(config: ConfigDict, asked: Asked, root: str, devices: list[jax.Device]) -> int:
-    """Measure what was asked for, with prepared sets below `root`, print a table, keep the figures."""
+    """Measure what was asked for, with prepared sets below `root`; prints a table and saves the figures."""
     mesh = make_mesh(config.mesh, devices)
     vocab = vocabulary.from_config(config.text)
     model = models.build(config, vocab)
@@ -40,7 +40,7 @@ def run(config: ConfigDict, asked: Asked, root: str, devices: list[jax.Device]) 
     program: Program | None = None
     costs: list[costliest.Cost] = []
     for name, make, rows in wanted(config, asked, mesh):
-        program = None  # its arrays are given back before the next are made
+        program = None  # frees its arrays before the next are made
         program = programs.compiled(make(model, config, mesh, rows))
         figures[name] = measure(program, hlo.parse(program.compiled.as_text()), mesh, rows, asked.seconds)
     if program and asked.profile:
@@ -76,7 +76,7 @@ def about(recipe: str, overrides: Sequence[str], config: ConfigDict,
 
 
 def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Callable[..., Draft], int]]:
-    """What is measured: its name, what drafts it, and its batch."""
+    """The programs to measure: the name of each, the function that drafts it, and the batch size."""
     found: list[tuple[str, Callable[..., Draft], int]] = []
     if asked.wants('infer'):
         found += [(f'infer_{batch}', programs.inference, rounded(mesh, batch))
@@ -90,7 +90,7 @@ def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Calla
 
 
 def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:
-    """Compile times, images/s, arithmetic and memory of a program, whose operations are given."""
+    """Compile times, images/s, arithmetic and memory of a program, whose HLO is `compiled`."""
     whole = timing.median(lambda: jax.block_until_ready(program.call()), seconds)
     moved = limits.moved(compiled) * mesh.size
     memory = program.compiled.memory_analysis()
@@ -104,11 +104,11 @@ def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seco
 
 def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float,
               seconds: float) -> dict[str, Any]:
-    """Of a program that writes token after token and takes so long as a `whole`: time and memory traffic of a
-    step."""
+    """Time and memory traffic per token, for a program that decodes
+    token by token and takes `whole` seconds."""
     if program.at_length is None:
         return {}
-    # The end of other loops is known beforehand.
+    # XLA knows the number of steps of all other loops.
     loops = [operation for operation, _, _ in hlo.executed(compiled) if operation.kind == 'while'
              and not hlo.steps(operation)]
     steps = int(np.max(program.call()['length'])) if loops else 0
@@ -121,7 +121,7 @@ def _decoding(program: Program, compiled: hlo.Program, mesh: Any, whole: float,
 
 
 def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) -> None:
-    """Write what the devices can do at most beside the figures of programs, and each one's shares of it."""
+    """Add the devices' peak and bandwidth to the figures, and each program's shares of them."""
     measured = [each for each in figures.values() if isinstance(each, dict) and 'MB_per_image' in each]
     if not measured:
         return
@@ -136,7 +136,8 @@ def limit(figures: dict[str, Any], precision: str, devices: list[jax.Device]) ->
 
 
 def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: float) -> dict[str, Any]:
-    """Batches as training reads them, per worker: read or drawn, augmented, fitted, encoded."""
+    """The speed of the batches of training, in all and per worker: read
+    or drawn, augmented, fitted, encoded."""
     try:
         opened = [open_set(name, config, root) for name in config.data.train]
     except ConfigError as error:
@@ -160,8 +161,8 @@ def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: fl
 
 
 def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
-    """What `data.resident` would need on each device, and what is there: of the recipe's sets or, where they
-    are not, of as many images as the literature counts."""
+    """The memory that `data.resident` would need on each device, and how much there is: for the recipe's sets
+    or, if they are missing, for `data.nominal` images."""
     if config.image.fit == 'none':
         return {'not_run': "images of any size (config.image.fit='none') are not packed"}
     try:

@@ -1,5 +1,5 @@
-"""How fast a prepared set is read: by one worker, shuffled, fitted and encoded, from a cold and from a warm
-page cache."""
+"""How fast one worker reads a prepared set, shuffled, fitted and encoded:
+from a cold and from a warm page cache."""
 
 import os
 import time
@@ -29,7 +29,7 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
     packed = ', packed' if batches.packed else ''
     print(f'set                              {name}: {len(source):,} rows{packed}')
     for kind in ('cold', 'warm'):
-        # From a cold cache each row is read once at most; a warm one has been read whole where time allows.
+        # The cold pass reads no row twice. Before the warm pass the whole set is read, if time allows.
         wall, cpu, count = _read(batches, config, seconds, plan.epoch if kind == 'cold' else 0)
         print(f'{kind} images/s per worker       {count / wall:>12,.0f}   '
               f'({count / cpu:,.0f} per CPU second, {count:,} images)')
@@ -39,7 +39,8 @@ def run(name: str, config: ConfigDict, root: str, seconds: float) -> int:
 
 
 def _read(batches: Batches, config: ConfigDict, seconds: float, most: int) -> tuple[float, float, int]:
-    """Seconds, CPU seconds and images of reading for so long, or `most` batches."""
+    """Read for so many seconds, or `most` batches if that is not 0;
+    returns seconds, CPU seconds and images."""
     stream, read = read_batches(batches, config), 0
     begun, spent = time.perf_counter(), time.process_time()
     while time.perf_counter() - begun < seconds and not (most and read == most):
@@ -49,7 +50,7 @@ def _read(batches: Batches, config: ConfigDict, seconds: float, most: int) -> tu
 
 
 def _forget(folder: Path) -> None:
-    """Let the system drop what it keeps of the set's files in memory."""
+    """Drop the set's files from the system's page cache."""
     if not hasattr(os, 'posix_fadvise'):
         return
     for file in (path for path in folder.rglob('*') if path.is_file()):

@@ -1,7 +1,7 @@
 """How long training steps take to start: from a new process to the compiled program.
 
-Run as a process of its own (`python -m recog.bench.startup`) it compiles one recipe's training step and says
-how long that took.
+Run as a program (`python -m recog.bench.startup`), it compiles one recipe's
+training step and prints how long that took.
 """
 
 import json
@@ -36,7 +36,7 @@ def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
     one."""
     every = recipes(given)
     for recipe in every:
-        experiments.load(recipe, overrides)  # a mistake is said before the first of them starts
+        experiments.load(recipe, overrides)  # report a mistake before the first one starts
     width = max(map(len, every))
     print(f'{"seconds":{width}}' + ''.join(f' {f"{kind} {part}":>12}' for kind in CACHES for part in PARTS),
           flush=True)
@@ -52,7 +52,7 @@ def run(given: Sequence[str], overrides: Sequence[str], json_file: str) -> int:
 
 
 def _start(recipe: str, overrides: Sequence[str], folder: str) -> dict[str, float] | None:
-    """The figures of a process of its own that has this compilation cache."""
+    """The figures of a new process that uses this compilation cache; None if it failed."""
     begun = time.perf_counter()
     done = subprocess.run([sys.executable, '-m', 'recog.bench.startup', recipe, *overrides],
                           stdout=subprocess.PIPE, text=True,

@@ -5,8 +5,8 @@ import time
 from collections.abc import Callable, Hashable, Mapping
 from typing import Any, TypeVar
 
-LEAST = 3  # calls that are timed
-ROUNDS = 4  # turns that each of several takes for a figure
+LEAST = 3  # least number of calls that are timed
+ROUNDS = 4  # turns of each call in `alternate`
 
 Name = TypeVar('Name', bound=Hashable)
 
@@ -23,14 +23,14 @@ def median(call: Callable[[], Any], seconds: float) -> float:
 
 
 def alternate(calls: Mapping[Name, Callable[[], Any]], seconds: float) -> dict[Name, float]:
-    """The median seconds of a call of each, who take turns, as others may use the machine; each turn begins
-    with one untimed."""
+    """The median seconds of each call. The calls take turns, so that other load on the machine affects all of
+    them; each turn begins with an untimed call."""
     times: dict[Name, list[float]] = {name: [] for name in calls}
     for _ in range(ROUNDS):
         for name, call in calls.items():
             call()
             end = time.perf_counter() + seconds / ROUNDS
-            begun = 0.0  # the first always counts
+            begun = 0.0  # at least one call is timed
             while begun < end:
                 begun = time.perf_counter()
                 call()

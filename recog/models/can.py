@@ -127,9 +127,7 @@ def build(config: Any, vocab: Any) -> Model:
         losses = jnp.sum(jnp.where(jnp.arange(wanted.shape[1]) < steps[:, None], words, 0), 1)
         if settings.counting:
             truth = jnp.where(counted, jax.nn.one_hot(wanted, counted.size), 0).sum(1)
-            names = {f'counts{scale}' for scale in settings.counting}
-            names |= {'counts'} if len(names) > 1 else set()
-            losses += steps * sum(optax.huber_loss(outputs[name], truth).mean(1) for name in sorted(names))
+            losses += steps * _counting_loss(outputs, truth, settings.counting)
         total = jnp.sum(jnp.where(weight > 0, losses * weight, 0))
         return (total, jnp.sum(steps * weight)), (stats, {})
 
@@ -205,6 +203,12 @@ def _wanted(batch: Batch) -> jax.Array:
     tokens, length = batch['tokens'], batch['length'][:, None]
     classes = jnp.where(jnp.arange(tokens.shape[1]) < length, tokens + OFFSET, END)
     return jnp.pad(classes, ((0, 0), (0, 1)), constant_values=END)
+
+
+def _counting_loss(outputs: Mapping[str, jax.Array], truth: jax.Array, scales: tuple[int, ...]) -> Any:
+    """The loss [B] of the counts of each scale and, if there are several, of their mean; truth [B, K]."""
+    names = {f'counts{scale}' for scale in scales} | ({'counts'} if len(scales) > 1 else set())
+    return sum(optax.huber_loss(outputs[name], truth).mean(1) for name in sorted(names))
 
 
 def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:

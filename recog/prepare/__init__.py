@@ -1,5 +1,5 @@
-"""What every data set builder shares: records made by all cores, written in bounded memory,
-all or nothing."""
+"""What all builders of data sets share: records are made by all cores and written in bounded memory, and
+a set appears complete or not at all."""
 
 from recog.prepare.builder import Builder as Builder
 from recog.prepare.examples import Example as Example

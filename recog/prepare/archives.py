@@ -1,8 +1,8 @@
-"""The official archives of the scene text benchmarks: what they are recognised by, and the words they hold.
+"""The official archives of the scene text benchmarks: how they are recognised, and the words in them.
 
-IIIT5K (.mat, with lexicons), SVT (XML of whole scenes, with lexicons), ICDAR 2003 (XML of words or of
-scenes), 2013 and 2015 (gt.txt), and folders of crops with labels.tsv. Unpacked or not, wherever they lie
-below the given folder.
+IIIT5K (.mat, with lexicons), SVT (XML of whole scenes, with lexicons), ICDAR 2003 (XML of words
+or of scenes), 2013 and 2015 (gt.txt), and folders of crops with labels.tsv. They may be unpacked
+or not, anywhere below the given folder.
 """
 
 import io
@@ -20,7 +20,7 @@ from recog.errors import ConfigError
 from recog.prepare import labels, trees
 from recog.prepare.trees import Tree
 
-# Words in the releases; those that tell an annotation where its folder's name does not.
+# Number of words in each release; it identifies an annotation if the name of its folder does not.
 SIZES = {('ic03', 'test'): 1110, ('ic03', 'train'): 1156, ('ic13', 'test'): 1095, ('ic13', 'train'): 848,
          ('ic15', 'test'): 2077, ('ic15', 'train'): 4468}
 FOLDERS = ('iiit5k', 'svt', 'svtp', 'cute80', 'ic03', 'ic13', 'ic15')
@@ -31,7 +31,7 @@ _SPLITS = {'train': r'(?<![a-z])train(ing)?(?![a-z])', 'test': r'(?<![a-z])test(
 
 
 class Word(NamedTuple):
-    """A word in a picture; without a box (x, y, width, height) the picture is the word."""
+    """A word in a picture; without a box (x, y, width, height) the word is the whole picture."""
 
     id: str
     text: str
@@ -48,7 +48,7 @@ class Picture(NamedTuple):
 
 
 class Archive(NamedTuple):
-    """An annotation, what it is, and where the names of its images start."""
+    """An annotation, its set and split, and the folder to which the names of its images are relative."""
 
     name: str
     split: str
@@ -67,7 +67,7 @@ class Archive(NamedTuple):
 
 
 def found(root: Path) -> tuple[list[Archive], list[str]]:
-    """The annotations at and below the root, whole words before cut scenes;
+    """The annotations at and below the root, those of single words before those of scenes;
     and a line for each that is left out."""
     forest, large = trees.found(root)
     archives: list[Archive] = []
@@ -95,7 +95,8 @@ def pictures(archive: Archive) -> Iterator[Picture]:
 
 
 def _recognised(tree: Tree, file: str, forest: Sequence[Tree]) -> Archive | str:
-    """What a file annotates; a line where that cannot be told; '' if it is no annotation."""
+    """The archive of an annotation; a line if its set or split is
+    unclear; '' if the file is no annotation."""
     folder, _, base = file.rpartition('/')
     lower = base.lower()
     if lower in ('testdata.mat', 'traindata.mat'):
@@ -126,7 +127,7 @@ def _xml(tree: Tree, file: str, folder: str) -> Archive | str:
 
 
 def _icdar(tree: Tree, file: str, forest: Sequence[Tree]) -> Archive | str:
-    """ICDAR's word lists stand beside their images or are loaded down on their own."""
+    """ICDAR's word lists, which lie beside their images or were downloaded separately."""
     try:
         content = list(labels.read(str(tree.path / file), io.BytesIO(tree.read(file)), 'icdar'))
     except ConfigError as error:
@@ -152,16 +153,16 @@ def _icdar(tree: Tree, file: str, forest: Sequence[Tree]) -> Archive | str:
 
 
 def _parts(tree: Tree, name: str) -> list[str]:
-    """The parts of a path by which a release is told: below the given folder,
-    and that one's own name and its parent's."""
+    """The parts of a path that may name a release: those below the given
+    folder, its own name and its parent's."""
     path = tree.path.resolve()
     return [path.parent.name, path.name, *(part for part in name.split('/') if part)]
 
 
 def _told(patterns: Mapping[str, str], parts: Sequence[str]) -> str:
-    """Which of the patterns the nearest part of a path has, '' if none."""
+    """Which of the patterns the innermost part of a path matches, '' if none."""
     for part in reversed(parts):
-        # TrialTest is Trial Test.
+        # TrialTest is read as Trial Test.
         part = re.sub('(?<=[a-z])(?=[A-Z])', ' ', part).lower()
         for kind, pattern in patterns.items():
             if re.search(pattern, part):

@@ -1,5 +1,5 @@
-"""Published bitmaps of formulas by their keys, and captions: image files below a folder or in an archive,
-or WAP's pickle."""
+"""Published bitmaps of formulas and their captions, by key. Bitmaps are files in a
+folder or an archive, or WAP's pickle."""
 
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
@@ -19,9 +19,9 @@ AS_IS = (PNG, JPEG)
 
 
 def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-    """Every key once, in the order that is cheap to read, with its encoded image, None where there is none.
+    """Every key once with its encoded image, None if there is none, in the order that is fastest to read.
 
-    A key is the name of a file without its ending; WAP's files end in _0, the number of the channel, besides.
+    A key is the name of a file without its extension; WAP's files also end in _0, the number of the channel.
     """
     keys = list(dict.fromkeys(keys))
     if not path.exists():
@@ -48,7 +48,7 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
 
 
 def captions(file: Path) -> dict[str, str]:
-    """Key -> tokens, parted by one blank each, of a file with lines of key, tab or blank, tokens."""
+    """Key -> tokens, separated by single blanks, from a file with lines of key, tab or blank, tokens."""
     found: dict[str, str] = {}
     try:
         with file.open('rb') as content:
@@ -64,8 +64,8 @@ def captions(file: Path) -> dict[str, str]:
 
 
 def recorded(content: bytes, name: str) -> bytes:
-    """An image as records keep it: PNG and JPEG as they are, others without loss as PNG;
-    `Unreadable` if it is none."""
+    """An image as records keep it: PNG and JPEG unchanged, others losslessly as PNG;
+    raises `Unreadable` if it is no image."""
     if content.startswith(AS_IS):
         return content
     image = read_image(content, name)
@@ -84,13 +84,13 @@ def png(image: np.ndarray) -> bytes:
 
 
 def stem(name: str) -> str:
-    """A file's name without folders and without an image's ending: keys may have other dots."""
+    """A file's name without folders and without the extension of an image: keys may have other dots."""
     base = name.rpartition('/')[2]
     return base[:base.rindex('.')] if base.lower().endswith(SUFFIXES) else base
 
 
 def _files(path: Path) -> dict[str, list[tuple[int, str]]]:
-    """The image files: name without ending -> number of the tree, and name in it."""
+    """The image files: name without extension -> number of the tree, and name in it."""
     found: defaultdict[str, list[tuple[int, str]]] = defaultdict(list)
     for number, tree in enumerate(trees.found(path)[0]):
         for name in sorted(tree.names):

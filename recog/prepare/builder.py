@@ -35,7 +35,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     CHUNK = 64  # tasks that go to a worker together
 
     def __init_subclass__(cls, **kwargs: Any):
-        # A builder is used by its class; in TFDS's register of names it could only collide.
+        # A builder is used by its class; in TFDS's registry of names it could only collide.
         kwargs['skip_registration'] = True
         super().__init_subclass__(**kwargs)
 
@@ -54,7 +54,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         self.source, self.workers, self.total = Path(source), workers, 0
         parser = argparse.ArgumentParser(add_help=False)
         self.arguments(parser)
-        # parse_args would ask for required ones.
+        # parse_args would demand required options.
         defaults = {action.dest: action.default for action in parser._actions}
         self.options = {**defaults, **given['options']}
         super().__init__(data_dir=Path(data_dir), config=config or self.PLAIN or None,
@@ -85,12 +85,12 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         return {}
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
-        """Pairs of a split and what `examples` makes its examples of, lazily; may set `self.total`,
-        how many there will be."""
+        """Pairs of a split and a task, lazily; `examples` makes examples of a task. May
+        set `self.total`, the number of tasks."""
         raise NotImplementedError
 
     def examples(self, task: Any) -> Iterator[Example | Rejected | Noted]:
-        """What a task gives; called in worker processes."""
+        """The examples of a task; called in worker processes."""
         raise NotImplementedError
 
     def bytes_needed(self) -> int:
@@ -109,7 +109,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     _generate_examples = _split_generators
 
     def download_and_prepare(self, **_: Any) -> None:
-        """What TFDS calls it; its arguments concern downloads and mean nothing here."""
+        """The name that TFDS knows; its arguments concern downloads and are ignored."""
         self.prepare()
 
     def prepare(self, progress: bool = True, overwrite: bool = False) -> Path:
@@ -124,7 +124,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             raise ConfigError(f'source {str(self.source)!r} does not exist')
         with shards.workplace(folder) as place:
             shards.check_space(place, self.bytes_needed())
-            # So deep that nothing that was killed is found as a set, metadata and all.
+            # Two folders deep, so that what a killed process leaves is not taken for a set.
             made = place / 'new' / 'set'
             made.mkdir(parents=True)
             self._finish(made, *self._write(made, progress))
@@ -133,7 +133,8 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         return folder
 
     def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], Survey]:
-        """The records, as shards; returns what TFDS knows of each split, and what was seen."""
+        """Write the records as shards; returns TFDS's description of
+        each split, and the survey of the set."""
         written: dict[str, shards.Shards] = {}
         gathered = Survey(place)
         with contextlib.ExitStack() as stack:
@@ -154,7 +155,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             return {split: written[split].finish(self.name, Path(self.data_dir)) for split in names}, gathered
 
     def _finish(self, place: Path, finished: dict[str, Any], gathered: Survey) -> None:
-        """What belongs beside the shards."""
+        """Write what belongs beside the shards: metadata, report and hashes."""
         if not finished:
             raise ConfigError(f'{self.source} gives no record: '
                               f'{gathered.problem_line() or "nothing was found in it"}')

@@ -1,11 +1,11 @@
-"""What a builder gives: examples, and what is rejected or noted."""
+"""What a builder yields: examples, and what is rejected or noted."""
 
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 
 class Example(NamedTuple):
-    """One record: the image is encoded; `size` (height, width) spares decoding it where it is certain."""
+    """One record: the image is encoded; `size` (height, width), if it is known, saves decoding it."""
 
     id: str
     text: str
@@ -23,7 +23,7 @@ class Rejected(NamedTuple):
 
 
 class Noted(NamedTuple):
-    """Something worth counting about what is recorded nevertheless."""
+    """A remark on an example that is recorded all the same, to be counted."""
 
     id: str
     reason: str

@@ -1,6 +1,6 @@
 """Files that say what is written in which image: tsv and PaddleOCR's list, csv, JSON lines, ICDAR's gt.txt.
 
-Texts are taken as they stand. What cannot be understood is refused with file and line.
+Texts are taken unchanged. A line that cannot be parsed is refused with file name and line number.
 """
 
 import csv
@@ -26,20 +26,20 @@ class Label(NamedTuple):
 
 
 def form_of(file: str) -> str:
-    """The form that a file's name promises."""
+    """The form of a file, by its extension."""
     suffix = file.lower().rpartition('.')[2]
     return {'csv': 'csv', 'jsonl': 'jsonl', 'json': 'jsonl'}.get(suffix, 'tsv')
 
 
 def read(file: str, content: Iterable[bytes], form: str = '', columns: Sequence[str] = ()) -> Iterator[Label]:
-    """The labels in the lines of a file, opened as bytes; `columns` names those of image and text,
-    where they are unusual."""
+    """The labels in the lines of a file, opened as bytes; `columns` names those
+    of image and text, if they are unusual."""
     reader = {'tsv': _tsv, 'csv': _csv, 'jsonl': _json_lines, 'icdar': _icdar}[form or form_of(file)]
     return reader(file, lines(file, content), tuple(columns))
 
 
 def lines(file: str, content: Iterable[bytes]) -> Iterator[tuple[int, str]]:
-    """Number and text of every line that is not empty, its end taken off."""
+    """Number and text of every line that is not empty, without its line ending."""
     for number, raw in enumerate(content, 1):
         try:
             line = raw.decode('utf-8-sig' if number == 1 else 'utf-8').removesuffix('\n').removesuffix('\r')
@@ -55,7 +55,7 @@ def _wrong(file: str, number: int, line: str, wanted: str) -> ConfigError:
 
 
 def _tsv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]) -> Iterator[Label]:
-    """File, tab, text; further columns are left alone. A first line of column names is understood."""
+    """File, tab, text; further columns are ignored. The first line may be a header."""
     places: tuple[int, int] | None = None
     for number, line in content:
         cells = line.split('\t')
@@ -73,7 +73,7 @@ def _tsv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]
 
 
 def _several(name: str) -> list[str]:
-    """PaddleOCR's list may name several images of one text: ["a.jpg", "b.jpg"]."""
+    """The files of a cell: PaddleOCR's list may name several images of one text, ["a.jpg", "b.jpg"]."""
     if name.startswith('[') and name.endswith(']'):
         try:
             names = json.loads(name)
@@ -85,7 +85,7 @@ def _several(name: str) -> list[str]:
 
 
 def _places(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, int] | None:
-    """Where the columns of image and text stand in a line of names; None where it is none."""
+    """The positions of the columns of image and text in a header; None if this is no header."""
     names = [cell.strip().lower() for cell in cells]
     if columns:
         wanted = [[column.lower()] for column in columns]
@@ -96,8 +96,7 @@ def _places(cells: Sequence[str], columns: tuple[str, ...]) -> tuple[int, int] |
 
 
 def _csv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]) -> Iterator[Label]:
-    """A line of column names, then values; a value in quotes may hold commas,
-    doubled quotes and line breaks."""
+    """A header, then values; a value in quotes may hold commas, doubled quotes and line breaks."""
     places: tuple[int, int] | None = None
     first = next(content, None)
     if first is None:
@@ -124,8 +123,8 @@ def _csv(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]
 
 
 def _rejoined(content: Iterable[tuple[int, str]]) -> Iterator[str]:
-    """The lines with their ends, and the empty ones too,
-    which may stand within quotes and which csv counts."""
+    """The lines with their line endings, and the empty ones too, which may
+    be inside quotes and which csv counts."""
     before = 0
     for number, line in content:
         yield from ['\n'] * (number - before - 1)
@@ -134,7 +133,7 @@ def _rejoined(content: Iterable[tuple[int, str]]) -> Iterator[str]:
 
 
 def _json_lines(file: str, content: Iterator[tuple[int, str]], columns: tuple[str, ...]) -> Iterator[Label]:
-    """An object a line."""
+    """One object per line."""
     for number, line in content:
         try:
             fields = json.loads(line)
@@ -153,8 +152,8 @@ def _json_lines(file: str, content: Iterator[tuple[int, str]], columns: tuple[st
 
 
 def _icdar(file: str, content: Iterator[tuple[int, str]], _: tuple[str, ...]) -> Iterator[Label]:
-    r"""word_1.png, "text": the text may hold commas;
-    quotes and backslashes in it stand behind a backslash."""
+    r"""word_1.png, "text": the text may hold commas; quotes and
+    backslashes in it are escaped with a backslash."""
     for number, line in content:
         name, comma, text = line.partition(',')
         name, text = name.strip(), text.strip()

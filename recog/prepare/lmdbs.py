@@ -1,5 +1,5 @@
-"""LMDBs as text recognition shares them: `num-samples`, `image-%09d` (an encoded image) and `label-%09d`,
-counted from 1."""
+"""LMDBs in the usual layout of text recognition: `num-samples`, `image-%09d` (an encoded
+image) and `label-%09d`, counted from 1."""
 
 import os
 import threading
@@ -46,13 +46,13 @@ def called(folder: Path, root: Path) -> str:
 
 
 def size(folder: Path) -> int:
-    """How many bytes the LMDB takes; a file may have holes."""
+    """How many bytes the LMDB takes on disk; its file may be sparse."""
     status = (folder / FILE).stat()
     return min(status.st_size, status.st_blocks * 512)
 
 
 def count(folder: Path) -> int:
-    """How many samples the LMDB says it holds; refuses a file that is none, or is cut short."""
+    """How many samples the LMDB says it holds; refuses a file that is no LMDB, or is truncated."""
     with _environment(folder).begin() as transaction:
         value = transaction.get(b'num-samples')
     if value is None or not value.strip().isdigit():
@@ -102,7 +102,7 @@ def _environment(folder: Path) -> Any:
 
 
 def _open(folder: Path) -> Any:
-    """The environment, read only and without a lock file, which read-only media could not hold."""
+    """The environment, read only and without a lock file, which could not be written on read-only media."""
     try:
         import lmdb
     except ModuleNotFoundError:
@@ -116,7 +116,7 @@ def _open(folder: Path) -> Any:
     needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
     if file.stat().st_size < needed:
         environment.close()
-        # To read behind the end of a mapped file would kill the process.
+        # Reading past the end of a mapped file would kill the process.
         raise ConfigError(f'{file} is cut short: {file.stat().st_size:,} bytes of {needed:,}; copy or unpack '
                           'it again')
     return environment

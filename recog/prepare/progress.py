@@ -1,4 +1,4 @@
-"""How far a long piece of work is: a bar with rate and time left on a terminal, else a line now and then."""
+"""Progress of long work: a bar with rate and time left on a terminal, else a line now and then."""
 
 import sys
 import time
@@ -18,7 +18,7 @@ class Progress:
         self.start = self.said = time.monotonic()
 
     def advance(self, count: int, total: int) -> None:
-        """So many tasks more are done, of `total` if it is known."""
+        """Report `count` more tasks as done, of `total` if it is known."""
         self.done += count
         if not self.bar.disable and total and self.bar.total != total:
             self.bar.total = total

@@ -1,7 +1,7 @@
-"""The report of a preparation: report.txt, report.json and report.png,
-and the characters and tokens of its labels.
+"""The report of a preparation: report.txt, report.json and report.png, and
+the characters and tokens of its labels.
 
-It counts the records, names what was rejected, and tells of sizes, characters and labels that splits share.
+It counts the records, names what was rejected, and describes sizes, characters and labels that splits share.
 """
 
 import json
@@ -40,8 +40,8 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
 
 
 def _dictionaries(tallies: Mapping[str, Tally]) -> dict[str, list[str]]:
-    """Files for config.text.charset, of the training: its characters and, where labels have several,
-    its tokens."""
+    """Files for config.text.charset, from the training split: its characters and, if
+    labels have several tokens, its tokens."""
     tally = tallies['train'] if 'train' in tallies else next(iter(tallies.values()))
     few = len(tally.counters['token']) <= MOST_TOKENS
     several = few and tally.count and tally.quantiles('tokens')['max'] > 1

@@ -1,5 +1,5 @@
-"""Records to ArrayRecord shards in bounded memory, and the folder in which a set is made: all of it appears,
-or nothing."""
+"""Writes records to ArrayRecord shards in bounded memory, and makes the folder
+of a set appear complete or not at all."""
 
 import contextlib
 import errno
@@ -17,7 +17,7 @@ SPARE = 64 << 20   # bytes that must stay free on the disk
 
 
 class Shards:
-    """The shards of one split; their names say how many there are, so they get them at the end."""
+    """The shards of one split. Their names contain the number of shards, so they are named at the end."""
 
     def __init__(self, place: Path, split: str):
         self.place, self.split = place, split
@@ -43,7 +43,7 @@ class Shards:
             self.bytes += len(record)
 
     def finish(self, dataset: str, folder: Path) -> Any:
-        """Close and name them; returns what TFDS knows of the split, once the place has become the folder."""
+        """Close and name the shards; returns TFDS's description of the split as it will be in `folder`."""
         from tensorflow_datasets.core import naming, splits
 
         self._close()
@@ -75,7 +75,7 @@ def drop(written: Mapping[str, Shards]) -> None:
 
 @contextlib.contextmanager
 def _disk_errors(place: Path) -> Iterator[None]:
-    """The writer's RuntimeErrors as what they are."""
+    """Turn the writer's RuntimeErrors into OSErrors."""
     try:
         yield
     except RuntimeError as error:
@@ -85,7 +85,7 @@ def _disk_errors(place: Path) -> Iterator[None]:
 
 
 def check_space(place: Path, needed: int = 0) -> None:
-    """Refuse to go on where the disk is as good as full, or could not take what is still to come."""
+    """Raise an error if the disk is almost full, or has no room for the bytes that are still needed."""
     if shutil.disk_usage(place).free < needed + SPARE:
         raise OSError(errno.ENOSPC, _full(place, needed + SPARE if needed else 0))
 
@@ -97,8 +97,8 @@ def _full(place: Path, needed: int = 0) -> str:
 
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A folder beside the set's own that is removed afterwards, whatever happens;
-    what a killed process left in it is cleared first."""
+    """A temporary folder beside the set's own, always removed at the end. What a
+    killed process left in it is removed first."""
     place = folder.with_name(f'{folder.name}.incomplete')
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
@@ -115,7 +115,7 @@ def workplace(folder: Path) -> Iterator[Path]:
 
 
 def replace(place: Path, made: Path, folder: Path) -> None:
-    """Put what was made in the workplace to where it belongs."""
+    """Move the finished set from the temporary folder to its own."""
     if folder.exists():
         folder.rename(place / 'old')
     made.rename(folder)
@@ -123,7 +123,7 @@ def replace(place: Path, made: Path, folder: Path) -> None:
 
 @contextlib.contextmanager
 def _held(place: Path) -> Iterator[None]:
-    """While this process has the folder for itself."""
+    """Hold an exclusive lock on the folder."""
     handle = os.open(place, os.O_RDONLY)
     try:
         try:

@@ -15,7 +15,7 @@ COLOURS = ('#1f4e79', '#c96a12', '#2a7f4f', '#7a3b8f', '#6b6b6b')
 CLASSES = {'36': '#1f4e79', '62': '#6fa0cc', '94': '#c96a12', 'outside 94': '#b3261e'}
 CHARACTERS, COLUMNS, ROWS, BINS = 64, 8, 3, 60
 CAPTION_LENGTH = 24  # characters over a picture
-# In inches: matplotlib's own layout of so many pictures takes seconds.
+# In inches, placed by hand: matplotlib's own layout of so many pictures takes seconds.
 WIDTH, MARGIN, GAP, CHART, LINE, CAPTION = 15.0, 0.2, 0.12, 1.9, 0.15, 0.2
 MONO = {'fontsize': 8, 'family': 'monospace', 'parse_math': False}
 
@@ -105,7 +105,7 @@ def _characters(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
 
 def _columns(tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
              shared: Sequence[Shared]) -> dict[str, list[str]]:
-    """What is said in words, by its heading."""
+    """The lines of text, by heading."""
     rejected = [f'{count:>11,}  {kind}: {reason}' for kind, counts in problems.items()
                 for reason, count in ranked(counts)]
     outside = [f'{count:>11,} {count / tally.count:7.2%}  {split}: outside {name}'
@@ -136,7 +136,7 @@ def _samples(records: Any) -> list[tuple[np.ndarray, str]]:
 
 
 def _cell(rows: Sequence[tuple[np.ndarray, str]]) -> tuple[float, float]:
-    """Width and height of a picture that suits most of them."""
+    """Width and height of a cell that suits most of the pictures."""
     width = (WIDTH - 2 * MARGIN) / COLUMNS - GAP
     ratio = float(np.quantile([image.shape[0] / image.shape[1] for image, _ in rows], 0.7))
     return width, float(np.clip(ratio * width, 0.4, 1.2))
@@ -165,7 +165,7 @@ def _cells(figure: Any, top: float, rows: Sequence[tuple[np.ndarray, str]], head
 
 
 def drawable(text: str) -> str:
-    """The text with what the picture's font lacks as numbers; matplotlib would warn and draw boxes."""
+    """The text, with code points for characters that the font lacks; matplotlib would warn and draw boxes."""
     return ''.join(each if 32 <= ord(each) < 127 or _has(each) else f'U+{ord(each):04X}' for each in text)
 
 

@@ -1,7 +1,8 @@
-"""What is known of a set while it is written: counts of its records, problems, and labels that splits share.
+"""Statistics of a set, gathered while it is written: counts of its
+records, problems, and labels that splits share.
 
-Counters and 64-bit hashes are kept of the records, not their texts. Labels of two splits are the same where
-hashes agree: as given, and folded (NFKC, lower case, white space removed).
+Only counters and 64-bit hashes are kept of the records, not their texts. Two labels are the same if their
+hashes are: as given, and folded (NFKC, lower case, white space removed).
 """
 
 from collections import Counter, defaultdict
@@ -21,7 +22,8 @@ SAMPLE = 1000  # labels of each split among which the report looks for examples 
 
 
 class Survey:
-    """What is known of a set while it is written; problems go to rejected.tsv and noted.tsv at once."""
+    """Statistics of a set, gathered while it is written; problems are written
+    to rejected.tsv and noted.tsv at once."""
 
     def __init__(self, folder: Path):
         self.folder = folder
@@ -31,7 +33,7 @@ class Survey:
         self._files: dict[str, Any] = {}
 
     def add(self, tallies: Mapping[str, Tally], problems: Sequence[tuple[str, str, str, str, str]]) -> None:
-        """Take up what a chunk of tasks gave; a problem is kind, split, id, reason, detail."""
+        """Add the results of a chunk of tasks; a problem is kind, split, id, reason, detail."""
         for split, tally in tallies.items():
             self.tallies.setdefault(split, Tally()).merge(tally)
         for kind, split, name, reason, detail in problems:
@@ -85,7 +87,7 @@ class Survey:
 
 
 def _examples(records: Any, hashes: np.ndarray) -> list[str]:
-    """A few labels among the sorted `hashes` of another split's."""
+    """A few labels whose hashes are among the sorted `hashes`, which belong to another split."""
     found: dict[str, None] = {}
     for text in _labels(records):
         own = hashed(folded(text))
@@ -96,5 +98,5 @@ def _examples(records: Any, hashes: np.ndarray) -> list[str]:
 
 
 def _labels(records: Any) -> Iterator[str]:
-    # One by one: the images come along.
+    # One by one, because each record comes with its image.
     return (records[place]['text'].decode() for place in spread(len(records), SAMPLE))

@@ -14,11 +14,11 @@ from recog.text import vocabulary
 SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
 MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
 QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
-MOST_TOKENS = 10_000  # different ones between blanks; where there are more they are words, and no vocabulary
+MOST_TOKENS = 10_000  # different tokens; if there are more, they are words and not a vocabulary
 
 
 class Tally:
-    """What is counted of the records of a split; two can be added."""
+    """Counts over the records of a split; two can be added."""
 
     def __init__(self) -> None:
         self.count = 0
@@ -44,7 +44,7 @@ class Tally:
             self.hashes[kind].append(hashed(value))
 
     def merge(self, other: 'Tally') -> None:
-        """Add what another one counted."""
+        """Add the counts of another tally."""
         self.count += other.count
         for name, counter in other.counters.items():
             self.counters[name].update(counter)
@@ -52,7 +52,7 @@ class Tally:
             self.hashes[name].extend(values)
 
     def quantiles(self, measure: str) -> dict[str, int]:
-        """The least, middle and greatest of a measure, and where the outer hundredths begin."""
+        """Minimum, median and maximum of a measure, and its quantiles at 1 % and 99 %."""
         values, counts = (np.array(each) for each in zip(*sorted(self.counters[measure].items()),
                                                          strict=True))
         reached = np.cumsum(counts)
@@ -61,7 +61,7 @@ class Tally:
 
 
 class Shared(NamedTuple):
-    """How many records of one split carry a label of another."""
+    """How many records of one split have a label that occurs in another."""
 
     split: str
     other: str
@@ -71,17 +71,17 @@ class Shared(NamedTuple):
 
 
 def spread(length: int, wanted: int) -> list[int]:
-    """At most so many places, evenly spread."""
+    """At most `wanted` places below `length`, evenly spread."""
     return np.unique(np.linspace(0, length - 1, min(length, wanted)).astype(int)).tolist()
 
 
 def folded(text: str) -> str:
-    """The text as near-duplicates are compared."""
+    """The text in the form in which near-duplicates are compared."""
     return ''.join((text if text.isascii() else unicodedata.normalize('NFKC', text)).casefold().split())
 
 
 def named(character: str) -> str:
-    """A character as it can be read in a list."""
+    """A character for a list, with its code point unless it is ASCII."""
     if character in SETS['94']:
         return character
     shown = f' {character}' if character.isprintable() and not character.isspace() else ''

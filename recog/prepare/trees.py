@@ -1,5 +1,4 @@
-"""A folder, a zip or a tar, read by the names of the files in it:
-what was downloaded need not be unpacked."""
+"""Files by name in a folder, a zip or a tar, so that downloads need not be unpacked."""
 
 import os
 import tarfile
@@ -12,14 +11,14 @@ from pathlib import Path
 from recog.errors import ConfigError
 
 TAR = ('.tar', '.tar.gz', '.tgz')
-# Bytes; a tar has no index, so that the names in it are known only after reading it all.
+# Bytes; a tar has no index, so the names in it are known only after reading all of it.
 LARGEST_TAR = 1 << 30
 
 _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
 
 
 class Tree:
-    """The files below a folder or in an archive; names are relative, parted by /."""
+    """The files below a folder or in an archive; names are relative, with / between folders."""
 
     def __init__(self, path: Path):
         self.path = path
@@ -45,8 +44,7 @@ class Tree:
         return next(self.stream([name]))[1]
 
     def stream(self, names: Sequence[str]) -> Iterator[tuple[str, bytes]]:
-        """These files, each once, in the order in which they are cheap to read;
-        one that is not there is left out."""
+        """These files, each once, in the order that is fastest to read; missing ones are left out."""
         wanted = [name for name in dict.fromkeys(names) if name in self.names]
         if self.kind == 'folder':
             yield from ((name, (self.path / name).read_bytes()) for name in wanted)
@@ -77,7 +75,7 @@ class Tree:
 
 
 def found(root: Path) -> tuple[list[Tree], list[Path]]:
-    """The root as a tree and the archives at or below it; and tars that are too large to be looked into."""
+    """The root and the archives below it, as trees; and the tars that are too large to be opened."""
     if not root.is_dir():
         return [Tree(root)], []
     tree = Tree(root)

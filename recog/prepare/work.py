@@ -1,4 +1,4 @@
-"""Tasks to serialised records, in worker processes."""
+"""Makes serialised records of tasks, in worker processes."""
 
 import importlib.util
 import inspect
@@ -20,17 +20,17 @@ CHUNK_BYTES = 4 << 20  # of tasks that go to a worker together
 
 
 class Maker(Protocol):
-    """What is needed of a builder to make records."""
+    """The parts of a builder that are needed to make records."""
 
     info: Any
     _original_state: Mapping[str, Any]
 
     def examples(self, task: Any) -> Iterator[Example | Rejected | Noted]:
-        """What a task gives."""
+        """The examples of a task."""
 
 
 class Result(NamedTuple):
-    """What a chunk of tasks gave."""
+    """The results of a chunk of tasks."""
 
     records: dict[str, list[bytes]]
     tallies: dict[str, tally.Tally]
@@ -39,7 +39,7 @@ class Result(NamedTuple):
 
 
 class Work:
-    """In a worker: tasks to serialised records."""
+    """Makes serialised records of tasks, in a worker."""
 
     def __init__(self, builder: 'Maker'):
         self.builder = builder
@@ -47,7 +47,7 @@ class Work:
 
     @classmethod
     def anew(cls, file: str, module: str, name: str, arguments: Mapping[str, Any]) -> 'Work':
-        """In a process of its own: the builder is made again from its class's file."""
+        """In a new process: makes the builder again, from the file of its class."""
         import cv2
 
         cv2.setNumThreads(1)  # there is a worker for every core
@@ -79,7 +79,7 @@ class Work:
         record = {'image': made.image, 'text': made.text, 'id': made.id, 'size': np.array(size, np.int32),
                   **made.extra}
         encoded = self.builder.info.features.encode_example(record)
-        # Deterministic: else the order of the features changes from process to process.
+        # Deterministic: otherwise the order of the features changes from process to process.
         serialized = self.serializer.get_tf_example(encoded).SerializeToString(deterministic=True)
         result.records.setdefault(split, []).append(serialized)
         result.tallies.setdefault(split, tally.Tally()).add(made.id, made.text, size)
@@ -87,7 +87,7 @@ class Work:
 
 
 def elsewhere(builder: 'Maker') -> Callable[[], Work] | None:
-    """How another process comes by the builder; None for a class that was typed in or made in a function."""
+    """How another process makes the builder; None if its class was typed in or made in a function."""
     made = type(builder)
     try:
         file = inspect.getfile(made)
@@ -99,8 +99,8 @@ def elsewhere(builder: 'Maker') -> Callable[[], Work] | None:
 
 
 def _load(file: str, name: str) -> Any:
-    """A builder's module by its file, known by the name in pickled tasks:
-    a script could not be imported by it."""
+    """Load a builder's module from its file, under the name that pickled tasks
+    use; a script cannot be imported by it."""
     if name != '__main__' and name in sys.modules:
         return sys.modules[name]
     # Under the name __main__ a script would start another preparation.

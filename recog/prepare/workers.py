@@ -1,8 +1,8 @@
-"""Work in several processes, results in order, few tasks in flight:
-what comes out does not depend on how many there are.
+"""Work in several processes, with few tasks in flight; the results are in
+order, whatever the number of processes.
 
-Unlike multiprocessing.Pool, workers end by themselves when the parent was killed,
-and one that was killed is noticed.
+Unlike in multiprocessing.Pool, workers end by themselves if the parent is killed, and
+the parent notices if a worker is killed.
 """
 
 import contextlib
@@ -22,7 +22,7 @@ from multiprocessing.process import BaseProcess
 from types import ModuleType
 from typing import Any
 
-AHEAD = 2  # chunks that a worker has been given and whose results are not taken yet
+AHEAD = 2  # chunks that a worker is given before its results are taken
 
 
 class WorkerGone(RuntimeError):
@@ -37,11 +37,11 @@ def cores() -> int:
 def ordered(work: Callable[[Any], Any], make: Callable[[], Callable[[Any], Any]] | None,
             chunks: Iterable[Any], count: int = 0,
             preload: tuple[str, ...] = ()) -> Generator[Any, None, None]:
-    """What `work` gives for every chunk, in their order, by `count` processes (0: one a core),
-    1 being this one.
+    """The results of `work` for every chunk, in order, by `count`
+    processes (0: one per core; 1: this process).
 
-    `make` is pickled and gives each process its own `work`; None allows this process only.
-    A single chunk is not worth another.
+    `make` is pickled and makes the `work` of each process; if it is None, this process does everything. A
+    single chunk is not worth starting another process.
     """
     chunks = iter(chunks)
     first = list(islice(chunks, 2))
@@ -62,7 +62,7 @@ def ordered(work: Callable[[Any], Any], make: Callable[[], Callable[[Any], Any]]
 
 
 def _deal(crew: 'list[_Worker]', chunks: Iterator[Any]) -> Iterator[Any]:
-    """One chunk to each worker in turn, and the results in the same turn."""
+    """Give one chunk to each worker in turn, and take the results in the same order."""
     busy: deque[_Worker] = deque()
     for number, chunk in enumerate(chunks):
         if len(busy) == AHEAD * len(crew):
@@ -115,8 +115,8 @@ class _Worker:
 
 @contextlib.contextmanager
 def _nameless_main() -> Iterator[None]:
-    """Hide the caller's script while a process starts, which would run it again;
-    the script may lack a guard, or be standard input."""
+    """Hide the caller's script while a process starts, because the process would run it again; the script
+    may lack a guard, or be standard input."""
     main = sys.modules['__main__']
     sys.modules['__main__'] = ModuleType('__main__')
     try:
@@ -128,11 +128,11 @@ def _nameless_main() -> Iterator[None]:
 def _serve(connection: Connection, make: Callable[[], Callable[[Any], Any]], folder: str) -> None:
     """In the worker: answer chunks until the other end is closed."""
     os.chdir(folder)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's affair
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent handles Ctrl-C
     waiting: queue.SimpleQueue[bytes | None] = queue.SimpleQueue()
 
     def receive() -> None:
-        # A thread of its own: while a result waits to be taken, the parent can still send.
+        # In a thread, so that the parent can still send while a result waits to be taken.
         while True:
             try:
                 waiting.put(connection.recv_bytes())
@@ -155,11 +155,11 @@ def _serve(connection: Connection, make: Callable[[], Callable[[Any], Any]], fol
 
 
 def _portable(error: Exception) -> Exception:
-    """The error as it can be sent to the parent, where it came from as a note."""
+    """The error in a form that can be sent to the parent, with its traceback as a note."""
     error.add_note('in a worker process:\n' + traceback.format_exc())
     try:
         pickle.loads(pickle.dumps(error))
-    except Exception:  # an exception with arguments of its own
+    except Exception:  # an exception whose constructor takes other arguments
         told = RuntimeError(f'{type(error).__name__}: {error}')
         told.__notes__ = error.__notes__
         return told

@@ -1,1 +1,1 @@
-"""The page about a run."""
+"""`recog report`: an HTML page about a run."""

@@ -1,5 +1,5 @@
-"""The charts of the page: drawn by matplotlib, each kept as SVG and PNG,
-and inside the page in the colours of its text."""
+"""The charts of the page, drawn by matplotlib: saved as SVG and PNG,
+and embedded in the colours of the page."""
 
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -11,7 +11,7 @@ from recog.metrics.words import wilson_interval
 from recog.report import markup
 from recog.report.tallies import Bin, Matrix
 
-# Colours that nothing else has: inside the page they become those of its text and of its paper.
+# Colours that nothing else uses: the page replaces them by its own colours of text and background.
 INK, PAPER = '#010203', '#fefdfc'
 BLUE, GREEN, RED, GREY = '#3b82c4', '#2f9e6e', '#d9534f', '#8a8f98'
 STYLE: dict[Any, Any] = {
@@ -22,14 +22,14 @@ STYLE: dict[Any, Any] = {
 }
 COLOURS = (GREEN, BLUE, '#c77d1e', '#8d5fc0', RED, GREY)
 MARKS = 'os^Dv<>ph*'
-# Without them the SVG of the same figure is the same.
+# Metadata that would make the SVG of the same figure differ.
 NO_METADATA = {'Date': None, 'Creator': None, 'Format': None, 'Type': None}
 Series = Sequence[tuple[float, float]]  # step and value
-FIRST_COLOUR = 0.2  # of the scale: what is fainter would not be seen
+FIRST_COLOUR = 0.2  # where the colour scale starts; fainter colours would not be seen
 
 
 class Album:
-    """The folder of the page's pictures; what is added is kept there and given back as HTML."""
+    """The folder of the page's pictures; each picture is saved there and returned as HTML."""
 
     def __init__(self, folder: Path):
         folder.mkdir(parents=True, exist_ok=True)
@@ -64,7 +64,8 @@ def figure(width: float, height: float) -> Any:
 
 
 def curves(series: Mapping[str, Series], label: str, scale: str = 'linear', top: float | None = None) -> Any:
-    """Values over the steps, a line for each name; `top` is where the axis that begins at 0 ends."""
+    """Values over the steps, a line for each name; `top` is the upper
+    end of a linear axis, which begins at 0."""
     drawn = figure(5.4, 3.1)
     cell = drawn.subplots()
     for number, (name, points) in enumerate(series.items()):
@@ -86,7 +87,7 @@ def curves(series: Mapping[str, Series], label: str, scale: str = 'linear', top:
 
 
 def bars(bins: Sequence[Bin], label: str) -> Any:
-    """The accuracy of bins with its 95 % interval, above how many examples each has."""
+    """The accuracy of bins with its 95 % interval; below it, how many examples each has."""
     drawn = figure(max(5.4, 0.36 * len(bins)), 3.6)
     top, below = drawn.subplots(2, 1, sharex=True, height_ratios=(3, 1))
     places = np.arange(len(bins))
@@ -100,8 +101,8 @@ def bars(bins: Sequence[Bin], label: str) -> Any:
 
 
 def reliability(bins: Sequence[Bin]) -> Any:
-    """Accuracy over the confidence of bins, beside the diagonal where both agree,
-    above how many examples each has."""
+    """Accuracy over the confidence of bins, with the diagonal where both agree;
+    below it, how many examples each bin has."""
     drawn = figure(5.4, 4.6)
     top, below = drawn.subplots(2, 1, sharex=True, height_ratios=(4, 1))
     top.plot((0, 1), (0, 1), color=GREY, linestyle='--', linewidth=1)
@@ -130,8 +131,8 @@ def _counts(cell: Any, places: np.ndarray, bins: Sequence[Bin]) -> None:
 
 
 def confusion(found: Matrix) -> Any:
-    """How often each token (row) was read as which (column): errors in colour,
-    what is right in grey by its share of the row."""
+    """How often each token (row) was read as which (column): errors in colour, correct
+    readings in grey by their share of the row."""
     from matplotlib import colormaps
     from matplotlib.cm import ScalarMappable
     from matplotlib.colors import ListedColormap, LogNorm
@@ -175,7 +176,7 @@ def _plain_numbers(axis: Any, low: float, high: float) -> None:
 
 
 def shown(token: str) -> str:
-    """A token as it can be seen: blanks and what has no picture by their names."""
+    """A token in visible form: a blank as ␣, other characters that cannot be seen by code point."""
     if token == ' ':
         return '␣'
     return token if token.isprintable() and token.strip() else f'U+{ord(token[0]):04X}'

@@ -31,7 +31,7 @@ class Shown(NamedTuple):
 
 
 def choose(record: Record, found: Gallery) -> Shown:
-    """The examples to show: mistakes by confidence and by distance, and others from all over the sets."""
+    """The examples to show: mistakes by confidence and by distance, and others spread over the sets."""
     wrong = [example for example in record.examples if not example.right]
     confident = sorted(wrong, key=lambda example: -example.confidence)
     worst = sorted(wrong, key=lambda example: (-example.distance, -example.confidence))
@@ -44,13 +44,13 @@ def choose(record: Record, found: Gallery) -> Shown:
 
 
 def _spread(examples: Sequence[Judged], most: int) -> list[Judged]:
-    """So many examples at even distances."""
+    """At most `most` of the examples, evenly spread."""
     count = min(len(examples), most)
     return [examples[number * len(examples) // count] for number in range(count)]
 
 
 def readings(opened: Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
-    """The same with readings of all that is explained; every image is read once."""
+    """The same examples, with a reading of each that is explained; every image is read once."""
     wanted = [*shown.confident[:EXPLAINED], *shown.worst[:EXPLAINED], *shown.right, *shown.samples]
     once = list({each.example: each for each in wanted}.values())
     again = {each.example: each for each in gallery.read(opened, once, beam, mesh)}
@@ -59,7 +59,7 @@ def readings(opened: Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
 
 
 class Explainer:
-    """Draws how an image was read, each one once."""
+    """Draws how images were read, each image once."""
 
     def __init__(self, opened: Opened, album: charts.Album):
         self._opened, self._album = opened, album
@@ -120,7 +120,7 @@ def _card(each: Pictured, name: str, record: Record, album: charts.Album) -> Htm
 
 
 def marked(example: Judged, separator: str) -> tuple[Html, Html]:
-    """Truth and text as they are compared, with what differs marked."""
+    """Truth and text in the form in which they are compared, with the differences marked."""
     sides: tuple[list[Html], list[Html]] = [], []
     for step in tallies.aligned(example.wanted, example.written):
         for side, pieces in zip(sides, (step.wanted, step.written), strict=True):
@@ -145,7 +145,7 @@ def _smaller(image: np.ndarray) -> np.ndarray:
 
 
 def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.Album) -> Section:
-    """For a few images the maps of every stage that has some."""
+    """The feature maps of every stage that has some, for a few images."""
     title = 'Feature maps'
     if opened is None or not shown.samples:
         return Section('features', title, _nothing(opened, found))
@@ -167,7 +167,7 @@ def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.
 
 
 def attention(record: Record, shown: Shown, found: Gallery, explainer: Explainer | None) -> Section:
-    """Where the model looked in images that it read rightly."""
+    """Where the model looked in images that it read correctly."""
     title = 'Where the model looked'
     if explainer is None or not shown.samples:
         return Section('attention', title, _nothing(explainer, found))

@@ -1,4 +1,4 @@
-"""The images behind the predictions, from sets that are there, and how the model reads them."""
+"""The images behind the predictions, from the sets that are available, and how the model reads them."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -22,7 +22,7 @@ BATCH = 16
 
 
 class Pictured(NamedTuple):
-    """An example, its image as the set has it, and how it was read again where that was asked for."""
+    """An example, its image from the set, and a new reading of it if that was asked for."""
 
     example: Judged
     image: np.ndarray
@@ -30,7 +30,7 @@ class Pictured(NamedTuple):
 
 
 class Gallery:
-    """Finds the image of an example; `absent` says of each set whose images are not there why."""
+    """Finds the images of examples; `absent` maps a set whose images are not available to the reason."""
 
     def __init__(self, config: ConfigDict, root: str | Path, sets: Mapping[str, Mapping[str, Any]]):
         self.absent: dict[str, str] = {}
@@ -38,7 +38,7 @@ class Gallery:
         self._sources: dict[str, Source | None] = {}
 
     def pictured(self, examples: Sequence[Judged]) -> list[Pictured]:
-        """The examples whose images are there."""
+        """The examples whose images are available."""
         found = []
         for example in examples:
             image = self._image(example)
@@ -47,7 +47,8 @@ class Gallery:
         return found
 
     def first(self, names: Sequence[str], count: int) -> list[Judged]:
-        """The first examples of the first set that is there, not judged; for a run that was not evaluated."""
+        """The first examples of the first available set, without
+        results; for a run that was not evaluated."""
         for name in expanded(names):
             source = self._source(name)
             if source is not None:
@@ -69,7 +70,8 @@ class Gallery:
         source = self._source(example.set)
         if source is None:
             return None
-        # Unreadable images are no examples, so that the row may stand further behind by as many.
+        # Unreadable images give no example, so the row may be further
+        # on, by as many rows as there are of them.
         figures = self._sets[example.set] if example.set in self._sets else {}
         spare = int(figures['unreadable']) if 'unreadable' in figures else 0
         rows = range(example.place, min(example.place + spare + 1, len(source)))
@@ -82,7 +84,7 @@ class Gallery:
 
 
 def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> list[Pictured]:
-    """The same with a reading each, which holds the maps."""
+    """The same examples, each with a reading that holds the maps."""
     if not pictured:
         return []
     recognizer = Recognizer(opened, mesh, batch=BATCH, beam=beam, details=True)
@@ -91,7 +93,7 @@ def read(opened: Opened, pictured: Sequence[Pictured], beam: int, mesh: Any) -> 
 
 
 def features(opened: Opened, reading: Reading) -> dict[str, np.ndarray]:
-    """The feature maps [h, w, C] of an image by stage, and the straightened image, if there is one."""
+    """The feature maps [h, w, C] of an image by stage, and the rectified image, if there is one."""
     details = reading.details or {}
     apply = jax.jit(opened.model.apply)
     stages, _ = apply(opened.variables, {'image': details['image'][None], 'size': details['size'][None]})

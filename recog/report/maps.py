@@ -1,5 +1,4 @@
-"""Pictures of feature maps: the strongest channels of a stage, and over the image the one with the strongest
-response of all."""
+"""Pictures of feature maps: the strongest channels of a stage, and the strongest of all over the image."""
 
 import math
 from collections.abc import Mapping
@@ -26,8 +25,8 @@ class Cut(NamedTuple):
 
 
 def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: bool) -> Any:
-    """A figure of the stage `name` of what `gallery.features` found: the image, its hottest channel, and the
-    strongest ones."""
+    """A figure of the stage `name` in the result of `gallery.features`: the image, its strongest channel over
+    it, and the strongest channels side by side."""
     cut = _cut(reading.details or {}, found, name, bgr)
     strengths = cut.maps.max((0, 1))
     order = np.argsort(-strengths, kind='stable')[:CHANNELS]
@@ -62,7 +61,7 @@ def _cut(details: Mapping[str, Any], found: Mapping[str, np.ndarray], name: str,
         pixels = pixels[:size[0], :size[1], ::-1 if bgr else 1]
         image = pixels[:, :, 0] if pixels.shape[2] == 1 else pixels
     steps = [length / cells for length, cells in zip(whole, maps.shape, strict=False)]
-    # Cells that lie in the padding alone say nothing of the image.
+    # Cells that cover only padding say nothing of the image.
     rows, columns = (max(1, math.ceil(length / step)) for length, step in zip(size, steps, strict=True))
     return Cut(image, maps[:rows, :columns], (-0.5, columns * steps[1] - 0.5, rows * steps[0] - 0.5, -0.5))
 

@@ -1,5 +1,5 @@
-"""The pieces of the page: escaped text, tables, pictures inside the file, and the page itself,
-which asks the network nothing."""
+"""The pieces of the page: escaped text, tables, embedded pictures, and the page itself,
+which loads nothing from the network."""
 
 import base64
 import html
@@ -81,7 +81,7 @@ def element(name: str, *parts: Any, **attributes: str) -> Html:
 
 
 def joined(parts: Iterable[Any], between: str = '\n') -> Html:
-    """Several pieces one behind the other."""
+    """Several pieces, one after another."""
     return Html(between.join(map(safe, parts)))
 
 
@@ -91,7 +91,7 @@ def paragraph(*parts: Any, faint: bool = False) -> Html:
 
 
 def quoted(text: str) -> Html:
-    """A text from the data, in whichever direction it is written."""
+    """A text from the data, which may be written in either direction."""
     return element('bdi', text)
 
 
@@ -108,20 +108,21 @@ def table(heads: Sequence[Any], rows: Iterable[Sequence[Any]], texts: int = 1) -
 
 
 def folded(title: str, body: Any) -> Html:
-    """What opens on a click."""
+    """A part that opens on a click."""
     return element('details', element('summary', title), body)
 
 
 def picture(file: Path, alternative: str) -> Html:
-    """A PNG file inside the page."""
+    """A PNG file, embedded in the page."""
     data = base64.b64encode(file.read_bytes()).decode()
     return Html(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">')
 
 
 def drawing(svg: str, name: str, alternative: str, ink: str, paper: str) -> Html:
-    """An SVG of matplotlib inside the page, in its colours: `ink` becomes that of the text, `paper` nothing.
+    """An SVG of matplotlib, embedded in the page's colours: `ink` becomes the colour
+    of the text, `paper` becomes transparent.
 
-    Its names get a prefix, since all charts share those of the page.
+    Its ids get a prefix, because all charts are in one page.
     """
     inner = svg[svg.index('<svg'):]
     inner = re.sub(r'<!--.*?-->|<metadata>.*?</metadata>', '', inner, flags=re.DOTALL)
@@ -132,7 +133,7 @@ def drawing(svg: str, name: str, alternative: str, ink: str, paper: str) -> Html
 
 
 def captioned(body: Html, caption: Any, kind: str = '') -> Html:
-    """A picture with words below it."""
+    """A picture with a caption below it."""
     return element('figure', body, element('figcaption', caption), **({'class_': kind} if kind else {}))
 
 

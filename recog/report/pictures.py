@@ -1,4 +1,4 @@
-"""Pictures: the curves of a run, sample words with what was read, and words as training changes them."""
+"""Pictures: the curves of a run, sample words with what was read, and words as augmentation changes them."""
 
 from collections.abc import Sequence
 from pathlib import Path
@@ -49,7 +49,7 @@ def curves(workdir: Path) -> list[Path]:
 
 def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool],
           file: Path, columns: int = 4) -> Path:
-    """Words as pictures, each over what was read; what is wrong stands in red beside the truth."""
+    """Images of words, each with what was read; mistakes are in red, with the truth beside them."""
     from matplotlib.figure import Figure
 
     rows = -(-len(words) // columns)
@@ -85,7 +85,8 @@ def samples(workdir: Path, source: Source, result: Result) -> None:
 
 
 def show_augmentation(config: ConfigDict, names: Sequence[str], file: Path, every: bool = False) -> Path:
-    """Draw image files as a recipe changes them in training, or by `every` augmentation that there is."""
+    """Draw image files as a recipe changes them in training or, with
+    `every`, as each known augmentation does."""
     rule = config.image
     if every:
         plain = {f'augment.{name}': strength for name, strength in augment.PLAIN.items()}
@@ -121,7 +122,7 @@ def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file
     for row, word in enumerate(words):
         changed = [word]
         for name, strength in strengths.items():
-            side = -1 if row % 2 and name in augment.SIGNED else 1  # both sides are to be seen
+            side = -1 if row % 2 and name in augment.SIGNED else 1  # show both directions
             changed.append(augment.change(word, augment.generator(seed, 0, row), {name: side * strength}))
         for epoch in range(together):
             changed.append(augment.augment(word, augment.generator(seed, epoch, row), rule.augment))

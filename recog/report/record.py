@@ -1,4 +1,4 @@
-"""What a workdir says of its run: results, log and predictions, each of which may be missing."""
+"""What a workdir holds of its run: results, log and predictions, each of which may be missing."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -13,7 +13,8 @@ from recog.workdir import files
 
 
 class Judged(NamedTuple):
-    """A line of predictions.tsv, what of its texts is compared, and its place among the lines of its set."""
+    """A line of predictions.tsv, the tokens of its texts that are compared, and
+    its position among the lines of its set."""
 
     set: str
     place: int
@@ -32,7 +33,7 @@ class Judged(NamedTuple):
 
 
 class Record(NamedTuple):
-    """All that a workdir says; empty where the run has not come so far."""
+    """All that a workdir holds of its run; empty where the run has not come so far."""
 
     name: str
     config: ConfigDict
@@ -45,7 +46,7 @@ class Record(NamedTuple):
 
     @property
     def separator(self) -> str:
-        """What stands between the tokens of a text that is shown."""
+        """The separator between the tokens of a text that is shown."""
         return ' ' if self.protocol == 'latex' else ''
 
 

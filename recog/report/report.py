@@ -1,5 +1,5 @@
-"""`recog report`: one HTML page that holds all that a workdir knows of its run,
-with the pictures as files beside it."""
+"""`recog report`: one HTML page with all that a workdir holds of its run; its
+pictures are also saved as files beside it."""
 
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from recog.workdir.opened import Opened, open_workdir
 
 def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Device], *, only: str = '',
                  step: int | None = None) -> Any:
-    """Write the page of a workdir to `out`, else to report.html there; the answer is where it is."""
+    """Write the page of a workdir to `out`, else to report.html in the workdir; returns its path."""
     config = read_config(folder)
     mirror = Mirror(folder)
     file = out or mirror.here / 'report.html'
@@ -31,8 +31,8 @@ def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Dev
 
 def write(file: Path, found: record.Record, opened: Opened | None, why: str, root: str | Path,
           devices: list[jax.Device]) -> None:
-    """The page, and its pictures in the folder of the same name; without a model (and `why`)
-    what needs none."""
+    """Write the page, and its pictures to the folder of the same name. Without a model it has only the
+    parts that need none, and says `why`."""
     file.parent.mkdir(parents=True, exist_ok=True)
     album = charts.Album(file.with_suffix(''))
     gallery = Gallery(found.config, root, found.sets)
@@ -53,7 +53,8 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
 
 def _open(folder: Any, found: record.Record, asked: int | None, devices: list[jax.Device]
           ) -> tuple[Opened | None, str]:
-    """The model of the step that was asked for, else of the measured one, else of any; and a remark."""
+    """The model at the step that was asked for, else at the measured one,
+    else at any; and a remark for the page."""
     measured, why = found.facts['step'] if 'step' in found.facts else None, ''
     if asked is not None:
         other = measured is not None and measured != asked
@@ -62,7 +63,7 @@ def _open(folder: Any, found: record.Record, asked: int | None, devices: list[ja
     for wanted in dict.fromkeys([measured, None]):
         try:
             return open_workdir(folder, wanted, _mesh(devices)), why
-        except ConfigError as error:  # the page says so, and holds what can be had without
+        except ConfigError as error:  # the page says so, and has the parts that need no model
             why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
     return None, why
 
@@ -72,7 +73,7 @@ def _mesh(devices: list[jax.Device]) -> Any:
 
 
 def _lead(found: record.Record) -> markup.Html:
-    """The figures that everybody asks for first."""
+    """The main figures: the accuracy of each set."""
     said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items()
             if 'accuracy' in figures]
     return markup.paragraph(f'{found.config.model.name}: '

@@ -18,7 +18,7 @@ from recog.report.record import Record
 from recog.workdir.opened import Opened
 
 CONFUSIONS = 15
-# The figures of a set by the words for them; all others have their own name.
+# The headings of a set's figures; all others are shown by their own names.
 FIGURES = {'count': 'count', 'right': 'right', 'accuracy': 'accuracy', **OF_FORMULAS,
            'one_minus_ned': '1-NED', 'unreadable': 'unreadable'}
 COUNTS = ('count', 'right', 'unreadable', 'seen')
@@ -86,7 +86,7 @@ def _series(record: Record, name: str) -> list[tuple[float, float]]:
 
 
 def results(record: Record) -> Section:
-    """The figures of every set and what its lexicons make of it, averages, formulas by depth."""
+    """The figures of every set, alone and with its lexicons; averages; formulas by depth."""
     if not record.sets:
         return Section('results', 'Results', paragraph(NO_RESULTS))
     every = [(name, figures) for given, values in record.sets.items()
@@ -113,7 +113,7 @@ def results(record: Record) -> Section:
 
 
 def _figures(every: Sequence[tuple[str, Mapping[str, Any]]], missing: Sequence[str]) -> Html:
-    """The table of all figures that are numbers, with the interval behind the accuracy."""
+    """The table of all figures that are numbers, with the interval after the accuracy."""
     found = dict.fromkeys(name for _, figures in every
                           for name, value in figures.items() if _is_number(value))
     names = [name for name in FIGURES if name in found] + [name for name in found if name not in FIGURES]
@@ -231,5 +231,5 @@ def speed(record: Record, album: charts.Album, device: str) -> Section:
 
 
 def listed(texts: Sequence[str]) -> Html:
-    """Reasons, each once, as a list; nothing without any."""
+    """Texts as a list, each once; nothing if there are none."""
     return element('ul', *(element('li', text) for text in dict.fromkeys(texts))) if texts else Html('')

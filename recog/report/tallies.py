@@ -12,9 +12,9 @@ from recog.report.record import Judged
 
 # Longer than any character and no LaTeX token, so they cannot be mistaken for one.
 NOTHING, OTHER = 'nothing', 'other'
-MOST_TOKENS, MOST_CHARACTERS = 30, 94  # named one by one in a matrix
-EACH_LENGTH = 25  # up to here every length stands for itself
-LENGTHS = (1, 6, 11, 21, 41, 81)  # where the bins begin of what is longer
+MOST_TOKENS, MOST_CHARACTERS = 30, 94  # tokens and characters with a row of their own in a matrix
+EACH_LENGTH = 25  # if no text is longer, every length is a bin
+LENGTHS = (1, 6, 11, 21, 41, 81)  # otherwise, where the bins begin
 BINS = 10  # of confidence
 
 Pairs = Counter[tuple[str, str]]  # how often a token (first) was read as another; NOTHING stands for none
@@ -37,8 +37,8 @@ class Bin(NamedTuple):
 
 
 class Step(NamedTuple):
-    """A piece of an alignment: what stands in the truth and what was read in its place,
-    one of which may be empty."""
+    """A piece of an alignment: a part of the truth and what was read in
+    its place, one of which may be empty."""
 
     equal: bool
     wanted: tuple[str, ...]
@@ -66,8 +66,8 @@ def pairs(examples: Iterable[Judged]) -> Pairs:
 
 
 def matrix(found: Pairs, formulas: bool) -> Matrix:
-    """The matrix of the most frequent tokens, by frequency those of formulas and else in order;
-    the rest is OTHER."""
+    """The matrix of the most frequent tokens, sorted by frequency for formulas and by
+    character otherwise; all others are OTHER."""
     often: Counter[str] = Counter()
     for (truth, read), times in found.items():
         often[truth] += times
@@ -85,8 +85,8 @@ def matrix(found: Pairs, formulas: bool) -> Matrix:
 
 
 def confused(found: Pairs, most: int) -> list[tuple[str, str, int, float]]:
-    """The most frequent confusions: truth, what was read, how often,
-    and the share of all that the truth was read as."""
+    """The most frequent confusions: truth, what was read, how often, and
+    its share of all readings of this truth."""
     totals: Counter[str] = Counter()
     for (truth, _), times in found.items():
         totals[truth] += times

@@ -31,7 +31,8 @@ def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
 
 def facts(text: str, confidence: float, formula: bool, score: float | None = None, *,
           draw: bool = False) -> dict[str, Any]:
-    """What `recog predict --json` says of a text; of a well-formed formula also how it looks."""
+    """What `recog predict --json` gives for a text; for a well-formed
+    formula also its drawing, if asked for."""
     found = text_facts(formula, text, confidence, score)
     if draw and formula and found['well_formed']:
         found['svg'] = _encoded('image/svg+xml', svg(formula_tokens(text)))
@@ -39,7 +40,7 @@ def facts(text: str, confidence: float, formula: bool, score: float | None = Non
 
 
 def svg(tokens: Tokens) -> bytes:
-    """A well-formed formula as mathtext sets it, black on a transparent ground, its letters as outlines."""
+    """A well-formed formula as mathtext sets it: black on a transparent background, letters as outlines."""
     from matplotlib import rc_context
     from matplotlib.figure import Figure
     from matplotlib.font_manager import FontProperties

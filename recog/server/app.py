@@ -1,4 +1,4 @@
-"""The routes of `recog serve`: reading images, the list of models, health, figures, and the page."""
+"""The routes of `recog serve`: reading images, the list of models, health, metrics, and the page."""
 
 import contextlib
 import functools
@@ -28,7 +28,7 @@ SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style
 
 
 class Server:
-    """The models, what they may be asked, and the application that answers."""
+    """The models, the limits of requests, and the application that answers."""
 
     def __init__(self, readers: Sequence[Reader], limits: Limits | None = None, token: str = '',
                  figures: counters.Counters | None = None):
@@ -99,5 +99,5 @@ async def _refused(request: Request, error: Exception) -> Response:
 
 
 async def _failed(request: Request, error: Exception) -> Response:
-    """Only the log says what went wrong; uvicorn writes it there."""
+    """The reason is only in the log, to which uvicorn writes it."""
     return JSONResponse({'error': 'the server failed to answer; its log says why'}, 500)

@@ -15,7 +15,7 @@ from recog.server.intake import Refused
 
 
 class Job(NamedTuple):
-    """An image that waits, and where its reading is awaited."""
+    """An image that waits, and the future that receives its reading."""
 
     image: np.ndarray  # uint8 [H, W, 3]
     explain: bool
@@ -23,7 +23,7 @@ class Job(NamedTuple):
 
 
 class Reader:
-    """Reads images of many requests together: what waits while the model is busy makes the next batch.
+    """Reads images of many requests together: those that wait while the model is busy make the next batch.
 
     `explaining` is the same model, loaded with explanations; it reads one image at a time.
     """
@@ -32,9 +32,9 @@ class Reader:
                  canvases: Sequence[tuple[int, int]] = ((32, 100),),
                  watch: Callable[[str, int], None] = lambda name, count: None):
         self.name, self.recognizer, self.explaining, self.batch = name, recognizer, explaining, batch
-        self._canvases = canvases  # heights and widths for which there are programs of their own
+        self._canvases = canvases  # heights and widths that have compiled programs
         self.ready, self.failed = False, ''
-        self._watch = watch  # told of every batch
+        self._watch = watch  # called after every batch
         self._jobs: queue.SimpleQueue[Job | None] = queue.SimpleQueue()
         self._closed = False
         self._thread = threading.Thread(target=self._work, name=f'recog-{name}', daemon=True)
@@ -49,7 +49,7 @@ class Reader:
         self._thread.start()
 
     def close(self) -> None:
-        """Read what waits, then end."""
+        """Read the images that wait, then end."""
         self._closed = True
         self._jobs.put(None)
         if self._thread.ident:
@@ -67,13 +67,13 @@ class Reader:
         try:
             return await asyncio.gather(*(job.answer for job in jobs))
         finally:
-            for job in jobs:  # of a request that gave up, none is read any more
+            for job in jobs:  # images of an abandoned request are not read
                 job.answer.cancel()
 
     def _work(self) -> None:
         try:
             self._warm_up()
-        except Exception as error:  # without it the thread would end in silence; /health and the log say why
+        except Exception as error:  # otherwise the thread would end silently; /health and the log say why
             traceback.print_exc()
             self.failed = f'the model could not be started ({type(error).__name__})'
         ending = False
@@ -86,7 +86,7 @@ class Reader:
                     self._read(chosen[start:start + size])
 
     def _waiting(self) -> tuple[list[Job], bool]:
-        """At least one job, at most a batch, and whether it was the last."""
+        """At least one job and at most a batch, and whether the thread is to end after them."""
         jobs: list[Job] = []
         while len(jobs) < self.batch:
             try:
@@ -105,7 +105,7 @@ class Reader:
             found = recognizer.readings([job.image for job in jobs])
             if len(found) != len(jobs):
                 raise RuntimeError(f'{len(found)} readings of {len(jobs)} images')
-        except Exception as error:  # it goes to the request; the others are still answered
+        except Exception as error:  # the request gets the error; the others are still answered
             if len(jobs) > 1:
                 for job in jobs:
                     self._read([job])
@@ -115,7 +115,7 @@ class Reader:
         _answer(jobs, found)
 
     def _warm_up(self) -> None:
-        """Compile the program for every number and size of images that it will meet."""
+        """Compile the programs for all numbers and sizes of images."""
         sizes = ', '.join(f'{height} x {width}' for height, width in self._canvases)
         self._say(f'warming up: batches of {", ".join(map(str, counts(self.batch)))} images of {sizes}')
         explained: Iterable[None] = []
@@ -132,7 +132,7 @@ class Reader:
 
 
 def counts(batch: int) -> list[int]:
-    """The numbers of images for which a recogniser has programs."""
+    """The numbers of images, up to a full batch, for which a recogniser has programs."""
     found = [1]
     while found[-1] < batch:
         found.append(min(2 * found[-1], batch))
@@ -148,7 +148,7 @@ def warming(recognizer: Any, batch: int, canvases: Sequence[tuple[int, int]]) ->
 
 
 def _answer(jobs: Sequence[Job], found: Sequence[Any]) -> None:
-    """Hand over what was found, in the loop that waits for it, at one call."""
+    """Deliver the results in the event loop that waits for them, in one call."""
     def deliver() -> None:
         for job, one in zip(jobs, found, strict=True):
             if job.answer.done():

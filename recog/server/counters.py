@@ -1,4 +1,4 @@
-"""The figures of a server, for Prometheus."""
+"""The metrics of a server, for Prometheus."""
 
 from collections.abc import Iterable
 from typing import Any
@@ -11,7 +11,7 @@ KIND = CONTENT_TYPE_LATEST
 
 
 class Counters:
-    """The figures of one server, by the names that it gives its models."""
+    """The metrics of one server, by the names that it gives its models."""
 
     def __init__(self) -> None:
         self._registry = CollectorRegistry()
@@ -29,17 +29,17 @@ class Counters:
                             registry=self._registry)
 
     def request(self, model: str, status: int, seconds: float) -> None:
-        """A request was answered, one way or the other."""
+        """Count a request that was answered or refused."""
         self._requests.labels(model, str(status)).inc()
         self._seconds.labels(model).observe(seconds)
 
     def batch(self, model: str, images: int) -> None:
-        """A model has read some images at a time."""
+        """Count a batch that a model has read."""
         self._images.labels(model).inc(images)
         self._batches.labels(model).observe(images)
 
     def page(self, readers: Iterable[Any]) -> bytes:
-        """All figures, as Prometheus reads them."""
+        """All metrics, as Prometheus reads them."""
         for reader in readers:
             self._waiting.labels(reader.name).set(reader.waiting)
             self._ready.labels(reader.name).set(reader.ready)

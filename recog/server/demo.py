@@ -1,4 +1,4 @@
-"""`recog demo`: the demo recipes of every algorithm, trained where they are not yet, on one page."""
+"""`recog demo`: the demo recipes of all algorithms, trained if they are not yet, on one page."""
 
 import subprocess
 import sys
@@ -20,7 +20,7 @@ def demos() -> dict[str, Experiment]:
 
 
 def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
-    """The workdirs of these demos; those that are missing are trained, having said how long it takes."""
+    """The workdirs of these demos; missing ones are trained, after a message that says how long it takes."""
     folders = {each.name: folder / f'demo-{each.name}' for each in wanted}
     missing = [each for each in wanted if not (folders[each.name] / DONE).is_file()]
     if missing:
@@ -35,7 +35,7 @@ def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
 
 
 def train(recipe: Path, workdir: Path) -> None:
-    """One demo, in a process of its own, which goes on where it was stopped."""
+    """Train one demo in a process of its own, which resumes a run that was stopped."""
     print(f'recog demo: training {recipe}:{VARIANT} into {workdir}', flush=True)
     command = [sys.executable, '-m', 'recog', 'train', '--config', f'{recipe}:{VARIANT}', '--workdir',
                str(workdir)]

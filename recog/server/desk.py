@@ -1,4 +1,4 @@
-"""From a request to its answer, for any reader: `recog serve` has its own, Ray Serve has replicas."""
+"""From a request to its answer; images are read by a thread of `recog serve` or by a replica of Ray Serve."""
 
 import asyncio
 import functools
@@ -31,13 +31,13 @@ class Reads(Protocol):
 
 
 class Desk:
-    """Takes requests within the limits, has their images read, and writes the answers."""
+    """Accepts requests within the limits, has their images read, and writes the answers."""
 
     def __init__(self, limits: Limits, token: str = ''):
         self.limits, self._token = limits, token.encode()
         self._budgets = Budgets(limits)
         self._decoders = anyio.CapacityLimiter(DECODERS)
-        self._drawing = ThreadPoolExecutor(1, 'recog-drawing')  # mathtext's parser is not for several threads
+        self._drawing = ThreadPoolExecutor(1, 'recog-drawing')  # mathtext's parser is not thread-safe
 
     def close(self) -> None:
         """End the thread that draws."""
@@ -55,7 +55,7 @@ class Desk:
             raise Refused(401, 'the token is wrong')
 
     async def answer(self, request: Request, reader: Reads) -> Response:
-        """One image, or several as a form: each gets its answer, in their order."""
+        """Answer one image, or several sent as a form; each gets its answer, in their order."""
         with self._budgets.bytes.hold() as take:
             came = intake.read(request, self.limits, take, reader.recognizer.about['beam'],
                                reader.explaining is not None)
@@ -96,13 +96,13 @@ class Desk:
 
 
 def refusal(error: Refused) -> Response:
-    """A reason in one line."""
+    """The response to a refused request: its reason in one line."""
     headers = HEADERS[error.status] if error.status in HEADERS else None
     return JSONResponse({'error': str(error)}, error.status, headers)
 
 
 def described(reader: Reads) -> dict[str, Any]:
-    """What clients are told about a model; its path is not among it."""
+    """What clients may know of a model: all but its path."""
     about = reader.recognizer.about
     told = ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')
     return {'name': reader.name, **{key: about[key] for key in told},

@@ -1,4 +1,4 @@
-"""What a request brings: its options and its images, held to the limits before anything is decoded."""
+"""The options and images of a request, checked against the limits before anything is decoded."""
 
 import contextlib
 import io
@@ -15,13 +15,12 @@ from starlette.requests import ClientDisconnect, Request
 from recog.images.read import FORMATS, Unreadable, read_image
 
 YES, NO = ('1', 'true', 'yes', 'on'), ('', '0', 'false', 'no', 'off')
-BODIES, PICTURES = 16, 16  # so many bodies and images of the largest size may be in memory
-RECEIVED = 10  # times the limit that is received of a request that is too large
+BODIES, PICTURES = 16, 16  # bodies and images of the largest size that may be in memory
+RECEIVED = 10  # a request that is too large is received up to this many times the limit
 
 
 class Refused(Exception):
-    """A request, or one of its images, that is not answered:
-    the status of HTTP and the reason in one line."""
+    """A request, or one of its images, that is refused: the HTTP status and the reason in one line."""
 
     def __init__(self, status: int, reason: str):
         super().__init__(reason)
@@ -29,7 +28,7 @@ class Refused(Exception):
 
 
 class Limits(NamedTuple):
-    """What one server takes on."""
+    """The limits of one server."""
 
     request: int = 10_000_000  # bytes of a request
     pixels: int = 16_000_000  # of an image
@@ -45,7 +44,7 @@ class Given(NamedTuple):
 
 
 class Options(NamedTuple):
-    """What an answer is to hold besides text and confidence."""
+    """What an answer is to contain besides text and confidence."""
 
     nbest: int = 1
     explain: bool = False
@@ -53,15 +52,15 @@ class Options(NamedTuple):
 
 
 class Budget:
-    """Something of which only so much may be in use at a time; what goes beyond is refused with 429."""
+    """A resource with a limit on what is in use at a time; what would exceed it is refused with 429."""
 
     def __init__(self, most: int, reason: str):
         self.most, self.used, self.reason = most, 0, reason
 
     @contextlib.contextmanager
     def hold(self, amount: int = 0) -> Iterator[Callable[[int], None]]:
-        """Use so much until the block ends, and what it takes besides;
-        one block alone may use more than there is."""
+        """Use this amount, and what the block takes later, until the block ends; a
+        block that is alone may exceed the limit."""
         held = 0
 
         def take(amount: int) -> None:
@@ -78,7 +77,7 @@ class Budget:
 
 
 class Budgets:
-    """All that waiting requests take up."""
+    """The budgets for all that requests hold while they wait."""
 
     def __init__(self, limits: Limits):
         self.bytes = Budget(BODIES * limits.request, 'too many requests are arriving')
@@ -87,8 +86,7 @@ class Budgets:
 
 
 def limited(request: Request, most: int, take: Callable[[int], None]) -> Request:
-    """The same request, which is refused where it says that it is too large,
-    or once too many bytes have come."""
+    """The same request, refused if it declares itself too large, or once too many bytes have arrived."""
     said = request.headers['content-length'] if 'content-length' in request.headers else ''
     come, refused = 0, said.isascii() and said.isdigit() and int(said) > most
 
@@ -102,7 +100,8 @@ def limited(request: Request, most: int, take: Callable[[int], None]) -> Request
             if not refused:
                 take(length)
                 return message
-            # Most clients read no answer before they have sent everything, so up to this much is received.
+            # Most clients read no answer before they have sent everything,
+            # so the rest is received, up to a limit.
             if come > RECEIVED * most or message['type'] != 'http.request' or not message['more_body']:
                 raise Refused(413, f'the request is too large (at most {most:,} bytes)')
     return Request(request.scope, receive)
@@ -113,7 +112,7 @@ async def read(request: Request, limits: Limits, take: Callable[[int], None], be
     """The images of a request, whether they came as a form, and the options,
     from the query or from fields of the form.
 
-    `take` is called with the number of bytes that came.
+    `take` is called with the number of bytes of each part that arrives.
     """
     try:
         given, several, told = await _received(limited(request, limits.request, take), limits.queue)
@@ -174,13 +173,13 @@ def _flag(name: str, value: str) -> bool:
 
 
 def pixels(given: Given, most: int) -> int:
-    """The pixels that the header of an image promises; 0 where it is none, which `decode` then says."""
+    """The number of pixels by the header of an image; 0 if it is no image, which `decode` reports."""
     try:
         with Image.open(io.BytesIO(given.data), formats=FORMATS) as opened:
             count = opened.width * opened.height
     except Image.DecompressionBombError:
         count = most + 1
-    except Exception:  # broken files make Pillow raise nearly anything; `decode` finds the words for it
+    except Exception:  # broken files make Pillow raise nearly anything; `decode` reports them
         return 0
     if count > most:
         raise Refused(413, f'the image has too many pixels (at most {most:,})')

@@ -1,5 +1,5 @@
-"""`recog serve`: trained models behind HTTP, with a page to try them on;
-needs the packages of recog[serve]."""
+"""`recog serve`: trained models behind HTTP, with a page to try them
+on; needs the packages of recog[serve]."""
 
 import asyncio
 import importlib.util
@@ -39,7 +39,7 @@ class Settings(NamedTuple):
 
 
 def check(settings: Settings) -> None:
-    """Say what is wrong with the limits, or what to install where something is missing."""
+    """Refuse a limit that is wrong, or name the packages that must be installed."""
     for field in ('batch', 'most_bytes', 'most_pixels', 'queue', 'timeout'):
         value = getattr(settings, field)
         if not value > 0:
@@ -50,8 +50,8 @@ def check(settings: Settings) -> None:
 
 
 def names(given: Sequence[str]) -> dict[str, str]:
-    """Folders by the names of their models: NAME=FOLDER, or what the folder is called,
-    with a number where that is taken."""
+    """Folders by the names of their models: NAME=FOLDER, or the folder's own
+    name, with a number if that is taken."""
     found: dict[str, str] = {}
     for each in given:
         named = re.fullmatch(r'([\w.-]+)=(.+)', each, re.ASCII)
@@ -84,7 +84,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 
 def serve(named: dict[str, str], listening: socket.socket, settings: Settings) -> int:
-    """Load the models and answer until a signal comes; then what was asked is still answered."""
+    """Load the models and answer until a signal comes; requests that came before it are still answered."""
     import uvicorn
 
     from recog.server import counters, intake
@@ -103,7 +103,7 @@ def serve(named: dict[str, str], listening: socket.socket, settings: Settings) -
     shown = f'[{host}]' if ':' in host else host
     print(f'recog serve: http://{shown}:{port}/ with {", ".join(named)}'
           + (f'; a token is needed ({TOKEN})' if token else ''), file=sys.stderr, flush=True)
-    # uvicorn raises them again once it has ended in good order.
+    # uvicorn raises these signals again after a clean end; then they must do nothing.
     for ending in (signal.SIGINT, signal.SIGTERM):
         signal.signal(ending, lambda *_: None)
     asyncio.run(_watched(running, server, listening))
@@ -114,7 +114,7 @@ def serve(named: dict[str, str], listening: socket.socket, settings: Settings) -
 
 
 async def _watched(running: Any, server: Any, listening: socket.socket) -> None:
-    """Serve, and end where a model could not be started."""
+    """Serve, and end if a model could not be started."""
     async def watch() -> None:
         while not any(reader.failed for reader in server.readers.values()):
             await asyncio.sleep(0.5)
@@ -126,7 +126,8 @@ async def _watched(running: Any, server: Any, listening: socket.socket) -> None:
 
 
 def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[[str, int], None]) -> Any:
-    """A model and its thread; the explanations come from a second copy of it, which gives the maps too."""
+    """A model and its thread; explanations come from a second copy of it,
+    which also returns the attention maps."""
     from recog.reading.recognizer import load as load_model
     from recog.server.batching import Reader
 
@@ -140,7 +141,7 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
 
 
 def beam(name: str, folder: str, wanted: int, others: bool) -> int:
-    """The beam of a model; beside others, one that has no beam search just does without."""
+    """The beam of a model; if it is served beside others and has no beam search, it is served without one."""
     if wanted < 2 or not others:
         return wanted
     place = workdir_path(folder)
@@ -161,7 +162,7 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
 
 
 def canvases(recognizer: Any) -> list[tuple[int, int]]:
-    """Height and width of images for which there are programs of their own."""
+    """Heights and widths of images that have compiled programs."""
     rule = recognizer.config.image
     if recognizer.about['form'] == 'onnx' or rule.fit != 'none':
         return [(rule.height, rule.width)]

@@ -39,7 +39,7 @@ def test_greedy_words_of_36_steps_from_the_references_features_equal_the_referen
     cells = densenet.inside(batch['size'], features, densenet.STRIDE)[..., 0]
 
     def greedy(parameters, features, counts):
-        memory, start = coverage_attention.remember(parameters, features, cells, counts)
+        memory, start = coverage_attention.make_memory(parameters, features, cells, counts)
 
         def step(carry, _):
             hidden, seen, classes = carry

@@ -6,7 +6,7 @@ import subprocess
 import sys
 
 import pytest
-from small import ROOT, on
+from small import DEMO, NARROW, ROOT, on
 
 FOLDERS = ROOT / 'tests' / 'fixtures' / 'recog-0.1.0-2bb25bb'
 
@@ -18,7 +18,6 @@ from pathlib import Path
 import absl.logging, cv2, jax, matplotlib, numpy as np
 import flax.linen, grain, optax, orbax.checkpoint, rich.style, tensorstore  # noqa: F401
 from absl import flags
-from small import DEMO, NARROW
 
 import recog
 
@@ -80,7 +79,7 @@ def recognizer_source(files):
     return Files('samples', list(map(str, files)) * 99)
 '''
 TRAIN = '''
-def calls(folder):
+def calls(folder, demo, *narrow):
     from recog.config import experiments
     from recog.text import vocabulary
     from recog.train.loop import train_to_end
@@ -89,7 +88,7 @@ def calls(folder):
 
     flags = ['train.length=1 steps', 'eval.limit=2', 'data.workers=1', 'data.order=shuffle',
              'image.augment.noise=5.0']
-    config = experiments.load(DEMO, [*NARROW, *(f'--config.{flag}' for flag in flags)])
+    config = experiments.load(demo, [*narrow, *(f'--config.{flag}' for flag in flags)])
     run = make_run(config, vocabulary.from_config(config.text), '.', jax.devices()[:1])
     description.write(Path(folder), config, run.vocab)
     assert train_to_end(run, Path(folder))
@@ -101,7 +100,7 @@ def changes(calls, *arguments):
     script = f'{SCRIPT}{calls}\nif __name__ == "__main__":\n    main()\n'
     file = arguments[-1] / 'calls.py'
     file.write_text(script, encoding='utf-8')
-    environment = {**os.environ, 'PYTHONPATH': f'{ROOT}:{ROOT / "tests"}', 'XLA_FLAGS': on(1)}
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'XLA_FLAGS': on(1)}
     line = [sys.executable, str(file), *map(str, arguments[:-1])]
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.returncode == 0, done.stderr
@@ -114,4 +113,4 @@ def test_loading_a_model_and_reading_with_it_change_no_setting(name, tmp_path):
 
 
 def test_training_changes_no_setting(tmp_path):
-    assert changes(TRAIN, tmp_path / 'run', tmp_path) == {}
+    assert changes(TRAIN, tmp_path / 'run', DEMO, *NARROW, tmp_path) == {}

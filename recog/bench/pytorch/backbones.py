@@ -1,6 +1,6 @@
 """ResNet34_vd, MobileNetV3 and the BiLSTM in PyTorch; modules are named as in the published checkpoints.
 
-Unlike ours, the running variance is PyTorch's unbiased one, which costs the same.
+Unlike in our models, the running variance is the unbiased one of PyTorch, which costs the same.
 """
 
 from collections import OrderedDict
@@ -14,7 +14,7 @@ from torch import nn
 from recog.models.backbones.text_lines import MOBILENET, Row, scaled
 
 Pair = tuple[int, int]
-UNDERLINED = ('_conv', '_batch_norm')  # as ResNet's parts are called
+UNDERLINED = ('_conv', '_batch_norm')  # names of ResNet's parts
 
 
 def conv_norm(

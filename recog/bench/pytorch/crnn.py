@@ -1,4 +1,4 @@
-"""CRNN in PyTorch: `recog/models/crnn.py` says after which paper."""
+"""CRNN in PyTorch; `recog/models/crnn.py` names the paper."""
 
 import torch
 import torch.nn.functional as F
@@ -8,7 +8,7 @@ from torch import nn
 from recog.bench.pytorch.backbones import Features
 from recog.bench.pytorch.texts import texts
 
-FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}  # what it can be, besides any size
+FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}  # values that it supports; sizes are free
 
 
 class CRNN(nn.Module):
@@ -28,7 +28,7 @@ class CRNN(nn.Module):
         return F.ctc_loss(frames, tokens + 1, times, length, reduction='none', zero_infinity=True).mean()
 
     def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens of the best path, at most so many, and their mean probability [B]."""
+        """The first `most` tokens of the best path, and their mean probability [B]."""
         probability, best = self(image).softmax(-1).max(-1)
         kept = (best != 0) & (best != F.pad(best, (1, 0))[:, :-1])
         return texts(best - 1, probability, kept, most)

@@ -17,7 +17,7 @@ from recog.errors import ConfigError
 
 ROWS = 4
 EQUAL = 1e-4  # relative to the largest value
-# Our rivals' names and those of the published checkpoints, which `Model.peers` knows.
+# Parts of names: in our rivals, and in the published checkpoints, which `Model.peers` knows.
 NAMES = {'features.backbone': 'backbone', 'features.lstm': 'neck.encoder.lstm', 'running_mean': '_mean',
          'running_var': '_variance'}
 
@@ -43,7 +43,7 @@ def load(rival: torch.nn.Module, model: models.Model, variables: models.Variable
                               'the checkpoint')
         array, axes = np.asarray(leaves[peer.path]), models.TURNS[peer.turn]
         array = array if axes is None else array.transpose(np.argsort(axes))
-        # Products of the published checkpoints lie the other way round than PyTorch's.
+        # Linear weights are [in, out] in the published checkpoints, [out, in] in PyTorch.
         state[name] = torch.tensor(np.ascontiguousarray(array.T if name in products else array))
     try:
         rival.load_state_dict(state, strict=False)
@@ -53,7 +53,8 @@ def load(rival: torch.nn.Module, model: models.Model, variables: models.Variable
 
 
 def check(model: models.Model, rival: Any, config: ConfigDict) -> float:
-    """Refuse to go on unless parameters, texts and logits are equal; the largest difference of the logits."""
+    """Raise an error unless numbers of parameters, logits and texts are equal; returns
+    the largest difference of the logits."""
     rival = copy.deepcopy(rival)
     ours = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
     theirs = sum(each.numel() for each in rival.parameters() if each.requires_grad)
@@ -89,7 +90,7 @@ def loss(model: models.Model, variables: models.Variables, batch: dict[str, np.n
 
 
 def check_loss(rival: torch.nn.Module, given: tuple[torch.Tensor, ...], wanted: float) -> None:
-    """Refuse to go on unless the rival's is the same; its gradient is then ours but for rounding."""
+    """Raise an error unless the rival has the same loss; its gradient then is ours, except for rounding."""
     quiet = copy.deepcopy(rival)
     for module in quiet.modules():
         if isinstance(module, torch.nn.Dropout):
@@ -111,8 +112,8 @@ def pixels(batch: dict[str, np.ndarray], config: ConfigDict,
 
 
 def _lively(model: models.Model) -> models.Variables:
-    """Initial values, moved where they are vectors or all alike: a scale of 1 or a product of 0 would hide
-    what is wrong."""
+    """Initial variables, with noise added to vectors and to constant arrays: scales of 1
+    and weights of 0 would hide mistakes."""
     random = np.random.default_rng(0)
 
     def moved(leaf: Any) -> np.ndarray:
@@ -126,8 +127,8 @@ def _lively(model: models.Model) -> models.Variables:
 
 
 def _smooth(config: ConfigDict) -> dict[str, np.ndarray]:
-    """A batch of smooth images: of noise, a grid that differs by rounding alone would take visibly different
-    samples."""
+    """A batch of smooth images. On noise, a sampling grid that differs only by rounding
+    would give visibly different samples."""
     batch, random = programs.random_batch(config, ROWS), np.random.default_rng(0)
     for image in batch['image']:
         height, width, channels = image.shape

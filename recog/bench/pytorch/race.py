@@ -1,5 +1,5 @@
-"""`recog bench --pytorch`: a recipe's network and its rival in PyTorch, found equal first, then timed in
-turns in one run."""
+"""`recog bench --pytorch`: a recipe's network and its rival, the same network in PyTorch. They are checked to
+be equal, then timed in turns in one run."""
 
 import copy
 import importlib
@@ -61,7 +61,7 @@ def run(config: ConfigDict, asked: Asked, devices: list[jax.Device]) -> int:
 
 
 def _torch(devices: list[jax.Device]) -> Any:
-    """PyTorch, with as many threads as there are processors for us."""
+    """PyTorch, with one thread for each CPU that we may use."""
     if len(devices) > 1 or devices[0].platform != 'cpu':
         raise ConfigError(f'--pytorch compares on one CPU, not on {len(devices)} x {devices[0].device_kind}; '
                           'set JAX_PLATFORMS=cpu')
@@ -74,7 +74,8 @@ def _torch(devices: list[jax.Device]) -> Any:
 
 
 def _programs(config: ConfigDict, asked: Asked) -> list[tuple[str, Callable, Callable, int]]:
-    """What is compared: its name, what compiles ours, what makes the calls of all, and the batch."""
+    """The programs to compare: the name of each, the function that drafts ours, the one
+    that makes the calls, and the batch size."""
     found: list[tuple[str, Callable, Callable, int]] = []
     if asked.wants('infer'):
         found += [(f'infer_{rows}', programs.inference, _inference, rows)
@@ -89,7 +90,7 @@ def _inference(
     program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
     config: ConfigDict, rows: int
 ) -> dict[str, Callable]:
-    """From images to tokens: ours normalises them besides."""
+    """The calls from images to tokens; ours also normalises the images."""
     import torch
 
     from recog.bench.pytorch import equality
@@ -106,8 +107,8 @@ def _training(
     program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
     config: ConfigDict, rows: int
 ) -> dict[str, Callable]:
-    """Forward, loss, backward and optimizer; each has to have our first step's loss, or with dropout ours
-    without."""
+    """The calls of forward, loss, backward and optimizer. Each rival must have the loss of our first step;
+    with dropout, the losses without dropout are compared."""
     import torch
 
     from recog.bench.pytorch import equality
@@ -128,7 +129,7 @@ def _training(
 
 
 def layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
-    """How images may lie in memory, by name."""
+    """The memory layouts of images, by name."""
     return (PLAIN, torch.contiguous_format), (LAST, torch.channels_last)
 
 
@@ -143,7 +144,7 @@ def _step(network: Any, optimizer: Any, limit: float, image: Any, tokens: Any, l
 
 
 def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[str, Any]]:
-    """The parameters by their rates, as `config.optimizer.groups` multiplies them."""
+    """The rival's parameters, grouped by learning rate as `config.optimizer.groups` says."""
     from recog.bench.pytorch import equality
 
     rules = [values.parse_group(group) for group in config.optimizer.groups]

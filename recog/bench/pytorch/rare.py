@@ -1,4 +1,4 @@
-"""RARE in PyTorch: `recog/models/rare.py` says after which paper."""
+"""RARE in PyTorch; `recog/models/rare.py` names the paper."""
 
 from typing import Any
 
@@ -11,7 +11,7 @@ from recog.bench.pytorch.backbones import Features, conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.parts import rectification
 
-# What it can be, besides any size.
+# Values that it supports; sizes are free.
 FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3'), 'model.teaching': ('own',),
           'model.shifted': (False,), 'model.skip_ends': (True,)}
 
@@ -55,7 +55,7 @@ class Rectifier(nn.Module):
 
 
 class AttentionCell(nn.Module):
-    """A GRU that looks at the columns before each step."""
+    """A GRU cell that attends to the columns before each step."""
 
     def __init__(self, width: int, hidden: int, classes: int):
         super().__init__()
@@ -86,7 +86,7 @@ class RARE(nn.Module):
             'generator': nn.Linear(self.hidden, tokens + 2)})
 
     def _start(self, image: torch.Tensor) -> tuple[Any, torch.Tensor, torch.Tensor]:
-        """What the cell looks at, its state, and the class it reads first."""
+        """The columns and keys that the cell attends to, its initial state, and its first input class."""
         columns = self.features(self.transform(image))
         rows = len(columns)
         return ((columns, self.head['attention_cell'].i2h(columns)), columns.new_zeros(rows, self.hidden),
@@ -102,14 +102,14 @@ class RARE(nn.Module):
         return torch.stack(logits, 1)
 
     def loss(self, image: torch.Tensor, tokens: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-        # As in the reference, the first step has to say the start, and what follows the end counts as well.
+        # As in the reference, the first step must predict the start, and steps after the end count too.
         wanted = F.pad(tokens + 1, (1, self.steps - 1 - tokens.shape[1]))
         wanted = wanted.scatter(1, length[:, None] + 1, self.end)
         return F.cross_entropy(self(image).transpose(1, 2), wanted, reduction='sum')
 
     def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens of greedy decoding, which stops as ours when all have so many, and their mean
-        probability [B]."""
+        """The tokens of greedy decoding, at most `most`, and their mean probability [B]. Like ours, it
+        stops as soon as all texts have that many."""
         memory, hidden, last = self._start(image)
         written, chosen = torch.zeros_like(last), []
         for _ in range(self.steps):

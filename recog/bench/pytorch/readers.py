@@ -1,4 +1,4 @@
-"""The rival of a trained network: it reads what `recog bench FOLDER` gives to an export."""
+"""The rival of a trained network, for the comparison with exports in `recog bench FOLDER`."""
 
 import copy
 import importlib
@@ -21,10 +21,10 @@ Reader = Callable[[Given], Callable[[], tuple[list[list[int]], Any]]]
 
 def readers(config: ConfigDict, tokens: int, model: models.Model,
             variables: models.Variables) -> dict[str, Reader]:
-    """For each layout what makes a call of images, sizes and `max_length`: the call gives the tokens of each
-    image.
+    """For each memory layout, a function of images, sizes and `max_length` that returns a call;
+    the call returns the tokens of each image.
 
-    As in `race`, the images are normalised beforehand, which our forms do themselves.
+    As in `race`, the images are normalised before the call. Our own programs normalise them inside it.
     """
     torch.set_num_threads(len(os.sched_getaffinity(0)))
     rival = importlib.import_module(f'recog.bench.pytorch.{config.model.name}').build(config, tokens)
@@ -37,7 +37,7 @@ def readers(config: ConfigDict, tokens: int, model: models.Model,
 
 
 def _call(read: Callable, layout: Any, config: ConfigDict, given: Given) -> Callable:
-    """A call that reads what is given."""
+    """A call that reads these images."""
     image, size, longest = given
     values = np.array(normalise(image, size, config.image))
     return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout),

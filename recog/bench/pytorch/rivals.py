@@ -1,8 +1,9 @@
-"""The same networks in plain PyTorch, which `recog bench --pytorch` times beside ours; only `race` and the
-networks need it.
+"""Which recipes have a rival: the same network in plain PyTorch, which
+`recog bench --pytorch` times beside ours.
 
-A network is the file of its algorithm's name in this folder: `build(config, tokens)`, and a literal `FIELDS`
-of what it can be.
+A rival is the file in this folder with the name of its algorithm. It has
+`build(config, tokens)`, and a literal `FIELDS` with the values that it supports. Only the
+networks and `race` need PyTorch; this file does not.
 """
 
 import ast
@@ -16,7 +17,7 @@ from recog import models
 from recog.config import experiments
 from recog.errors import ConfigError
 
-# Dotted field -> the values that a network or its training step can have. Sizes are free.
+# Dotted field -> the values that a network or its training step supports. Sizes are free.
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
     'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,),
@@ -27,7 +28,7 @@ ALL: Fields = {
 
 @functools.cache
 def fields(name: str) -> Fields | None:
-    """What the rival of an algorithm can be, read without PyTorch; None if there is no rival."""
+    """The `FIELDS` of an algorithm's rival, read without PyTorch; None if there is no rival."""
     file = Path(__file__).with_name(f'{name}.py')
     if name not in models.names() or not file.is_file():
         return None
@@ -38,7 +39,7 @@ def fields(name: str) -> Fields | None:
 
 
 def reads(config: ConfigDict) -> bool:
-    """Whether the network of a recipe has a rival that reads as it does."""
+    """Whether there is a rival that decodes as the network of this recipe does."""
     known = fields(config.model.name)
     return known is not None and not _other(config, known)
 
@@ -56,7 +57,7 @@ def check(config: ConfigDict) -> None:
 
 
 def _other(config: ConfigDict, known: Fields) -> str:
-    """The first field whose value the rival cannot have; '' if there is none."""
+    """The first field with a value that the rival does not support; '' if there is none."""
     pairs = ((field, *field.split('.')) for field in known)
     return next((field for field, section, name in pairs if config[section][name] not in known[field]), '')
 

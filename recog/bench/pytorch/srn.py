@@ -1,5 +1,4 @@
-"""SRN in PyTorch: `recog/models/srn.py` says after which paper, and modules are named as in the published
-checkpoint."""
+"""SRN in PyTorch; `recog/models/srn.py` names the paper. Modules are named as in the published checkpoint."""
 
 import torch
 import torch.nn.functional as F
@@ -10,15 +9,15 @@ from recog.bench.pytorch.backbones import conv_norm
 from recog.bench.pytorch.texts import texts
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 
-# What it can be, besides any size.
+# Values that it supports; sizes are free.
 FIELDS = {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',),
           'model.positions': ('fixed',), 'model.dropout_rule': ('downscale',),
           'model.average': (False,), 'model.skip_ends': (False,)}
 
 
 class Bottleneck(nn.Module):
-    """Three convolutions and a shortcut; the first of a stage that keeps the size has four taps, two
-    apart."""
+    """Three convolutions and a shortcut. In the first block of a stage that keeps the size,
+    the middle one is 2 x 2 with dilation 2."""
 
     def __init__(self, inputs: int, features: int, stride: int, first: bool):
         super().__init__()
@@ -72,14 +71,15 @@ class Backbone(nn.Module):
 
 
 class Dropout(nn.Dropout):
-    """What is kept stays as it is in training; in evaluation all is made smaller."""
+    """Dropout that leaves kept values as they are in training; in
+    evaluation all values are multiplied by 1 - p."""
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return super().forward(x) * (1 - self.p) if self.p else x
 
 
 class Layer(nn.Module):
-    """Attention within a sequence and feed-forward, each behind its norm."""
+    """Self-attention and feed-forward, each after a layer norm."""
 
     def __init__(self, rule: ConfigDict):
         super().__init__()
@@ -96,7 +96,7 @@ class Layer(nn.Module):
         inside, attention = self.preprocesser1['layer_norm_0'](x), self.self_attn
         query, key, value = (attention[f'{name}_fc'](inside).unflatten(-1, (self.heads, -1)).transpose(1, 2)
                              for name in 'qkv')
-        scores = query @ key.transpose(2, 3) * x.shape[-1] ** -0.5  # as the reference, by the model's width
+        scores = query @ key.transpose(2, 3) * x.shape[-1] ** -0.5  # by the model's width, as the reference
         weights = self.dropout((scores if mask is None else scores.masked_fill(~mask, -1e9)).softmax(-1))
         x = x + self.dropout(attention['proj_fc']((weights @ value).transpose(1, 2).flatten(2)))
         inside = self.dropout(F.relu(self.ffn['fc1'](self.preprocesser2['layer_norm_0'](x))))
@@ -104,7 +104,7 @@ class Layer(nn.Module):
 
 
 class Encoder(nn.Module):
-    """Layers over a sequence, and a norm behind the last."""
+    """Layers over a sequence, and a layer norm after the last."""
 
     def __init__(self, rule: ConfigDict, layers: int):
         super().__init__()
@@ -141,7 +141,7 @@ class Visual(nn.Module):
 
 
 class Branch(nn.Module):
-    """GSRM in one direction: ids to what a character's neighbours on one side say of it."""
+    """GSRM in one direction: ids to semantic features of each character, from its neighbours on one side."""
 
     def __init__(self, config: ConfigDict, embedding: nn.Embedding):
         super().__init__()
@@ -157,8 +157,8 @@ class Branch(nn.Module):
 
 
 class Semantic(nn.Module):
-    """GSRM: the features of all characters [B, L, D] to `word` logits, what their meaning says of them, and
-    its logits."""
+    """GSRM: the visual features of all characters [B, L, D] to `word`
+    logits, semantic features, and their logits."""
 
     def __init__(self, config: ConfigDict, classes: int):
         super().__init__()
@@ -192,7 +192,7 @@ class SRN(nn.Module):
                                    'fc1': nn.Linear(rule.width, tokens + 2)})})
 
     def _stages(self, image: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
-        """The logits of the characters, of their meaning, and of both together."""
+        """The logits of the visual features, of the semantic features, and of both fused."""
         visual, fusion = self.head['pvam'](self.backbone(image)), self.head['vsfd']
         word, meaning, semantic = self.head['gsrm'](visual)
         gate = fusion['fc0'](torch.cat([visual, meaning], -1)).sigmoid()
@@ -209,7 +209,7 @@ class SRN(nn.Module):
         return total
 
     def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens up to the first end, at most so many, and their mean probability [B]."""
+        """The tokens before the first end, at most `most`, and their mean probability [B]."""
         logits = self(image)
         logits[..., self.end - 1] = -torch.inf
         probability, best = logits.softmax(-1).max(-1)

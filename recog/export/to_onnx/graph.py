@@ -7,7 +7,7 @@ A value is a numpy array if it is known at export time, and otherwise the name o
 import ast
 import itertools
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,12 +16,17 @@ from onnx import GraphProto, NodeProto, ValueInfoProto, helper, numpy_helper
 from recog.errors import ConfigError
 
 Value = np.ndarray | str
+Converter = Callable[..., Value | Sequence[Value]]  # (graph, equation, *inputs) to the results of a primitive
 TYPES = ('bool', 'uint8', 'int32', 'int64', 'float32')  # what onnxruntime computes with on every CPU
 OPERATIONS = {ast.Add: 'Add', ast.Sub: 'Sub', ast.Mult: 'Mul'}
 # Operators whose results have bounds that follow from their inputs, and how many inputs those are.
 FOLLOWED = {
     **dict.fromkeys(('Cast', 'Reshape', 'Unsqueeze', 'Squeeze', 'Transpose', 'Expand'), 1),
     **dict.fromkeys(('Add', 'Mul', 'Div', 'Mod'), 2),
+}
+REDUCTIONS = {
+    'reduce_max': 'ReduceMax', 'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
+    'reduce_sum': 'ReduceSum',
 }
 FUNCTIONS = {'floordiv': 'Div', 'mod': 'Mod', 'max': 'Max', 'min': 'Min'}  # of sizes, which are not negative
 
@@ -77,7 +82,7 @@ class Graph:
         if isinstance(value, str):
             return value
         root, large = self.root, value.nbytes > 4096
-        # Large arrays are told apart by being the same object, which `constants` keeps alive.
+        # Large arrays are equal if they are the same object, which `constants` keeps alive.
         key = (id(value),) if large else (value.dtype.str, value.shape, value.tobytes())
         if key not in root.constants and large and (value == value.flat[0]).all():
             one = value.flat[0].reshape([1] * value.ndim)
@@ -273,6 +278,11 @@ def is_static(size: Any) -> bool:
 def integers(numbers: Iterable[Any]) -> np.ndarray:
     """Numbers as ONNX takes shapes, axes and indices."""
     return np.array([int(number) for number in numbers], np.int64)
+
+
+def number(equation: Any, value: float) -> np.ndarray:
+    """A constant in the type of an equation's first input."""
+    return np.asarray(value, equation.invars[0].aval.dtype)
 
 
 def element(dtype: Any) -> int:

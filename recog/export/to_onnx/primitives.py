@@ -1,19 +1,27 @@
 """One small converter for each primitive of JAX: (graph, equation, *inputs) to values; the tests compare each
 with JAX.
 
-Those that read and write parts of arrays are in `indexing`.
+Those that arrange arrays are in `shapes`, those that sum over axes in `products`, those that read and write
+parts of arrays in `indexing`.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from recog.export.to_onnx import fusions, indexing
-from recog.export.to_onnx.graph import Graph, Unconvertible, Value, integers, is_static
-
-Converter = Callable[..., Value | Sequence[Value]]
+from recog.export.to_onnx import fusions, indexing, products, shapes
+from recog.export.to_onnx.graph import (
+    REDUCTIONS,
+    Converter,
+    Graph,
+    Unconvertible,
+    Value,
+    integers,
+    is_static,
+    number,
+)
 
 # Operators that do exactly what the primitive does.
 UNARY = {
@@ -29,10 +37,6 @@ LOGICAL = {
     'and': ('And', 'BitwiseAnd'), 'or': ('Or', 'BitwiseOr'), 'xor': ('Xor', 'BitwiseXor'),
     'not': ('Not', 'BitwiseNot'), 'add': ('Or', 'Add'), 'max': ('Or', 'Max'), 'min': ('And', 'Min'),
 }
-REDUCTIONS = {
-    'reduce_max': 'ReduceMax', 'reduce_min': 'ReduceMin', 'reduce_prod': 'ReduceProd',
-    'reduce_sum': 'ReduceSum',
-}
 NEUTRAL = {'And': True, 'Or': False, 'Max': -math.inf, 'Min': math.inf}
 
 
@@ -43,11 +47,11 @@ def unary(operator: str) -> Converter:
 
 def elementwise(graph: Graph, operator: str, equation: Any, inputs: Sequence[Value]) -> Value:
     """An operator of arrays of one shape; it broadcasts by itself, so one of them must have that shape."""
-    shapes = [len(var.aval.shape) for var in equation.invars]
+    ranks = [len(var.aval.shape) for var in equation.invars]
     makers = [graph.maker(value) for value in inputs]
     repeated = [maker is not None and maker.op_type == 'Expand' for maker in makers]
     rank = len(equation.outvars[0].aval.shape)
-    full = [place for place in range(len(inputs)) if not repeated[place] and shapes[place] == rank]
+    full = [place for place in range(len(inputs)) if not repeated[place] and ranks[place] == rank]
     if full:
         inputs = [maker.input[0] if small and maker is not None else value
                   for value, small, maker in zip(inputs, repeated, makers, strict=True)]
@@ -104,11 +108,6 @@ def unequal(graph: Graph, equation: Any, *inputs: Value) -> Value:
 def identity(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
     """The value itself."""
     return value
-
-
-def number(equation: Any, value: float) -> np.ndarray:
-    """A constant in the type of an equation's first input."""
-    return np.asarray(value, equation.invars[0].aval.dtype)
 
 
 def rsqrt(graph: Graph, equation: Any, value: Value) -> Value:
@@ -180,84 +179,6 @@ def clamp(graph: Graph, equation: Any, low: Value, value: Value, high: Value) ->
     return graph.op('Min', graph.op('Max', value, low), high)
 
 
-def transpose(graph: Graph, equation: Any, value: Value) -> Value:
-    """Transpose, or a Reshape where only axes of size 1 move."""
-    shape, axes = equation.invars[0].aval.shape, equation.params['permutation']
-    moved = [axis for axis in axes if str(shape[axis]) != '1']
-    if moved == sorted(moved):
-        return graph.reshape(value, equation.outvars[0].aval.shape)
-    return graph.transpose(value, axes)
-
-
-def reshape(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
-    """Reshape, for all that only changes the shape."""
-    return _kept(graph, value, equation.invars[0].aval.shape, equation.outvars[0].aval.shape)
-
-
-def _kept(graph: Graph, value: Value, given: Sequence[Any], shape: Sequence[Any]) -> Value:
-    """A value in another shape; if that only restores the axes of a reduction, the reduction keeps them."""
-    maker = graph.maker(value)
-    if maker is not None and maker.op_type in REDUCTIONS.values() and not maker.attribute[0].i:
-        axes = graph.known(maker.input[1])
-        rest = [str(size) for axis, size in enumerate(shape) if axes is not None and axis not in axes]
-        same = rest == [str(size) for size in given]
-        if axes is not None and len(shape) == len(given) + len(axes) and same:
-            return graph.op(maker.op_type, maker.input[0], axes, keepdims=1)
-    return graph.reshape(value, shape)
-
-
-def broadcast_in_dim(graph: Graph, equation: Any, value: Value, *_: Value) -> Value:
-    """A Reshape that gives new axes the size 1, and an Expand."""
-    shape, places = equation.outvars[0].aval.shape, equation.params['broadcast_dimensions']
-    given = equation.invars[0].aval.shape
-    between: list[Any] = [1] * len(shape)
-    for place, size in zip(places, given, strict=True):
-        between[place] = size
-    if tuple(between) != tuple(given):
-        value = _kept(graph, value, given, between)
-    return value if tuple(between) == tuple(shape) else graph.expand(value, shape)
-
-
-def concatenate(graph: Graph, equation: Any, *values: Value) -> Value:
-    """Concat."""
-    return graph.op('Concat', *values, axis=int(equation.params['dimension']))
-
-
-def stack(graph: Graph, equation: Any, *values: Value) -> Value:
-    """Concat along a new axis."""
-    axis = int(equation.params['axis'])
-    parts = [graph.op('Unsqueeze', value, integers([axis])) for value in values]
-    return graph.op('Concat', *parts, axis=axis)
-
-
-def split(graph: Graph, equation: Any, value: Value) -> Sequence[Value]:
-    """Split."""
-    sizes, axis = equation.params['sizes'], int(equation.params['axis'])
-    if len(sizes) == 1:
-        return [value]
-    return graph.add('Split', value, graph.shape(sizes), axis=axis, outputs=len(sizes))
-
-
-def tile(graph: Graph, equation: Any, value: Value) -> Value:
-    """Tile."""
-    return graph.op('Tile', value, graph.shape(equation.params['reps']))
-
-
-def iota(graph: Graph, equation: Any, *_: Value) -> Value:
-    """The numbers along one axis."""
-    aval, axis = equation.outvars[0].aval, equation.params['dimension']
-    numbers = graph.numbers(aval.shape[axis], aval.dtype)
-    if len(aval.shape) == 1:
-        return numbers
-    shape = [size if place == axis else 1 for place, size in enumerate(aval.shape)]
-    return graph.expand(graph.reshape(numbers, shape), aval.shape)
-
-
-def dim_as_value(graph: Graph, equation: Any, *_: Value) -> Value:
-    """A dimension as a number."""
-    return graph.cast(graph.op('Squeeze', graph.size(equation.params['dim'])), equation.outvars[0].aval.dtype)
-
-
 def _learn(graph: Graph, places: str, size: Any) -> None:
     """Remember that indices are below the size of their axis."""
     if is_static(size):
@@ -290,72 +211,6 @@ def cumsum(graph: Graph, equation: Any, value: Value) -> Value:
     return graph.op('CumSum', value, axis, reverse=int(equation.params['reverse']))
 
 
-def dot_general(graph: Graph, equation: Any, left: Value, right: Value) -> Value:
-    """MatMul; where needed, arrays are reshaped to [rows, own, summed] and [rows, summed, own] first."""
-    (left_sum, right_sum), (left_rows, right_rows) = equation.params['dimension_numbers']
-    shapes = [var.aval.shape for var in equation.invars]
-    last = tuple(left_sum) == (len(shapes[0]) - 1,)
-    if len(shapes[1]) == 2 and not right_rows and tuple(right_sum) == (0,) and last:
-        return fusions.gathered(graph, 'MatMul', left, right) or graph.op('MatMul', left, right)
-    own = [[axis for axis in range(len(shape)) if axis not in used]
-           for shape, used in zip(shapes, ({*left_rows, *left_sum}, {*right_rows, *right_sum}), strict=True)]
-    rows = [shapes[0][axis] for axis in left_rows]
-    summed = math.prod(shapes[0][axis] for axis in left_sum)
-    first, second = (math.prod(shape[axis] for axis in axes) for shape, axes in zip(shapes, own, strict=True))
-    left = graph.transpose(left, [*left_rows, *own[0], *left_sum])
-    right = graph.transpose(right, [*right_rows, *right_sum, *own[1]])
-    if len(left_sum) != 1 or len(own[0]) != 1:
-        left = graph.reshape(left, [*rows, first, summed])
-    if len(left_sum) != 1 or len(own[1]) != 1:
-        right = graph.reshape(right, [*rows, summed, second])
-    result = graph.op('MatMul', left, right)
-    flat = len(own[0]) != 1 or len(own[1]) != 1
-    return graph.reshape(result, equation.outvars[0].aval.shape) if flat else result
-
-
-def conv_general_dilated(graph: Graph, equation: Any, x: Value, kernel: Value) -> Value:
-    """Conv between Transposes."""
-    params = equation.params
-    if params['batch_group_count'] != 1 or set(params['lhs_dilation']) != {1}:
-        raise Unconvertible(
-            'conv_general_dilated with groups of rows or a dilated input has no counterpart in ONNX')
-    numbers = params['dimension_numbers']
-    turned = graph.transpose(kernel, numbers.rhs_spec)
-    begins, ends = zip(*params['padding'], strict=True)
-    sizes = {
-        'strides': params['window_strides'], 'pads': (*begins, *ends), 'dilations': params['rhs_dilation']}
-    settings = {name: [int(size) for size in each] for name, each in sizes.items()}
-    result = graph.op('Conv', graph.transpose(x, numbers.lhs_spec), turned,
-                      group=int(params['feature_group_count']), **settings)
-    return graph.transpose(result, np.argsort(numbers.out_spec).tolist())
-
-
-def window(operator: str) -> Converter:
-    """Converter of a reduction of each window [1, height, width, 1] of an array [B, H, W, C]."""
-
-    def convert(graph: Graph, equation: Any, value: Value) -> Value:
-        params = equation.params
-        names = 'window_dimensions', 'window_strides', 'padding'
-        size, strides, padding = ([*params[name]] for name in names)
-        dilated = {*params['base_dilation'], *params['window_dilation']} != {1}
-        outer = [(size[axis], strides[axis], *padding[axis]) for axis in (0, -1)]
-        if len(size) != 4 or dilated or outer != [(1, 1, 0, 0)] * 2:
-            name = equation.primitive.name
-            raise Unconvertible(
-                f'{name} over {size} has no counterpart in ONNX: only over [1, height, width, 1] has')
-        pads = [int(padding[axis][side]) for side in (0, 1) for axis in (1, 2)]
-        settings: dict[str, Any] = {'kernel_shape': [int(part) for part in size[1:3]], 'pads': pads}
-        settings['strides'] = [int(part) for part in strides[1:3]]
-        if operator == 'AveragePool':
-            settings['count_include_pad'] = 1
-        result: Value = graph.op(operator, graph.transpose(value, (0, 3, 1, 2)), **settings)
-        if operator == 'AveragePool':
-            result = graph.op('Mul', result, number(equation, math.prod(size)))
-        return graph.transpose(result, (0, 2, 3, 1))
-
-    return convert
-
-
 OPERATIONS: dict[str, Converter] = {
     **{name: unary(operator) for name, operator in UNARY.items()},
     **{name: binary(operator) for name, operator in BINARY.items()},
@@ -363,34 +218,22 @@ OPERATIONS: dict[str, Converter] = {
     **{name: reduction(operator) for name, operator in REDUCTIONS.items()},
     'argmax': extreme('ArgMax'),
     'argmin': extreme('ArgMin'),
-    'broadcast_in_dim': broadcast_in_dim,
     'clamp': clamp,
-    'concatenate': concatenate,
-    'conv_general_dilated': conv_general_dilated,
     'convert_element_type': convert_element_type,
     'copy': identity,
     'cumsum': cumsum,
-    'dim_as_value': dim_as_value,
-    'dot_general': dot_general,
     'integer_pow': integer_pow,
-    'iota': iota,
     'log1p': log1p,
     'ne': unequal,
     'reduce_and': of_booleans('ReduceMin'),
     'reduce_or': of_booleans('ReduceMax'),
-    'reduce_window_max': window('MaxPool'),
-    'reduce_window_sum': window('AveragePool'),
     'rem': rem,
-    'reshape': reshape,
     'rsqrt': rsqrt,
     'select_n': select_n,
-    'split': split,
     'square': square,
-    'squeeze': reshape,
-    'stack': stack,
     'stop_gradient': identity,
-    'tile': tile,
     'top_k': top_k,
-    'transpose': transpose,
+    **shapes.OPERATIONS,
+    **products.OPERATIONS,
     **indexing.OPERATIONS,
 }

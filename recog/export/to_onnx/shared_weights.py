@@ -4,7 +4,7 @@ from typing import Any
 
 from onnx import ModelProto, TensorProto
 
-SMALL = 4096  # bytes; what is smaller is written twice
+SMALL = 4096  # bytes, below which a constant is written twice
 
 
 def share(other: ModelProto, first: ModelProto, whole: bytes, name: str) -> None:

@@ -1,6 +1,6 @@
-// Paper to draw on: strokes are kept, so that the last can be taken back.
+// Paper to draw on; strokes are kept, so that the last can be undone.
 
-const MARGIN = 24;  // of white around the ink, in pixels of the paper
+const MARGIN = 24;  // white around the ink, in pixels of the paper
 
 export class Drawing {
   constructor(canvas) {
@@ -81,7 +81,7 @@ export class Drawing {
     this.resize();
   }
 
-  // The box of what is dark: left, top, right, bottom; null without ink.
+  // The bounding box of the ink: left, top, right, bottom; null if there is none.
   ink() {
     const { width, height } = this.canvas;
     const { data } = this.pen.getImageData(0, 0, width, height);
@@ -97,7 +97,7 @@ export class Drawing {
     return right < 0 ? null : [left, top, right, bottom];
   }
 
-  // A PNG of the ink and some white around it; null without ink.
+  // A PNG of the ink with some white around it; null if there is none.
   async image() {
     const box = this.ink();
     if (!box) return null;

@@ -1,12 +1,12 @@
-// One image at a time: from a file, the clipboard or the drawing; what the chosen model reads in it.
+// Sends one image at a time, from a file, the clipboard or the drawing, and shows what the chosen model reads.
 
 import { Drawing } from './drawing.js';
 
 const $ = (id) => document.getElementById(id);
 const drawing = new Drawing($('canvas'));
 let models = [];
-const given = { file: null, draw: null };  // the image of either way
-let asked = 0;     // answers to earlier questions are dropped
+const given = { file: null, draw: null };  // the image from a file, and the drawn one
+let asked = 0;     // number of the last request; answers to earlier ones are dropped
 
 async function ask(path, options = {}) {
   const token = sessionStorage.getItem('token');
@@ -44,7 +44,7 @@ async function list() {
   const found = (await ask('/v1/models')).models;
   const changed = JSON.stringify(found) !== JSON.stringify(models);
   models = found;
-  if (changed) {  // a list that is open would be closed
+  if (changed) {  // replacing the options would close an open list
     $('model').replaceChildren(...models.map(({ name, formula, ready }) => {
       const option = new Option(`${name} – ${formula ? 'formulas' : 'words'}${ready ? '' : ' (warming up)'}`, name);
       option.selected = before && name === before.name;
@@ -102,7 +102,7 @@ function tell(answer, model) {
   if (answer.explanation) $('enlarge').focus();
 }
 
-// Browsers open no data: address alone, so it becomes a blob.
+// Browsers do not open data: addresses in a new tab, so it becomes a blob.
 function picture(data) {
   URL.revokeObjectURL($('enlarge').href);
   const bytes = Uint8Array.from(atob(data.split(',')[1]), (letter) => letter.charCodeAt(0));
@@ -149,7 +149,7 @@ async function copy() {
   const words = $('latex').textContent;
   try {
     await navigator.clipboard.writeText(words);
-  } catch {  // without https a browser has no clipboard for scripts
+  } catch {  // without https, scripts cannot use the clipboard
     const field = document.createElement('textarea');
     field.value = words;
     document.body.append(field);
