@@ -37,8 +37,7 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
 def matched(
     model: Model, state: Mapping[str, Any]
 ) -> tuple[dict[tuple[str, ...], np.ndarray], dict[str, list[str]]]:
-    """The variables that a published checkpoint fills, and the names of
-    what does not fit, by kind of problem."""
+    """The variables that a published checkpoint fills, and the names that do not fit, by kind of problem."""
     import jax
 
     state = model.adapt(state)

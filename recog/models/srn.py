@@ -34,8 +34,7 @@ FROZEN = '*/positions/table=0'
 
 @jax.jit
 def additive_weights(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
-    """Softmax over T of tanh(order + features) . score: [B, T, D],
-    [L, D] and [D, 1] -> [B, L, T] in float32."""
+    """Softmax over T of tanh(order + features) . score, [B, T, D], [L, D], [D, 1] -> float32 [B, L, T]."""
     def scores(features: jax.Array, order: jax.Array, score: jax.Array) -> jax.Array:
         inside = jnp.tanh(order[None, :, None] + features[:, None])
         return jnp.sum(inside * score[:, 0], -1, dtype=jnp.float32)
@@ -162,8 +161,7 @@ class SRN(nn.Module):
 
 
 def build(config: Any, vocab: Any) -> Model:
-    """SRN with the sizes and parts of the recipe, for images of its size
-    and texts of at most `text.max_length`."""
+    """SRN with the parts of the recipe, for images of its size and texts of at most `text.max_length`."""
     _check(config)
     settings, length = FrozenConfigDict(config.model), config.text.max_length
     size = (config.image.height, config.image.width)

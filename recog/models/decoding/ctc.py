@@ -10,8 +10,7 @@ from jax import lax
 
 
 class Paths(NamedTuple):
-    """Texts as classes [B, N, L], 0 after the end, their tokens' probabilities,
-    and log-probabilities [B, N]."""
+    """Texts as classes [B, N, L], 0 after the end, with token probabilities and log-probabilities [B, N]."""
 
     classes: jax.Array
     token_confidence: jax.Array

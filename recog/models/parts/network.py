@@ -15,8 +15,7 @@ from recog.models.parts.layers import PRECISIONS, Context
 
 
 class Network(NamedTuple):
-    """A Linen module that takes pixels, further inputs and a `Context`,
-    with the recipe's settings for them."""
+    """A Linen module that takes pixels, further inputs and a `Context`, with the recipe's settings for it."""
 
     module: nn.Module
     image: FrozenConfigDict
