@@ -1,76 +1,46 @@
-"""Every experiment times every variant: it loads, builds, and its training step is traced at full size; its
-operations are lowered for GPUs and TPUs as well."""
-
-import importlib.util
+"""Every variant of every experiment at full size, as shapes: it loads, builds, and its loss and its optimizer
+leave what they change in the kind it had. tests/programs/lowering.py traces and lowers whole training steps."""
 
 import jax
 import jax.numpy as jnp
+import optax
 import pytest
-from jax.extend.core import jaxprs_in_params
+from full_size import kinds, recipes, shapes
 from small import ROOT
 
-from recog import models
-from recog.config import experiments, values
-from recog.images.fit import channels
-from recog.text import vocabulary
-from recog.train import optimizer
-from recog.train.step import make_state, make_step
-
-
-def recipes():
-    for path in sorted((ROOT / 'experiments').glob('*.py')):
-        spec = importlib.util.spec_from_file_location(path.stem, path)
-        module = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(module)
-        yield from (f'{path.name}:{name}' for name in module.VARIANTS)
+from recog.config import experiments
+from recog.errors import ConfigError
 
 
 @pytest.fixture(scope='module')
-def lowered():
-    """The operations that were lowered so far."""
+def updated():
+    """The optimizers that were looked at so far: the variants of an experiment share one."""
     return set()
 
 
-def operations(jaxpr):
-    """The operations of a program, whatever the sizes: each with the types and ranks of its inputs."""
-    found, waiting, seen = set(), [jaxpr], {id(jaxpr)}
-    while waiting:
-        for equation in waiting.pop().eqns:
-            found.add((equation.primitive.name, *((str(read.aval.dtype), read.aval.ndim)
-                                                  for read in equation.invars)))
-            new = [inner for inner in jaxprs_in_params(equation.params) if id(inner) not in seen]
-            waiting += new
-            seen |= set(map(id, new))
-    return found
-
-
 @pytest.mark.parametrize('recipe', recipes())
-def test_a_recipe_builds_and_its_training_step_is_traced_at_full_size_and_lowered_for_gpus_and_tpus(
-    recipe, lowered
-):
-    config = experiments.load(str(ROOT / 'experiments' / recipe))
-    model = models.build(config, vocabulary.from_config(config.text))
-    epoch = max(1, (config.data.nominal or config.render.count) // config.train.batch)
-    total = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
-    rate = optimizer.schedule(config, total, epoch)
-    tx = optimizer.optimizer(config, rate)
-    state = jax.eval_shape(lambda key: make_state(model, tx, config.train.ema, key), jax.random.key(0))
-    rows, rule, length = config.train.batch, config.image, config.text.max_length
-    batch = {
-        'image': jax.ShapeDtypeStruct((rows, rule.height, rule.width, channels(rule)), jnp.uint8),
-        'size': jax.ShapeDtypeStruct((rows, 2), jnp.int32),
-        'tokens': jax.ShapeDtypeStruct((rows, length), jnp.int32),
-        'length': jax.ShapeDtypeStruct((rows,), jnp.int32),
-        'weight': jax.ShapeDtypeStruct((rows,), jnp.float32),
-        'index': jax.ShapeDtypeStruct((rows,), jnp.int32),
-    }
-    traced = jax.jit(make_step(model, tx, rate, config)).trace(state, batch)
-    after, metrics = traced.out_info
-    made_of = operations(traced.jaxpr.jaxpr)
-    if not made_of <= lowered:
-        assert traced.lower(lowering_platforms=('cuda', 'tpu')).compiler_ir('stablehlo') is not None
-        lowered.update(made_of)
-    kinds = [jax.tree.map(lambda leaf: (leaf.shape, leaf.dtype), tree) for tree in (state, after)]
-    assert kinds[0] == kinds[1]
-    assert {leaf.dtype for leaf in jax.tree.leaves(after.params)} == {jnp.dtype('float32')}
-    assert metrics['loss'].shape == () and metrics['loss'].dtype == jnp.float32
+def test_a_recipe_builds_at_full_size_and_its_loss_and_optimizer_keep_all_kinds(recipe, updated):
+    config, model, _, tx, state, batch = shapes(recipe)
+    assert {leaf.dtype for leaf in jax.tree.leaves(state.params)} == {jnp.dtype('float32')}
+    (total, _), (stats, _) = jax.eval_shape(
+        lambda variables, batch, key: model.loss(variables, batch, key=key, train=True, step=0),
+        {'params': state.params, 'stats': state.stats}, batch, jax.random.key(0))
+    assert total.shape == () and total.dtype == jnp.float32
+    assert kinds(stats) == kinds(state.stats)
+
+    def update(params, memory):  # gradients have the kinds of what they are of
+        updates, memory = tx.update(params, memory, params)
+        return optax.apply_updates(params, updates), memory
+
+    rule = config.model.name, config.optimizer.to_json()
+    if rule not in updated:
+        assert kinds(jax.eval_shape(update, state.params, state.opt)) == kinds((state.params, state.opt))
+        updated.add(rule)
+
+
+@pytest.mark.parametrize('file', experiments.files(ROOT), ids=lambda file: file.stem)
+def test_a_field_of_an_experiment_allows_what_it_says_alone(file):
+    for field, allowed in experiments.experiment_module(str(file)).ALLOWED.items():
+        if isinstance(allowed[0], str):
+            with pytest.raises(ConfigError, match=f"config.{field}='nonsense' .*{allowed[0]}"):
+                experiments.load(str(file), [f'--config.{field}=nonsense'])
