@@ -1,5 +1,5 @@
-"""Every variant of every experiment at full size, as shapes: it loads, builds, and its loss and its optimizer
-leave what they change in the kind it had. tests/programs/lowering.py traces and lowers whole training steps."""
+"""Every variant of every experiment at full size, as shapes: it loads and builds, and its loss and its
+optimizer keep shapes and types. tests/programs/lowering.py traces and lowers whole training steps."""
 
 import jax
 import jax.numpy as jnp
