@@ -18,6 +18,7 @@ from recog import __version__, models
 from recog.data import plan
 from recog.errors import ConfigError
 from recog.export import parity
+from recog.images import fit
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
 from recog.workdir import provenance
@@ -96,8 +97,7 @@ def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]
         height, width = f'{down}*h', f'{right}*w'
     elif rule.width_rule == 'widest':
         raise ConfigError('config.image.width_rule=widest cannot be exported: only fixed can')
-    channels = 1 if rule.channels == 'grey' else 3
-    return {'image': (f'b, {height}, {width}, {channels}', 'uint8'), 'size': ('b, 2', 'int32'),
+    return {'image': (f'b, {height}, {width}, {fit.channels(rule)}', 'uint8'), 'size': ('b, 2', 'int32'),
             'max_length': ('', 'int32')}
 
 

@@ -25,7 +25,7 @@ MAY_IMPORT = {
     'train': 'config text images devices data models workdir reading evaluation weights',
     'sweep': 'config text devices data workdir evaluation',
     'server': 'config text images data models metrics workdir reading',
-    'export': 'config text devices data models workdir reading',
+    'export': 'config text images devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',
     'bench': 'config text images devices data models metrics workdir reading evaluation train export',
     'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation '

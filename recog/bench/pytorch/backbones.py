@@ -11,6 +11,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
+from recog.images import fit
 from recog.models.backbones.text_lines import MOBILENET, Row, scaled
 
 Pair = tuple[int, int]
@@ -107,7 +108,7 @@ class Features(nn.Module):
 
     def __init__(self, config: ConfigDict):
         super().__init__()
-        rule, channels = config.model, 1 if config.image.channels == 'grey' else 3
+        rule, channels = config.model, fit.channels(config.image)
         mobile = rule.backbone == 'mobilenet_v3'
         self.backbone = mobilenet_v3(channels, rule.mobilenet_scale) if mobile else resnet34_vd(channels)
         self.width = scaled(960, rule.mobilenet_scale) if mobile else 512

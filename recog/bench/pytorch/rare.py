@@ -9,6 +9,7 @@ from torch import nn
 
 from recog.bench.pytorch.backbones import Features, conv_norm
 from recog.bench.pytorch.texts import texts
+from recog.images import fit
 from recog.models.parts import rectification
 
 # Values that it supports; sizes are free.
@@ -42,8 +43,7 @@ class Rectifier(nn.Module):
         super().__init__()
         rule, image = config.model, config.image
         self.border, self.shape = rule.border, (image.height, image.width)
-        channels = 1 if image.channels == 'grey' else 3
-        self.loc_net = Localisation(channels, rectification.SIZES[rule.rectify], rule.fiducials)
+        self.loc_net = Localisation(fit.channels(image), rectification.SIZES[rule.rectify], rule.fiducials)
         factors = rectification.spline(rule.fiducials, *self.shape)
         self.register_buffer('terms', torch.tensor(factors.terms), persistent=False)
         self.register_buffer('inverse', torch.tensor(factors.inverse), persistent=False)

@@ -7,6 +7,7 @@ from torch import nn
 
 from recog.bench.pytorch.backbones import conv_norm
 from recog.bench.pytorch.texts import texts
+from recog.images import fit
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 
 # Values that it supports; sizes are free.
@@ -41,7 +42,7 @@ class Backbone(nn.Module):
     def __init__(self, config: ConfigDict):
         super().__init__()
         rule = config.model
-        self.conv = conv_norm(1 if config.image.channels == 'grey' else 3, rule.widths[0], 7, 2)
+        self.conv = conv_norm(fit.channels(config.image), rule.widths[0], 7, 2)
         self.stages, inputs = [], rule.widths[0]
         for stage, (depth, width, stride) in enumerate(zip(rule.depths, rule.widths, STRIDES, strict=True)):
             names = [f'bottleneckBlock_{stage}_{block}' for block in range(depth)]
