@@ -16,12 +16,11 @@ gc.set_threshold(50_000, 20, 10)
 
 # The slowest files, slowest first: the two processes take whole files, and should end together.
 SLOWEST = (
-    'config/test_experiments', 'train/test_faults', 'models/test_contract', 'models/test_golden_rare',
-    'sweep/test_sweep', 'train/test_train', 'export/test_onnx_models', 'models/test_golden_srn',
-    'train/test_resident', 'models/test_golden_can', 'models/test_golden_crnn', 'export/test_export',
-    'commands/test_commands', 'models/test_can', 'bench/test_limits', 'models/test_convolutions',
-    'report/test_report', 'models/test_latex_ocr', 'train/test_initial', 'bench/test_collectives',
-    'models/test_rare', 'images/test_augment', 'prepare/test_prepare_sets')
+    'models/test_goldens', 'train/test_faults', 'models/test_contract', 'config/test_experiments',
+    'sweep/test_sweep', 'train/test_train', 'export/test_onnx_models', 'train/test_resident',
+    'export/test_export', 'commands/test_commands', 'models/test_can', 'bench/test_limits',
+    'models/test_convolutions', 'report/test_report', 'models/test_latex_ocr', 'train/test_initial',
+    'bench/test_collectives', 'models/test_rare', 'images/test_augment', 'prepare/test_prepare_sets')
 
 
 def pytest_collection_modifyitems(items):
