@@ -30,11 +30,15 @@ class Reader:
 
     def __init__(self, folder: str, batch: int, beam: int):
         import recog
+        from recog.devices import setup
+        from recog.reading.exported import needs_jax
         from recog.server.batching import warming
         from recog.server.desk import Desk
         from recog.server.intake import Limits
         from recog.server.serve import canvases
 
+        if needs_jax(folder):  # the replica is a process of its own
+            setup.start()
         self.name, self.explaining = Path(folder).name, None
         self.recognizer = recog.load(folder, batch=batch, beam=beam, best=max(beam, 1))
         token = os.environ['RECOG_TOKEN'] if 'RECOG_TOKEN' in os.environ else ''
