@@ -54,7 +54,8 @@ DEMO = {
 VARIANTS = {
     'd28': {},                                       # rec_d28_can to the letter, one GPU
     # The authors' own optimizer, under the same schedule.
-    'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6},
+    'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6,
+                 'optimizer.rho': 0.9},          # PyTorch's default, which the authors' code keeps
     'modern': MODERN,
     # Modern, from InkML: augmentation changes the ink, which is then drawn.
     'ink': {
