@@ -20,14 +20,15 @@ def run(arguments: argparse.Namespace) -> int:
     """Train the demos that are missing, then serve all of them."""
     from recog.server import demo, serve
 
-    known = demo.demos()
-    wanted = [known[name] for name in chosen('--only', arguments.only, known)]
     settings = serve.Settings(batch=1, beam=demo.BEAM, invert=arguments.invert, explain=True,
                               most_bytes=arguments.most_bytes, most_pixels=arguments.most_pixels,
                               queue=arguments.queue, timeout=arguments.timeout)
     serve.check(settings)
+    folder = Path(arguments.folder)
+    known = demo.demos(folder)
+    wanted = {name: known[name] for name in chosen('--only', arguments.only, known)}
     with serve.listen(arguments.host, arguments.port) as listening:
-        folders = demo.trained(Path(arguments.folder), wanted)
+        folders = demo.trained(folder, wanted)
         start()
         return serve.serve(folders, listening, settings)
 

@@ -2,27 +2,36 @@
 
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 from recog.config import experiments
 from recog.config.experiments import Experiment
 from recog.errors import ConfigError
+from recog.workdir.files import RESULTS
 
 BEAM = 5
 VARIANT = 'demo'
-DONE = 'results.json'  # written once training has ended
+DONE = RESULTS  # written once training has ended
+PREFIX = 'demo-'  # of the names of their workdirs
 
 
-def demos() -> dict[str, Experiment]:
-    """The experiments that have a demo, by name."""
+def demos(folder: Path) -> dict[str, Experiment | None]:
+    """The experiments that have a demo, by name; without the recipes, the demos that the folder holds."""
+    try:
+        experiments.files()
+    except ConfigError:  # there are none here
+        done = sorted(file.parent.name for file in folder.glob(f'{PREFIX}*/{DONE}'))
+        if not done:
+            raise
+        return {name.removeprefix(PREFIX): None for name in done}
     return {each.name: each for each in experiments.every() if VARIANT in each.variants}
 
 
-def trained(folder: Path, wanted: Sequence[Experiment]) -> dict[str, str]:
+def trained(folder: Path, wanted: Mapping[str, Experiment | None]) -> dict[str, str]:
     """The workdirs of these demos; missing ones are trained, after a message that says how long it takes."""
-    folders = {each.name: folder / f'demo-{each.name}' for each in wanted}
-    missing = [each for each in wanted if not (folders[each.name] / DONE).is_file()]
+    folders = {name: folder / f'{PREFIX}{name}' for name in wanted}
+    missing = [each for each in wanted.values() if each and not (folders[each.name] / DONE).is_file()]
     if missing:
         wait = ', '.join(f'{each.name} about {each.minutes} minutes' if each.minutes else each.name
                          for each in missing)

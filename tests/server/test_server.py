@@ -374,11 +374,23 @@ def test_a_port_in_use_and_a_host_that_is_none_are_one_line(capsys):
 def test_the_demo_names_what_it_has(capsys, monkeypatch, tmp_path):
     assert command_line.main(['demo', '--only', 'crn']) == 2
     assert "crn" in (said := capsys.readouterr().err) and 'latex_ocr' in said
-    assert set(demo.demos()) == {path.stem for path in (ROOT / 'experiments').glob('*.py')}
-    assert all(each.minutes for each in demo.demos().values())
+    found = demo.demos(tmp_path)
+    assert set(found) == {path.stem for path in (ROOT / 'experiments').glob('*.py')}
+    assert all(each.minutes for each in found.values())
     monkeypatch.chdir(tmp_path)
     with pytest.raises(ConfigError, match='checkout of recog'):
         experiments.files(tmp_path)
+
+
+def test_without_the_recipes_the_demo_has_what_was_trained(monkeypatch, tmp_path):
+    monkeypatch.setattr(experiments, 'FOLDER', tmp_path / 'nowhere')
+    with pytest.raises(ConfigError, match='checkout of recog'):
+        demo.demos(tmp_path)
+    (tmp_path / 'demo-crnn').mkdir()
+    (tmp_path / 'demo-crnn' / 'results.json').touch()
+    (tmp_path / 'demo-rare').mkdir()  # not trained to its end
+    wanted = demo.demos(tmp_path)
+    assert demo.trained(tmp_path, wanted) == {'crnn': str(tmp_path / 'demo-crnn')}
 
 
 def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
