@@ -50,14 +50,13 @@ def run(arguments: argparse.Namespace) -> int:
     if len(arguments.workdir) > 1:
         return _compare(arguments)
     existing_workdir(arguments.workdir[0])
-    from ml_collections import ConfigDict
 
-    from recog.devices.mesh import make_mesh
+    from recog.devices.mesh import data_mesh
     from recog.evaluation.sets import measure_sets
     from recog.workdir.folder import workdir_path
     from recog.workdir.opened import open_workdir
 
-    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), start(arguments.devices))
+    mesh = data_mesh(start(arguments.devices))
     opened = open_workdir(arguments.workdir[0], arguments.step, mesh)
     folder = workdir_path(arguments.out or arguments.workdir[0])
     measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)

@@ -49,6 +49,11 @@ def make_mesh(rule: ConfigDict, devices: Sequence[jax.Device]) -> Mesh:
     return jax.make_mesh(tuple(shape), ('data', 'fsdp'), axis_types=(AxisType.Auto,) * 2, devices=devices)
 
 
+def data_mesh(devices: Sequence[jax.Device]) -> Mesh:
+    """The mesh with all of these devices along data."""
+    return make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), devices)
+
+
 def one_device(device: jax.Device | None = None) -> Mesh:
     """The mesh of one device, the first of this process if none is named."""
     devices = [device or jax.local_devices()[0]]

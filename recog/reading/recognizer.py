@@ -136,13 +136,12 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
         exported.check(beam=beam, step=step, width_rule=width_rule)
         return Recognizer(exported, beam=exported.manifest['beam'], **how)
     needs_workdir(folder)
-    from ml_collections import ConfigDict
 
     from recog.devices import setup
-    from recog.devices.mesh import choose_devices, make_mesh
+    from recog.devices.mesh import choose_devices, data_mesh
     from recog.workdir.opened import open_workdir
 
-    mesh = make_mesh(ConfigDict({'data': -1, 'fsdp': 1}), choose_devices(devices))
+    mesh = data_mesh(choose_devices(devices))
     with setup.quiet():
         opened = open_workdir(folder, step, mesh)
     return Recognizer(opened, mesh, beam=beam or 1, **how)

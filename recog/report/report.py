@@ -5,9 +5,8 @@ from pathlib import Path
 from typing import Any
 
 import jax
-from ml_collections import ConfigDict
 
-from recog.devices.mesh import make_mesh
+from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.report import charts, examples, markup, record, sections
 from recog.report.gallery import Gallery
@@ -39,7 +38,7 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
     shown, explainer = examples.choose(found, gallery), None
     if opened is not None:
         beam = int(found.facts['beam']) if 'beam' in found.facts else 1
-        shown = examples.readings(opened, shown, beam, _mesh(devices))
+        shown = examples.readings(opened, shown, beam, one_device(devices[0]))
         explainer = examples.Explainer(opened, album)
     parts = [
         sections.run(found, opened, why), sections.curves(found, album), sections.results(found),
@@ -59,17 +58,13 @@ def _open(folder: Any, found: record.Record, asked: int | None, devices: list[ja
     if asked is not None:
         other = measured is not None and measured != asked
         said = f'The results are those of step {measured}; step {asked} has read the images below.'
-        return open_workdir(folder, asked, _mesh(devices)), said if other else ''
+        return open_workdir(folder, asked, one_device(devices[0])), said if other else ''
     for wanted in dict.fromkeys([measured, None]):
         try:
-            return open_workdir(folder, wanted, _mesh(devices)), why
+            return open_workdir(folder, wanted, one_device(devices[0])), why
         except ConfigError as error:  # the page says so, and has the parts that need no model
             why = f'What was measured cannot be opened: {error}.' if measured is not None else f'{error}.'
     return None, why
-
-
-def _mesh(devices: list[jax.Device]) -> Any:
-    return make_mesh(ConfigDict({'data': 1, 'fsdp': 1}), devices[:1])
 
 
 def _lead(found: record.Record) -> markup.Html:
