@@ -12,6 +12,9 @@ from recog.train.run import Run
 from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
 
+OTHER_BATCHES = ('this run was begun by an earlier version, which put other images into batches of several '
+                 'canvases or lengths; from here on its batches and epochs are those of this one')
+
 
 class Beginning(NamedTuple):
     """The state that a run goes on from, how each tensor of it lies on the mesh, and what was done before."""
@@ -35,6 +38,8 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
     def read(step: int) -> Beginning:
         saved = {part: checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
         record = checkpoints.run(step)
+        if record.get('plan', 1) < run.plan.since and jax.process_index() == 0:
+            print(OTHER_BATCHES, flush=True)
         variables, rest = saved['variables'], saved['optimizer']
         state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
                       variables['ema'] if ema else {})
