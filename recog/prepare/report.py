@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recog.prepare import sheet
+from recog.prepare.folding import Fold
 from recog.prepare.survey import Survey
 from recog.prepare.tally import MEASURES, MOST_TOKENS, QUANTILES, SETS, Shared, Tally, named, ranked
 
@@ -28,7 +29,8 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
         if wanted != count:
             lines.append(f'WARNING: split {split} has {count:,} records, the release has {wanted:,}')
     problems = survey.problem_line()
-    text = [*lines, *_problem_lines(survey), *_split_lines(tallies), *_shared_lines(shared, tallies)]
+    text = [*lines, *_problem_lines(survey), *_split_lines(tallies),
+            *_shared_lines(shared, tallies, survey.fold)]
     facts = _facts(survey, title, expected, tallies, shared)
     (survey.folder / 'report.txt').write_text('\n'.join(text) + '\n', encoding='utf-8',
                                               errors='backslashreplace')
@@ -80,12 +82,10 @@ def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
             yield f'  {len(strange):,} characters outside 95: {", ".join(strange[:30])}'
 
 
-def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally]) -> Iterator[str]:
+def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally], fold: Fold) -> Iterator[str]:
     if shared:
         yield ''
-        yield ('records whose label stands in another split, too: as given, and folded (NFKC, lower case, no '
-               'white '
-               'space)')
+        yield f'records whose label stands in another split, too: as given, and folded ({fold.said})'
     for each in shared:
         count = tallies[each.split].count
         such = f', e.g. {", ".join(repr(text) for text in each.examples)}' if each.examples else ''

@@ -1,7 +1,6 @@
 """What is counted of the records of a split."""
 
 import hashlib
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recog.prepare.folding import Fold
 from recog.text import vocabulary
 
 SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
@@ -26,7 +26,7 @@ class Tally:
                                              for name in (*MEASURES, 'character', 'token', 'outside')}
         self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
 
-    def add(self, name: str, text: str, size: Sequence[int]) -> None:
+    def add(self, name: str, text: str, size: Sequence[int], fold: Fold) -> None:
         """Count a record."""
         self.count += 1
         counters = self.counters
@@ -40,7 +40,7 @@ class Tally:
         for charset, members in SETS.items():
             if not members.issuperset(text.lower() if charset == '36' else text):
                 counters['outside'][charset] += 1
-        for kind, value in (('id', name), ('label', text), ('folded', folded(text))):
+        for kind, value in (('id', name), ('label', text), ('folded', fold.make(text))):
             self.hashes[kind].append(hashed(value))
 
     def merge(self, other: 'Tally') -> None:
@@ -73,11 +73,6 @@ class Shared(NamedTuple):
 def spread(length: int, wanted: int) -> list[int]:
     """At most `wanted` places below `length`, evenly spread."""
     return np.unique(np.linspace(0, length - 1, min(length, wanted)).astype(int)).tolist()
-
-
-def folded(text: str) -> str:
-    """The text in the form in which near-duplicates are compared."""
-    return ''.join((text if text.isascii() else unicodedata.normalize('NFKC', text)).casefold().split())
 
 
 def named(character: str) -> str:
