@@ -11,6 +11,7 @@ from recog.devices.mesh import state_layout
 from recog.train.run import Run
 from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.opened import restore_variables
 
 
 class Beginning(NamedTuple):
@@ -33,9 +34,12 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
                           abstract, layout)
 
     def read(step: int) -> Beginning:
-        saved = {part: checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
-        record = checkpoints.run(step)
-        variables, rest = saved['variables'], saved['optimizer']
+        trees = parts(target)
+        variables, newer = restore_variables(checkpoints, step, trees['variables'])
+        rest, record = checkpoints.restore(step, 'optimizer', trees['optimizer']), checkpoints.run(step)
+        if newer and jax.process_index() == 0:
+            print(f'checkpoint {step} has no averages of batch-norm statistics: they start from its last '
+                  'statistics', flush=True)
         state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
                       variables['ema'] if ema else {})
         return Beginning(state, layout, record['position'], record['rows'])
