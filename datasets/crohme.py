@@ -1,6 +1,9 @@
 """CROHME: handwritten formulas of the competitions of 2011 to 2019,
 drawn from their ink or as published bitmaps.
 
+A twentieth of the training formulas, chosen by a hash of their tokens in normal form, are the split
+`validation`, the same in both configs; `train+validation` is the whole release.
+
 Ink: --source is a tree or zip of InkML. Its splits are folders and archives called train, or test and 2014,
 2016 or 2019, or what --ink SPLIT=FOLDER names. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and
 --bitmaps SPLIT=PATH (a folder of png or bmp, an archive, or WAP's pkl) are relative to --source.
@@ -23,11 +26,16 @@ from recog.images import ink
 from recog.images.ink import joined
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, trees
+from recog.prepare.folding import FORMULAS, formula, share
 from recog.text.latex import CROHME
 from recog.text.mathml import from_mathml
 from recog.text.normal_form import Malformed, normal_tokens
 
-SPLITS = ('train', 'test_2014', 'test_2016', 'test_2019')
+TESTS = {'test_2014': 986, 'test_2016': 1_147, 'test_2019': 1_199}
+SPLITS = ('train', *TESTS)  # of the releases
+# The training formulas that are `validation`: those whose hash is in this part of 0 to 1. latex_ocr/disjoint
+# validates on them too, so that its training has none of them.
+VALIDATION = (0.15, 0.20)
 OTHER = re.compile(r'symbol|struct|matri|isolated|junk')  # the competitions' other tasks
 NOWHERE = 'in no folder called train, or test and 2014, 2016 or 2019'
 
@@ -55,7 +63,8 @@ class Crohme(prepare.Builder):
     so that drawing it gives the image again.
     """
 
-    VERSION = tfds.core.Version('1.0.0')
+    VERSION = tfds.core.Version('2.0.0')
+    fold = FORMULAS
     name = 'crohme'
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink',
                                                description='drawn from InkML, tokens from its truth and '
@@ -63,8 +72,8 @@ class Crohme(prepare.Builder):
                        tfds.core.BuilderConfig(name='bitmaps',
                                                description='published bitmaps and captions: WAP, BTTR, CAN')]
     PLAIN = 'ink'
-    EXPECTED = {'ink': dict(zip(SPLITS, (8_834, 986, 1_147, 1_199), strict=True)),
-                'bitmaps': dict(zip(SPLITS, (8_835, 986, 1_147, 1_199), strict=True))}
+    EXPECTED = {'ink': {'train': 8_418, 'validation': 416, **TESTS},
+                'bitmaps': {'train': 8_420, 'validation': 415, **TESTS}}
 
     @classmethod
     def arguments(cls, parser: argparse.ArgumentParser) -> None:
@@ -88,6 +97,11 @@ class Crohme(prepare.Builder):
                 raise ConfigError(f'--{option} is for --config {"bitmaps" if option != "ink" else "ink"}, '
                                   f'this is {self.config_name}')
         yield from self._inks() if self.config_name == 'ink' else self._bitmaps()
+
+    def dealt(self, split: str, text: str) -> str:
+        """Training's own split, or `validation`: no formula is in both."""
+        first, end = VALIDATION
+        return 'validation' if split == 'train' and first <= share(formula(text)) < end else split
 
     def examples(self, task: Ink | Bitmap) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
         """The record of an InkML file, or of a caption with its bitmap."""

@@ -19,6 +19,7 @@ import tensorflow_datasets as tfds
 from recog import prepare
 from recog.errors import ConfigError
 from recog.prepare import labels
+from recog.prepare.folding import FORMULAS, WORDS
 
 PROBED = 100  # labels that are tried to find the folder of the images
 
@@ -43,6 +44,7 @@ class Folder(prepare.Builder):
         if own and not name:
             raise ConfigError('give --name NAME: what the set is called')
         super().__init__(config=config, name=name or str(config), **rest)
+        self.fold = WORDS if own else FORMULAS
 
     @property
     def builder_config_name(self) -> None:

@@ -8,7 +8,6 @@ CROHME's official tests, recognised by the names of their images or given by --e
 """
 
 import argparse
-import hashlib
 import math
 import re
 import sys
@@ -24,7 +23,7 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, labels, trees
-from recog.text.normal_form import Malformed, normal_text
+from recog.prepare.folding import FORMULAS, formula, share
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
 # scikit-learn's train_test_split, twice: share and seed.
@@ -51,6 +50,7 @@ class LatexOcr(prepare.Builder):
     BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='published', description="the author's split by image"),
                        tfds.core.BuilderConfig(name='disjoint',
                                                description='parted by formula, official tests apart')]
+    fold = FORMULAS
     EXPECTED = {'published': {'train': 16_088, 'validation': 3_448, 'test': 3_448}}
 
     @classmethod
@@ -121,23 +121,13 @@ def disjoint(rows: Sequence[labels.Label], excluded: Iterable[str] = ()) -> dict
     official = {formula(text) for text in excluded}
     official |= {key for key, row in zip(keys, rows, strict=True) if OFFICIAL.fullmatch(row.file)}
     dealt: dict[str, list[int]] = {'train': [], 'validation': [], 'test': [], 'official': []}
-    places = {key: int.from_bytes(hashlib.blake2b(key.encode(), digest_size=8).digest(), 'big') / 2**64
-              for key in keys}
+    places = {key: share(key) for key in keys}
     for number in sorted(range(len(rows)), key=lambda number: (places[keys[number]], number)):
         place = places[keys[number]]
-        dealt_to = next(split for split, share in SHARES if place < share)
+        dealt_to = next(split for split, end in SHARES if place < end)
         split = 'official' if keys[number] in official else dealt_to
         dealt[split].append(number)
     return dealt
-
-
-def formula(text: str) -> str:
-    """The form in which formulas are compared: tokens in normal form, or the
-    text without blanks if it is malformed."""
-    try:
-        return normal_text(text)
-    except Malformed:
-        return ''.join(text.split())
 
 
 if __name__ == '__main__':

@@ -17,6 +17,7 @@ from recog.commands import (
     pack,
     predict,
     report,
+    reproduce,
     serve,
     show_config,
     sweep,
@@ -26,8 +27,8 @@ from recog.errors import ConfigError
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 COMMANDS = tuple(module.COMMAND for module in (
-    train, evaluate, predict, serve, demo, report, sweep, import_weights, export, bench, augment, pack, check,
-    show_config))
+    train, reproduce, evaluate, predict, serve, demo, report, sweep, import_weights, export, bench, augment,
+    pack, check, show_config))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -3,8 +3,9 @@
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from recog.commands.options import Command, add_data, add_devices, recipe, refuse_negative, start
 from recog.errors import ConfigError
@@ -12,6 +13,7 @@ from recog.errors import ConfigError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from recog.evaluation.results import Result
     from recog.train.processes import Stop
     from recog.train.run import Run
 
@@ -80,14 +82,16 @@ def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) ->
     """Train or resume, then measure and show what came of it; an error ends the other processes, too."""
     import jax
 
+    from recog.devices.processes import join
     from recog.train import processes
     from recog.workdir.checkpoints import SaveFailed
 
     stop = processes.Stop()  # a signal may come while everything is being set up
-    run = _prepare(config, workdir, arguments)
+    run = prepare(config, workdir, arguments.data, arguments.devices, lambda: join(
+        arguments.coordinator, arguments.processes, arguments.process, arguments.cluster))
     watch = processes.Watch(workdir, arguments.patience)
     try:
-        status = _train_and_measure(run, workdir, stop, arguments.data)
+        status = train_and_measure(run, workdir, stop, arguments.data).status
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
@@ -99,11 +103,11 @@ def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) ->
     return status
 
 
-def _prepare(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> 'Run':
+def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
+            join: Callable[[], None] = lambda: None) -> 'Run':
     """The run, once all processes have joined, agree, and see a workdir that is right for it."""
     import jax
 
-    from recog.devices.processes import join
     from recog.text import vocabulary
     from recog.train import processes
     from recog.train.run import make_run
@@ -113,9 +117,9 @@ def _prepare(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) 
     vocab, resumes = vocabulary.from_config(config.text), files.is_workdir(workdir)
     refuse_other_things(workdir, resumes=True)
     changes = description.compare(workdir, config, vocab) if resumes else []
-    join(arguments.coordinator, arguments.processes, arguments.process, arguments.cluster)
-    devices = start(arguments.devices)
-    run = processes.together(lambda: make_run(config, vocab, arguments.data, devices))
+    join()
+    chosen = start(devices)
+    run = processes.together(lambda: make_run(config, vocab, root, chosen))
     if not files.is_workdir(workdir):
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
@@ -129,8 +133,16 @@ def _prepare(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) 
     return run
 
 
-def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int:
-    """Train to the end, or until it is asked to stop; the status."""
+class Outcome(NamedTuple):
+    """How a training ended: the status of the command, and what was measured if it came to its end."""
+
+    status: int
+    results: 'list[Result] | None' = None
+
+
+def train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str,
+                      announce: bool = False) -> Outcome:
+    """Train to the end, or until it is asked to stop; with `announce`, say first what it will cost."""
     import jax
 
     from recog.train.loop import train_to_end
@@ -138,19 +150,19 @@ def _train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str) -> int
     from recog.workdir import files
 
     try:
-        ended = train_to_end(run, workdir, stop)
+        ended = train_to_end(run, workdir, stop, announce=announce)
     except NonFinite as error:
         print(f'recog train: {error}', file=sys.stderr)
-        return 1
+        return Outcome(1)
     if ended:
         stop.close()  # all is saved; from here on a signal just ends the command
-        _measure(run, workdir, root)
-    elif jax.process_index() == 0:
+        return Outcome(0, _measure(run, workdir, root))
+    if jax.process_index() == 0:
         (workdir / files.STOPPED).touch()
-    return 0
+    return Outcome(0)
 
 
-def _measure(run: 'Run', workdir: Any, root: str) -> None:
+def _measure(run: 'Run', workdir: Any, root: str) -> 'list[Result]':
     """Measure the best checkpoint, and draw what a person looks at first."""
     import jax
 
@@ -170,6 +182,7 @@ def _measure(run: 'Run', workdir: Any, root: str) -> None:
         images = 'IMAGES' if is_remote(workdir) else str(Path(workdir) / SAMPLES)
         print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
               f'try: recog predict {workdir} {images}')
+    return results
 
 
 COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run,

@@ -28,6 +28,14 @@ class Bench(NamedTuple):
     elsewhere: Mapping[str, Any] = {}  # and on accelerators
 
 
+class Reported(NamedTuple):
+    """A row of the table of results: `RESULTS` in an experiment's file has one, as a dict, by its variant."""
+
+    title: str  # what is trained, in words
+    published: str = ''  # what the reference reports of it
+    pack: bool = False  # whether reproducing it packs its training data first
+
+
 class Experiment(NamedTuple):
     """What an experiment file declares besides its recipes; `name` is that of the file."""
 
@@ -39,6 +47,7 @@ class Experiment(NamedTuple):
     bench: Bench
     narrow: Mapping[str, Any]  # NARROW: fields of the first variant that make it small enough for tests
     formulas: bool  # whether it reads formulas; else words
+    results: Mapping[str, Reported]  # RESULTS: the variants that have a row in the table of results
 
 
 def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
@@ -60,15 +69,29 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
 def declared(file: str | Path) -> Experiment:
     """What an experiment file declares; what it leaves out has its default."""
     module = experiment_module(str(file))
-    given = getattr(module, 'BENCH', {})
-    unknown = sorted(set(given) - set(Bench._fields))
-    if unknown:
-        raise ConfigError(f'experiment file {str(file)!r}: BENCH has {unknown[0]!r}'
-                          f'{nearest(unknown[0], Bench._fields)}; it may have {", ".join(Bench._fields)}')
+    bench = _fields(file, 'BENCH', getattr(module, 'BENCH', {}), Bench)
+    results = {}
+    for variant, given in getattr(module, 'RESULTS', {}).items():
+        if variant not in module.VARIANTS:
+            raise ConfigError(f'experiment file {str(file)!r}: RESULTS has {variant!r}'
+                              f'{nearest(variant, module.VARIANTS)}, which is no variant')
+        results[variant] = _fields(file, f'RESULTS[{variant!r}]', given, Reported)
     return Experiment(Path(file).stem, Path(file), tuple(module.VARIANTS),
                       tuple(getattr(module, 'PUBLISHED', ())),
-                      getattr(module, 'DEMO_MINUTES', 0), Bench(**given), getattr(module, 'NARROW', {}),
-                      module.get_config().eval.protocol == 'latex')
+                      getattr(module, 'DEMO_MINUTES', 0), bench, getattr(module, 'NARROW', {}),
+                      module.get_config().eval.protocol == 'latex', results)
+
+
+def _fields(file: str | Path, name: str, given: Mapping[str, Any], form: Any) -> Any:
+    """A dict of an experiment file as the tuple that it describes."""
+    unknown = sorted(set(given) - set(form._fields))
+    if unknown:
+        raise ConfigError(f'experiment file {str(file)!r}: {name} has {unknown[0]!r}'
+                          f'{nearest(unknown[0], form._fields)}; it may have {", ".join(form._fields)}')
+    try:
+        return form(**given)
+    except TypeError as error:
+        raise ConfigError(f'experiment file {str(file)!r}: {name}: {error}') from None
 
 
 def every() -> list[Experiment]:

@@ -136,7 +136,9 @@ DECLARED: dict[str, Any] = {
                             at_least(0)),
         'precision': Field('float32', 'float32, or bfloat16 products with float32 parameters, statistics and '
                            'losses', one_of('float32', 'bfloat16')),
-        'ema': Field(0.0, 'decay of the averaged weights that are evaluated; 0 is off', below_one()),
+        'ema': Field(0.0, 'decay of the averages of weights and batch-norm statistics that are evaluated; in '
+                     'the step after t others it is at most (1 + t) / (10 + t), so that the random start is '
+                     'soon forgotten; 0 is off', below_one()),
     },
     'optimizer': {
         'name': Field('adam', 'adam, adamw (= adam), momentum or adadelta',

@@ -35,6 +35,11 @@ def check_hashes(folder: Path) -> list[str]:
     return list(_problems(folder, hashes=True))
 
 
+def digest(folder: Path) -> str:
+    """The hash of the record: two sets with the same digest have the same files."""
+    return _hash(folder / SEAL)
+
+
 def found(root: Path) -> list[Path]:
     """The folders of prepared sets at and below the root."""
     marks = [file for name in ('dataset_info.json', 'labels.tsv', 'packed.json') for file in root.rglob(name)]

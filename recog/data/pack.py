@@ -15,6 +15,7 @@ from ml_collections import ConfigDict
 from recog.config.recipe import from_json, to_json
 from recog.data import file_hashes, labels
 from recog.data.batches import empty_batch
+from recog.data.origin import origin
 from recog.data.packed import MANIFEST, rule
 from recog.data.rows import Source
 from recog.data.sets import open_set
@@ -38,7 +39,8 @@ def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -
     _check_space(part, len(source), config)
     part.mkdir(parents=True)
     try:
-        manifest = {'set': name, 'rows': len(source), 'rule': rule(config)}
+        manifest = {'set': name, 'origin': origin(name, config), 'rows': len(source),
+                    'rule': rule(config)}
         with tqdm(total=len(source), unit='row', disable=None) as bar:
             manifest |= _write(source, name, config, root, part, workers, bar)
         (part / MANIFEST).write_text(json.dumps(manifest, indent=1) + '\n', encoding='utf-8')

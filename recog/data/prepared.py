@@ -30,7 +30,8 @@ class Prepared:
             if part.partition('[')[0] not in builder.info.splits:
                 raise ConfigError(f'{folder}: split {part!r} does not exist'
                                   f'{nearest(part, builder.info.splits)}; there are: '
-                                  f'{", ".join(builder.info.splits)}')
+                                  f'{", ".join(builder.info.splits)}; if datasets/README.md names it, '
+                                  'prepare the set again')
             for file in builder.info.splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; '

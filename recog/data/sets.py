@@ -27,16 +27,27 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         from recog.data.drawn.formulas import Formulas
 
         return Formulas(config.formulas, split or 'train', seed=seed)
-    folder = Path(root) / path
-    if (folder / 'packed.json').is_file() and not split:
+    folder = set_folder(name, root)
+    if (folder / 'packed.json').is_file():
         from recog.data.packed import Packed
 
         return Packed(name, folder, config)
+    if (folder / 'labels.tsv').is_file():
+        return labelled_folder(name, folder)
+    return Prepared(name, folder, split)
+
+
+def set_folder(name: str, root: str | Path) -> Path:
+    """The folder with the files of a set that is not drawn."""
+    path, _, split = name.partition(':')
+    folder = Path(root) / path
+    if (folder / 'packed.json').is_file() and not split:
+        return folder
     if (folder / split / 'labels.tsv').is_file():
-        return labelled_folder(name, folder / split)
+        return folder / split
     versions = sorted(folder.glob('*/dataset_info.json')) or sorted(folder.glob('dataset_info.json'))
     if versions:
-        return Prepared(name, versions[-1].parent, split)
+        return versions[-1].parent
     raise ConfigError(_missing(name, path, Path(root)))
 
 

@@ -1,4 +1,4 @@
-"""Signals that ask a process to end when it is ready to."""
+"""Signals, or a clock, that ask a process to end when it is ready to."""
 
 import signal
 import threading
@@ -11,6 +11,7 @@ class Stop:
     def __init__(self, *signals: signal.Signals, once: bool = False) -> None:
         self.asked = False
         self._once = once
+        self._timer: threading.Timer | None = None
         self._before: list[tuple[signal.Signals, Any]] = []
         if threading.current_thread() is threading.main_thread():
             self._before = [(number, signal.signal(number, self._ask)) for number in signals]
@@ -20,7 +21,16 @@ class Stop:
         if self._once:
             self.close()
 
+    def after(self, seconds: float) -> None:
+        """Ask after so many seconds, too; 0 does not."""
+        if seconds:
+            self._timer = threading.Timer(seconds, self._ask, (0, None))
+            self._timer.daemon = True  # a process that ends earlier does not wait for it
+            self._timer.start()
+
     def close(self) -> None:
-        """Give the signals back."""
+        """Give the signals back, and stop the clock."""
+        if self._timer:
+            self._timer.cancel()
         for number, handler in self._before:
             signal.signal(number, handler)

@@ -20,6 +20,7 @@ from recog.data import file_hashes
 from recog.errors import ConfigError, nearest
 from recog.prepare import report, shards, workers
 from recog.prepare.examples import Example, Noted, Rejected
+from recog.prepare.folding import WORDS, Fold
 from recog.prepare.progress import Progress
 from recog.prepare.survey import Survey
 from recog.prepare.work import Work, chunks, elsewhere
@@ -33,6 +34,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
     PLAIN = ''  # the config that has no folder of its own: `synthtext:train` is synthtext's `box`
     EXPECTED: Mapping[str, Mapping[str, int]] = {}
     CHUNK = 64  # tasks that go to a worker together
+    fold: Fold = WORDS  # how the report compares the labels of splits
 
     def __init_subclass__(cls, **kwargs: Any):
         # A builder is used by its class; in TFDS's registry of names it could only collide.
@@ -93,6 +95,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         """The examples of a task; called in worker processes."""
         raise NotImplementedError
 
+    def dealt(self, split: str, text: str) -> str:
+        """The split of an example with this text, whose task is of this split; called in worker processes."""
+        return split
+
     def bytes_needed(self) -> int:
         """About how much disk the result takes; 0 where that is unknown."""
         return self.source.stat().st_size if self.source.is_file() else 0
@@ -136,7 +142,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         """Write the records as shards; returns TFDS's description of
         each split, and the survey of the set."""
         written: dict[str, shards.Shards] = {}
-        gathered = Survey(place)
+        gathered = Survey(place, self.fold)
         with contextlib.ExitStack() as stack:
             stack.callback(shards.drop, written)
             stack.enter_context(contextlib.closing(gathered))

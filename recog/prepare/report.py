@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from recog.prepare import sheet
+from recog.prepare.folding import Fold
 from recog.prepare.survey import Survey
 from recog.prepare.tally import MEASURES, MOST_TOKENS, QUANTILES, SETS, Shared, Tally, named, ranked
 
@@ -27,8 +28,10 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
         count = tallies[split].count if split in tallies else 0
         if wanted != count:
             lines.append(f'WARNING: split {split} has {count:,} records, the release has {wanted:,}')
+    lines += _trained_lines(shared, tallies)
     problems = survey.problem_line()
-    text = [*lines, *_problem_lines(survey), *_split_lines(tallies), *_shared_lines(shared, tallies)]
+    text = [*lines, *_problem_lines(survey), *_split_lines(tallies),
+            *_shared_lines(shared, tallies, survey.fold)]
     facts = _facts(survey, title, expected, tallies, shared)
     (survey.folder / 'report.txt').write_text('\n'.join(text) + '\n', encoding='utf-8',
                                               errors='backslashreplace')
@@ -64,11 +67,14 @@ def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
         yield ''
         yield (f'split {split}: {tally.count:,} records, {_distinct(tally, "label"):,} different labels '
                f'({_distinct(tally, "folded"):,} folded)')
-        yield f'{"":34}' + ''.join(f'{name:>8}' for name in QUANTILES)
+        yield f'{"":34}' + ''.join(f'{name:>9}' for name in (*QUANTILES, 'mean'))
         for measure, unit in MEASURES.items():
             quantiles = tally.quantiles(measure)
             if measure != 'tokens' or quantiles['max'] > 1:
-                yield f'  {f"{measure}, {unit}":32}' + ''.join(f'{value:8,}' for value in quantiles.values())
+                figures = [*(f'{value:9,}' for value in quantiles.values()), f'{tally.mean(measure):9,.1f}']
+                yield f'  {f"{measure}, {unit}":32}' + ''.join(figures)
+        if tally.quantiles('tokens')['max'] > 1:
+            yield from _canvas_lines(tally)
         if tally.counters['length'][0]:
             yield f'  empty labels: {tally.counters["length"][0]:,}'
         counts = ((name, tally.counters['outside'][name]) for name in SETS)
@@ -80,12 +86,27 @@ def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
             yield f'  {len(strange):,} characters outside 95: {", ".join(strange[:30])}'
 
 
-def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally]) -> Iterator[str]:
+def _canvas_lines(tally: Tally) -> Iterator[str]:
+    """A table of how many of the images fit into a canvas, as images of any size are batched."""
+    fitting = tally.fitting()
+    heights, widths = (list(dict.fromkeys(canvas[side] for canvas in fitting)) for side in (0, 1))
+    yield '  images that fit into a canvas: a line for its height, a column for its width'
+    yield f'{"":34}' + ''.join(f'{width:9,}' for width in widths)
+    for height in heights:
+        yield f'{height:32,}  ' + ''.join(f'{fitting[height, width]:9.1%}' for width in widths)
+
+
+def _trained_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally]) -> list[str]:
+    """How much of each other split stands in training, too."""
+    found = [f'{each.split} {each.folded:,} of {tallies[each.split].count:,} '
+             f'({each.folded / tallies[each.split].count:.1%})' for each in shared if each.other == 'train']
+    return [f'records whose label stands in train, too: {", ".join(found)}'] if found else []
+
+
+def _shared_lines(shared: Sequence[Shared], tallies: Mapping[str, Tally], fold: Fold) -> Iterator[str]:
     if shared:
         yield ''
-        yield ('records whose label stands in another split, too: as given, and folded (NFKC, lower case, no '
-               'white '
-               'space)')
+        yield f'records whose label stands in another split, too: as given, and folded ({fold.said})'
     for each in shared:
         count = tallies[each.split].count
         such = f', e.g. {", ".join(repr(text) for text in each.examples)}' if each.examples else ''
@@ -97,7 +118,7 @@ def _facts(survey: Survey, title: str, expected: Mapping[str, int], tallies: Map
            shared: Sequence[Shared]) -> dict[str, Any]:
     """What report.json holds."""
     return {
-        'set': title,
+        'set': title, 'folded': survey.fold.said,
         'splits': {split: _split_facts(tally, expected[split] if split in expected else None)
                    for split, tally in tallies.items()},
         **{kind: {reason: {'count': count, 'examples': survey.listed[kind, reason]}
@@ -111,6 +132,9 @@ def _split_facts(tally: Tally, expected: int | None) -> dict[str, Any]:
     return {
         'records': tally.count, 'expected': expected,
         'different_labels': _distinct(tally, 'label'), 'different_folded': _distinct(tally, 'folded'),
+        'means': {measure: round(tally.mean(measure), 3) for measure in MEASURES},
+        'fitting': {f'{height}x{width}': round(share, 4)
+                    for (height, width), share in tally.fitting().items()},
         'quantiles': {measure: tally.quantiles(measure) for measure in MEASURES},
         'counts': {measure: dict(sorted(tally.counters[measure].items())) for measure in MEASURES},
         'labels_with_characters_outside': {name: tally.counters['outside'][name] for name in SETS},

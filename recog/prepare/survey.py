@@ -2,7 +2,7 @@
 records, problems, and labels that splits share.
 
 Only counters and 64-bit hashes are kept of the records, not their texts. Two labels are the same if their
-hashes are: as given, and folded (NFKC, lower case, white space removed).
+hashes are: as given, and folded.
 """
 
 from collections import Counter, defaultdict
@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 
 from recog.errors import ConfigError
-from recog.prepare.tally import Shared, Tally, folded, hashed, ranked, spread
+from recog.prepare.folding import Fold
+from recog.prepare.tally import Shared, Tally, hashed, ranked, spread
 
 LISTED = 5     # problems of each kind that the report names
 EXAMPLES = 3   # shared labels that the report names for two splits
@@ -25,8 +26,8 @@ class Survey:
     """Statistics of a set, gathered while it is written; problems are written
     to rejected.tsv and noted.tsv at once."""
 
-    def __init__(self, folder: Path):
-        self.folder = folder
+    def __init__(self, folder: Path, fold: Fold):
+        self.folder, self.fold = folder, fold
         self.tallies: dict[str, Tally] = {}
         self.problems: dict[str, Counter[str]] = {'rejected': Counter(), 'noted': Counter()}
         self.listed: defaultdict[tuple[str, str], list[str]] = defaultdict(list)
@@ -81,20 +82,20 @@ class Survey:
                 values, numbers = unique[split, kind]
                 both = np.isin(values, unique[other, kind][0], assume_unique=True)
                 counts[kind] = int(numbers[both].sum())
-            examples = _examples(records[split], unique[other, 'folded'][0]) if counts['folded'] else []
+            examples = (self._examples(records[split], unique[other, 'folded'][0]) if counts['folded']
+                        else [])
             found.append(Shared(split, other, counts['label'], counts['folded'], examples))
         return found
 
-
-def _examples(records: Any, hashes: np.ndarray) -> list[str]:
-    """A few labels whose hashes are among the sorted `hashes`, which belong to another split."""
-    found: dict[str, None] = {}
-    for text in _labels(records):
-        own = hashed(folded(text))
-        place = np.searchsorted(hashes, np.uint64(own))
-        if len(found) < EXAMPLES and place < len(hashes) and hashes[place] == own:
-            found[text] = None
-    return list(found)
+    def _examples(self, records: Any, hashes: np.ndarray) -> list[str]:
+        """A few labels whose hashes are among the sorted `hashes`, which belong to another split."""
+        found: dict[str, None] = {}
+        for text in _labels(records):
+            own = hashed(self.fold.make(text))
+            place = np.searchsorted(hashes, np.uint64(own))
+            if len(found) < EXAMPLES and place < len(hashes) and hashes[place] == own:
+                found[text] = None
+        return list(found)
 
 
 def _labels(records: Any) -> Iterator[str]:

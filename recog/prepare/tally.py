@@ -1,7 +1,6 @@
 """What is counted of the records of a split."""
 
 import hashlib
-import unicodedata
 from array import array
 from collections import Counter
 from collections.abc import Mapping, Sequence
@@ -9,10 +8,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recog.prepare.folding import Fold
 from recog.text import vocabulary
 
 SETS = {name: frozenset(vocabulary.CHARSETS[name]) for name in ('36', '62', '94', '95')}
-MEASURES = {'width': 'pixels', 'height': 'pixels', 'length': 'characters', 'tokens': 'between blanks'}
+MEASURES = {'width': 'pixels', 'height': 'pixels', 'area': 'height x width', 'length': 'characters',
+            'tokens': 'between blanks'}
 QUANTILES = {'min': 0.0, '1 %': 0.01, 'median': 0.5, '99 %': 0.99, 'max': 1.0}
 MOST_TOKENS = 10_000  # different tokens; if there are more, they are words and not a vocabulary
 
@@ -22,16 +23,19 @@ class Tally:
 
     def __init__(self) -> None:
         self.count = 0
-        self.counters: dict[str, Counter] = {name: Counter()
-                                             for name in (*MEASURES, 'character', 'token', 'outside')}
+        kinds = (*MEASURES, 'canvas', 'character', 'token', 'outside')
+        self.counters: dict[str, Counter] = {kind: Counter() for kind in kinds}
         self.hashes = {name: array('Q') for name in ('id', 'label', 'folded')}
 
-    def add(self, name: str, text: str, size: Sequence[int]) -> None:
+    def add(self, name: str, text: str, size: Sequence[int], fold: Fold) -> None:
         """Count a record."""
         self.count += 1
         counters = self.counters
-        counters['height'][int(size[0])] += 1
-        counters['width'][int(size[1])] += 1
+        height, width = int(size[0]), int(size[1])
+        counters['height'][height] += 1
+        counters['width'][width] += 1
+        counters['area'][height * width] += 1
+        counters['canvas'][_doubled(height), _doubled(width)] += 1
         counters['length'][len(text)] += 1
         counters['tokens'][len(text.split())] += 1
         counters['character'].update(text)
@@ -40,7 +44,7 @@ class Tally:
         for charset, members in SETS.items():
             if not members.issuperset(text.lower() if charset == '36' else text):
                 counters['outside'][charset] += 1
-        for kind, value in (('id', name), ('label', text), ('folded', folded(text))):
+        for kind, value in (('id', name), ('label', text), ('folded', fold.make(text))):
             self.hashes[kind].append(hashed(value))
 
     def merge(self, other: 'Tally') -> None:
@@ -50,6 +54,19 @@ class Tally:
             self.counters[name].update(counter)
         for name, values in other.hashes.items():
             self.hashes[name].extend(values)
+
+    def mean(self, measure: str) -> float:
+        """The mean of a measure over the records."""
+        return sum(value * count for value, count in self.counters[measure].items()) / self.count
+
+    def fitting(self) -> dict[tuple[int, int], float]:
+        """The share of images that fit into a canvas (height, width), for every canvas whose sides are powers
+        of two of images."""
+        found = self.counters['canvas']
+        heights, widths = (sorted({canvas[side] for canvas in found}) for side in (0, 1))
+        return {(height, width): sum(count for canvas, count in found.items()
+                                     if canvas[0] <= height and canvas[1] <= width) / self.count
+                for height in heights for width in widths}
 
     def quantiles(self, measure: str) -> dict[str, int]:
         """Minimum, median and maximum of a measure, and its quantiles at 1 % and 99 %."""
@@ -75,9 +92,9 @@ def spread(length: int, wanted: int) -> list[int]:
     return np.unique(np.linspace(0, length - 1, min(length, wanted)).astype(int)).tolist()
 
 
-def folded(text: str) -> str:
-    """The text in the form in which near-duplicates are compared."""
-    return ''.join((text if text.isascii() else unicodedata.normalize('NFKC', text)).casefold().split())
+def _doubled(side: int) -> int:
+    """The smallest power of two, from 32 on, that a side of an image fits into."""
+    return max(32, 1 << (side - 1).bit_length())
 
 
 def named(character: str) -> str:

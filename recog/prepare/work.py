@@ -15,6 +15,7 @@ from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
 from recog.prepare import tally
 from recog.prepare.examples import Example, Noted, Rejected
+from recog.prepare.folding import Fold
 
 CHUNK_BYTES = 4 << 20  # of tasks that go to a worker together
 
@@ -23,10 +24,14 @@ class Maker(Protocol):
     """The parts of a builder that are needed to make records."""
 
     info: Any
+    fold: Fold
     _original_state: Mapping[str, Any]
 
     def examples(self, task: Any) -> Iterator[Example | Rejected | Noted]:
         """The examples of a task."""
+
+    def dealt(self, split: str, text: str) -> str:
+        """The split of an example with this text, whose task is of this split."""
 
 
 class Result(NamedTuple):
@@ -81,8 +86,9 @@ class Work:
         encoded = self.builder.info.features.encode_example(record)
         # Deterministic: otherwise the order of the features changes from process to process.
         serialized = self.serializer.get_tf_example(encoded).SerializeToString(deterministic=True)
+        split = self.builder.dealt(split, made.text)
         result.records.setdefault(split, []).append(serialized)
-        result.tallies.setdefault(split, tally.Tally()).add(made.id, made.text, size)
+        result.tallies.setdefault(split, tally.Tally()).add(made.id, made.text, size, self.builder.fold)
         return None
 
 

@@ -11,6 +11,7 @@ from recog.devices.mesh import state_layout
 from recog.train.run import Run
 from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.opened import restore_variables
 
 OTHER_BATCHES = ('this run was begun by an earlier version, which put other images into batches of several '
                  'canvases or lengths; from here on its batches and epochs are those of this one')
@@ -36,11 +37,14 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
                           abstract, layout)
 
     def read(step: int) -> Beginning:
-        saved = {part: checkpoints.restore(step, part, tree) for part, tree in parts(target).items()}
-        record = checkpoints.run(step)
+        trees = parts(target)
+        variables, newer = restore_variables(checkpoints, step, trees['variables'])
+        rest, record = checkpoints.restore(step, 'optimizer', trees['optimizer']), checkpoints.run(step)
+        if newer and jax.process_index() == 0:
+            print(f'checkpoint {step} has no averages of batch-norm statistics: they start from its last '
+                  'statistics', flush=True)
         if record.get('plan', 1) < run.plan.since and jax.process_index() == 0:
             print(OTHER_BATCHES, flush=True)
-        variables, rest = saved['variables'], saved['optimizer']
         state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
                       variables['ema'] if ema else {})
         return Beginning(state, layout, record['position'], record['rows'])

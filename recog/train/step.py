@@ -16,7 +16,7 @@ from recog.train import optimizer
 
 
 class State(NamedTuple):
-    """All that a step changes; `ema` is empty where weights are not averaged."""
+    """All that a step changes; `ema` has averages of `params` and `stats`, or is empty if none are kept."""
 
     step: jax.Array
     params: Any
@@ -31,8 +31,19 @@ def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float
     variables = model.init(key)
     if given:
         variables = models.unflatten(models.flatten(variables) | models.flatten(given))
-    params = variables['params']
-    return State(jnp.zeros((), jnp.int32), params, variables['stats'], tx.init(params), params if ema else {})
+    params, stats = variables['params'], variables['stats']
+    averages = {'params': params, 'stats': stats} if ema else {}
+    return State(jnp.zeros((), jnp.int32), params, stats, tx.init(params), averages)
+
+
+def averaged(ema: Any, params: Any, stats: Any, decay: float, step: jax.Array) -> Any:
+    """The averages after `params` and `stats` of one more step; `step` of them were done before it.
+
+    They keep the share min(decay, (1 + step) / (10 + step)): 0.1 at the first step, half at the ninth. So the
+    weights of the start, which are random, are soon forgotten however slow the decay is.
+    """
+    share = jnp.maximum(1 - decay, 9 / (10 + step))  # of the new; exact where decay is near 1
+    return optax.incremental_update({'params': params, 'stats': stats}, ema, share)
 
 
 def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
@@ -88,7 +99,7 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
         gradient = jax.tree.map(lambda leaf: leaf * share, gradient)
         updates, opt = tx.update(gradient, state.opt, state.params)
         params = optax.apply_updates(state.params, updates)
-        ema = optax.incremental_update(params, state.ema, 1 - decay) if decay else state.ema
+        ema = averaged(state.ema, params, stats, decay, state.step) if decay else state.ema
         metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient), 'rate': rate(state.step),
                    **sums}
         return State(state.step + 1, params, stats, opt, ema), metrics

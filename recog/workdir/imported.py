@@ -46,7 +46,7 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
               'as before training', file=sys.stderr)
     description.write(workdir, found.config, found.vocab)
     params = variables['params']
-    kept = {**variables, 'ema': params} if found.config.train.ema else variables
+    kept = {**variables, 'ema': variables} if found.config.train.ema else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     record = {**description.record(found.config, found.vocab, 0, {}, {}),
               'imported': f'{Path(file).name} (sha256 {digest[:16]})'}

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
@@ -33,8 +34,8 @@ class Opened(NamedTuple):
 def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None) -> Opened:
     """A trained model from its workdir: the best step by the metric, else the newest, or the one asked for.
 
-    The weights are the averaged ones where they are kept, whole on every device of the mesh (default: one).
-    Instead of a damaged step the newest sound one is used, and that is reported.
+    Weights and statistics are the averaged ones where they are kept, whole on every device of the mesh
+    (default: one). Instead of a damaged step the newest sound one is used, and that is reported.
     """
     folder = workdir_path(workdir)
     read_config(folder)
@@ -65,7 +66,7 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
     model = models.build(config, vocab)
     layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
                           abstract_variables(config, model))
-    variables = checkpoints.restore(step, 'variables', layout)
+    variables, _ = restore_variables(checkpoints, step, layout)
     imported = record['imported'] if 'imported' in record else ''
     return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported)
 
@@ -73,9 +74,22 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
 def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:
     """Shapes of what the part `variables` of a checkpoint holds."""
     variables = dict(jax.eval_shape(model.init, jax.random.key(0)))
-    return {**variables, 'ema': variables['params']} if config.train.ema else variables
+    return {**variables, 'ema': variables} if config.train.ema else variables
+
+
+def restore_variables(checkpoints: Checkpoints, step: int, layout: dict[str, Any]) -> tuple[Any, bool]:
+    """The part `variables` of a step, and whether its averaged statistics are copies of the last ones.
+
+    An earlier version averaged weights alone, and evaluated them with the last statistics.
+    """
+    saved = checkpoints.run(step)['digests'].get('variables', {})
+    if 'ema' not in layout or any(path.startswith('ema/params/') for path in saved):
+        return checkpoints.restore(step, 'variables', layout), False
+    found = checkpoints.restore(step, 'variables', {**layout, 'ema': layout['ema']['params']})
+    # Copies, because a step of training overwrites each of its arrays.
+    return {**found, 'ema': {'params': found['ema'], 'stats': jax.tree.map(jnp.copy, found['stats'])}}, True
 
 
 def evaluated(variables: dict[str, Any]) -> models.Variables:
-    """The variables that evaluation and prediction use: averaged weights where there are any."""
-    return {'params': variables['ema' if 'ema' in variables else 'params'], 'stats': variables['stats']}
+    """The variables that evaluation and prediction use: the averages where there are any."""
+    return variables.get('ema') or {'params': variables['params'], 'stats': variables['stats']}

@@ -202,7 +202,8 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
         number = int(row.text.removeprefix('word'))
         assert row.id == f'source/{number}' and row.image.shape == (8, 20, 3) and (row.image == number).all()
     assert [row.text for row in train.rows([3, 1])] == [label for _, label in train.labels([3, 1])]
-    with pytest.raises(ConfigError, match="split 'tset' does not exist .did you mean 'test'"):
+    with pytest.raises(ConfigError,
+                       match="split 'tset' does not exist .did you mean 'test'.*prepare the set again"):
         open_set('words:tset', config, tmp_path)
     shard = next((tmp_path / 'words' / '1.0.0').glob('*-test.array_record*'))
     shard.write_bytes(b'')

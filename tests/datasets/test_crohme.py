@@ -1,6 +1,7 @@
 """CROHME: InkML trees and zips, published bitmaps as files and pickles, and what is refused."""
 
 import html
+import json
 import pickle
 import zipfile
 
@@ -8,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 import tensorflow_datasets as tfds
+from builders import load
 
 from recog.errors import ConfigError
 from recog.images import ink
-from recog.prepare import bitmaps, examples
+from recog.prepare import bitmaps, examples, labels
 
 SCRIPT = 'crohme'
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
@@ -44,7 +46,7 @@ def write(tmp_path):
     return call
 
 
-def records(tmp_path, split, folder='crohme/1.0.0'):
+def records(tmp_path, split, folder='crohme/2.0.0'):
     builder = tfds.builder_from_directory(str(tmp_path / 'data' / folder))
     found = builder.as_data_source(split, decoders={'image': tfds.decode.SkipDecoding()})
     return {record['id'].decode(): record for record in found}
@@ -54,7 +56,7 @@ def pixels(record):
     return cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def problems(tmp_path, kind='rejected', folder='crohme/1.0.0'):
+def problems(tmp_path, kind='rejected', folder='crohme/2.0.0'):
     lines = (tmp_path / 'data' / folder / f'{kind}.tsv').read_text().splitlines()[1:]
     return {name: reason for _, name, reason, _ in (line.split('\t') for line in lines)}
 
@@ -74,7 +76,37 @@ def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_pat
                                       ink.draw(ink.parted(record['points'], record['strokes'])))
         assert record['size'].tolist() == list(pixels(record).shape)
     assert train['plain']['text'] == b'x _ { k }'
-    assert 'WARNING: split train has 2 records, the release has 8,834' in said
+    assert 'WARNING: split train has 2 records, the release has 8,418' in said
+
+
+def test_a_twentieth_of_the_formulas_validates_the_same_in_both_configs(run, write, tmp_path, drawings):
+    written = {f'{way}{number}': text for number in range(60)
+               for way, text in (('a', f'x ^ {{ {" ".join(str(number))} }}'), ('b', f'$x^{{{number}}}$'))}
+    write({**{f'train/{name}.inkml': inkml(text) for name, text in written.items()},
+           **{f'bitmaps/{name}.png': bitmaps.png(drawings['a']) for name in written},
+           'captions.txt': ''.join(f'{name}\t{text}\n' for name, text in written.items())})
+    assert run('--ink', 'train=train')[0] == published(run, 'train=bitmaps')[0] == 0
+    for folder in ('crohme/2.0.0', 'crohme/bitmaps/2.0.0'):
+        train, validation = (set(records(tmp_path, split, folder)) for split in ('train', 'validation'))
+        assert 0 < len(validation) < 20 and train | validation == set(written) and not train & validation
+        # Both ways to write a formula are on the same side.
+        assert {name for name in validation if name[0] == 'a'} == {
+            name.replace('b', 'a') for name in validation if name[0] == 'b'}
+    both = [set(records(tmp_path, 'validation', folder)) for folder in ('crohme/2.0.0',
+                                                                        'crohme/bitmaps/2.0.0')]
+    assert both[0] == both[1]
+    report = json.loads((tmp_path / 'data/crohme/bitmaps/2.0.0/report.json').read_text())
+    assert {(each['split'], each['other']): each['folded'] for each in report['shared_labels']} == {
+        ('train', 'validation'): 0, ('validation', 'train'): 0}
+
+
+def test_what_validates_crohme_is_in_no_training_of_latex_ocrs_set(script):
+    other = load('latex_ocr')
+    texts = [f'x ^ {{ {number} }}' for number in range(2000)]
+    held = {text for text in texts if script.Crohme.dealt(None, 'train', text) == 'validation'}
+    assert 70 < len(held) < 130
+    dealt = other.disjoint([labels.Label('p', text) for text in texts])
+    assert held < {texts[number] for number in dealt['validation']}
 
 
 def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
@@ -154,7 +186,7 @@ def published(run, *arguments):
 
 
 def checked(tmp_path, drawings):
-    found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
+    found = records(tmp_path, 'train', 'crohme/bitmaps/2.0.0')
     assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }',
                                                                                  'b.c': 'x + 1', 'd_0': 'y'}
     for name, image in drawings.items():
@@ -169,7 +201,7 @@ def test_published_bitmaps_are_files_whose_bytes_stay(run, write, tmp_path, draw
     write({'captions.txt': CAPTIONS, **files})
     status, said = published(run, 'train=bitmaps')
     assert status == 0, said
-    found = records(tmp_path, 'train', 'crohme/bitmaps/1.0.0')
+    found = records(tmp_path, 'train', 'crohme/bitmaps/2.0.0')
     assert {name: record['text'].decode() for name, record in found.items()} == {'a': 'x ^ { 2 }',
                                                                                  'b.c': 'x + 1', 'd_0': 'y'}
     for name, image in drawings.items():
@@ -234,7 +266,7 @@ def test_missing_and_broken_bitmaps_are_named(run, write, tmp_path, drawings):
     write({'captions.txt': 'a\tx\nb\ty\nc\tz\nd\n', 'bitmaps/a.png': good, 'bitmaps/b.png': good[:60],
            'bitmaps/d.png': good, 'bitmaps/c.txt': b''})
     assert published(run, 'train=bitmaps')[0] == 0
-    assert problems(tmp_path, folder='crohme/bitmaps/1.0.0') == {
+    assert problems(tmp_path, folder='crohme/bitmaps/2.0.0') == {
         'b': 'image cannot be decoded', 'c': 'there is no bitmap', 'd': 'there is no caption'}
 
 

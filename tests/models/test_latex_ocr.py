@@ -219,7 +219,7 @@ def test_training_starts_from_the_files_backbone_and_initial_values_elsewhere(tm
     np.testing.assert_array_equal(kernel, state['conv1.weight'].transpose(2, 3, 1, 0))
     np.testing.assert_array_equal(given.stats['backbone']['stage_2']['block_0']['shortcut_norm']['variance'],
                                   state['layer2.0.downsample.1.running_var'])
-    close(given.ema, given.params, 0)
+    close(given.ema, {'params': given.params, 'stats': given.stats}, 0)
     names = ('head', 'rows', 'project')
     close({name: given.params[name] for name in names}, {name: fresh.params[name] for name in names}, 0)
     assert np.all(given.params['backbone']['norm']['scale'] != fresh.params['backbone']['norm']['scale'])

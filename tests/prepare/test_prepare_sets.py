@@ -115,6 +115,12 @@ def test_the_plain_config_has_no_folder_and_others_have(toy, tmp_path):
     assert make(toy, tmp_path, name='mine').prepare(progress=False) == tmp_path / 'data' / 'mine' / '1.0.0'
 
 
+def fits(toy, width):
+    """How many of training's images are no wider than this."""
+    numbers = [1, *(number for number in range(90) if number % 3 != 2 and number not in (9, 10))]
+    return sum(12 + number % 30 <= width for number in numbers)
+
+
 def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     folder = make(toy, tmp_path, config='loud').prepare(progress=False)
     said = capsys.readouterr()
@@ -127,10 +133,14 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     train = report['splits']['train']
     assert train['records'] == 59 and train['expected'] == 59
     assert train['quantiles']['height'] == {'min': 12, '1 %': 12, 'median': 12, '99 %': 12, 'max': 12}
+    assert (train['means']['height'], train['means']['tokens']) == (12, round(117 / 59, 3))
+    fitting = {canvas: round(share * 59) for canvas, share in train['fitting'].items()}
+    assert fitting == {'32x32': fits(toy, 32), '32x64': 59}
     assert train['labels_with_characters_outside'] == {'36': 59, '62': 59, '94': 58, '95': 58}
     lines = (folder / 'rejected.tsv').read_text().splitlines()
     assert lines[0] == 'split\tid\treason\tdetail' and 'test\t8\ttoo even\teight' in lines and len(lines) == 5
     text = (folder / 'report.txt').read_text(encoding='utf-8')
+    assert f'{"32":>32}  {fits(toy, 32) / 59:9.1%}{"100.0%":>9}\n' in text
     assert 'U+00F6 ö 58' in text and '1  image cannot be decoded' in text
     # Two dictionary files of the training split: one of characters, one of tokens between blanks.
     for name, separator, token in (('characters', '', 'W'), ('tokens', ' ', '39')):
@@ -141,7 +151,7 @@ def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     assert sheet.shape[1] == 1500 and sheet.shape[0] > 800
 
 
-def test_labels_that_splits_share_are_counted(toy, tmp_path):
+def test_labels_that_splits_share_are_counted(toy, tmp_path, capsys):
     folder = make(toy, tmp_path).prepare(progress=False)
     records = tfds.builder_from_directory(str(folder))
     texts = {split: [record['text'].decode() for record in records.as_data_source(split)]
@@ -151,6 +161,8 @@ def test_labels_that_splits_share_are_counted(toy, tmp_path):
                  if each['split'] == 'test')
     assert (found['label'], found['folded']) == (common, common) and 0 < common < len(texts['test'])
     assert found['examples'][0] in texts['train']
+    said = f'records whose label stands in train, too: test {common} of 29 ({common / 29:.1%})\n'
+    assert said in capsys.readouterr().out
 
 
 def test_an_id_that_occurs_twice_is_refused_by_name(toy, tmp_path):

@@ -32,5 +32,5 @@ def test_a_run_says_once_that_an_earlier_version_made_other_batches(narrow, caps
     run = prepared(narrow(f'data.buckets={buckets}', 'render.count=64'))
     tx = optimizer.optimizer(run.config, lambda step: 1.0)
     state = jax.eval_shape(lambda: make_state(run.model, tx, 0.0, jax.random.key(0)))
-    begun = resume.begin(run, tx, Saved(state, {'position': 3, 'rows': {}, **record}))
+    begun = resume.begin(run, tx, Saved(state, {'position': 3, 'rows': {}, 'digests': {}, **record}))
     assert begun.position == 3 and (resume.OTHER_BATCHES in capsys.readouterr().out) == said

@@ -110,15 +110,16 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
     saved.close()
 
 
-def test_averaged_weights_are_what_evaluation_opens(narrow, tmp_path):
+def test_averaged_weights_and_statistics_are_what_evaluation_opens(narrow, tmp_path):
     workdir = trained(narrow(*CONSTANT, 'train.ema=0.5', 'eval.every=4 steps'), tmp_path / 'run')
     variables = restored(workdir, 4, 'variables')
-    opened = open_workdir(workdir).variables['params']
-    trees = opened, variables['ema'], variables['params']
-    pairs = [[np.asarray(leaf) for leaf in leaves]
-             for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
-    assert all((found == averaged).all() for found, averaged, _ in pairs)
-    assert any((found != last).any() for found, _, last in pairs)
+    opened = open_workdir(workdir).variables
+    for part in ('params', 'stats'):
+        trees = opened[part], variables['ema'][part], variables[part]
+        pairs = [[np.asarray(leaf) for leaf in leaves]
+                 for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
+        assert all((found == averaged).all() for found, averaged, _ in pairs)
+        assert any((found != last).any() for found, _, last in pairs)
 
 
 def test_seeds_change_one_stream_alone(narrow):

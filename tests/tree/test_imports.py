@@ -24,13 +24,13 @@ MAY_IMPORT = {
     'evaluation': 'config text devices data models metrics workdir reading',
     'train': 'config text images devices data models workdir reading evaluation weights',
     'sweep': 'config text devices data workdir evaluation',
+    'reproduce': 'config data workdir evaluation',
     'server': 'config text images data models metrics workdir reading',
     'export': 'config text images devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',
     'bench': 'config text images devices data models metrics workdir reading evaluation train export',
     'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation '
-                'train sweep '
-                'server export report bench',
+                'train sweep reproduce server export report bench',
     'start': 'commands',
     '__main__': 'start',
     '__init__': 'reading',

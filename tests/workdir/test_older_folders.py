@@ -105,6 +105,7 @@ def test_training_goes_on_from_the_checkpoint_on_the_packed_set(older, continued
 def test_training_goes_on_with_the_recipe_that_stands_in_the_run(continued):
     said, found = continued(f'train.length={STEP + 1} steps')
     assert f'starting at step {STEP}\n' in said and max(found) == STEP + 1
+    assert f'checkpoint {STEP} has no averages of batch-norm statistics: they start from its last' in said
     assert found[STEP + 1]['loss'] < 2 < found[1]['loss']
 
 

@@ -10,7 +10,7 @@ import math
 from collections.abc import Sequence
 from functools import cache, lru_cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -50,6 +50,13 @@ class Words:
 
     def __len__(self) -> int:
         return self.count
+
+    def drawn_from(self) -> dict[str, Any]:
+        """Of how many fonts and listed words these are drawn, and a hash of both: with others they differ."""
+        fonts, words = [Path(path).name for path in self.fonts], self.lexicon.listed or []
+        content = '\n'.join([*fonts, '', *words])
+        return {'fonts': len(fonts), 'words': len(words),
+                'sha256': hashlib.sha256(content.encode()).hexdigest()}
 
     def rows(self, indices: Sequence[int]) -> 'list[Row]':
         """The words drawn: BGR images [H, W, 3]."""
