@@ -110,6 +110,11 @@ def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
             for height, width, length in buckets]
 
 
+def canvases(config: ConfigDict) -> list[tuple[int, int]]:
+    """Heights and widths of a recipe's shapes."""
+    return list(dict.fromkeys((shape.height, shape.width) for shape in shapes(config, 1, 1)))
+
+
 def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
     """Rows of a batch: `batch`, or what the budget of pixels allows; always a multiple, and at least one."""
     wanted = min(batch, pixels // area) if pixels else batch
