@@ -10,11 +10,13 @@ million images.
 
 from recog import config as configs
 
-# With these canvases and the recipe's own, the tenth, less than half of the pixels of CROHME's training set
-# are padding. The tenth has the reference's budget of pixels for a batch; 32 of the 8,835 images are larger
-# and left out. The few labels of more than 80 tokens fit only the last two.
-CANVASES = ('96x192x40', '160x256x40', '128x384x80', '96x768x80', '160x512x80', '192x640x80', '128x1216x80',
-            '320x576x80', '224x1024x96')
+# Canvases for the sizes and labels of CROHME's training set. Each of the first list is within the reference's
+# budget for an image, an area of 1600 x 320, and together they hold every bitmap: none is larger than that.
+CANVASES = ('96x224x16', '128x368x24', '176x448x32', '128x752x40', '224x576x48', '176x1040x56', '272x1280x64',
+            '496x816x72', '192x2128x96')
+# For augmented images, which are larger by a tenth, and more so the wider they are.
+ROOMY = ('112x272x16', '160x384x32', '144x720x32', '224x544x40', '176x944x56', '320x784x48', '224x1248x80',
+         '368x1504x88', '496x2128x96')
 
 # Images stay as sharp as the test bitmaps. If a set has the ink, its points are moved and drawn again.
 AUGMENT = {
@@ -23,11 +25,11 @@ AUGMENT = {
     'image.augment.elastic': 2.5, 'image.augment.stroke': 1.0,
 }
 
-# No layer sees the padding, so images can share any canvas; an epoch is 200 to 300 steps.
+# No layer sees the padding, so images can share any canvas; an epoch is about 400 steps.
 MODERN = {
     'model.masked': True,
     'train.length': '200 epochs', 'train.batch': 32, 'train.precision': 'bfloat16', 'train.ema': 0.999,
-    'data.pixels': 32 * 160 * 512,
+    'data.buckets': ROOMY, 'data.pixels': 32 * 160 * 512,
     'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.02,
     'optimizer.decay_kind': 'decoupled', 'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '2 epochs', 'schedule.boundaries': (),
@@ -146,12 +148,12 @@ def get_config(variant: str = 'd28'):
     config.text.max_length = 204
     # White ink on black at its own size, normalised to 1 - pixel / 255. Unlike in the reference,
     # the images of a batch have similar sizes.
-    config.image.fit, config.image.height, config.image.width = 'none', 320, 1600
+    config.image.fit, config.image.height, config.image.width = 'none', 496, 2128
     config.image.channels, config.image.mean, config.image.std = 'grey', 1.0, -1.0
     config.image.ink, config.image.symbol = 'light', 28.0
     config.data.train = ('crohme/bitmaps:train',)
     config.data.buckets = CANVASES
-    # Unlike in the reference, batches on the one larger canvas hold fewer images: eight would take 28 GB.
+    # Unlike in the reference, batches of the largest images hold fewer of them: eight would take 28 GB.
     config.data.pixels = 8 * 224 * 1024
     config.data.nominal = 8_420
     config.train.length = '240 epochs'

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -56,7 +57,7 @@ class Batches:
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
             label = labels.encode(self.vocab, row.text, shape.length)
-            reason = row.reason or too_large(row.image, shape, self.image) or label.reason
+            reason = row.reason or too_large(row.image, self.fixed, self.image) or label.reason
             if reason or label.changed:
                 notes.append((int(rows[place]), row.id, reason or labels.CHANGED, row.text))
             if reason:  # the row has no weight; the reference puts a random other example in its place
@@ -64,19 +65,17 @@ class Batches:
                 images.append(None)
                 continue
             labels.write(label, batch, place)
-            image = self._augmented(row, int(epochs[place]), int(rows[place]))
-            if too_large(image, shape, self.image):  # augmentation made it so
-                image = shrunk(image, shape.height, shape.width)[0]
-            images.append(image)
+            images.append(self._augmented(row, int(epochs[place]), int(rows[place]), shape))
         batch['image'], batch['size'] = fit_batch(images, self.image, shape.height, shape.width)
         return {**batch, 'notes': pack_notes(notes)}
 
-    def _augmented(self, row: Row, epoch: int, number: int) -> np.ndarray:
+    def _augmented(self, row: Row, epoch: int, number: int, shape: Shape) -> np.ndarray:
         assert row.image is not None
         if not self.augments:
             return row.image
         random = augment.generator(self.seed, epoch, number)
-        return augment.augment(row.image, random, self.image.augment, row.strokes)
+        room = (shape.height, shape.width) if self.image.fit == 'none' else None
+        return augment.augment(row.image, random, self.image.augment, row.strokes, room)
 
 
 def _copied(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:
@@ -101,7 +100,7 @@ class Steps:
         count = min(len(source), limit or len(source))
         if config.image.fit == 'none':
             allowed = shapes(config, batch, multiple)
-            number = fitting(measure_sizes(source, count), np.zeros(count, np.int64), allowed)
+            number = fitting(measure(source, count).sizes, np.zeros(count, np.int64), allowed)
         else:
             allowed = [Shape(batch, config.image.height, config.image.width, 1)]
             number = np.zeros(count, np.int64)
@@ -154,17 +153,24 @@ def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     return f'larger than {shape.height} x {shape.width}'
 
 
-def measure_sizes(source: Source, count: int) -> np.ndarray:
-    """Heights and widths of the first `count` images, 1 where one cannot be read.  -> int64 [N, 2]"""
+class Measured(NamedTuple):
+    """Heights and widths of images [N, 2], 1 where one cannot be read, and which have their strokes [N]."""
+
+    sizes: np.ndarray
+    inked: np.ndarray
+
+
+def measure(source: Source, count: int) -> Measured:
+    """The first `count` images measured."""
+    found, inked = np.ones((count, 2), np.int64), np.zeros(count, bool)
     if isinstance(source, SizedSource):
-        return np.asarray(source.sizes(range(count)), np.int64)
-    found = np.ones((count, 2), np.int64)
+        return Measured(np.asarray(source.sizes(range(count)), np.int64), inked)
     for start in range(0, count, 256):
         rows = range(start, min(start + 256, count))
         for index, row in zip(rows, source.rows(rows), strict=True):
             if row.image is not None:
-                found[index] = row.image.shape[:2]
-    return found
+                found[index], inked[index] = row.image.shape[:2], len(row.strokes) > 0
+    return Measured(found, inked)
 
 
 def empty_batch(rows: int, max_length: int) -> dict[str, np.ndarray]:

@@ -4,7 +4,7 @@ Images of any size are put on canvases of a few listed sizes.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -12,6 +12,9 @@ from ml_collections import ConfigDict
 
 from recog.config.values import parse_bucket
 from recog.errors import ConfigError
+
+RULE = 2  # the version of how rows become batches; every checkpoint holds it
+PROBED = 8  # epochs that say how many batches one fills, where sizes are drawn
 
 
 class Shape(NamedTuple):
@@ -25,6 +28,8 @@ class Shape(NamedTuple):
 
 class Plan:
     """Which rows of the joined sources make batch k: a function of seed and k, the same on every process."""
+
+    since = 1  # the first version of `RULE` that makes these batches
 
     def __init__(self, sizes: Sequence[int], weights: Sequence[float], batch: int, order: str, seed: int):
         self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
@@ -105,6 +110,11 @@ def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
             for height, width, length in buckets]
 
 
+def canvases(config: ConfigDict) -> list[tuple[int, int]]:
+    """Heights and widths of a recipe's shapes."""
+    return list(dict.fromkeys((shape.height, shape.width) for shape in shapes(config, 1, 1)))
+
+
 def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
     """Rows of a batch: `batch`, or what the budget of pixels allows; always a multiple, and at least one."""
     wanted = min(batch, pixels // area) if pixels else batch
@@ -120,24 +130,35 @@ def fitting(sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape]) -> 
     return fits.argmax(1)
 
 
+def _needed(shapes: Sequence[Shape], sizes: np.ndarray, lengths: np.ndarray) -> list[Shape]:
+    """The shapes without the last ones that no row needs: these would hold only what others leave over."""
+    return list(shapes[:int(fitting(sizes, lengths, shapes).max(initial=0)) + 1])
+
+
 class Bucketed(Plan):
     """The plan over rows of different sizes: each batch has one of the shapes, an epoch visits each row once.
 
-    Rows that fill no batch of their shape go into the largest. Of those, the last that fill no batch are left
-    out, others in each epoch.
+    Rows that fill no batch of their shape go to the first later one that holds it, and so on. What fills no
+    batch in the end is left out, other rows in each epoch; only a shape that not even its own rows fill once
+    has them more than once.
+
+    If images are augmented, `drawn` gives their sizes [N, 2] in an epoch, so that epochs differ a little in
+    how many batches they fill. All have as many as the least of the first few: what is more is left out, and
+    in the rare epoch that fills fewer some come twice.
     """
 
     def __init__(self, sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape], order: str,
-                 seed: int):
+                 seed: int, drawn: Callable[[int], np.ndarray] | None = None):
         super().__init__([len(sizes)], (), 1, order, seed)
-        self.shapes, self._bucket = list(shapes), fitting(sizes, lengths, shapes)
-        counts = np.bincount(self._bucket, minlength=len(shapes))
-        self.batches = counts // [shape.rows for shape in shapes]
-        rest = sum(counts[:-1] - self.batches[:-1] * [shape.rows for shape in shapes[:-1]])
-        self.batches[-1] = max((counts[-1] + rest) // shapes[-1].rows, int(not self.batches[:-1].any()))
-        self.epoch = int(self.batches.sum())
-        rows = sum(int(number) * shape.rows for number, shape in zip(self.batches, shapes, strict=True))
-        self.average = rows / self.epoch
+        self._sizes, self._lengths, self._drawn = sizes, lengths, drawn
+        # If sizes are drawn, any image may become as large as the last canvas.
+        largest = np.broadcast_to(shapes[-1][1:3], sizes.shape) if drawn else sizes
+        self.shapes = _needed(shapes, largest, lengths)
+        # Until then the last shape took what all others left over, and sizes were not drawn.
+        self.since = 2 if drawn or len(shapes) > 2 or len(self.shapes) < len(shapes) else 1
+        filled = [self._filled(epoch) for epoch in range(PROBED if drawn else 1)]
+        self.epoch = min(map(len, filled))
+        self.average = sum(len(rows) for batches in filled for _, rows in batches) / sum(map(len, filled))
 
     def counts(self) -> list[int]:
         return sorted({shape.rows for shape in self.shapes})
@@ -153,18 +174,34 @@ class Bucketed(Plan):
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a run has one plan
     def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:
         """The batches of an epoch: number of the shape, and rows."""
+        batches = self._filled(epoch)
+        if self.order == 'shuffle':
+            order = generator(self.seed, 'buckets', epoch).permutation(len(batches))
+        else:
+            order = np.argsort([rows.min() for _, rows in batches])
+        return [batches[number] for number in np.resize(order, self.epoch)]
+
+    def _filled(self, epoch: int) -> list[tuple[int, np.ndarray]]:
+        """All batches that the rows of this epoch fill."""
+        sizes = self._sizes if self._drawn is None else self._drawn(epoch)
         order = self._ordered(0, epoch, self.total, np.arange(self.total))
+        bucket = fitting(sizes, self._lengths, self.shapes)[order]
         batches: list[tuple[int, np.ndarray]] = []
-        rest: list[np.ndarray] = []
+        waiting: list[list[np.ndarray]] = [[order[bucket == number]] for number in range(len(self.shapes))]
         for number, shape in enumerate(self.shapes):
-            rows = order[self._bucket[order] == number]
-            if number == len(self.shapes) - 1:
-                rows = np.concatenate([rows, *rest])
-                if len(rows) < shape.rows and not batches:  # fewer rows than one batch: they are repeated
-                    rows = np.resize(rows, shape.rows)
+            rows = np.concatenate(waiting[number])
+            alone = not self._next[number] and (len(waiting[number][0]) or not batches)
+            if alone and 0 < len(rows) < shape.rows:
+                rows = np.resize(rows, shape.rows)  # or those that no other shape holds would never be seen
             full = len(rows) // shape.rows * shape.rows
             batches += [(number, part) for part in rows[:full].reshape(-1, shape.rows)]
-            rest.append(rows[full:])
-        if self.order == 'shuffle':
-            return [batches[i] for i in generator(self.seed, 'buckets', epoch).permutation(len(batches))]
-        return sorted(batches, key=lambda batch: batch[1].min())
+            if self._next[number]:
+                waiting[self._next[number]].append(rows[full:])
+        return batches
+
+    @functools.cached_property
+    def _next(self) -> list[int]:
+        """For each shape the first later one that holds all that it holds; 0 if there is none."""
+        room = np.array([shape[1:] for shape in self.shapes])
+        holds = np.triu(np.asarray((room[:, None] <= room[None]).all(-1)), 1)
+        return [int(row.argmax()) for row in holds]

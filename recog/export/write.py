@@ -76,7 +76,7 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
     where = source if is_remote(source) else str(Path(source).resolve())
     image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol',
                                            'width_rule')}
-    sizes = [[shape.height, shape.width] for shape in plan.shapes(config, 1, 1)] if rule.fit == 'none' else []
+    sizes = [list(canvas) for canvas in plan.canvases(config)] if rule.fit == 'none' else []
     return {
         'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam,
         'max_length': config.text.max_length,

@@ -44,36 +44,39 @@ def augments(rule: ConfigDict) -> bool:
 
 
 def augment(
-    image: np.ndarray, random: np.random.Generator, rule: ConfigDict, strokes: Sequence[np.ndarray] = ()
+    image: np.ndarray, random: np.random.Generator, rule: ConfigDict, strokes: Sequence[np.ndarray] = (),
+    room: warp.Room | None = None
 ) -> np.ndarray:
     """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`.
 
-    If all is off it is the image itself, and no random number is drawn.
+    If all is off it is the image itself, and no random number is drawn. `augmented_sizes` draws the same
+    numbers, to know the size of the result.
     """
     drawn = {}
     for name, most in switched_on(rule).items():
         if random.random() < rule.probability:
             drawn[name] = random.uniform(-most if name in SIGNED else 0.0, most)
-    return change(image, random, drawn, strokes) if drawn else image
+    return change(image, random, drawn, strokes, room) if drawn else image
 
 
 def change(
     image: np.ndarray, random: np.random.Generator, strengths: Mapping[str, float],
-    strokes: Sequence[np.ndarray] = ()
+    strokes: Sequence[np.ndarray] = (), room: warp.Room | None = None
 ) -> np.ndarray:
     """A copy of the image [H, W, 3], [H, W, 1] or [H, W] with these augmentations at exactly these strengths.
 
     If the `strokes` that it was drawn from are known, they are moved and drawn anew instead of its pixels.
+    What would be larger than the room by its geometry is made smaller by the same movement.
     """
     import cv2
 
     strength = {**dict.fromkeys(PLAIN, 0.0), **strengths}
     if strokes and any(strength[name] for name in (*warp.NAMES, 'stroke')):
-        image = _bounded(_redrawn(strokes, random, strength))
+        image = _bounded(_redrawn(strokes, random, strength, room))
     else:
         image = _bounded(image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image)
         movement = warp.random_warp((image.shape[0], image.shape[1]), random, strength)
-        image = image if movement is None else warp.move_image(movement, image)
+        image = image if movement is None else warp.move_image(movement, image, room)
         image = _thicker(image, strength['stroke']) if strength['stroke'] else image
     image = _light(image, random, strength)
     height, width = image.shape[:2]
@@ -96,13 +99,16 @@ def change(
     return image
 
 
-def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator,
-             strength: Mapping[str, float]) -> np.ndarray:
+def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator, strength: Mapping[str, float],
+             room: warp.Room | None) -> np.ndarray:
     """The ink moved point by point and drawn anew, as sharp as before, by a pen as thick as `stroke` says."""
     placed = ink.pixels(strokes)
     height, width = (math.ceil(side) + ink.MARGIN + 1 for side in np.concatenate(placed).max(0)[::-1])
     movement = warp.random_warp((height, width), random, strength)
     moved = placed if movement is None else [warp.move_points(movement, stroke) for stroke in placed]
+    if room is not None:
+        extent = np.ptp(np.concatenate(moved), axis=0)
+        moved = [stroke * warp.shrinking(extent[None], ink.room(room))[0] for stroke in moved]
     return ink.draw(moved, height=None, pen=max(1, ink.PEN + round(strength['stroke'])))
 
 

@@ -11,6 +11,7 @@ import numpy as np
 HEIGHT = 28.0  # pixels: mean height of the strokes that are not nearly flat
 FLAT = 10      # a stroke is, below this part of the tallest one
 MARGIN = 13    # pixels from the border to the middle of the outermost line
+BORDER = 2 * MARGIN + 1  # pixels by which an image may be larger than its points span
 PEN = 3        # pixels
 LARGEST = 8192  # pixels a side; only nonsense is larger (CROHME: 2,116)
 FARTHEST = 1e9  # of a coordinate; only nonsense is farther (CROHME: 65,000)
@@ -48,6 +49,12 @@ def pixels(strokes: Sequence[np.ndarray], height: float = HEIGHT) -> list[np.nda
     scale = float(_scale(strokes, height))
     corner = np.concatenate(strokes).min(0) * scale - MARGIN
     return [stroke * scale - corner for stroke in strokes]
+
+
+def room(canvas: tuple[int, int]) -> tuple[int, int]:
+    """Height and width that the points of ink may span in pixels, so that `draw` stays within the canvas."""
+    height, width = (max(1, side - BORDER) for side in canvas)
+    return height, width
 
 
 def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: int = PEN,

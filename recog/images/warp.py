@@ -1,7 +1,7 @@
 """Images and ink bent, rippled, stretched, turned and seen in perspective: one warp for pixels and points."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,9 @@ RIPPLES = 4  # waves of each direction that a sheet is rippled by
 RIPPLE = (1.0, 3.0)  # heights of the sheet from crest to crest
 # 30,000 x 32 pixels, turned, would need a canvas of 450 million; OpenCV's resampling counts in 16 bits.
 MOST_PIXELS, LONGEST = 4_000_000, 32_000
+
+
+Room = tuple[int, int]  # height and width that an image may have at most
 
 
 class Warp(NamedTuple):
@@ -29,24 +32,64 @@ def random_warp(size: tuple[int, int], random: np.random.Generator,
     if not any(strength[name] for name in NAMES):
         return None
     height, width = size
-    # Shares of the shorter side keep a tall, narrow image in shape.
-    bend = strength['curve'] * min(height, width)
     ripple, waves = strength['elastic'], np.zeros((2, RIPPLES, 3))
     if ripple:
         turns = 2 * math.pi / (min(height, width) * random.uniform(*RIPPLE, (2, RIPPLES)))
         angles = random.uniform(0, 2 * math.pi, (2, RIPPLES))
         phases = random.uniform(0, 2 * math.pi, (2, RIPPLES))
         waves = np.stack([turns * np.cos(angles), turns * np.sin(angles), phases], -1)
-    corners = _corners(size, bend, ripple)
+    shift = random.uniform(-1, 1, (1, 4, 2)) if strength['perspective'] else np.zeros((1, 4, 2))
+    sizes, strengths = np.array([size]), {name: np.array([strength[name]]) for name in NAMES}
+    return Warp(size, float(bends(sizes, strengths)[0]), ripple, waves, matrices(sizes, strengths, shift)[0])
+
+
+def bends(sizes: np.ndarray, strengths: Mapping[str, np.ndarray]) -> np.ndarray:
+    """How many pixels the middle columns of sheets of these sizes [N, 2] move down: `Warp.bend`.  -> [N]"""
+    return strengths['curve'] * sizes.min(1)  # shares of the shorter side keep a narrow image in shape
+
+
+def matrices(sizes: np.ndarray, strengths: Mapping[str, np.ndarray], shift: np.ndarray) -> np.ndarray:
+    """`Warp.matrix` of sheets of these sizes [N, 2]; `shift` [N, 4, 2] of their corners, -1 to 1.
+
+    -> [N, 3, 3]
+    """
+    stretch, scale = strengths['stretch'], 1 + strengths['scale']
     # Both ways only ever enlarge, so that nothing is lost.
-    stretch, scale = strength['stretch'], 1 + strength['scale']
-    moved = corners * (scale * (1 + max(stretch, 0)), scale * (1 + max(-stretch, 0)))
-    cosine, sine = math.cos(math.radians(strength['rotation'])), math.sin(math.radians(strength['rotation']))
-    if strength['perspective']:
-        shift = strength['perspective'] * min(moved[2] - moved[0])
-        moved = moved + shift * random.uniform(-1, 1, (4, 2))
-    moved = moved @ np.array([(cosine, sine), (-sine, cosine)])
-    return Warp(size, bend, ripple, waves, _homography(corners, moved))
+    across, down = scale * (1 + np.maximum(stretch, 0)), scale * (1 + np.maximum(-stretch, 0))
+    cosine, sine = np.cos(np.radians(strengths['rotation'])), np.sin(np.radians(strengths['rotation']))
+    matrix = np.zeros((len(sizes), 3, 3))
+    matrix[:, 0, 0], matrix[:, 0, 1] = across * cosine, -down * sine
+    matrix[:, 1, 0], matrix[:, 1, 1], matrix[:, 2, 2] = across * sine, down * cosine, 1
+    rows = np.flatnonzero(strengths['perspective'])
+    if len(rows):
+        corners = _corners(sizes[rows], bends(sizes, strengths)[rows], strengths['elastic'][rows])
+        moved = corners * np.stack([across, down], 1)[rows, None]
+        most = strengths['perspective'][rows] * (moved[:, 2] - moved[:, 0]).min(1)
+        moved += most[:, None, None] * shift[rows]
+        turned = moved @ np.array([(cosine, sine), (-sine, cosine)]).transpose(2, 0, 1)[rows]
+        matrix[rows] = _homographies(corners, turned)
+    return matrix
+
+
+def outlines(sizes: np.ndarray, bend: np.ndarray, ripple: np.ndarray, matrix: np.ndarray,
+             inset: float = -0.5) -> tuple[np.ndarray, np.ndarray]:
+    """Least x and y, and width and height, of sheets [N] that were moved; what lies `inset` from their edges.
+
+    The upper and lower edges are looked at where they are moved and bent, not the corners of a frame.
+    -> [N, 2], [N, 2]
+    """
+    left, right, top, bottom = _sides(sizes, np.zeros(len(sizes)), ripple, inset)
+    across = left[:, None] + (right - left)[:, None] * np.linspace(0, 1, 65 if bend.any() else 2)
+    arch = _arch(across, sizes[:, 1:], bend[:, None])
+    x, y = np.tile(across, 2), np.concatenate([arch + side[:, None] for side in (top, bottom)], 1)
+    u, v, depth = (row[:, :1] * x + row[:, 1:2] * y + row[:, 2:] for row in np.moveaxis(matrix, 1, 0))
+    places = np.stack([u / depth, v / depth], -1)
+    return places.min(1), np.ptp(places, axis=1)
+
+
+def shrinking(extent: np.ndarray, room: Sequence[float]) -> np.ndarray:
+    """The factors, at most 1, that make sheets of width and height [N, 2] fit height and width.  -> [N]"""
+    return np.minimum(1.0, (np.array(room)[::-1] / np.maximum(extent, 1e-9)).min(1))
 
 
 def move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
@@ -59,20 +102,18 @@ def move_points(warp: Warp, points: np.ndarray) -> np.ndarray:
     return cv2.perspectiveTransform(there[None], warp.matrix)[0]
 
 
-def move_image(warp: Warp, image: np.ndarray) -> np.ndarray:
-    """The image, resampled once, on a canvas that holds all of it; around it its edges go on."""
+def move_image(warp: Warp, image: np.ndarray, room: Room | None = None) -> np.ndarray:
+    """The image, resampled once, on a canvas that holds all of it; around it its edges go on.
+
+    It is made smaller where it would not fit the room.
+    """
     import cv2
 
     height, width = warp.size
-    left, _, _, _ = sides = _sides(warp.size, 0, warp.ripple)
-    # The canvas holds the upper and lower edges where they are moved and bent, not the corners of a frame.
-    across = np.linspace(left, sides[1], 65 if warp.bend else 2)
-    arch = _arch(across, width, warp.bend)
-    edges = np.concatenate([np.stack([across, arch + side], 1) for side in sides[2:]])
-    outline = cv2.perspectiveTransform(edges[None], warp.matrix)[0]
-    low, size = outline.min(0), np.ptp(outline, axis=0)
-    scale = min(1.0, LONGEST / size.max(), math.sqrt(MOST_PIXELS / size.prod()))
-    columns, rows = (max(1, math.ceil(side * scale - 1e-3)) for side in size)
+    (low,), size = outlines(np.array([warp.size]), np.array([warp.bend]), np.array([warp.ripple]),
+                            warp.matrix[None])
+    scale = float(_scales(size, room)[0])
+    columns, rows = canvases(size, room)[0, ::-1].tolist()
     shrunk = np.array([(scale, 0, -0.5 - low[0] * scale), (0, scale, -0.5 - low[1] * scale), (0, 0, 1)])
     onto = shrunk @ warp.matrix
     if not warp.bend and not warp.ripple:
@@ -87,31 +128,45 @@ def move_image(warp: Warp, image: np.ndarray) -> np.ndarray:
                      borderMode=cv2.BORDER_REPLICATE)
 
 
-def _sides(size: tuple[int, int], bend: float, ripple: float) -> tuple[float, float, float, float]:
-    """Left, right, top and bottom of the sheet: the pixels' outer edges, with room for bend and ripples."""
-    height, width = size
-    top, bottom = -0.5 - ripple + min(bend, 0), height - 0.5 + ripple + max(bend, 0)
-    return -0.5 - ripple, width - 0.5 + ripple, top, bottom
+def canvases(extent: np.ndarray, room: Room | None) -> np.ndarray:
+    """Heights and widths [N, 2] of the canvases of images whose outlines are so wide and high [N, 2]."""
+    sides = np.ceil(extent * _scales(extent, room)[:, None] - 1e-3)
+    return np.maximum(1, sides).astype(np.int64)[:, ::-1]
 
 
-def _corners(size: tuple[int, int], bend: float, ripple: float) -> np.ndarray:
-    left, right, top, bottom = _sides(size, bend, ripple)
-    return np.array([(left, top), (right, top), (right, bottom), (left, bottom)])
+def _scales(extent: np.ndarray, room: Room | None) -> np.ndarray:
+    return np.minimum(shrinking(extent, room or (LONGEST, LONGEST)),
+                      np.minimum(LONGEST / extent.max(1), np.sqrt(MOST_PIXELS / extent.prod(1))))
 
 
-def _homography(corners: np.ndarray, moved: np.ndarray) -> np.ndarray:
-    """The matrix [3, 3] that takes four points [4, 2] to four others, in double precision.
+def _sides(sizes: np.ndarray, bend: np.ndarray, ripple: np.ndarray,
+           inset: float = -0.5) -> tuple[np.ndarray, ...]:
+    """Left, right, top and bottom of sheets: the pixels' outer edges, with room for bend and ripples."""
+    height, width = sizes.T
+    return (inset - ripple, width - 1 - inset + ripple, inset - ripple + np.minimum(bend, 0),
+            height - 1 - inset + ripple + np.maximum(bend, 0))
+
+
+def _corners(sizes: np.ndarray, bend: np.ndarray, ripple: np.ndarray) -> np.ndarray:
+    left, right, top, bottom = _sides(sizes, bend, ripple)
+    places = (left, top), (right, top), (right, bottom), (left, bottom)
+    return np.stack([np.stack(place, -1) for place in places], 1)
+
+
+def _homographies(corners: np.ndarray, moved: np.ndarray) -> np.ndarray:
+    """The matrices [N, 3, 3] that take four points [N, 4, 2] to four others, in double precision.
 
     OpenCV's own takes single precision, which is half a pixel off at the end of a long image.
     """
-    rows, values = [], []
-    for (x, y), (u, v) in zip(corners, moved, strict=True):
-        rows += [(x, y, 1, 0, 0, 0, -u * x, -u * y), (0, 0, 0, x, y, 1, -v * x, -v * y)]
-        values += [u, v]
-    return np.append(np.linalg.solve(np.array(rows), np.array(values)), 1.0).reshape(3, 3)
+    x, y, u, v = (side[..., None] for points in (corners, moved) for side in np.moveaxis(points, -1, 0))
+    one, zero = np.ones_like(x), np.zeros_like(x)
+    first = np.concatenate([x, y, one, zero, zero, zero, -u * x, -u * y], -1)
+    second = np.concatenate([zero, zero, zero, x, y, one, -v * x, -v * y], -1)
+    solved = np.linalg.solve(np.concatenate([first, second], 1), np.concatenate([u, v], 1))[..., 0]
+    return np.concatenate([solved, np.ones((len(solved), 1))], 1).reshape(-1, 3, 3)
 
 
-def _arch(columns: np.ndarray, width: int, bend: float) -> np.ndarray:
+def _arch(columns: np.ndarray, width: int | np.ndarray, bend: float | np.ndarray) -> np.ndarray:
     """How far down the baseline is moved in each column: nothing at the ends, `bend` pixels in the middle."""
     place = ((columns + 0.5) / width * 2 - 1).clip(-1, 1)
     return bend * (1 - place * place)

@@ -168,4 +168,4 @@ def canvases(recognizer: Any) -> list[tuple[int, int]]:
         return [(rule.height, rule.width)]
     from recog.data import plan
 
-    return [(shape.height, shape.width) for shape in plan.shapes(recognizer.config, 1, 1)]
+    return plan.canvases(recognizer.config)

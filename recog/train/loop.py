@@ -9,6 +9,7 @@ import contextlib
 import math
 from pathlib import Path
 
+from recog.data.plan import RULE
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.train import optimizer, processes
@@ -101,7 +102,8 @@ class Trainer:
     def _save(self, position: int, metrics: dict[str, float]) -> None:
         run = self.run
         sets = {source.name: len(source) for source in run.source.sources}
-        record = description.record(run.config, run.vocab, position, self.progress.rejections.total(), sets)
+        record = description.record(run.config, run.vocab, position, self.progress.rejections.total(), sets,
+                                    RULE)
         self.mirror.send()  # before the checkpoint: a run that resumes there finds the lines up to it
         self.checkpoints.save(position, parts(self.state), record, metrics)
 

@@ -13,6 +13,9 @@ from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.opened import restore_variables
 
+OTHER_BATCHES = ('this run was begun by an earlier version, which put other images into batches of several '
+                 'canvases or lengths; from here on its batches and epochs are those of this one')
+
 
 class Beginning(NamedTuple):
     """The state that a run goes on from, how each tensor of it lies on the mesh, and what was done before."""
@@ -40,6 +43,8 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
         if newer and jax.process_index() == 0:
             print(f'checkpoint {step} has no averages of batch-norm statistics: they start from its last '
                   'statistics', flush=True)
+        if record.get('plan', 1) < run.plan.since and jax.process_index() == 0:
+            print(OTHER_BATCHES, flush=True)
         state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
                       variables['ema'] if ema else {})
         return Beginning(state, layout, record['position'], record['rows'])

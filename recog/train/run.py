@@ -13,13 +13,14 @@ from ml_collections import ConfigDict
 from recog import models
 from recog.config import values
 from recog.data import labels
-from recog.data.batches import measure_sizes
+from recog.data.batches import measure
 from recog.data.joined import Joined, joined
 from recog.data.plan import Bucketed, Plan, shapes
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.devices.mesh import check_batch, make_mesh
 from recog.errors import ConfigError
+from recog.images import augmented_sizes
 from recog.text.vocabulary import Vocab
 from recog.train import initial, resident
 
@@ -89,8 +90,13 @@ def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed
     if len({shape.length for shape in allowed}) > 1:
         for row, (_, text) in enumerate(source.labels(range(len(source)))):
             lengths[row] = len(labels.encode(vocab, text, config.text.max_length).ids)
+    drawn = None
     if config.image.fit == 'none':
-        sizes = measure_sizes(source, len(source))
+        measured, rule = measure(source, len(source)), config.image.augment
+        sizes = measured.sizes
+        if augmented_sizes.change_sizes(rule):
+            drawn = functools.partial(augmented_sizes.sizes, *measured, values.seed(config, 'augment'),
+                                      rule=rule, room=(config.image.height, config.image.width))
     else:  # all are fitted into the one canvas
         sizes = np.tile(allowed[-1][1:3], (len(source), 1))
-    return Bucketed(sizes, lengths, allowed, config.data.order, seed)
+    return Bucketed(sizes, lengths, allowed, config.data.order, seed, drawn)

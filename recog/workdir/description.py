@@ -16,10 +16,14 @@ FIXED = ('model', 'text', 'image', 'optimizer.name')
 
 
 def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int],
-           sets: dict[str, int]) -> dict[str, Any]:
-    """What a step says of its run; `rows` counts examples by what became of them, `sets` has sizes."""
+           sets: dict[str, int], plan: int = 1) -> dict[str, Any]:
+    """What a step says of its run; `rows` counts examples by what became of them, `sets` has sizes.
+
+    `plan` is the version of how rows became batches; records before the second do not have it.
+    """
     return {'position': position, 'config': recipe.to_json(config), 'vocab': vocab.to_json(),
-            'vocab_hash': vocab.hash, 'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets}
+            'vocab_hash': vocab.hash, 'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets,
+            'plan': plan}
 
 
 def write(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:

@@ -7,10 +7,13 @@ import numpy as np
 import pytest
 
 from recog.data import plan
-from recog.data.batches import Batches, Steps, measure_sizes, unpack_notes
+from recog.data.batches import Batches, Steps, measure, unpack_notes
+from recog.data.joined import joined
 from recog.data.rows import Row
+from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.text import vocabulary
+from recog.train import run
 
 SHAPES = [plan.Shape(4, 16, 32, 5), plan.Shape(4, 32, 64, 5), plan.Shape(2, 64, 128, 5)]
 
@@ -44,6 +47,56 @@ def test_each_row_is_in_the_smallest_shape_it_fits_but_for_what_fills_no_batch()
     assert moved < SHAPES[0].rows + SHAPES[1].rows
 
 
+def test_what_fills_no_batch_goes_to_the_first_later_shape_that_holds_it():
+    given = [plan.Shape(4, 16, 32, 5), plan.Shape(4, 8, 80, 5), plan.Shape(4, 16, 80, 5),
+             plan.Shape(4, 64, 90, 5)]
+    # Five of the first, three of the second, which the first does not fit, and six of the last.
+    sizes = np.array([(16, 32)] * 5 + [(8, 80)] * 3 + [(64, 90)] * 6)
+    made = plan.Bucketed(sizes, np.ones(14, int), given, 'file', 0)
+    batches = {given.index(made.shape(step)): made.rows(step)[0].tolist() for step in range(made.epoch)}
+    assert batches == {0: [0, 1, 2, 3], 2: [4, 5, 6, 7], 3: [8, 9, 10, 11]}
+
+
+def test_the_last_shapes_are_left_out_if_no_row_needs_them():
+    given = [*SHAPES, plan.Shape(2, 64, 128, 9)]
+    sizes, lengths = rows(50)
+    for needed, shapes in ((lengths, SHAPES), (lengths + 1, given)):
+        for drawn in (None, lambda epoch: sizes):
+            assert plan.Bucketed(sizes, needed, given, 'shuffle', 0, drawn).shapes == shapes
+    assert plan.Bucketed(sizes // 4, lengths, given, 'shuffle', 0).shapes == SHAPES[:1]
+    assert plan.Bucketed(sizes // 4, lengths, given, 'shuffle', 0, lambda epoch: sizes).shapes == SHAPES
+
+
+def test_where_sizes_are_drawn_each_epoch_batches_fit_them_and_epochs_stay_as_long():
+    sizes, lengths = rows(300)
+
+    def drawn(epoch):
+        factor = np.random.default_rng(epoch).uniform(0.7, 1.3, (300, 1))
+        return np.minimum((sizes * factor).astype(int), (64, 128))
+
+    made, other = (plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 3, drawn) for _ in range(2))
+    counts = []
+    for epoch in range(12):
+        seen = collections.Counter()
+        for step in range(epoch * made.epoch, (epoch + 1) * made.epoch):
+            shape, (which, epochs) = made.shape(step), made.rows(step)
+            assert set(epochs) == {epoch} and (drawn(epoch)[which] <= (shape.height, shape.width)).all()
+            seen.update(which.tolist())
+        counts.append(len(seen))
+        assert max(seen.values()) == 1 or epoch >= plan.PROBED
+    assert min(counts) > 0.9 * 300 and 0.95 < sum(counts) / 12 / (made.average * made.epoch) <= 1.02
+    assert other.rows(7 * made.epoch + 3)[0].tolist() == made.rows(7 * made.epoch + 3)[0].tolist()
+    assert made.rows(3)[0].tolist() != made.rows(made.epoch + 3)[0].tolist()
+
+
+def test_batches_that_an_earlier_version_made_otherwise_are_known():
+    sizes, lengths = rows(20)
+    assert plan.Plan([20], (), 4, 'shuffle', 0).since == 1
+    assert plan.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0).since == 1
+    assert plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0).since == plan.RULE
+    assert plan.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0, lambda epoch: sizes).since == plan.RULE
+
+
 def test_a_batch_is_a_pure_function_of_seed_and_number():
     sizes, lengths = rows(60)
     one, same, other = (plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', seed) for seed in (1, 1, 2))
@@ -60,7 +113,11 @@ def test_labels_decide_too():
 
 def test_a_few_rows_still_make_a_batch():
     made = plan.Bucketed(np.array([[8, 8]]), np.array([1]), SHAPES, 'shuffle', 0)
-    assert made.epoch == 1 and made.rows(5)[0].tolist() == [0, 0]
+    assert made.epoch == 1 and made.rows(5)[0].tolist() == [0] * 4 and made.shape(5) == SHAPES[0]
+    wide = plan.Shape(3, 16, 900, 5)
+    made = plan.Bucketed(np.array([[8, 8]] * 8 + [[9, 700]]), np.ones(9, int), [*SHAPES, wide], 'file', 0)
+    batches = {made.shape(step): made.rows(step)[0].tolist() for step in range(made.epoch)}
+    assert batches == {SHAPES[0]: [4, 5, 6, 7], wide: [8, 8, 8]} and made.epoch == 3
 
 
 def recipe(narrow, *overrides, buckets='16x32,32x32'):
@@ -118,7 +175,7 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
     config = recipe(narrow)
     source = Sized([(10, 20), (30, 60), (12, 30), (30, 30), (40, 70), (16, 32)])
     given = plan.shapes(config, 2, 1)
-    made = plan.Bucketed(measure_sizes(source, 6), np.zeros(6, int), given, 'file', 0)
+    made = plan.Bucketed(measure(source, 6).sizes, np.zeros(6, int), given, 'file', 0)
     batches = Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 10)
     seen = {}
     for step in range(made.epoch):
@@ -130,6 +187,23 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
             assert (batch['image'][place, :height, :width] == index + 1).all()
             assert batch['image'][place].sum() == 3 * (index + 1) * height * width
     assert seen[0] == ((10, 20), 1) and seen[1] == ((30, 60), 1) and seen[4] == ((0, 0), 0)
+
+
+def test_augmented_images_are_drawn_as_large_as_their_canvas_was_chosen_for(narrow):
+    config = recipe(narrow, 'image.augment.probability=1.0', 'image.augment.scale=0.3',
+                    'image.augment.rotation=10.0', 'train.batch=2', 'data.order=file')
+    source = Sized([(10, 20), (15, 31), (12, 30), (30, 30), (16, 32), (20, 20), (30, 60), (32, 64)])
+    made = run._bucketed(config, vocabulary.from_config(config.text), joined([source]), one_device(), 0)
+    batches = Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 100)
+    larger = smaller = 0
+    for step in range(8 * made.epoch):
+        batch = batches[step]
+        assert batch['weight'].all() and not unpack_notes(batch['notes'])
+        drawn = made._drawn(step // made.epoch)[batch['index']]
+        np.testing.assert_array_equal(batch['size'], drawn)
+        given = np.array(source.given)[batch['index']]
+        larger, smaller = larger + (drawn > given).any(1).sum(), smaller + (drawn < given).any(1).sum()
+    assert larger > 10 and smaller > 10
 
 
 def test_evaluation_sorts_by_size_shrinks_what_is_too_large_and_visits_all(narrow):

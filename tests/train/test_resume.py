@@ -1,0 +1,36 @@
+"""Where a run begins: what is said of a checkpoint that an earlier version wrote."""
+
+import jax
+import pytest
+from runs import prepared
+
+from recog.data import plan
+from recog.train import optimizer, resume
+from recog.train.step import make_state, parts
+
+
+class Saved:
+    """One checkpoint, in memory."""
+
+    def __init__(self, state, record):
+        self.state, self.record = state, record
+
+    def newest_sound(self, read, set_aside):
+        return read(3)
+
+    def restore(self, step, part, tree):
+        return parts(self.state)[part]
+
+    def run(self, step):
+        return self.record
+
+
+@pytest.mark.parametrize(('buckets', 'record', 'said'), [
+    ((), {}, False), (('32x48x4',), {}, False), (('32x48x4', '32x48x9'), {}, True),
+    (('32x48x4', '32x48x9'), {'plan': plan.RULE}, False)])
+def test_a_run_says_once_that_an_earlier_version_made_other_batches(narrow, capsys, buckets, record, said):
+    run = prepared(narrow(f'data.buckets={buckets}', 'render.count=64'))
+    tx = optimizer.optimizer(run.config, lambda step: 1.0)
+    state = jax.eval_shape(lambda: make_state(run.model, tx, 0.0, jax.random.key(0)))
+    begun = resume.begin(run, tx, Saved(state, {'position': 3, 'rows': {}, 'digests': {}, **record}))
+    assert begun.position == 3 and (resume.OTHER_BATCHES in capsys.readouterr().out) == said
