@@ -57,6 +57,7 @@ NARROWED = {
     **INK,
     'model.growth': 12, 'model.layers': 8, 'model.stem': 24, 'model.counting_width': 128, 'model.dropout': 0.1,
     'model.hidden': 256, 'model.attention': 256, 'model.coverage': 7,
+    'model.word_dropout': 0.2,
     'train.length': '30 epochs', 'train.batch': 16, 'train.precision': 'float32',
     'data.pixels': 16 * 160 * 512,
     'optimizer.rate': 1e-3, 'schedule.warmup': '1 epochs',

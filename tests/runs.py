@@ -53,7 +53,7 @@ def leaves(workdir, step):
 
 
 def lines(workdir):
-    timing = ('images_per_second', 'data_wait', 'flops_per_second')
+    timing = ('images_per_second', 'data_wait', 'flops_per_second', 'seconds')
     return [{name: value for name, value in json.loads(line).items() if name not in timing}
             for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
 

@@ -18,10 +18,12 @@ class Log:
 
         self._file: TextIO | None = None
         self._events: Any = None
+        self.before = 0.0  # seconds that the run took up to where it goes on
         if not first:
             return
         # What a killed run wrote beyond its last checkpoint will be written again.
         lines = [line for line in files.read_log(workdir) if line['step'] <= start]
+        self.before = max((line['seconds'] for line in lines if 'seconds' in line), default=0.0)
         (workdir / files.LOG).write_text(''.join(json.dumps(line) + '\n' for line in lines))
         self._file = (workdir / files.LOG).open('a')
         self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05,
@@ -85,6 +87,17 @@ class Clock:
         figures = {'images_per_second': self._images / elapsed, 'data_wait': self._waited / elapsed}
         self.reset()
         return figures
+
+
+class Age:
+    """The seconds that a run has taken in all its pieces, evaluations and checkpoints included."""
+
+    def __init__(self, before: float):
+        self._start = time.perf_counter() - before
+
+    def seconds(self) -> float:
+        """Up to now."""
+        return time.perf_counter() - self._start
 
 
 class Rejections:

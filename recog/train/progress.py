@@ -9,11 +9,12 @@ import numpy as np
 
 from recog.devices import cost
 from recog.train.advance import Dispatched
-from recog.train.log import Clock, Log, Rejections, concerns, kept
+from recog.train.log import Age, Clock, Log, Rejections, concerns, kept
 from recog.train.run import Run
 
 # The metrics of every model; what a line says of a step besides is the model's own.
-KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second')
+KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second',
+         'images', 'seconds')
 SHOWN = 8  # rows named where a step went wrong
 
 
@@ -32,7 +33,7 @@ class Progress:
         self.log = Log(folder, position, run.total, first=process == 0,
                        tensorboard=run.config.log.tensorboard)
         self.rejections = Rejections(folder, process, rows)
-        self._clock = Clock()
+        self._clock, self._age = Clock(), Age(self.log.before)
         self._pending: tuple[int, Dispatched] | None = None
 
     def add(self, position: int, sent: Dispatched) -> None:
@@ -58,7 +59,7 @@ class Progress:
             self.log.advance()
             if position % self.run.config.log.every == 0 or position in (1, self.run.total):
                 speed = speed or self._speed(sent.flops)
-                self._write(position, values | speed)
+                self._write(position, values | speed | {'seconds': self._age.seconds()})
 
     def restart_clock(self) -> None:
         """Leave out of the speed what was done between steps, such as an evaluation."""
@@ -76,6 +77,7 @@ class Progress:
 
     def _write(self, position: int, values: dict[str, float]) -> None:
         counts = self.rejections.total()
+        values['images'] = counts.get('read', 0)
         self.log.write(position, values, _line(self.run, position, values, counts))
         for concern in concerns(values):
             self.log.say(f'step {position}: warning: {concern}')
