@@ -17,6 +17,7 @@ from recog.errors import ConfigError, chosen
 from recog.evaluation import markdown
 
 BEAM = 10
+TRAINED = 'trained'
 RIVAL = '-pytorch'  # suffix of the files for rivals: the same networks in PyTorch
 FASTER = '--config.train.precision=bfloat16'
 READ = 64  # batch size of decoding on an accelerator
@@ -144,7 +145,8 @@ def show(folder: Path) -> int:
 
 def lines(folder: Path) -> Iterator[str]:
     """The table of each device, and where and when it was measured."""
-    kinds = sorted({file.parent for file in folder.glob('*/*.json')})
+    # Beside the folders of devices stands that of the trainings' records.
+    kinds = sorted({file.parent for file in folder.glob('*/*.json')} - {folder / TRAINED})
     if not kinds:
         raise ConfigError(f'folder {str(folder)!r} holds no figures (DEVICE/*.json)')
     for kind in kinds:
