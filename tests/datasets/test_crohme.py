@@ -76,7 +76,7 @@ def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_pat
                                       ink.draw(ink.parted(record['points'], record['strokes'])))
         assert record['size'].tolist() == list(pixels(record).shape)
     assert train['plain']['text'] == b'x _ { k }'
-    assert 'WARNING: split train has 2 records, the release has 8,418' in said
+    assert 'WARNING: split train has 2 records instead of 8,418' in said
 
 
 def test_a_twentieth_of_the_formulas_validates_the_same_in_both_configs(run, write, tmp_path, drawings):
