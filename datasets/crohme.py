@@ -5,8 +5,9 @@ A twentieth of the training formulas, chosen by a hash of their tokens in normal
 `validation`, the same in both configs; `train+validation` is the whole release.
 
 Ink: --source is a tree or zip of InkML. Its splits are folders and archives called train, or test and 2014,
-2016 or 2019, or what --ink SPLIT=FOLDER names. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and
---bitmaps SPLIT=PATH (a folder of png or bmp, an archive, or WAP's pkl) are relative to --source.
+2016 or 2019, or what --ink SPLIT=FOLDER names; of files of one name in a split, that with a truth in the
+latest release is taken. Bitmaps: --captions SPLIT=FILE (key, tab or blank, tokens) and --bitmaps SPLIT=PATH
+(a folder of png or bmp, an archive, or WAP's pkl). Paths are relative to --source, also into archives.
 """
 
 import argparse
@@ -15,21 +16,17 @@ import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
-from xml.etree import ElementTree
 
 import numpy as np
 import tensorflow_datasets as tfds
 
 from recog import prepare
 from recog.errors import ConfigError
-from recog.images import ink
 from recog.images.ink import joined
 from recog.images.read import Unreadable
-from recog.prepare import bitmaps, trees
+from recog.prepare import bitmaps, inkml, repeats, trees
 from recog.prepare.folding import FORMULAS, formula, share
-from recog.text.latex import CROHME
-from recog.text.mathml import from_mathml
-from recog.text.normal_form import Malformed, normal_tokens
+from recog.prepare.repeats import Place
 
 TESTS = {'test_2014': 986, 'test_2016': 1_147, 'test_2019': 1_199}
 SPLITS = ('train', *TESTS)  # of the releases
@@ -105,27 +102,32 @@ class Crohme(prepare.Builder):
 
     def examples(self, task: Ink | Bitmap) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
         """The record of an InkML file, or of a caption with its bitmap."""
-        yield from _drawn(task) if isinstance(task, Ink) else _published(task)
+        yield from inkml.drawn(*task) if isinstance(task, Ink) else _published(task)
 
     def _inks(self) -> Iterator[tuple[str, Any]]:
         given = _pairs('ink', self.options['ink'], self.source)
-        seen: dict[tuple[str, str], str] = {}
-        for split, place in given.items() or [('', self.source)]:
-            for tree in trees.found(place)[0]:
-                names = sorted(name for name in tree.names if name.lower().endswith('.inkml')
-                               and '__MACOSX' not in name)
-                self.total += len(names)
-                for name, content in tree.stream(names):
-                    path = f'{place.resolve().name}/{_below(tree.path, place)}{name}'
-                    found = split or split_of(path)
-                    if not found:
-                        yield 'none', prepare.Rejected(path, NOWHERE)
-                        continue
-                    key = path.rpartition('/')[2][:-len('.inkml')]
-                    if b'truth' in content and seen.setdefault((found, key), path) != path:
-                        raise ConfigError(f'{seen[found, key]} and {path} are both {key} of {found}; '
-                                          f'--ink {found}=FOLDER says which is meant')
-                    yield found, Ink(key, content)
+        files: dict[tuple[str, str], list[Place]] = {}
+        for split, where in given.items() or [('', self.source)]:
+            for place in _files(where):
+                self.total += 1
+                found = split or split_of(place.path)
+                if found:
+                    files.setdefault((found, _key(place)), []).append(place)
+                else:
+                    yield 'none', prepare.Rejected(place.path, NOWHERE)
+        several = [place for places in files.values() if len(places) > 1 for place in places]
+        known = repeats.contents(several, 'truth')
+        splits = {}
+        for (split, key), places in files.items():
+            splits |= dict.fromkeys(places, split)
+            for place, reason, meant in repeats.settled(places, known, 'truth') if len(places) > 1 else ():
+                if not reason:
+                    raise ConfigError(f'{meant.path} and {place.path} are both {key} of {split}; --ink '
+                                      f'{split}=FOLDER says which is meant')
+                del splits[place]
+                yield split, prepare.Rejected(place.path, reason, meant.path)
+        for place, content in repeats.read(splits):
+            yield splits[place], Ink(_key(place), content)
 
     def _bitmaps(self) -> Iterator[tuple[str, Any]]:
         lists, places = (_pairs(option, self.options[option], self.source)
@@ -167,66 +169,22 @@ def _pairs(option: str, given: Sequence[str], source: Path) -> dict[str, Path]:
         if split in found:
             raise ConfigError(f'--{option} {pair!r}: {split} is given twice')
         found[split] = source / path
-        if not found[split].exists():
+        if not trees.exists(found[split]):
             raise ConfigError(f'--{option} {pair!r}: {found[split]} does not exist')
     return found
 
 
-def _below(path: Path, place: Path) -> str:
-    """An archive's path below the place, as a folder."""
-    return '' if path == place else f'{path.relative_to(place).with_suffix("")}/'
+def _files(where: Path) -> Iterator[Place]:
+    """The InkML files below a path, also in archives, whose names count as folders."""
+    for tree in trees.found(where)[0]:
+        below = f'{tree.path.relative_to(where).with_suffix("")}/' if where in tree.path.parents else ''
+        for name in sorted(tree.names):
+            if name.lower().endswith('.inkml') and '__MACOSX' not in name:
+                yield Place(tree, name, f'{where.resolve().name}/{below}{name}')
 
 
-def _drawn(task: Ink) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
-    if not task.content.strip():
-        yield prepare.Rejected(task.id, 'file is empty')
-        return
-    try:
-        root = ElementTree.fromstring(task.content)
-        strokes = ink.whole([ink.trace(trace.text or '') for trace in root.findall('.//{*}trace')])
-    except (ElementTree.ParseError, LookupError) as error:  # an unknown encoding is a LookupError
-        yield prepare.Rejected(task.id, 'file is no XML that can be read', str(error))
-        return
-    except ValueError as error:
-        yield prepare.Rejected(task.id, 'ink cannot be read', str(error))
-        return
-    if not strokes:
-        yield prepare.Rejected(task.id, 'there is no ink')
-        return
-    truth = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'truth'
-                  and note.text), '')
-    text, problem = caption(truth, root.find('.//{*}math'))
-    if not text:
-        yield prepare.Rejected(task.id, problem, truth)
-        return
-    if problem:
-        yield prepare.Noted(task.id, problem, truth)
-    picture = ink.draw(strokes)
-    points, lengths = joined(strokes)
-    extra = {'truth': truth, 'points': points, 'strokes': lengths}
-    yield prepare.Example(task.id, text, bitmaps.png(picture), extra, (picture.shape[0], picture.shape[1]))
-
-
-def caption(truth: str, math: ElementTree.Element | None) -> tuple[str, str]:
-    """A formula's tokens, separated by blanks, and a remark on their source; no tokens if none can be read.
-
-    The truth is right more often than the MathML, which is used only if the
-    truth is malformed or has unknown tokens.
-    """
-    try:
-        found = normal_tokens(truth)
-        problem = '' if found and set(found) <= set(CROHME) else 'truth has unknown tokens'
-    except Malformed:
-        found, problem = (), 'truth is malformed'
-    if not problem:
-        return ' '.join(found), ''
-    try:
-        other = () if math is None else from_mathml(math)
-    except Malformed:
-        other = ()
-    if other and (not found or set(other) <= set(CROHME)):
-        return ' '.join(other), f'{problem}, MathML used' if truth.strip() else 'no truth, MathML used'
-    return ' '.join(found), problem if truth.strip() else 'there is no truth'
+def _key(place: Place) -> str:
+    return place.name.rpartition('/')[2][:-len('.inkml')]
 
 
 def _published(task: Bitmap) -> Iterator[prepare.Example | prepare.Rejected]:

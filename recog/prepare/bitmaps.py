@@ -24,7 +24,7 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
     A key is the name of a file without its extension; WAP's files also end in _0, the number of the channel.
     """
     keys = list(dict.fromkeys(keys))
-    if not path.exists():
+    if not trees.exists(path):
         raise ConfigError(f'{path}: there are no bitmaps')
     if path.suffix.lower() in PICKLES:
         arrays = _unpickled(path)

@@ -8,7 +8,7 @@ import argparse
 import contextlib
 import re
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +31,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
     VERSION = tfds.core.Version('1.0.0')
     name: str  # of the set's folder
-    PLAIN = ''  # the config that has no folder of its own: `synthtext:train` is synthtext's `box`
+    PLAIN = ''  # the config that has no folder of its own: `synthtext:train` is synthtext's `box_alnum`
     EXPECTED: Mapping[str, Mapping[str, int]] = {}
     CHUNK = 64  # tasks that go to a worker together
     fold: Fold = WORDS  # how the report compares the labels of splits
@@ -75,7 +75,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
 
     @property
     def expected(self) -> Mapping[str, int]:
-        """How many records each split of the release has, as far as known."""
+        """How many records each split should have, as far as known."""
         return self.EXPECTED[self.config_name] if self.config_name in self.EXPECTED else {}
 
     @classmethod
@@ -122,7 +122,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         """Write the set, or leave the one that is there; returns its folder."""
         folder = Path(self.data_dir)
         if (folder / 'dataset_info.json').is_file() and not overwrite:
-            print(f'{folder} is there already: {_counts(self.info.splits)}; --overwrite prepares it anew')
+            counts = {name: split.num_examples for name, split in self.info.splits.items()}
+            said = ', '.join(f'{name} {count:,}' for name, count in counts.items())
+            print(f'{folder} is there already: {said}; --overwrite prepares it anew')
+            _say(report.differences(counts, self.expected))
             return folder
         if folder.exists() and not (folder / 'dataset_info.json').is_file():
             raise ConfigError(f'{folder} exists and is no prepared set: move it out of the way')
@@ -172,10 +175,10 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
         records = {split: reader.as_data_source(split, decoders=skip) for split in finished}
         gathered.check_ids(records)
         name = '/'.join(part for part in (self.name, self.builder_config_name) if part)
-        for line in report.write(gathered, f'{name} {self.version}', self.expected, records):
-            print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)
+        _say(report.write(gathered, f'{name} {self.version}', self.expected, records))
         file_hashes.seal(place)
 
 
-def _counts(splits: Mapping[str, Any]) -> str:
-    return ', '.join(f'{name} {split.num_examples:,}' for name, split in splits.items())
+def _say(lines: Iterable[str]) -> None:
+    for line in lines:
+        print(line, file=sys.stderr if line.startswith('WARNING') else sys.stdout)

@@ -24,10 +24,7 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
     tallies = {split: survey.tallies[split] for split in records}
     shared = survey.shared(records)
     lines = [f'{title}: ' + ', '.join(f'{split} {tally.count:,}' for split, tally in tallies.items())]
-    for split, wanted in expected.items():
-        count = tallies[split].count if split in tallies else 0
-        if wanted != count:
-            lines.append(f'WARNING: split {split} has {count:,} records, the release has {wanted:,}')
+    lines += differences({split: tally.count for split, tally in tallies.items()}, expected)
     lines += _trained_lines(shared, tallies)
     problems = survey.problem_line()
     text = [*lines, *_problem_lines(survey), *_split_lines(tallies),
@@ -40,6 +37,13 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
     for name, found in _dictionaries(tallies).items():
         (survey.folder / name).write_bytes(''.join(f'{each}\n' for each in found).encode('utf-8', 'replace'))
     return [*lines, problems] if problems else lines
+
+
+def differences(counts: Mapping[str, int], expected: Mapping[str, int]) -> list[str]:
+    """A warning for each split that has other than the expected number of records."""
+    found = {split: counts[split] if split in counts else 0 for split in expected}
+    return [f'WARNING: split {split} has {found[split]:,} records instead of {wanted:,}'
+            for split, wanted in expected.items() if wanted != found[split]]
 
 
 def _dictionaries(tallies: Mapping[str, Tally]) -> dict[str, list[str]]:

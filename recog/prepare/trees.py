@@ -18,15 +18,20 @@ _DAMAGE = (zipfile.BadZipFile, tarfile.TarError, EOFError, zlib.error, OSError)
 
 
 class Tree:
-    """The files below a folder or in an archive; names are relative, with / between folders."""
+    """The files below a folder, in an archive, or in the folder `inside` an archive; their names are relative
+    to it, with / between folders."""
 
-    def __init__(self, path: Path):
-        self.path = path
+    def __init__(self, path: Path, inside: str = ''):
+        self.path, self.inside = path, f'{inside}/' if inside else ''
         self.kind = 'folder' if path.is_dir() else 'zip' if path.suffix.lower() == '.zip' else 'tar'
 
     @cached_property
     def names(self) -> frozenset[str]:
         """The names of all files."""
+        start = len(self.inside)
+        return frozenset(name[start:] for name in self._all_names() if name.startswith(self.inside))
+
+    def _all_names(self) -> frozenset[str]:
         if self.kind == 'folder':
             folders, start = os.walk(self.path, followlinks=True), len(str(self.path)) + 1
             return frozenset(f'{folder}/{file}'[start:] for folder, _, files in folders for file in files)
@@ -52,9 +57,9 @@ class Tree:
         try:
             if self.kind == 'zip':
                 with zipfile.ZipFile(self.path) as archive:
-                    yield from ((name, archive.read(name)) for name in wanted)
+                    yield from ((name, archive.read(self.inside + name)) for name in wanted)
             else:
-                yield from self._stream_tar(set(wanted))
+                yield from self._stream_tar({self.inside + name for name in wanted})
         except _DAMAGE as error:
             raise self._damaged(error) from None
 
@@ -65,7 +70,7 @@ class Tree:
                 content = archive.extractfile(member) if name in wanted and member.isfile() else None
                 if content is not None:
                     wanted.remove(name)
-                    yield name, content.read()
+                    yield name[len(self.inside):], content.read()
                 if not wanted:
                     return
 
@@ -74,10 +79,23 @@ class Tree:
                            'again')
 
 
+def located(path: Path) -> tuple[Path, str]:
+    """The archive that a path leads into and the folder in it; for other paths the path and ''."""
+    archive = next((each for each in path.parents if each.is_file()), None)
+    return (archive, path.relative_to(archive).as_posix()) if archive else (path, '')
+
+
+def exists(path: Path) -> bool:
+    """Whether there is such a file or folder, also in an archive."""
+    archive, inside = located(path)
+    is_archive = archive.name.lower().endswith(('.zip', *TAR))
+    return bool(is_archive and Tree(archive, inside).names) if inside else path.exists()
+
+
 def found(root: Path) -> tuple[list[Tree], list[Path]]:
     """The root and the archives below it, as trees; and the tars that are too large to be opened."""
     if not root.is_dir():
-        return [Tree(root)], []
+        return [Tree(*located(root))], []
     tree = Tree(root)
     paths = sorted(root / name for name in tree.names if name.lower().endswith(('.zip', *TAR)))
     large = [path for path in paths if path.suffix.lower() != '.zip' and path.stat().st_size > LARGEST_TAR]

@@ -275,8 +275,21 @@ def test_folders_without_a_usable_font_are_refused(tmp_path):
     with pytest.raises(ConfigError, match='none of its 1 has'):
         source(fonts=str(tmp_path))
     (tmp_path / 'broken.ttf').write_bytes(b'not a font')
-    with pytest.raises(ConfigError, match='broken.ttf.* must be a readable font'):
+    with pytest.raises(ConfigError, match=r'none of its 2 has; 1 of its 2 files cannot be read: broken.ttf '):
         source(fonts=str(tmp_path))
+
+
+def test_fonts_that_cannot_be_read_are_named_once_and_left_out(tmp_path, capsys):
+    whole = (TTF / 'DejaVuSans.ttf').read_bytes()
+    for name, content in {'good.ttf': whole, 'deep/cut.ttf': whole[:len(whole) // 2],
+                          'text.otf': b'no font'}.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(content)
+    for split in ('train', 'validation'):
+        assert set(source(split, fonts=str(tmp_path)).fonts) - set(fonts('')) == {str(tmp_path / 'good.ttf')}
+    said = capsys.readouterr().err
+    assert said.count('\n') == 1 and f'config.render.fonts={str(tmp_path)!r}: 2 of its 3 files' in said
+    assert 'deep/cut.ttf (' in said and 'text.otf (' in said and said.endswith('; they are left out\n')
 
 
 def test_kerning_draws_pairs_together():

@@ -78,7 +78,7 @@ def test_a_release_of_lmdbs_becomes_its_sets_in_one_command(run, tmp_path):
         'train': ['MJ/MJ_train'], 'validation': ['MJ/MJ_valid'], 'test': ['MJ/MJ_test']}
     assert len(texts(tmp_path, 'synthtext', 'train')) == 1
     assert len(texts(tmp_path, 'validation_union', 'validation')) == 3
-    assert 'WARNING: split test has 2 records, the release has 3,000' in said
+    assert 'WARNING: split test has 2 records instead of 3,000' in said
     assert 'is not there' not in said
 
 

@@ -3,6 +3,7 @@
 import html
 import json
 import pickle
+import tarfile
 import zipfile
 
 import cv2
@@ -13,7 +14,8 @@ from builders import load
 
 from recog.errors import ConfigError
 from recog.images import ink
-from recog.prepare import bitmaps, examples, labels
+from recog.prepare import bitmaps, examples, labels, trees
+from recog.prepare import inkml as inkml_files
 
 SCRIPT = 'crohme'
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
@@ -76,7 +78,7 @@ def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_pat
                                       ink.draw(ink.parted(record['points'], record['strokes'])))
         assert record['size'].tolist() == list(pixels(record).shape)
     assert train['plain']['text'] == b'x _ { k }'
-    assert 'WARNING: split train has 2 records, the release has 8,418' in said
+    assert 'WARNING: split train has 2 records instead of 8,418' in said
 
 
 def test_a_twentieth_of_the_formulas_validates_the_same_in_both_configs(run, write, tmp_path, drawings):
@@ -132,8 +134,8 @@ def test_broken_files_are_named_with_their_reason(run, write, tmp_path):
     (None, MATH, 'x _ { k }', 'no truth, MathML used'),
     (r'\int\limits_0^1 x', MATH, r'\int \limits _ { 0 } ^ { 1 } x', None),
 ])
-def test_mathml_stands_in_where_the_truth_is_of_no_use(script, truth, math, text, note):
-    made = list(script._drawn(script.Ink('a', inkml(truth, math=math).encode())))
+def test_mathml_stands_in_where_the_truth_is_of_no_use(truth, math, text, note):
+    made = list(inkml_files.drawn('a', inkml(truth, math=math).encode()))
     assert [(each.id, each.reason)
             for each in made if isinstance(each, examples.Noted)] == ([('a', note)] if note else [])
     assert [each.text for each in made if isinstance(each, examples.Example)] == [text]
@@ -165,11 +167,71 @@ def test_a_zip_is_read_and_a_split_can_be_given_as_a_folder(run, write, tmp_path
     assert [list(records(tmp_path, split)) for split in ('train', 'test_2014')] == [['a'], ['a']]
 
 
-def test_the_same_file_twice_is_refused(run, write):
-    write({'train/2012/a.inkml': inkml(), 'train/2013/a.inkml': inkml()})
+def zipped(path, files):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(path, 'w') as archive:
+        for name, content in files.items():
+            archive.writestr(name, content)
+
+
+@pytest.fixture
+def package(tmp_path):
+    """The layout of TC11's package, with its zips: the tests of 2014 and 2016 stand in it twice."""
+    task = tmp_path / 'source' / 'CROHME2019_data' / 'Task1_onlineRec' / 'MainTask_formula'
+    old = tmp_path / 'source' / 'CROHME2016_data' / 'Task-1-Formula.zip'
+    zipped(task / 'Train.zip', {'Train/INKMLs/Train_2014/a.inkml': inkml('t'),
+                                'Train/INKMLs/TestINKMLGT_2013/b.inkml': inkml('b')})
+    zipped(task / 'valid.zip', {'valid/TestEM2014GT_INKMLs/c.inkml': inkml('c'),
+                                'valid/TEST2016_INKML_GT/d.inkml': inkml('d'),
+                                'valid/TEST2016_INKML_GT/e.inkml': inkml('e')})
+    zipped(old, {'TEST2016_INKML_GT/d.inkml': inkml('d'), 'TEST2016_INKML_GT/e.inkml': inkml('f'),
+                 'TEST2016_INKML_noGT/e.inkml': inkml(None, math='').replace('truth', ''),
+                 'TEST2016_INKML_noGT/g.inkml': inkml('g')})
+
+
+def test_the_package_is_read_from_its_root_each_formula_once(run, tmp_path, package):
+    status, said = run()
+    assert status == 0, said
+    found = {split: {key: record['text'].decode() for key, record in records(tmp_path, split).items()}
+             for split in ('train', 'test_2014', 'test_2016')}
+    assert found == {'train': {'a': 't'}, 'test_2014': {'c': 'c'},
+                     'test_2016': {'d': 'd', 'e': 'e', 'g': 'g'}}
+    task, old = 'source/CROHME2019_data/Task1_onlineRec/MainTask_formula', 'source/CROHME2016_data'
+    assert problems(tmp_path) == {
+        f'{task}/Train/Train/INKMLs/TestINKMLGT_2013/b.inkml':
+            'in no folder called train, or test and 2014, 2016 or 2019',
+        f'{old}/Task-1-Formula/TEST2016_INKML_GT/d.inkml': 'the same file again',
+        f'{old}/Task-1-Formula/TEST2016_INKML_GT/e.inkml': 'a later release has a file of its name',
+        f'{old}/Task-1-Formula/TEST2016_INKML_noGT/e.inkml':
+            'without truth, which another file of its name has'}
+
+
+def test_a_split_can_be_a_folder_in_a_zip(run, tmp_path, package):
+    archive = 'CROHME2019_data/Task1_onlineRec/MainTask_formula/valid.zip'
+    status, said = run('--ink', f'train={archive}/valid/TestEM2014GT_INKMLs',
+                       '--ink', f'test_2016={archive}/valid')
+    assert status == 0, said
+    assert [set(records(tmp_path, split)) for split in ('train', 'test_2016')] == [{'c'}, {'c', 'd', 'e'}]
+    status, said = run('--ink', f'train={archive}/valid/none', name='other')
+    assert status == 2 and f'{archive}/valid/none does not exist' in said
+
+
+def test_a_folder_in_a_tar_is_a_tree_of_its_own(tmp_path):
+    (tmp_path / 'in' / 'deep').mkdir(parents=True)
+    for name in ('a', 'deep/b'):
+        (tmp_path / 'in' / name).write_text(name)
+    with tarfile.open(tmp_path / 'all.tar.gz', 'w:gz') as archive:
+        archive.add(tmp_path / 'in', 'top/in')
+    (tree,), _ = trees.found(tmp_path / 'all.tar.gz' / 'top' / 'in')
+    assert dict(tree.stream(sorted(tree.names))) == {'a': b'a', 'deep/b': b'deep/b'}
+    assert not trees.exists(tmp_path / 'all.tar.gz' / 'top' / 'i')
+
+
+def test_two_files_of_one_name_between_which_nothing_decides_are_refused(run, write):
+    write({'train/one/a.inkml': inkml(), 'train/two/a.inkml': inkml('y')})
     status, said = run()
     assert status == 2
-    assert 'train/2012/a.inkml and source/train/2013/a.inkml are both a of train; --ink train=FOLDER' in said
+    assert 'train/one/a.inkml and source/train/two/a.inkml are both a of train; --ink train=FOLDER' in said
 
 
 @pytest.fixture

@@ -162,7 +162,7 @@ def test_hme100k_is_prepared_as_released(run, source, tmp_path):
     assert status == 0
     assert texts(tmp_path, 'train', 'hme100k') == {'train_0.jpg': 'x ^ { 2 }'}
     assert texts(tmp_path, 'test', 'hme100k') == {'test_0.jpg': '\\frac { 1 } { 2 }'}
-    assert 'WARNING: split train has 1 records, the release has 74,502' in said
+    assert 'WARNING: split train has 1 records instead of 74,502' in said
 
 
 def test_im2latex_joins_its_lists_to_the_formulas(run, source, tmp_path):

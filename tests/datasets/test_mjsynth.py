@@ -92,9 +92,9 @@ def test_every_form_gives_the_annotated_images_with_their_splits(source, tmp_pat
                                       cv2.imdecode(np.frombuffer(picture(row.id), np.uint8),
                                                    cv2.IMREAD_COLOR))
     said = capsys.readouterr().err
-    assert 'WARNING: split train has 5 records, the release has 7,224,612' in said
-    assert 'split validation has 1 records, the release has 802,734' in said
-    assert 'the release has 891,927' in said
+    assert 'WARNING: split train has 5 records instead of 7,224,612' in said
+    assert 'split validation has 1 records instead of 802,734' in said
+    assert 'instead of 891,927' in said
 
 
 def test_what_is_broken_missing_or_stray_is_named(source, tmp_path):

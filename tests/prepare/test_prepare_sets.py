@@ -124,7 +124,7 @@ def fits(toy, width):
 def test_the_report_counts_and_names_what_was_rejected(toy, tmp_path, capsys):
     folder = make(toy, tmp_path, config='loud').prepare(progress=False)
     said = capsys.readouterr()
-    assert 'WARNING: split test has 29 records, the release has 30' in said.err
+    assert 'WARNING: split test has 29 records instead of 30' in said.err
     assert 'train has' not in said.err
     report = json.loads((folder / 'report.json').read_text())
     assert {reason: each['count'] for reason, each in report['rejected'].items()} == {
@@ -178,9 +178,12 @@ def test_what_is_there_is_left_alone_unless_overwritten(toy, tmp_path, capsys):
     assert make(toy, tmp_path, count=30).prepare() == folder
     assert 'is there already: train 59, test 29' in capsys.readouterr().out
     assert (folder / 'files.json').stat().st_mtime_ns == before
+    make(toy, tmp_path, config='loud').prepare(progress=False)
+    make(toy, tmp_path, config='loud').prepare()
+    assert capsys.readouterr().err.count('WARNING: split test has 29 records instead of 30') == 2
     make(toy, tmp_path, count=30).prepare(progress=False, overwrite=True)
     assert tfds.builder_from_directory(str(folder)).info.splits['test'].num_examples == 9
-    assert [each.name for each in folder.parent.iterdir()] == ['1.0.0']
+    assert sorted(each.name for each in folder.parent.iterdir()) == ['1.0.0', 'loud']
 
 
 @pytest.mark.parametrize('arguments, said', [

@@ -1,6 +1,8 @@
 """Fonts and their letters, from which the masks of words are put together."""
 
+import sys
 from functools import cache
+from multiprocessing import parent_process
 from pathlib import Path
 from typing import NamedTuple
 
@@ -15,19 +17,36 @@ EM = 40  # pixels of the cached glyphs: about the size of most drawn words, so t
 OWN_FACES = ('DejaVu', 'STIXGeneral', 'cmr10', 'cmb10', 'cmss10', 'cmti10', 'cmtt10')
 
 
+class Broken(ValueError):
+    """A file that is no font that can be read."""
+
+
 def fonts(folder: str) -> tuple[str, ...]:
     """Paths of matplotlib's faces that draw 0-9a-zA-Z, and of those in a folder ('' is none)."""
     import matplotlib
 
     own = Path(matplotlib.get_data_path(), 'fonts', 'ttf').glob('*.ttf')
-    found = [path for path in sorted(own) if path.name.startswith(OWN_FACES)]
-    if folder:
-        more = [path for path in sorted(Path(folder).rglob('*')) if path.suffix.lower() in ('.ttf', '.otf')]
-        if not any(alphabet(str(path)) >= PLAIN for path in more):
-            raise ConfigError(f'config.render.fonts={folder!r} must be a folder with .ttf or .otf files that '
-                              f'have 0-9a-zA-Z; none of its {len(more)} has')
-        found += more
-    return tuple(str(path) for path in found if alphabet(str(path)) >= PLAIN)
+    found = [str(path) for path in sorted(own) if path.name.startswith(OWN_FACES)]
+    return (*(path for path in found if alphabet(path) >= PLAIN), *(_added(folder) if folder else ()))
+
+
+@cache
+def _added(folder: str) -> tuple[str, ...]:
+    """The usable fonts of a folder; files that cannot be read are left out, and named on standard error."""
+    files = [path for path in sorted(Path(folder).rglob('*')) if path.suffix.lower() in ('.ttf', '.otf')]
+    usable, broken = [], []
+    for path in files:
+        try:
+            usable += [str(path)] if alphabet(str(path)) >= PLAIN else []
+        except Broken as error:
+            broken.append(f'{path.relative_to(folder)} ({error})')
+    said = f'{len(broken)} of its {len(files)} files cannot be read: {", ".join(broken)}'
+    if not usable:
+        raise ConfigError(f'config.render.fonts={folder!r} must be a folder with .ttf or .otf files that '
+                          f'have 0-9a-zA-Z; none of its {len(files)} has{f"; {said}" if broken else ""}')
+    if broken and parent_process() is None:  # workers would say it again
+        print(f'config.render.fonts={folder!r}: {said}; they are left out', file=sys.stderr)
+    return tuple(usable)
 
 
 @cache
@@ -37,12 +56,11 @@ def alphabet(path: str) -> frozenset[str]:
 
     try:
         font = FT2Font(path)
+        font.set_size(EM, 72)
+        mapped = {chr(code) for code in font.get_charmap() if code < 0x110000}
+        empty = {character for character in PLAIN & mapped if not font.load_char(ord(character)).width}
     except (OSError, RuntimeError) as error:
-        reason = str(error).splitlines()[0]
-        raise ConfigError(f'config.render.fonts: {path!r} must be a readable font ({reason})') from None
-    font.set_size(EM, 72)
-    mapped = {chr(code) for code in font.get_charmap() if code < 0x110000}
-    empty = {character for character in PLAIN & mapped if not font.load_char(ord(character)).width}
+        raise Broken(str(error).splitlines()[0]) from None
     return frozenset(mapped - empty)
 
 
