@@ -9,6 +9,8 @@ from recog.errors import ConfigError
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+    from recog.data.plan import Plan
+
 
 def add(config: argparse.ArgumentParser) -> None:
     """The arguments."""
@@ -50,28 +52,36 @@ def _print_costs(config: 'ConfigDict', recipe: str, root: str) -> int:
 
     from recog import models
     from recog.config import values
+    from recog.data.planning import make_plan
     from recog.data.sets import open_set
     from recog.devices import cost, measured
     from recog.text import vocabulary
 
-    model = models.build(config, vocabulary.from_config(config.text))
+    vocab = vocabulary.from_config(config.text)
+    model = models.build(config, vocab)
     shapes = jax.eval_shape(model.init, jax.random.key(0))
     trainable, every = cost.parameters(shapes['params']), cost.parameters(shapes)
     print(f'\ntrainable parameters: {trainable:,} ({every:,} with statistics)')
+    batch: float = config.train.batch
     try:
-        count = sum(len(open_set(name, config, root)) for name in config.data.train)
-        print(f'images of an epoch: {count:,}')
+        opened = [open_set(name, config, root) for name in config.data.train]
     except ConfigError as error:
         count = config.data.nominal
         print(f'images of an epoch: {f"{count:,} (nominal)" if count else "not known"}: {error}')
-    epoch = max(1, count // config.train.batch)
+        epoch = max(1, count // config.train.batch)
+    else:
+        count = sum(map(len, opened))
+        plan = make_plan(config, vocab, opened, config.train.accumulate)
+        batch, epoch = plan.average, plan.epoch
+        print(f'images of an epoch: {count:,} in {epoch:,} steps of {batch:.4g}')
+        _print_padding(plan, model.about.stride)
     if not count and 'epochs' in config.train.length:
         print(f'length: {config.train.length}')
         return 0
-    steps = values.steps(config.train.length, batch=config.train.batch, epoch=epoch)
-    images = steps * config.train.batch
+    steps = values.steps(config.train.length, batch=batch, epoch=epoch)
+    images = round(steps * batch)
     print(f'length: {config.train.length} = {steps / epoch:.4g} epochs = {steps:,} steps of '
-          f'{config.train.batch:,} = {images:,} images')
+          f'{batch:.4g} = {images:,} images')
     device = jax.devices()[0].device_kind
     speed = measured.recorded(config, device)
     if speed is None:
@@ -80,6 +90,18 @@ def _print_costs(config: 'ConfigDict', recipe: str, root: str) -> int:
         print(f'device-hours: {images / speed / 3600:,.1f} on {device} at the {speed:,.0f} images/s that '
               'recog bench measured')
     return 0
+
+
+def _print_padding(plan: 'Plan', stride: tuple[int, int]) -> None:
+    """What an image takes by itself and in the batches of a plan of several shapes."""
+    from recog.data.bucketed import Bucketed
+    from recog.data.planning import work
+
+    if isinstance(plan, Bucketed):
+        alone, padded = work(plan, stride)
+        print(f'an image, in the mean: {alone.pixels:,.0f} pixels, in its batch {padded.pixels:,.0f}; '
+              f'{alone.tokens:.1f} tokens, in its batch {padded.tokens:.1f}; '
+              f'{alone.cells:,.0f} cell-steps of the decoder, in its batch {padded.cells:,.0f}')
 
 
 COMMAND = Command('config', 'Print the resolved recipe, its parameters, and what it costs.', add, run,

@@ -9,8 +9,9 @@ from ml_collections import ConfigDict
 
 from recog.config import values
 from recog.data import labels
-from recog.data.plan import Plan, Shape, fitting, shapes
+from recog.data.plan import Plan, Shape
 from recog.data.rows import PackedSource, Row, SizedSource, Source
+from recog.data.shapes import fitting, shapes
 from recog.images import augment
 from recog.images.fit import fit_batch, prediction_width, shrunk
 from recog.text.vocabulary import Vocab

@@ -15,7 +15,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from recog import __version__, models
-from recog.data import plan
+from recog.data.shapes import canvases
 from recog.errors import ConfigError
 from recog.export import parity
 from recog.images import fit
@@ -76,7 +76,7 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
     where = source if is_remote(source) else str(Path(source).resolve())
     image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol',
                                            'width_rule')}
-    sizes = [list(canvas) for canvas in plan.canvases(config)] if rule.fit == 'none' else []
+    sizes = [list(canvas) for canvas in canvases(config)] if rule.fit == 'none' else []
     return {
         'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam,
         'max_length': config.text.max_length,

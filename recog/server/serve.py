@@ -166,6 +166,6 @@ def canvases(recognizer: Any) -> list[tuple[int, int]]:
     rule = recognizer.config.image
     if recognizer.about['form'] == 'onnx' or rule.fit != 'none':
         return [(rule.height, rule.width)]
-    from recog.data import plan
+    from recog.data import shapes
 
-    return plan.canvases(recognizer.config)
+    return shapes.canvases(recognizer.config)

@@ -6,21 +6,18 @@ from pathlib import Path
 from typing import NamedTuple
 
 import jax
-import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import models
 from recog.config import values
-from recog.data import labels
-from recog.data.batches import measure
 from recog.data.joined import Joined, joined
-from recog.data.plan import Bucketed, Plan, shapes
+from recog.data.plan import Plan
+from recog.data.planning import make_plan
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.devices.mesh import check_batch, make_mesh
 from recog.errors import ConfigError
-from recog.images import augmented_sizes
 from recog.text.vocabulary import Vocab
 from recog.train import initial, resident
 
@@ -62,13 +59,7 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]
-    source, seed = joined(opened), values.seed(config, 'data')
-    plan: Plan
-    if config.image.fit == 'none' or config.data.buckets:
-        plan = _bucketed(config, vocab, source, mesh, seed)
-    else:
-        sizes = [len(source) for source in opened]
-        plan = Plan(sizes, config.data.weights, config.train.batch, config.data.order, seed)
+    source, plan = joined(opened), make_plan(config, vocab, opened, mesh.size * config.train.accumulate)
     if config.data.resident:
         resident.check(config, source, mesh)
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
@@ -78,25 +69,3 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     model = models.build(config, vocab)
     return Run(config, vocab, model, mesh, source, validation, plan, total,
                functools.cache(functools.partial(initial.load, config, vocab, model)))
-
-
-def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed: int) -> Bucketed:
-    """The plan over images of any size and labels of any length, which are read first where they decide."""
-    if config.data.weights:
-        raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with '
-                          'config.data.buckets or config.image.fit=none')
-    allowed = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
-    lengths = np.zeros(len(source), np.int64)
-    if len({shape.length for shape in allowed}) > 1:
-        for row, (_, text) in enumerate(source.labels(range(len(source)))):
-            lengths[row] = len(labels.encode(vocab, text, config.text.max_length).ids)
-    drawn = None
-    if config.image.fit == 'none':
-        measured, rule = measure(source, len(source)), config.image.augment
-        sizes = measured.sizes
-        if augmented_sizes.change_sizes(rule):
-            drawn = functools.partial(augmented_sizes.sizes, *measured, values.seed(config, 'augment'),
-                                      rule=rule, room=(config.image.height, config.image.width))
-    else:  # all are fitted into the one canvas
-        sizes = np.tile(allowed[-1][1:3], (len(source), 1))
-    return Bucketed(sizes, lengths, allowed, config.data.order, seed, drawn)

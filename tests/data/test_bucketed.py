@@ -6,14 +6,12 @@ import collections
 import numpy as np
 import pytest
 
-from recog.data import plan
+from recog.data import bucketed, plan, shapes
 from recog.data.batches import Batches, Steps, measure, unpack_notes
-from recog.data.joined import joined
+from recog.data.planning import make_plan, work
 from recog.data.rows import Row
-from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.text import vocabulary
-from recog.train import run
 
 SHAPES = [plan.Shape(4, 16, 32, 5), plan.Shape(4, 32, 64, 5), plan.Shape(2, 64, 128, 5)]
 
@@ -27,7 +25,7 @@ def rows(count, seed=0):
 @pytest.mark.parametrize('order', ['shuffle', 'file'])
 def test_an_epoch_visits_every_row_at_most_once_and_leaves_out_less_than_a_batch(order):
     sizes, lengths = rows(101)
-    made = plan.Bucketed(sizes, lengths, SHAPES, order, 3)
+    made = bucketed.Bucketed(sizes, lengths, SHAPES, order, 3)
     for epoch in range(3):
         seen = collections.Counter()
         for step in range(epoch * made.epoch, (epoch + 1) * made.epoch):
@@ -40,8 +38,8 @@ def test_an_epoch_visits_every_row_at_most_once_and_leaves_out_less_than_a_batch
 
 def test_each_row_is_in_the_smallest_shape_it_fits_but_for_what_fills_no_batch():
     sizes, lengths = rows(400)
-    made = plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0)
-    owner = plan.fitting(sizes, lengths, SHAPES)
+    made = bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0)
+    owner = shapes.fitting(sizes, lengths, SHAPES)
     moved = sum((owner[made.rows(step)[0]] != SHAPES.index(made.shape(step))).sum()
                 for step in range(made.epoch))
     assert moved < SHAPES[0].rows + SHAPES[1].rows
@@ -52,7 +50,7 @@ def test_what_fills_no_batch_goes_to_the_first_later_shape_that_holds_it():
              plan.Shape(4, 64, 90, 5)]
     # Five of the first, three of the second, which the first does not fit, and six of the last.
     sizes = np.array([(16, 32)] * 5 + [(8, 80)] * 3 + [(64, 90)] * 6)
-    made = plan.Bucketed(sizes, np.ones(14, int), given, 'file', 0)
+    made = bucketed.Bucketed(sizes, np.ones(14, int), given, 'file', 0)
     batches = {given.index(made.shape(step)): made.rows(step)[0].tolist() for step in range(made.epoch)}
     assert batches == {0: [0, 1, 2, 3], 2: [4, 5, 6, 7], 3: [8, 9, 10, 11]}
 
@@ -60,11 +58,11 @@ def test_what_fills_no_batch_goes_to_the_first_later_shape_that_holds_it():
 def test_the_last_shapes_are_left_out_if_no_row_needs_them():
     given = [*SHAPES, plan.Shape(2, 64, 128, 9)]
     sizes, lengths = rows(50)
-    for needed, shapes in ((lengths, SHAPES), (lengths + 1, given)):
+    for needed, kept in ((lengths, SHAPES), (lengths + 1, given)):
         for drawn in (None, lambda epoch: sizes):
-            assert plan.Bucketed(sizes, needed, given, 'shuffle', 0, drawn).shapes == shapes
-    assert plan.Bucketed(sizes // 4, lengths, given, 'shuffle', 0).shapes == SHAPES[:1]
-    assert plan.Bucketed(sizes // 4, lengths, given, 'shuffle', 0, lambda epoch: sizes).shapes == SHAPES
+            assert bucketed.Bucketed(sizes, needed, given, 'shuffle', 0, drawn).shapes == kept
+    assert bucketed.Bucketed(sizes // 4, lengths, given, 'shuffle', 0).shapes == SHAPES[:1]
+    assert bucketed.Bucketed(sizes // 4, lengths, given, 'shuffle', 0, lambda epoch: sizes).shapes == SHAPES
 
 
 def test_where_sizes_are_drawn_each_epoch_batches_fit_them_and_epochs_stay_as_long():
@@ -74,7 +72,7 @@ def test_where_sizes_are_drawn_each_epoch_batches_fit_them_and_epochs_stay_as_lo
         factor = np.random.default_rng(epoch).uniform(0.7, 1.3, (300, 1))
         return np.minimum((sizes * factor).astype(int), (64, 128))
 
-    made, other = (plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 3, drawn) for _ in range(2))
+    made, other = (bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', 3, drawn) for _ in range(2))
     counts = []
     for epoch in range(12):
         seen = collections.Counter()
@@ -83,7 +81,7 @@ def test_where_sizes_are_drawn_each_epoch_batches_fit_them_and_epochs_stay_as_lo
             assert set(epochs) == {epoch} and (drawn(epoch)[which] <= (shape.height, shape.width)).all()
             seen.update(which.tolist())
         counts.append(len(seen))
-        assert max(seen.values()) == 1 or epoch >= plan.PROBED
+        assert max(seen.values()) == 1 or epoch >= bucketed.PROBED
     assert min(counts) > 0.9 * 300 and 0.95 < sum(counts) / 12 / (made.average * made.epoch) <= 1.02
     assert other.rows(7 * made.epoch + 3)[0].tolist() == made.rows(7 * made.epoch + 3)[0].tolist()
     assert made.rows(3)[0].tolist() != made.rows(made.epoch + 3)[0].tolist()
@@ -92,14 +90,14 @@ def test_where_sizes_are_drawn_each_epoch_batches_fit_them_and_epochs_stay_as_lo
 def test_batches_that_an_earlier_version_made_otherwise_are_known():
     sizes, lengths = rows(20)
     assert plan.Plan([20], (), 4, 'shuffle', 0).since == 1
-    assert plan.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0).since == 1
-    assert plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0).since == plan.RULE
-    assert plan.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0, lambda epoch: sizes).since == plan.RULE
+    assert bucketed.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0).since == 1
+    assert bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0).since == plan.RULE
+    assert bucketed.Bucketed(sizes, lengths, SHAPES[1:], 'shuffle', 0, lambda epoch: sizes).since == plan.RULE
 
 
 def test_a_batch_is_a_pure_function_of_seed_and_number():
     sizes, lengths = rows(60)
-    one, same, other = (plan.Bucketed(sizes, lengths, SHAPES, 'shuffle', seed) for seed in (1, 1, 2))
+    one, same, other = (bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', seed) for seed in (1, 1, 2))
     steps = [40, 3, 17]
     forwards = [one.rows(step)[0].tolist() for step in steps]
     assert forwards == [same.rows(step)[0].tolist() for step in reversed(steps)][::-1]
@@ -108,14 +106,14 @@ def test_a_batch_is_a_pure_function_of_seed_and_number():
 
 def test_labels_decide_too():
     given = [plan.Shape(2, 64, 128, 3), plan.Shape(2, 64, 128, 9)]
-    assert plan.fitting(np.array([[10, 10], [10, 10]]), np.array([3, 4]), given).tolist() == [0, 1]
+    assert shapes.fitting(np.array([[10, 10], [10, 10]]), np.array([3, 4]), given).tolist() == [0, 1]
 
 
 def test_a_few_rows_still_make_a_batch():
-    made = plan.Bucketed(np.array([[8, 8]]), np.array([1]), SHAPES, 'shuffle', 0)
+    made = bucketed.Bucketed(np.array([[8, 8]]), np.array([1]), SHAPES, 'shuffle', 0)
     assert made.epoch == 1 and made.rows(5)[0].tolist() == [0] * 4 and made.shape(5) == SHAPES[0]
     wide = plan.Shape(3, 16, 900, 5)
-    made = plan.Bucketed(np.array([[8, 8]] * 8 + [[9, 700]]), np.ones(9, int), [*SHAPES, wide], 'file', 0)
+    made = bucketed.Bucketed(np.array([[8, 8]] * 8 + [[9, 700]]), np.ones(9, int), [*SHAPES, wide], 'file', 0)
     batches = {made.shape(step): made.rows(step)[0].tolist() for step in range(made.epoch)}
     assert batches == {SHAPES[0]: [4, 5, 6, 7], wide: [8, 8, 8]} and made.epoch == 3
 
@@ -126,12 +124,12 @@ def recipe(narrow, *overrides, buckets='16x32,32x32'):
 
 
 def test_shapes_are_listed_smallest_first_with_the_largest_canvas_last(narrow):
-    given = plan.shapes(recipe(narrow, 'text.max_length=7', buckets='16x32x3,32x32'), 8, 1)
+    given = shapes.shapes(recipe(narrow, 'text.max_length=7', buckets='16x32x3,32x32'), 8, 1)
     assert given == [plan.Shape(8, 16, 32, 3), plan.Shape(8, 32, 32, 7), plan.Shape(8, 32, 64, 7)]
 
 
 def test_a_budget_of_pixels_makes_batches_of_large_images_smaller(narrow):
-    given = plan.shapes(recipe(narrow, 'data.pixels=8192'), 12, 2)
+    given = shapes.shapes(recipe(narrow, 'data.pixels=8192'), 12, 2)
     assert [shape.rows for shape in given] == [12, 8, 4]
 
 
@@ -139,11 +137,11 @@ def test_a_budget_of_pixels_makes_batches_of_large_images_smaller(narrow):
     ('16x', 'must be HEIGHTxWIDTH'), ('axb', 'must be HEIGHTxWIDTH'), ('64x64', 'must be at most 32x64x25')])
 def test_a_bucket_that_cannot_be_is_refused(narrow, buckets, words):
     with pytest.raises(ConfigError, match=f'config.data.buckets: .*{words}'):
-        plan.shapes(recipe(narrow, buckets=f'{buckets},'), 8, 1)
+        shapes.shapes(recipe(narrow, buckets=f'{buckets},'), 8, 1)
 
 
 def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
-    given = plan.shapes(narrow('data.buckets=32x48x4,32x48x9'), 8, 1)
+    given = shapes.shapes(narrow('data.buckets=32x48x4,32x48x9'), 8, 1)
     assert [shape[2:] for shape in given] == [(48, 4), (48, 9), (48, 25)]
     said = "'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"
     with pytest.raises(ConfigError, match=said):
@@ -174,8 +172,8 @@ class Sized:
 def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large(narrow):
     config = recipe(narrow)
     source = Sized([(10, 20), (30, 60), (12, 30), (30, 30), (40, 70), (16, 32)])
-    given = plan.shapes(config, 2, 1)
-    made = plan.Bucketed(measure(source, 6).sizes, np.zeros(6, int), given, 'file', 0)
+    given = shapes.shapes(config, 2, 1)
+    made = bucketed.Bucketed(measure(source, 6).sizes, np.zeros(6, int), given, 'file', 0)
     batches = Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 10)
     seen = {}
     for step in range(made.epoch):
@@ -193,7 +191,7 @@ def test_augmented_images_are_drawn_as_large_as_their_canvas_was_chosen_for(narr
     config = recipe(narrow, 'image.augment.probability=1.0', 'image.augment.scale=0.3',
                     'image.augment.rotation=10.0', 'train.batch=2', 'data.order=file')
     source = Sized([(10, 20), (15, 31), (12, 30), (30, 30), (16, 32), (20, 20), (30, 60), (32, 64)])
-    made = run._bucketed(config, vocabulary.from_config(config.text), joined([source]), one_device(), 0)
+    made = make_plan(config, vocabulary.from_config(config.text), [source], 1)
     batches = Batches(source, made, np.arange, vocabulary.from_config(config.text), config, 100)
     larger = smaller = 0
     for step in range(8 * made.epoch):
@@ -219,3 +217,10 @@ def test_evaluation_sorts_by_size_shrinks_what_is_too_large_and_visits_all(narro
     assert seen == {0: ((30, 60), (32, 64), 1), 1: ((10, 20), (16, 32), 1), 2: ((32, 32), (32, 64), 1),
                     3: ((0, 0), (16, 32), 0), 4: ((12, 12), (16, 32), 1)}
     assert sorted(note[:3] for note in notes) == [(2, '2', 'shrunk to 0.50 of its size'), (3, '3', 'broken')]
+
+
+def test_the_work_of_images_is_counted_with_and_without_padding():
+    sizes, lengths = np.array([(16, 32)] * 4 + [(10, 20)] * 4), np.array([5] * 4 + [2] * 4)
+    made = bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0)
+    alone, padded = work(made, (8, 16))
+    assert alone == ((512 + 200) / 2, 3.5, (2 * 2 * 5 + 2 * 2 * 2) / 2) and padded == (512, 5, 2 * 2 * 5)
