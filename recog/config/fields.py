@@ -184,8 +184,10 @@ DECLARED: dict[str, Any] = {
         'allow_test': Field(False, 'a test set may choose the best checkpoint (and the results say so)'),
     },
     'checkpoint': {
-        'every': Field('1 epochs', 'between checkpoints', length()),
-        'keep': Field(1, "so many of the best by eval's accuracy, besides the newest", at_least(0)),
+        'every': Field('1 epochs', "between checkpoints; '0 steps': at the end only; besides, what an "
+                       'evaluation finds better than the best that are kept is saved at once', length()),
+        'keep': Field(1, "so many of the best by eval's accuracy, besides the newest; 0: then the best "
+                      'evaluation may be lost', at_least(0)),
     },
     'log': {
         'every': Field(50, 'steps', at_least(1)),

@@ -79,7 +79,9 @@ class Trainer:
                 due.add('checkpoint')
             if due:
                 progress.read()
-                self._save(position, self._evaluate(position) if 'eval' in due else {})
+                metrics = self._evaluate(position) if 'eval' in due else {}
+                if 'checkpoint' in due or self.checkpoints.is_best(metrics):
+                    self._save(position, metrics)
                 progress.restart_clock()
             if stopped():
                 progress.log.say(f'stopped by a signal after step {position}, which is saved; '

@@ -14,7 +14,7 @@ from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
 from recog.train import optimizer
-from recog.train.loop import train_to_end
+from recog.train.loop import Trainer, train_to_end
 from recog.train.progress import NonFinite
 from recog.train.step import make_state, make_step
 from recog.workdir.checkpoints import Checkpoints
@@ -120,6 +120,27 @@ def test_averaged_weights_and_statistics_are_what_evaluation_opens(narrow, tmp_p
                  for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         assert all((found == averaged).all() for found, averaged, _ in pairs)
         assert any((found != last).any() for found, _, last in pairs)
+
+
+@pytest.mark.parametrize(('keep', 'saved'), [(1, [1, 2, 4]), (2, [1, 2, 3, 4]), (0, [4])])
+def test_evaluations_between_checkpoints_are_saved_if_they_are_better(narrow, tmp_path, monkeypatch, keep,
+                                                                      saved):
+    accuracies, steps = {1: 0.1, 2: 0.5, 3: 0.3, 4: 0.5}, []
+    save = Checkpoints.save
+    monkeypatch.setattr(Trainer, '_evaluate', lambda self, position: {'accuracy': accuracies[position]})
+    monkeypatch.setattr(Checkpoints, 'save', lambda self, step, *rest: (steps.append(step),
+                                                                        save(self, step, *rest)))
+    trained(narrow(*CONSTANT, 'eval.every=1 steps', 'checkpoint.every=0 steps', f'checkpoint.keep={keep}'),
+            tmp_path / 'run')
+    assert steps == saved
+
+
+def test_the_best_that_is_kept_is_known_when_a_run_goes_on(narrow, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, '_evaluate', lambda self, position: {'accuracy': 0.5 - position / 10})
+    workdir = trained(narrow(*CONSTANT, 'checkpoint.every=4 steps'), tmp_path / 'run', stop=2)
+    saved = Checkpoints(workdir, 1)
+    assert [saved.is_best({'accuracy': accuracy}) for accuracy in (0.2, 0.3, 0.4)] == [False, False, True]
+    saved.close()
 
 
 def test_seeds_change_one_stream_alone(narrow):
