@@ -50,7 +50,7 @@ class Trainer:
     def __init__(self, run: Run, workdir: Path, stop: processes.Stop):
         config = run.config
         self.run, self.stop = run, stop
-        rate = optimizer.schedule(config, run.total, run.plan.epoch)
+        rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
         self.decode = decoder(run.model, run.mesh, config.eval.beam)
