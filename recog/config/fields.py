@@ -132,8 +132,8 @@ DECLARED: dict[str, Any] = {
         'length': Field('1 epochs', 'in epochs, steps or images', length(), no_percentage()),
         'batch': Field(256, 'images of one optimizer step, over all devices and micro-batches', at_least(1)),
         'accumulate': Field(1, 'micro-batches of one optimizer step', at_least(1)),
-        'norm_group': Field(0, 'batch norm sees this many consecutive images; 0 is the whole (micro-)batch',
-                            at_least(0)),
+        'norm_group': Field(0, 'batch norm sees this many consecutive images; 0 is the whole (micro-)batch; '
+                            'batches that data.pixels limits are made of whole groups', at_least(0)),
         'precision': Field('float32', 'float32, or bfloat16 products with float32 parameters, statistics and '
                            'losses', one_of('float32', 'bfloat16')),
         'ema': Field(0.0, 'decay of the averages of weights and batch-norm statistics that are evaluated; in '

@@ -1,6 +1,7 @@
 """A recipe made ready to train: data opened, batches planned, the model built, devices laid out as a mesh."""
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -84,7 +85,9 @@ def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, mesh: Mesh, seed
     if config.data.weights:
         raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with '
                           'config.data.buckets or config.image.fit=none')
-    allowed = shapes(config, config.train.batch, mesh.size * config.train.accumulate)
+    # Each device has rows of each micro-batch, which consists of whole groups of batch norm.
+    multiple = math.lcm(mesh.size, config.train.norm_group or 1) * config.train.accumulate
+    allowed = shapes(config, config.train.batch, multiple)
     lengths = np.zeros(len(source), np.int64)
     if len({shape.length for shape in allowed}) > 1:
         for row, (_, text) in enumerate(source.labels(range(len(source)))):

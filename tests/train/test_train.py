@@ -3,10 +3,11 @@
 import jax
 import numpy as np
 import pytest
+from narrow_models import RECIPES
 from runs import leaves, lines, prepared, restored, trained
 from small import DEMO, NARROW
 
-from recog.config import experiments, values
+from recog.config import experiments, recipe, values
 from recog.data.batches import Batches
 from recog.data.sets import open_set
 from recog.devices.mesh import batch_sharding, make_mesh, one_device
@@ -141,6 +142,16 @@ def test_the_best_that_is_kept_is_known_when_a_run_goes_on(narrow, tmp_path, mon
     saved = Checkpoints(workdir, 1)
     assert [saved.is_best({'accuracy': accuracy}) for accuracy in (0.2, 0.3, 0.4)] == [False, False, True]
     saved.close()
+
+
+def test_batches_in_buckets_are_made_of_whole_groups_of_batch_norm(folder):
+    root = folder('some/train', [(f'{number}.png', 'x') for number in range(7)])
+    changes = {'image.width': 64, 'data.buckets': ('32x48',), 'data.pixels': 5 * 32 * 48, 'train.batch': 24,
+               'data.train': ('some:train',), 'eval.sets': ('some:train',)}
+    for group, rows in ((0, [5, 3]), (2, [4, 2])):
+        config = recipe.changed(RECIPES['can'].copy_and_resolve_references(),
+                                changes | {'train.norm_group': group})
+        assert [shape.rows for shape in prepared(config, root=root).plan.shapes] == rows
 
 
 def test_seeds_change_one_stream_alone(narrow):
