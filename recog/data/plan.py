@@ -4,7 +4,7 @@ Images of any size are put on canvases of a few listed sizes.
 """
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -83,9 +83,15 @@ def generator(seed: int, *where: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
-@functools.lru_cache(maxsize=4)
 def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
-    return generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32)
+    return _permutations(seed, stream, size)(epoch)
+
+
+@functools.lru_cache(maxsize=64)
+def _permutations(seed: int, stream: int, size: int) -> Callable[[int], np.ndarray]:
+    """The permutations of a stream by epoch; the last two are kept, as a batch may hold rows of both."""
+    return functools.lru_cache(maxsize=2)(
+        lambda epoch: generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32))
 
 
 def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:

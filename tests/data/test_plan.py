@@ -53,6 +53,16 @@ def test_a_batch_is_a_pure_function_of_seed_and_number():
     assert [one.rows(step)[0].tolist() for step in steps] != [other.rows(step)[0].tolist() for step in steps]
 
 
+def test_the_order_of_each_of_many_mixed_sets_is_drawn_once_an_epoch(monkeypatch):
+    drawn, draw = [], plan.generator
+    monkeypatch.setattr(plan, 'generator', lambda *where: (drawn.append(where), draw(*where))[1])
+    made = plan.Plan([51, 52, 53, 54, 55], (1, 2, 3, 4, 5), 15, 'shuffle', 987)
+    for step in range(10):
+        made.rows(step)
+    assert sorted(where for where in drawn if where[1] == 'order') == [
+        (987, 'order', stream, 0) for stream in range(5)]
+
+
 def test_labels_decide_too():
     given = [plan.Shape(2, 64, 128, 3), plan.Shape(2, 64, 128, 9)]
     assert plan.fitting(np.array([[10, 10], [10, 10]]), np.array([3, 4]), given).tolist() == [0, 1]
