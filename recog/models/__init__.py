@@ -123,7 +123,11 @@ def build(config: Any, vocab: Any) -> Model:
     if name not in names():
         known = ', '.join(names())
         raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}')
-    return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    from recog.models.precision import in_precision
+
+    model = importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
+                             for part in ('apply', 'loss', 'decode')})
 
 
 def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from recog import models
+from recog.config import recipe
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
@@ -53,7 +55,7 @@ class Trainer:
         rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
-        self.decode = decoder(run.model, run.mesh, config.eval.beam)
+        self.decode = decoder(models.build(recipe.evaluated(config), run.vocab), run.mesh, config.eval.beam)
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.layout, self.start, rows = begin(run, tx, self.checkpoints)
         self.mirror = Mirror(workdir)

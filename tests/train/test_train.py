@@ -14,7 +14,7 @@ from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
-from recog.train import optimizer
+from recog.train import optimizer, processes
 from recog.train.loop import Trainer, train_to_end
 from recog.train.progress import NonFinite
 from recog.train.step import make_state, make_step
@@ -109,6 +109,21 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
     saved = Checkpoints(tmp_path / 'run', writing=False)
     assert saved.latest() == 2
     saved.close()
+
+
+def test_evaluation_has_the_precision_that_is_asked_for(narrow, tmp_path):
+    config = narrow('train.precision=bfloat16', 'eval.precision=float32', 'train.length=1 steps')
+    trainer = Trainer(prepared(config), tmp_path / 'trainer', processes.Stop())
+    variables = {'params': trainer.state.params, 'stats': trainer.state.stats}
+    batch = {'image': np.zeros((1, 32, 48, 3), np.uint8), 'size': np.full((1, 2), 32, np.int32),
+             'weight': np.ones(1, np.float32), 'index': np.zeros(1, np.int32)}
+    halves = ['bf16' in trainer.decode.lower(variables, batch, np.int32(5)).as_text()]
+    trainer.close()
+    workdir = trained(config, tmp_path / 'run')
+    for precision in ('', 'bfloat16', 'highest'):
+        decode = decoder(open_workdir(workdir, precision=precision).model, one_device())
+        halves.append('bf16' in decode.lower(variables, batch, np.int32(5)).as_text())
+    assert halves == [False, False, True, False]
 
 
 def test_averaged_weights_and_statistics_are_what_evaluation_opens(narrow, tmp_path):
