@@ -13,6 +13,7 @@ from recog.commands.options import (
     refuse_negative,
     start,
 )
+from recog.config.fields import PRECISIONS
 from recog.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from recog.workdir.opened import Opened
 
-OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices')
+OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'precision',
+          'devices')
 
 
 def add(evaluate: argparse.ArgumentParser) -> None:
@@ -39,6 +41,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           help='turn labels and texts into ASCII (NFKD) before they are compared')
     evaluate.add_argument('--batch', type=int, default=0,
                           help="images at a time (default: the recipe's eval.batch)")
+    evaluate.add_argument('--precision', default='', choices=('', *PRECISIONS),
+                          help="of products (default: the recipe's eval.precision, else its train.precision)")
     add_data(evaluate)
     add_decoding(evaluate)
     add_devices(evaluate)
@@ -57,7 +61,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))
-    opened = open_workdir(arguments.workdir[0], arguments.step, mesh)
+    opened = open_workdir(arguments.workdir[0], arguments.step, mesh, arguments.precision)
     folder = workdir_path(arguments.out or arguments.workdir[0])
     measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)
     return 0

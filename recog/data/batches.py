@@ -57,7 +57,7 @@ class Batches:
         images: list[np.ndarray | None] = []
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
-            label = labels.encode(self.vocab, row.text, shape.length)
+            label = labels.encode(self.vocab, row.text, self.fixed.length, shape.length)
             reason = row.reason or too_large(row.image, self.fixed, self.image) or label.reason
             if reason or label.changed:
                 notes.append((int(rows[place]), row.id, reason or labels.CHANGED, row.text))

@@ -1,7 +1,7 @@
 """Which rows make which batch: a pure function of (seed, k), so that the data position is one integer."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -80,6 +80,12 @@ def generator(seed: int, *where: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
-@functools.lru_cache(maxsize=4)
 def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
-    return generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32)
+    return _permutations(seed, stream, size)(epoch)
+
+
+@functools.lru_cache(maxsize=64)
+def _permutations(seed: int, stream: int, size: int) -> Callable[[int], np.ndarray]:
+    """The permutations of a stream by epoch; the last two are kept, as a batch may hold rows of both."""
+    return functools.lru_cache(maxsize=2)(
+        lambda epoch: generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32))

@@ -9,7 +9,7 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import __version__
-from recog.config import values
+from recog.config import recipe, values
 from recog.config.test_sets import expanded, is_test
 from recog.data.rows import Source
 from recog.data.sets import open_set
@@ -72,6 +72,7 @@ def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     return {
         'model': opened.config.model.name, 'step': opened.step,
         'protocol': protocol_id(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'precision': recipe.evaluated(config).train.precision,
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),

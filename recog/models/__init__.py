@@ -84,7 +84,8 @@ class Model(NamedTuple):
       total / count, or just total where count is 0; metrics are sums too
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
       ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
-      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
+      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar, or
+      one for each row [B].
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers; renames weights that were published under other
       names
@@ -122,7 +123,11 @@ def build(config: Any, vocab: Any) -> Model:
     if name not in names():
         known = ', '.join(names())
         raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}')
-    return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    from recog.models.precision import in_precision
+
+    model = importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
+                             for part in ('apply', 'loss', 'decode')})
 
 
 def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:

@@ -10,6 +10,8 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from recog import models
+from recog.config import recipe
 from recog.data.plan import RULE
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
@@ -56,10 +58,10 @@ class Trainer:
     def __init__(self, run: Run, workdir: Path, stop: processes.Stop, announce: bool = False):
         config = run.config
         self.run, self.stop, self.announce = run, stop, announce
-        rate = optimizer.schedule(config, run.total, run.plan.epoch)
+        rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
-        self.decode = decoder(run.model, run.mesh, config.eval.beam)
+        self.decode = decoder(models.build(recipe.evaluated(config), run.vocab), run.mesh, config.eval.beam)
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.layout, self.start, rows = begin(run, tx, self.checkpoints)
         self.mirror = Mirror(workdir)
@@ -88,7 +90,9 @@ class Trainer:
                 due.add('checkpoint')
             if due:
                 progress.read()
-                self._save(position, self._evaluate(position) if 'eval' in due else {})
+                metrics = self._evaluate(position) if 'eval' in due else {}
+                if 'checkpoint' in due or self.checkpoints.is_best(metrics):
+                    self._save(position, metrics)
                 progress.restart_clock()
             if stopped():
                 progress.log.say(f'stopped by {self.stop.why} after step {position}, which is saved; '

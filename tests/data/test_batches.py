@@ -7,6 +7,7 @@ import sys
 import numpy as np
 import pytest
 
+from recog.data import plan as plans
 from recog.data.batches import Batches, Steps, unpack_notes
 from recog.data.joined import Joined
 from recog.data.pipeline import read_batches
@@ -39,6 +40,16 @@ def test_every_epoch_is_shuffled_anew_and_file_order_is_not():
 def test_a_batch_depends_on_the_seed_and_its_number_alone():
     batches = [Plan([1000], (), 16, 'shuffle', seed).rows(37)[0].tolist() for seed in (5, 5, 6)]
     assert batches[0] == batches[1] != batches[2]
+
+
+def test_the_order_of_each_of_many_mixed_sets_is_drawn_once_an_epoch(monkeypatch):
+    drawn, draw = [], plans.generator
+    monkeypatch.setattr(plans, 'generator', lambda *where: (drawn.append(where), draw(*where))[1])
+    made = Plan([51, 52, 53, 54, 55], (1, 2, 3, 4, 5), 15, 'shuffle', 987)
+    for step in range(10):
+        made.rows(step)
+    assert sorted(where for where in drawn if where[1] == 'order') == [
+        (987, 'order', stream, 0) for stream in range(5)]
 
 
 @pytest.mark.parametrize('weights', [(0.5, 0.5), (0.9, 0.1), (1, 2)])
