@@ -20,15 +20,14 @@ OF_A_RUN = ('model', 'seed', 'seeds', 'run')
 
 
 class Measurement(NamedTuple):
-    """Sets that were measured in one way, as JSON holds them, and what was read; none of it if its file is
-    lost.
+    """Sets that were measured in one way, as JSON holds them, and what was read of them.
 
-    `own`: training itself reported it. `earlier`: by set, in what the provenance of sets that were measured
-    before the others differs.
+    Part `earlier` of the document says in what the provenance of a set differs that was measured before the
+    others.
     """
 
     document: dict[str, Any]
-    predictions: list[Prediction]
+    predictions: list[Prediction]  # none of them if their file is lost
 
     @property
     def own(self) -> bool:
