@@ -33,7 +33,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           'of the literature, maths for the tests of formulas, as far as they are there '
                           "(default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='',
-                          help='folder for the results (default: the workdir), or of the comparison')
+                          help='folder to whose results these are added (default: the workdir), or of the '
+                          'comparison')
     evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
                           help='what is compared: characters, or latex: tokens of formulas '
                           "(default: the recipe's)")
@@ -109,5 +110,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command('evaluate', 'Measure a trained model on sets; writes results.json, results.csv, results.md '
-                  'and predictions.tsv. Of several workdirs, compare what was measured.', add, run)
+COMMAND = Command('evaluate', 'Measure a trained model on sets, and add it to results.json, results.csv, '
+                  'results.md and the predictions; what training reported stays. Of several workdirs, '
+                  'compare what was measured.', add, run)

@@ -74,6 +74,8 @@ DECLARED: dict[str, Any] = {
         'padding': Field(0.0, 'value, after normalisation, of what is not image'),
         'augment': {  # training only, each up to this strength; 0 is off
             'probability': Field(0.5, 'with which each augmentation is applied to an image', share()),
+            'on_canvas': Field(False, 'False: images are changed before they are fitted; True: afterwards, '
+                               'on the canvas, which keeps its size (image.fit=stretch or thumbnail)'),
             'scale': Field(0.0, 'larger or smaller by this share, of images that keep their size',
                            at_least(0), below_one()),
             'stretch': Field(0.0, 'wider or higher by this share', at_least(0), at_most(1)),

@@ -27,8 +27,8 @@ class Plan:
         self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
         self.total = sum(self.sizes)
         self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
-        # As in the reference, the last rows of an epoch that fill no batch are left out: if shuffled, others
-        # each epoch.
+        # Every batch is full: the last rows of an epoch that fill none are left out, if shuffled others each
+        # epoch. Some references end an epoch with a smaller batch instead; the recipes say so.
         self.epoch = max(1, self.total // batch)
         self.average: float = batch  # rows of a batch
 

@@ -110,11 +110,36 @@ def names() -> tuple[str, ...]:
 
 
 def _builds(name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == 'build' for node in _statements(name))
+
+
+def _statements(name: str) -> list[ast.stmt]:
+    """What stands in a module of this package, read without importing it."""
     spec = importlib.util.find_spec(f'{__name__}.{name}')
     if spec is None or spec.origin is None:
-        return False
-    tree = ast.parse(Path(spec.origin).read_text(encoding='utf-8'))
-    return any(isinstance(node, ast.FunctionDef) and node.name == 'build' for node in tree.body)
+        return []
+    return ast.parse(Path(spec.origin).read_text(encoding='utf-8')).body
+
+
+def completed(config: Any) -> Any:
+    """A recipe that an older version wrote, with the fields of its algorithm that are newer.
+
+    The algorithm's module names them in `EARLIER`, with the values under which everything is as it was
+    without them. Recipes that have them all stay as they are.
+    """
+    earlier = _earlier(config.model.name) if config.model.name in names() else {}
+    with config.unlocked():
+        for field, value in earlier.items():
+            if field not in config.model:
+                config.model[field] = value
+    return config
+
+
+@functools.cache
+def _earlier(name: str) -> Mapping[str, Any]:
+    """The dict `EARLIER` of an algorithm's module, found without importing it; empty if there is none."""
+    return next((ast.literal_eval(node.value) for node in _statements(name) if isinstance(node, ast.Assign)
+                 and isinstance(node.targets[0], ast.Name) and node.targets[0].id == 'EARLIER'), {})
 
 
 def build(config: Any, vocab: Any) -> Model:

@@ -9,12 +9,11 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import models
-from recog.config import recipe
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 from recog.workdir.checkpoints import FOLDER, Checkpoints
-from recog.workdir.description import read_config
+from recog.workdir.description import parse_config, read_config
 from recog.workdir.folder import workdir_path
 
 
@@ -64,7 +63,7 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,
                precision: str) -> Opened:
     record = checkpoints.run(step)
-    config, vocab = recipe.from_json(record['config']), Vocab.from_json(record['vocab'])
+    config, vocab = parse_config(record['config']), Vocab.from_json(record['vocab'])
     if vocab.hash != record['vocab_hash']:
         raise ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
     config.eval.precision = precision or config.eval.precision

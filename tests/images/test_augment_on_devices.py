@@ -119,3 +119,15 @@ def test_a_row_without_an_image_stays_empty(batch):
 def test_what_devices_cannot_do_is_known():
     rule = recipe(rotation=5.0, jpeg=50.0, downscale=0.5)
     assert augment_on_devices.unknown(rule.augment) == ['downscale', 'jpeg']
+
+
+@pytest.mark.parametrize('name, strength', [('rotation', 8), ('rotation', -5), ('curve', 0.3)])
+def test_on_the_canvas_devices_and_host_change_an_image_alike(word, name, strength):
+    rule = recipe(on_canvas=True)
+    rule.update(fit='stretch', width=WIDTH)
+    expected = augment.centred(augment.change(word, np.random.default_rng(0), {name: strength}), word.shape)
+    image, size = jax.jit(lambda: augment_on_devices.exactly(
+        jax.random.key(0), jnp.asarray(word), jnp.array(word.shape[:2]), {name: jnp.float32(strength)},
+        {name: abs(strength)}, rule))()
+    assert tuple(np.asarray(size)) == word.shape[:2] == expected.shape[:2]
+    assert np.abs(np.asarray(image).astype(int) - expected).mean() < 5  # the host's canvas has whole pixels
