@@ -66,7 +66,7 @@ class Streamed:
         return {_shape(batch): functools.partial(self._lower, state, batch)
                 for batch, _ in self.coming(position)}
 
-    def on_noise(self, state: State, batch: models.Batch) -> State:
+    def on_zeros(self, batch: models.Batch, state: State) -> State:
         """The state after a step on a batch of zeros that has this shape."""
         arrays = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype, device=array.sharding), batch)
         return self._step(arrays, state)(state, arrays)[0]

@@ -1,5 +1,6 @@
 """What the rest of a training will cost on this machine, from steps that are measured before it starts."""
 
+import functools
 import time
 from collections.abc import Callable, Iterator
 
@@ -39,7 +40,7 @@ def duration(seconds: float) -> str:
 def _streamed(advance: Streamed, state: State, position: int) -> Iterator[tuple[int, float]]:
     """For each shape of the coming epoch, how many steps it has and the seconds of one."""
     for batch, count in advance.coming(position):
-        yield count, _second(lambda given, batch=batch: advance.on_noise(given, batch), state)
+        yield count, _second(functools.partial(advance.on_zeros, batch), state)
 
 
 def _resident(run: Run, advance: Resident, state: State, position: int) -> Iterator[tuple[int, float]]:

@@ -9,6 +9,7 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import models
+from recog.config import recipe
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
