@@ -60,12 +60,14 @@ class Array(Stateful):
     """An array of numpy; a pickle tells its type, shape and bytes after it has named it, or all at once."""
 
     def __init__(self) -> None:
-        self.dtype, self.order, self.content = np.dtype('u1'), 'C', b''
-        self.shape: tuple[int, ...] = (0,)
+        self.dtype, self.order, self.content = np.dtype('u1'), 'C', None
+        self.shape: tuple[int, ...] = ()
 
     @property
     def nbytes(self) -> int:
         """The bytes of its numbers."""
+        if self.content is None:
+            raise Damaged('an array has no bytes')
         return len(self.content)
 
     def build(self, state: Any) -> None:

@@ -12,11 +12,10 @@ import pickletools
 from collections.abc import Callable, Mapping
 from typing import Any, NamedTuple
 
-# Instructions of one file: an array takes about 40. A million take a second and at most 150 MB.
-MOST_STEPS = 4_000_000
-FACTOR, ROOM = 4, 1 << 20  # a file may unfold to so many times its bytes, and so many more
+FACTOR, ROOM = 4, 1 << 26  # a file may unfold to so many times its bytes, and so many more
+MOST_STEPS = 4_000_000  # instructions of one pickle; an array takes about 40, a million take about a second
+STEP, ENTRY, PLACE = 64, 100, 32  # bytes for an instruction, an entry of a dictionary, a place of a list
 MOST_ARGUMENTS = 16
-ENTRY = 100  # bytes of an entry of a dictionary
 KEYS = (str, bytes, int, bool, type(None))  # all else may take long to hash
 # Instructions whose argument is the value, and those that always give the same value.
 VALUES = {'INT', 'BININT', 'BININT1', 'BININT2', 'LONG', 'LONG1', 'LONG4', 'FLOAT', 'BINFLOAT', 'STRING',
@@ -39,7 +38,7 @@ class Budget:
         """Take so many bytes, or refuse."""
         self.left -= count
         if self.left < 0:
-            raise Damaged(f'it unfolds to more than {FACTOR} times its size')
+            raise Damaged(f'it unfolds to more than {FACTOR} times its size and {ROOM >> 20} MB')
 
 
 class Function(NamedTuple):
@@ -87,6 +86,7 @@ class _Machine:
     def run(self) -> Any:
         """Follow the instructions up to STOP, and return the top of the stack."""
         for _ in range(MOST_STEPS):
+            self.budget.spend(STEP)
             code = self.file.read(1)
             name, reader, step = INSTRUCTIONS.get(code, ('', None, None))
             argument = reader(self.file) if reader else None
@@ -177,6 +177,7 @@ class _Machine:
             raise Damaged('it wants to call what is no function that arrays need')
         if len(arguments) > MOST_ARGUMENTS:
             raise Damaged(f'it calls a function with {len(arguments)} arguments')
+        self.budget.spend(PLACE * sum(len(each) for each in arguments if type(each) in (list, tuple)))
         made = function.call(*arguments)
         if isinstance(made, bytes | dict):
             self.budget.spend(len(made) * (ENTRY if isinstance(made, dict) else 1))
