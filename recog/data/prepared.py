@@ -1,5 +1,6 @@
 """Sets that TFDS prepared as ArrayRecord."""
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -17,29 +18,26 @@ class Prepared:
     """A data set that TFDS prepared as ArrayRecord: features `image` (encoded), `text`, optionally `id`."""
 
     def __init__(self, name: str, folder: Path, split: str):
-        import tensorflow_datasets as tfds
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         file_hashes.check_sizes(folder)
-        builder = tfds.builder_from_directory(str(folder))
-        features = builder.info.features
+        features, splits = _features(folder), _splits(folder)
         if 'image' not in features or 'text' not in features:
             raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
-        parts = split.split('+') if split else list(builder.info.splits)
+        parts = split.split('+') if split else list(splits)
         for part in parts:
-            if part.partition('[')[0] not in builder.info.splits:
+            if part.partition('[')[0] not in splits:
                 raise ConfigError(f'{folder}: split {part!r} does not exist'
-                                  f'{nearest(part, builder.info.splits)}; there are: '
-                                  f'{", ".join(builder.info.splits)}; if datasets/README.md names it, '
-                                  'prepare the set again')
-            for file in builder.info.splits[part.partition('[')[0]].filepaths:
+                                  f'{nearest(part, splits)}; there are: {", ".join(splits)}; '
+                                  'if datasets/README.md names it, prepare the set again')
+            for file in splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; '
                                       'prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
-        self._has_ink = {'points', 'strokes'} <= set(features)
+        self._has_ink = {'points', 'strokes'} <= features
         # TFDS names the shards; its own parsing of a record would take ten times as long.
-        self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
+        self._records = ArrayRecordDataSource(splits[self._split].file_instructions)
 
     def __len__(self) -> int:
         return len(self._records)
@@ -75,6 +73,38 @@ class Prepared:
             return row
         points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
         return row._replace(strokes=ink.parted(points, np.array(values['strokes'].int64_list.value)))
+
+
+def _features(folder: Path) -> set[str]:
+    """The names of a set's features: TFDS would import and run the classes that the file names for them."""
+    try:
+        described = json.loads((folder / 'features.json').read_text(encoding='utf-8'))
+        features = described['featuresDict']['features'] if 'featuresDict' in described else \
+            described['content']  # until TFDS 4.4
+        return {*(features if isinstance(features, dict) else json.loads(features))}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f'{folder}: features.json cannot be read ({_line(error)}); '
+                          'prepare the set again') from None
+
+
+def _splits(folder: Path) -> Any:
+    """A set's splits by their names, each with its shards, as TFDS reads them."""
+    from tensorflow_datasets.core import dataset_info, naming, splits
+
+    try:
+        info = dataset_info.read_proto_from_builder_dir(folder)
+        if info.file_format != 'array_record':
+            raise ValueError(f'the format is {info.file_format or "tfrecord"} and must be array_record')
+        template = naming.ShardedFileTemplate(dataset_name=info.name, data_dir=folder,
+                                              filetype_suffix=info.file_format)
+        return splits.SplitDict.from_proto(info.splits, template)
+    except Exception as error:  # a damaged description makes TFDS raise nearly anything
+        raise ConfigError(f'{folder}: dataset_info.json cannot be read ({_line(error)}); '
+                          'prepare the set again') from None
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _value(feature: Any) -> str:
