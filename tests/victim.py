@@ -42,8 +42,9 @@ class Outcome(NamedTuple):
 class Victim:
     """Calls `module:function` in a child process, which is started anew after each try that ends it."""
 
-    def __init__(self, target: str, *, memory: int = GIGABYTE, patience: float = PATIENCE):
-        self.target, self.memory, self.patience = target, memory, patience
+    def __init__(self, target: str, *, memory: int = GIGABYTE, space: int = 0, patience: float = PATIENCE):
+        """`space` is of addresses; it is more than `memory` where libraries reserve what they never use."""
+        self.target, self.memory, self.space, self.patience = target, memory, space or memory, patience
         self._child: subprocess.Popen | None = None
 
     def __enter__(self) -> 'Victim':
@@ -80,7 +81,8 @@ class Victim:
         environment = {**os.environ, 'PYTHONPATH': os.pathsep.join(filter(None, paths))}
         self._errors = tempfile.TemporaryFile()
         self._child = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), self.target, str(self.memory)], env=environment, text=True,
+            [sys.executable, str(Path(__file__)), self.target, str(self.memory), str(self.space)],
+            env=environment, text=True,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._errors)
         if not self._line(120):
             self._end()
@@ -136,14 +138,14 @@ def peak() -> float:
     return int(STATUS.read_text().partition('VmHWM:')[2].split()[0]) / 1024
 
 
-def main(target: str, memory: int) -> None:
+def main(target: str, memory: int, space: int) -> None:
     """Answer each line of arguments with a line."""
     answers = os.fdopen(os.dup(1), 'w', 1)
     os.dup2(2, 1)  # what the function prints is no answer
     module, _, name = target.partition(':')
     function = getattr(importlib.import_module(module), name)
     size = int(Path('/proc/self/statm').read_text().split()[0]) * resource.getpagesize()
-    resource.setrlimit(resource.RLIMIT_AS, (size + memory,) * 2)
+    resource.setrlimit(resource.RLIMIT_AS, (size + space,) * 2)
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     answers.write('ready\n')
     for line in sys.stdin:
@@ -151,4 +153,4 @@ def main(target: str, memory: int) -> None:
 
 
 if __name__ == '__main__':
-    main(sys.argv[1], int(sys.argv[2]))
+    main(sys.argv[1], *map(int, sys.argv[2:]))
