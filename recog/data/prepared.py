@@ -44,16 +44,19 @@ class Prepared:
 
     def _read(self, indices: Sequence[int]) -> list[tuple[str, str, Any]]:
         """Id, text and all values of records."""
+        from google.protobuf.message import DecodeError
         from tensorflow_datasets.proto import tf_example_pb2
 
         read = []
         for i, record in zip(indices, self._records.__getitems__([int(i) for i in indices]), strict=True):
-            if not record:  # the shard was cut off at a block's boundary
-                raise OSError(f'{self.name}: record {i} cannot be read; '
-                              'the set is damaged: recog check names the file')
-            values = tf_example_pb2.Example.FromString(record).features.feature
-            name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
-            read.append((name, _value(values['text']), values))
+            try:
+                if not record:
+                    raise ValueError  # the shard was cut off at a block's boundary
+                values = tf_example_pb2.Example.FromString(record).features.feature
+                name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
+                read.append((name, _value(values['text']), values))
+            except (DecodeError, ValueError, IndexError):
+                raise self._damaged(i) from None
         return read
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -68,11 +71,21 @@ class Prepared:
         return [self._row(*record) for record in self._read(indices)]
 
     def _row(self, name: str, text: str, values: Any) -> Row:
-        row = read_row(name, text, values['image'].bytes_list.value[0])
-        if not self._has_ink:
-            return row
+        try:
+            encoded = values['image'].bytes_list.value[0]
+            strokes = self._strokes(values) if self._has_ink else None
+        except (ValueError, IndexError):
+            raise self._damaged(name) from None
+        row = read_row(name, text, encoded)
+        return row if strokes is None else row._replace(strokes=strokes)
+
+    def _strokes(self, values: Any) -> Any:
         points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
-        return row._replace(strokes=ink.parted(points, np.array(values['strokes'].int64_list.value)))
+        return ink.parted(points, np.array(values['strokes'].int64_list.value))
+
+    def _damaged(self, record: int | str) -> OSError:
+        return OSError(f'{self.name}: record {record!r} cannot be read; '
+                       'the set is damaged: recog check names the file')
 
 
 def _features(folder: Path) -> set[str]:

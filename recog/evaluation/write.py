@@ -12,6 +12,7 @@ from recog.evaluation.averages import averages_table
 from recog.evaluation.results import OF_FORMULAS, Findings, Prediction, Result, findings, interval
 from recog.metrics.formulas import accuracy_by_depth, accuracy_by_length
 from recog.metrics.words import canonical
+from recog.text.lines import in_line
 from recog.workdir import files
 
 COLUMNS = ('kind', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
@@ -23,7 +24,8 @@ def write_results(folder: Path, results: list[Result], missing: list[str], about
     """Write an evaluation to a folder; returns what to print."""
     folder.mkdir(parents=True, exist_ok=True)
     found = findings(results, missing, about)
-    said, facts = sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
+    said, facts = sections(found), '\n'.join(f'- {name}: {markdown.line(str(value))}'
+                                            for name, value in about.items())
     page = f'{said}\n\n## Where this comes from\n\n{facts}\n'
     (folder / files.RESULTS).write_text(json.dumps(document(found), indent=2) + '\n', encoding='utf-8')
     (folder / files.RESULTS_CSV).write_text(as_csv(found), encoding='utf-8')
@@ -32,7 +34,8 @@ def write_results(folder: Path, results: list[Result], missing: list[str], about
         out = csv.writer(file, delimiter='\t', lineterminator='\n')
         out.writerow(Prediction._fields)
         for each in (prediction for result in results for prediction in result.predictions):
-            words = {'confidence': f'{each.confidence:.4f}', 'right': 'right' if each.right else 'wrong'}
+            words = {'id': in_line(each.id), 'confidence': f'{each.confidence:.4f}',
+                     'right': 'right' if each.right else 'wrong'}
             out.writerow((each._asdict() | words).values())
     return said
 
@@ -124,7 +127,7 @@ def _notes(found: Findings) -> Iterable[str]:
     for result in found.results:
         empty = sum(not canonical(each.truth, protocol) for each in result.predictions)
         if empty:
-            yield (f'{empty} of the labels of {result.name} hold nothing that is compared; '
+            yield (f'{empty} of the labels of {markdown.line(result.name)} hold nothing that is compared; '
                    'reading nothing is right there.')
 
 
