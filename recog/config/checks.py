@@ -15,6 +15,7 @@ from recog.config.values import flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError
 
 FILLING = ('stretch', 'thumbnail')  # fits that leave no padding
+LARGEST = 1 << 53  # of whole numbers in a recipe
 
 
 def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None) -> None:
@@ -27,6 +28,19 @@ def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None
             bound.check(name, fields[name])
     for rule in RULES:
         rule(config)
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Refuse in one line a field of a recipe from elsewhere that is of another type or out of bounds."""
+    fields = flat(config)
+    for name, declared in flat(DECLARED).items():
+        value, kind = fields.get(name), type(declared.default)
+        right = type(value) is kind or kind is float and type(value) is int or \
+            declared.default is None and (value is None or type(value) is int)
+        if not right or type(value) is int and abs(value) > LARGEST:
+            raise ConfigError(f'config.{name}={repr(value)[:60]} is none of its values')
+        for bound in declared.bounds:
+            bound.check(name, value)
 
 
 def _a_batch_can_be_cut(config: ConfigDict) -> None:
