@@ -110,6 +110,10 @@ class Steps:
     def __len__(self) -> int:
         return len(self._batches)
 
+    def shapes(self) -> list[Shape]:
+        """The shapes that batches have."""
+        return list(dict.fromkeys(shape for shape, _ in self._batches))
+
     def __getitem__(self, step: int) -> dict[str, np.ndarray]:
         shape, every = self._batches[int(step)]
         rows = every[self._places[shape.rows]]

@@ -1,21 +1,25 @@
 """The engine of workdirs: a decoder compiled by JAX, with its variables on the devices."""
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import jax
 import numpy as np
 from jax.sharding import Mesh
+from ml_collections import ConfigDict
 
 from recog import models
 from recog.data.pipeline import to_devices
+from recog.data.rows import Source
 from recog.devices import processes
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
-from recog.reading.read import FED, HostBatch, chosen
+from recog.images.fit import channels
+from recog.reading.read import FED, HostBatch, chosen, planned
 
 
-def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Callable:
+def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Any:
     """The compiled function (variables, batch, max_length) -> each row's best texts, on every process."""
     if beam > 1 and not model.about.beam:
         raise ConfigError(f'--beam {beam}: this model has no beam search')
@@ -29,7 +33,7 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
 class Compiled:
     """The engine of workdirs: a `decoder` with its variables on the devices of a mesh."""
 
-    def __init__(self, decode: Callable, variables: models.Variables, mesh: Mesh):
+    def __init__(self, decode: Any, variables: models.Variables, mesh: Mesh):
         self.decode, self.variables, self.mesh = decode, variables, mesh
         self.multiple, self.processes = mesh.size, jax.process_count()
 
@@ -44,3 +48,21 @@ class Compiled:
             every = [note for part in processes.gather(notes) for note in part]
             wanted = {key: arrays[key] for key in FED}
             yield jax.device_get(self.decode(self.variables, wanted, np.int32(longest))), every
+
+    def drafts(self, source: Source, config: ConfigDict, limit: int = 0) -> dict[tuple, Callable]:
+        """For each shape of the batches in which a set is evaluated, what lowers the decoder for it.
+
+        Once that is compiled, `answers` uses it. Batches as wide as their widest image have no known shape.
+        """
+        if config.image.width_rule == 'widest':
+            return {}
+        shapes = planned(self, source, config, batch=config.eval.batch, limit=limit).shapes()
+        sizes = [(shape.rows, shape.height, shape.width, channels(config.image)) for shape in shapes]
+        return {size: partial(self._lower, size, config.text.max_length) for size in sizes}
+
+    def _lower(self, size: tuple[int, int, int, int], longest: int) -> Any:
+        kinds = {'image': (np.uint8, size), 'size': (np.int32, (size[0], 2)), 'index': (np.int32, size[:1]),
+                 'weight': (np.float32, size[:1])}
+        batch = {name: jax.ShapeDtypeStruct(shape, kind, sharding=batch_sharding(self.mesh))
+                 for name, (kind, shape) in kinds.items()}
+        return self.decode.lower(self.variables, batch, np.int32(longest))

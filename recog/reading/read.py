@@ -77,10 +77,7 @@ def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict
     if config.image.width_rule == 'widest' and engine.processes > 1:
         raise ConfigError('config.image.width_rule=widest needs one process: '
                           'each batch has a width of its own')
-    count = min(len(source), limit or len(source))
-    few = min(batch, 1 << max(count - 1, 0).bit_length())  # few images need no full batch
-    rows = -(-few // engine.multiple) * engine.multiple
-    steps = Steps(source, engine.places, rows, config, limit, engine.multiple)
+    steps = planned(engine, source, config, batch=batch, limit=limit)
     batches = read_batches(steps, config) if config.data.workers else read_ahead(steps, config)
     early: dict[int, Reading] = {}  # read before their turn: images of any size come sorted by size
     turn = 0
@@ -92,6 +89,14 @@ def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict
         while turn in early:
             yield early.pop(turn)
             turn += 1
+
+
+def planned(engine: Engine, source: Source, config: ConfigDict, *, batch: int, limit: int = 0) -> Steps:
+    """The batches by which `read_source` reads."""
+    count = min(len(source), limit or len(source))
+    few = min(batch, 1 << max(count - 1, 0).bit_length())  # few images need no full batch
+    rows = -(-few // engine.multiple) * engine.multiple
+    return Steps(source, engine.places, rows, config, limit, engine.multiple)
 
 
 def _reading(row: dict[str, Any], vocab: Vocab) -> Reading:

@@ -1,8 +1,9 @@
 """What makes the next steps of a run: on batches that are read ahead, or on data that the devices hold."""
 
 import functools
+import itertools
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -12,6 +13,7 @@ from recog import models
 from recog.config import values
 from recog.data.batches import Batches
 from recog.data.pipeline import read_batches, to_devices
+from recog.data.plan import Shape
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.images import augment_on_devices
@@ -38,32 +40,54 @@ class Streamed:
     """One step at a call, on batches that are read ahead."""
 
     def __init__(self, run: Run, step: Callable, layout: Any, position: int):
-        self._run, self._step, self._layout = run, step, layout
+        self._run = run
         places = functools.partial(local_rows, run.mesh)
         self._source = Batches(run.source, run.plan, places, run.vocab, run.config, run.total)
-        self._batches = to_devices(read_batches(self._source, run.config, position), batch_sharding(run.mesh))
-        self._compiled: dict[tuple, tuple[Callable, float]] = {}
+        self._batches: Iterator[tuple] = to_devices(read_batches(self._source, run.config, position),
+                                                    batch_sharding(run.mesh))
+        self._jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, batch_sharding(run.mesh)),
+                               out_shardings=(layout, replicated(run.mesh)),
+                               compiler_options=compiler_options(run.mesh))
+        self.compiled: dict[tuple, Callable] = {}
+        self._flops: dict[tuple, float] = {}  # of a row
+
+    def drafts(self, state: State, position: int) -> dict[tuple, Callable]:
+        """For each shape of the coming epoch's batches, the function that lowers its step."""
+        plan, first = self._run.plan, next(self._batches)
+        self._batches = itertools.chain([first], self._batches)
+        steps = range(position, min(position + plan.epoch, self._run.total))
+        shapes = dict.fromkeys(plan.shape(step) for step in steps)
+        batches = [first[0] if shape is None else _shaped(first[0], shape) for shape in shapes]
+        return {_shape(batch): functools.partial(self._lower, state, batch) for batch in batches}
 
     def __call__(self, state: State, position: int, until: int) -> tuple[State, Dispatched]:
         """The state after the step, before it has been computed."""
         began = time.perf_counter()
         batch, notes = next(self._batches)
         waited = time.perf_counter() - began
-        rows = len(batch['weight'])
-        step, flops = self._compile(state, batch)
-        state, metrics = step(state, batch)
-        return state, Dispatched(1, metrics, rows, flops, waited, len(self._source.places[rows]), notes)
+        rows, shape = len(batch['weight']), _shape(batch)
+        if shape not in self.compiled:
+            self.compiled[shape] = self._lower(state, batch).compile()
+        state, metrics = self.compiled[shape](state, batch)
+        return state, Dispatched(1, metrics, rows, self._flops[shape], waited,
+                                 len(self._source.places[rows]), notes)
 
-    def _compile(self, state: State, batch: models.Batch) -> tuple[Callable, float]:
-        """The step for batches of this shape, and the operations that it takes for a row."""
-        shape = (batch['image'].shape, batch['tokens'].shape)
-        if shape not in self._compiled:
-            mesh = self._run.mesh
-            traced = jax.jit(self._step, donate_argnums=0, in_shardings=(self._layout, batch_sharding(mesh)),
-                             out_shardings=(self._layout, replicated(mesh)),
-                             compiler_options=compiler_options(mesh)).trace(state, batch)
-            self._compiled[shape] = traced.lower().compile(), cost.count(traced.jaxpr) / len(batch['weight'])
-        return self._compiled[shape]
+    def _lower(self, state: State, batch: models.Batch) -> Any:
+        """The lowered step for batches of this shape."""
+        traced = self._jitted.trace(state, batch)
+        self._flops[_shape(batch)] = cost.count(traced.jaxpr) / len(batch['weight'])
+        return traced.lower()
+
+
+def _shape(batch: models.Batch) -> tuple:
+    return batch['image'].shape, batch['tokens'].shape
+
+
+def _shaped(batch: models.Batch, shape: Shape) -> models.Batch:
+    """What a batch would be in another shape, without its values."""
+    sizes = {'image': (shape.height, shape.width, *batch['image'].shape[3:]), 'tokens': (shape.length,)}
+    return {name: jax.ShapeDtypeStruct((shape.rows, *sizes.get(name, array.shape[1:])), array.dtype,
+                                       sharding=array.sharding) for name, array in batch.items()}
 
 
 class Resident:

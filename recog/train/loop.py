@@ -7,13 +7,15 @@ the devices hold the data, one call runs several steps, up to the next at which 
 
 import contextlib
 import math
+from collections.abc import Callable
 from pathlib import Path
 
 from recog.data.plan import RULE
 from recog.evaluation import measure
-from recog.reading.compiled import decoder
+from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
 from recog.train.advance import Resident, Streamed
+from recog.train.compiling import side_by_side
 from recog.train.progress import Progress
 from recog.train.resume import begin
 from recog.train.run import Run
@@ -64,6 +66,8 @@ class Trainer:
         advance = (Resident if config.data.resident else Streamed)(run, self.step, self.layout, self.start)
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         position = self.start
+        if position < run.total and isinstance(advance, Streamed):
+            self._compile(advance)
         while position < run.total:
             stopped = self.stop.poll(run.mesh)
             until = int(min(run.total, *(_next(position, length) for length in every.values())))
@@ -83,6 +87,16 @@ class Trainer:
                                  'the same command goes on from there')
                 return False
         return True
+
+    def _compile(self, advance: Streamed) -> None:
+        """All shapes that training meets in an epoch and evaluation in a set, where there are several."""
+        config, variables = self.run.config, evaluated(parts(self.state)['variables'])
+        engine = Compiled(self.decode, variables, self.run.mesh)
+        evaluation: dict[tuple, Callable] = {}
+        for source in self.run.validation:
+            evaluation |= engine.drafts(source, config, config.eval.limit)
+        advance.compiled |= side_by_side(advance.drafts(self.state, self.start), evaluation,
+                                         self.progress.log.say)
 
     def _evaluate(self, position: int) -> dict[str, float]:
         """Measure the validation sets; the figures of the first are the checkpoint's metrics."""
