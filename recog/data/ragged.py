@@ -69,6 +69,9 @@ class Ragged(PackedSet):
         return np.where(too_large, self._too_large, super().codes(rows)).astype(np.uint8)
 
     def labelled(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Size, tokens, length and weight of these rows."""
-        batch = {part: self._taken(part, rows) for part in ('size', 'tokens', 'length')}
-        return {**batch, 'weight': (self.codes(rows) <= CHANGED).astype(np.float32)}
+        """Size, tokens, length and weight of these rows; those without weight have no label."""
+        used = self.codes(rows) <= CHANGED
+        tokens, length = self._taken('tokens', rows), self._taken('length', rows)
+        return {'size': self._taken('size', rows), 'weight': used.astype(np.float32),
+                'tokens': np.where(used[:, None], tokens, -1).astype(np.int32),
+                'length': np.where(used, length, 0).astype(np.int32)}

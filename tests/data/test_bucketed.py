@@ -146,8 +146,6 @@ def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
     said = "'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"
     with pytest.raises(ConfigError, match=said):
         narrow('data.buckets=16x48x4,')
-    with pytest.raises(ConfigError, match='must be .. with config.data.resident'):
-        narrow('data.buckets=32x48x4,', 'data.resident=True')
 
 
 class Sized:
