@@ -3,6 +3,10 @@
 Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 81.04 %, mv3 77.95 %. Ours: not run.
 Training data of both: MJSynth and SynthText, concatenated (14.4 million words); the checkpoint is chosen on
 the validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 billion images.
+
+Unlike the reference, which trains on and evaluates a random other word where one cannot be used, we leave it
+out. In mv3 the reference reads in the order of its LMDBs, we in that of the prepared sets. Like ours, its
+epochs leave out the last words that fill no batch.
 """
 
 from recog import config as configs
@@ -32,8 +36,8 @@ DEMO = {
     'eval.limit': 1000, 'checkpoint.every': '25 %', 'log.every': 25,
 }
 
-# Rendered words alone, for one accelerator: half an hour of an H200. Debian's packages have the fonts (fonts-*,
-# some 2,000 faces) and the words (wamerican-large). The set is packed, and the devices augment it.
+# Rendered words alone, for one accelerator: half an hour of an H200. Debian's packages have the fonts
+# (fonts-*, some 2,000 faces) and the words (wamerican-large). The set is packed, and the devices augment it.
 RENDERED = {
     **MODERN,
     'data.train': ('rendered:train',), 'data.nominal': 0, 'data.resident': True,

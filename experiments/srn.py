@@ -5,6 +5,12 @@ Published by PaddleOCR, mean word accuracy over seven benchmark sets: 86.31 %. O
 data: MJSynth and SynthText, concatenated and unshuffled (14.4 million words); PaddleOCR's first
 release trained on enlarged, perturbed copies of them, and whether this one did is not documented. Cost
 of r50: 72 epochs, about 1.04 billion images.
+
+Unlike the reference, which skips the ends that it reads and goes on, r50 stops at the first. Epochs of the
+reference end with a smaller batch; ours leave out the last words that fill no batch, at most 63 of the 14.4
+million, the same in each epoch. Where a word cannot be used, the reference trains on and evaluates another
+one, drawn at random; we leave it out. The reference reads in the order of its LMDBs, we in that of the
+prepared sets.
 """
 
 from recog import config as configs
@@ -12,6 +18,7 @@ from recog import config as configs
 MODERN = {
     'data.order': 'shuffle',
     'train.length': '10 epochs', 'train.batch': 256, 'train.precision': 'bfloat16', 'train.ema': 0.9999,
+    'model.embed_first': True, 'model.attention_scale': 'head',
     'model.positions': 'learned', 'model.dropout_rule': 'upscale', 'model.average': True,
     'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.05,
     'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
@@ -30,6 +37,7 @@ DEMO = {
     'image.height': 32, 'image.width': 128, 'text.max_length': 12,
     'model.depths': (1, 1, 1, 1), 'model.widths': (16, 32, 32, 32), 'model.width': 128, 'model.heads': 4,
     'model.feed_forward': 256, 'model.encoder_layers': 1, 'model.reason_layers': 1,
+    'model.embed_first': True, 'model.attention_scale': 'head',
     'model.positions': 'learned', 'model.dropout': 0.0, 'model.average': True,
     'data.train': ('rendered:train',), 'data.nominal': 0,
     'render.count': 57_600, 'render.difficulty': 0.0,
@@ -86,6 +94,7 @@ NARROW = {
 ALLOWED = {
     'model.branches': ('both', 'forward', 'backward'),
     'model.fusion': ('gate', 'add'),
+    'model.attention_scale': ('model', 'head'),
     'model.positions': ('fixed', 'learned'),
     'model.dropout_rule': ('upscale', 'downscale'),
 }
@@ -105,6 +114,12 @@ def get_config(variant: str = 'r50'):
         branches='both',       # both, forward or backward
         reason_layers=4,       # of each branch of GSRM
         fusion='gate',         # VSFD: gate or add
+        # Whether GSRM embeds the first token of the vocabulary, the digit 0, like all others. In PaddleOCR,
+        # unlike in the paper, it embeds as zero.
+        embed_first=False,
+        # By the width of what the products of queries and keys are scaled, as width ** -0.5: head, or, as in
+        # PaddleOCR and unlike in the paper, model.
+        attention_scale='model',
         # fixed: tables of positions keep their random initial values, small beside the features, which are
         # multiplied by sqrt(width), as in PaddleOCR; learned: tables of positions and of the reading order
         # start as large as the features and are trained, which takes far fewer steps
@@ -116,7 +131,7 @@ def get_config(variant: str = 'r50'):
         dropout_rule='downscale',
         word_weight=3.0, gsrm_weight=0.15, vsfd_weight=1.0,  # of the three losses
         average=False,         # True: the loss is the mean over a batch's characters, not their sum
-        skip_ends=False,       # True: skip an end and read on, as PaddleOCR does
+        skip_ends=False,       # True: skip an end and read on, as PaddleOCR does and r50 does not
     )
     # Grey pixels from 0 to 255, not normalised, padded with black.
     config.image.update(height=64, width=256, channels='grey', fit='steps', scale=1.0, mean=0.0, std=1.0,

@@ -12,6 +12,8 @@ import numpy as np
 
 from recog.bench import hlo
 from recog.bench.hlo import Operation, Program
+from recog.models.parts.layers import PRECISIONS
+from recog.models.precision import in_precision
 
 REPEATS, CALLS = 12, 4  # measurements, of which the best counts, and calls in each of them
 # Results and operands of these cost nothing, or are counted with the operations inside them.
@@ -19,7 +21,7 @@ FREE = hlo.IDLE | {'while', 'conditional', 'call', 'async-start'}
 
 
 def peak(dtype: str, devices: Sequence[jax.Device]) -> float:
-    """FLOP/s of a large matrix product of this type at the default precision, on all devices together."""
+    """FLOP/s of a large matrix product in one of train.precision's values, on all devices together."""
     return _peak(dtype, tuple(devices))
 
 
@@ -32,8 +34,8 @@ def bandwidth(devices: Sequence[jax.Device]) -> float:
 def _peak(dtype: str, devices: tuple[jax.Device, ...]) -> float:
     side = 1024 if devices[0].platform == 'cpu' else 4096
     values = np.random.default_rng(0).normal(size=(side, side)) / side ** 0.5  # powers of it stay small
-    matrix = jnp.asarray(values, dtype)
-    return 2 * side ** 3 * len(devices) / _seconds(jax.jit(lambda left, right: left @ right), [
+    matrix, product = jnp.asarray(values, PRECISIONS[dtype]), in_precision(jnp.matmul, dtype)
+    return 2 * side ** 3 * len(devices) / _seconds(jax.jit(product), [
         (jax.device_put(matrix, device), jax.device_put(matrix, device)) for device in devices])
 
 

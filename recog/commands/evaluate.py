@@ -13,6 +13,7 @@ from recog.commands.options import (
     refuse_negative,
     start,
 )
+from recog.config.fields import PRECISIONS
 from recog.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
 
     from recog.workdir.opened import Opened
 
-OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'devices')
+OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'precision',
+          'devices')
 
 
 def add(evaluate: argparse.ArgumentParser) -> None:
@@ -31,7 +33,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           'of the literature, maths for the tests of formulas, as far as they are there '
                           "(default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='',
-                          help='folder for the results (default: the workdir), or of the comparison')
+                          help='folder to whose results these are added (default: the workdir), or of the '
+                          'comparison')
     evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
                           help='what is compared: characters, or latex: tokens of formulas '
                           "(default: the recipe's)")
@@ -39,6 +42,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           help='turn labels and texts into ASCII (NFKD) before they are compared')
     evaluate.add_argument('--batch', type=int, default=0,
                           help="images at a time (default: the recipe's eval.batch)")
+    evaluate.add_argument('--precision', default='', choices=('', *PRECISIONS),
+                          help="of products (default: the recipe's eval.precision, else its train.precision)")
     add_data(evaluate)
     add_decoding(evaluate)
     add_devices(evaluate)
@@ -57,7 +62,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))
-    opened = open_workdir(arguments.workdir[0], arguments.step, mesh)
+    opened = open_workdir(arguments.workdir[0], arguments.step, mesh, arguments.precision)
     folder = workdir_path(arguments.out or arguments.workdir[0])
     measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)
     return 0
@@ -105,5 +110,6 @@ def _compare(arguments: argparse.Namespace) -> int:
     return 0
 
 
-COMMAND = Command('evaluate', 'Measure a trained model on sets; writes results.json, results.csv, results.md '
-                  'and predictions.tsv. Of several workdirs, compare what was measured.', add, run)
+COMMAND = Command('evaluate', 'Measure a trained model on sets, and add it to results.json, results.csv, '
+                  'results.md and the predictions; what training reported stays. Of several workdirs, '
+                  'compare what was measured.', add, run)

@@ -11,7 +11,8 @@ def add(report: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_workdir(report)
     report.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
-                        help='the only set that counts and is shown (default: all of predictions.tsv)')
+                        help='the only set that counts and is shown (default: all that were measured as '
+                        'training reported)')
     report.add_argument('--out', default='', metavar='FILE.html',
                         help='the page (default: report.html in the workdir)')
     add_data(report)

@@ -18,7 +18,7 @@ FREE = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
 def add(reproduce: argparse.ArgumentParser) -> None:
     """The arguments."""
     reproduce.add_argument('name', nargs='?', default='', metavar='NAME',
-                           help='the row, such as can-d28; without a name, the table is printed')
+                           help='the row, EXPERIMENT-VARIANT; without a name, the table is printed')
     reproduce.add_argument('--workdir', default='', help='folder of the run; the same line goes on there')
     reproduce.add_argument('--seed', type=int, default=0, metavar='N', help='of the run (default 0)')
     reproduce.add_argument('--minutes', type=float, default=0.0, metavar='N',

@@ -173,7 +173,8 @@ def _measure(run: 'Run', workdir: Any, root: str) -> 'list[Result]':
     from recog.workdir.folder import Mirror, is_remote
     from recog.workdir.opened import open_workdir
 
-    results = measure_sets(open_workdir(workdir, mesh=run.mesh), run.config, run.mesh, root, workdir)
+    opened = open_workdir(workdir, mesh=run.mesh)
+    results = measure_sets(opened, run.config, run.mesh, root, workdir, own=True)
     if jax.process_index() == 0:
         mirror = Mirror(workdir)
         pictures.curves(mirror.here)

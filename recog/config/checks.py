@@ -14,6 +14,8 @@ from recog.config.test_sets import is_test
 from recog.config.values import flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError
 
+FILLING = ('stretch', 'thumbnail')  # fits that leave no padding
+
 
 def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None) -> None:
     """Refuse in one line what cannot be; `allowed` are an experiment's own choices, by dotted field."""
@@ -67,6 +69,12 @@ def _buckets_fit_the_images(config: ConfigDict) -> None:
                               f'one canvas of config.image.fit={config.image.fit!r}; only lengths may differ')
 
 
+def _images_fill_the_canvas_that_they_are_changed_on(config: ConfigDict) -> None:
+    if config.image.augment.on_canvas and config.image.fit not in FILLING:
+        raise ConfigError(f'config.image.augment.on_canvas=True needs images that fill their canvas: '
+                          f'config.image.fit={config.image.fit!r} must be one of {", ".join(FILLING)}')
+
+
 def _groups_have_a_pattern_and_a_multiplier(config: ConfigDict) -> None:
     for group in config.optimizer.groups:
         parse_group(group)
@@ -88,6 +96,6 @@ def _no_test_set_chooses_the_checkpoint(config: ConfigDict) -> None:
 
 RULES = (
     _a_batch_can_be_cut, _each_set_has_its_weight, _boundaries_fit_the_schedule, _buckets_fit_the_images,
-    _groups_have_a_pattern_and_a_multiplier, _formulas_are_not_turned_into_ascii,
-    _no_test_set_chooses_the_checkpoint,
+    _images_fill_the_canvas_that_they_are_changed_on, _groups_have_a_pattern_and_a_multiplier,
+    _formulas_are_not_turned_into_ascii, _no_test_set_chooses_the_checkpoint,
 )

@@ -25,6 +25,8 @@ class Field:
         self.default, self.meaning, self.bounds = default, meaning, bounds
 
 
+PRECISIONS = ('float32', 'highest', 'bfloat16')
+
 # Every field besides the algorithm's own.
 # Lengths are '72 epochs', '5000 steps', '51200 images' or '5 %' of train.length.
 DECLARED: dict[str, Any] = {
@@ -72,6 +74,8 @@ DECLARED: dict[str, Any] = {
         'padding': Field(0.0, 'value, after normalisation, of what is not image'),
         'augment': {  # training only, each up to this strength; 0 is off
             'probability': Field(0.5, 'with which each augmentation is applied to an image', share()),
+            'on_canvas': Field(False, 'False: images are changed before they are fitted; True: afterwards, '
+                               'on the canvas, which keeps its size (image.fit=stretch or thumbnail)'),
             'scale': Field(0.0, 'larger or smaller by this share, of images that keep their size',
                            at_least(0), below_one()),
             'stretch': Field(0.0, 'wider or higher by this share', at_least(0), at_most(1)),
@@ -132,10 +136,11 @@ DECLARED: dict[str, Any] = {
         'length': Field('1 epochs', 'in epochs, steps or images', length(), no_percentage()),
         'batch': Field(256, 'images of one optimizer step, over all devices and micro-batches', at_least(1)),
         'accumulate': Field(1, 'micro-batches of one optimizer step', at_least(1)),
-        'norm_group': Field(0, 'batch norm sees this many consecutive images; 0 is the whole (micro-)batch',
-                            at_least(0)),
-        'precision': Field('float32', 'float32, or bfloat16 products with float32 parameters, statistics and '
-                           'losses', one_of('float32', 'bfloat16')),
+        'norm_group': Field(0, 'batch norm sees this many consecutive images; 0 is the whole (micro-)batch; '
+                            'batches that data.pixels limits are made of whole groups', at_least(0)),
+        'precision': Field('float32', 'of products: float32, which GPUs round to TF32 (10 bits of fraction) '
+                           'and TPUs to bfloat16; highest: float32 in full everywhere; bfloat16, with '
+                           'parameters, statistics and losses in float32', one_of(*PRECISIONS)),
         'ema': Field(0.0, 'decay of the averages of weights and batch-norm statistics that are evaluated; in '
                      'the step after t others it is at most (1 + t) / (10 + t), so that the random start is '
                      'soon forgotten; 0 is off', below_one()),
@@ -180,12 +185,16 @@ DECLARED: dict[str, Any] = {
         'protocol': Field('36', 'characters that count: 36, 62, 94 or exact; latex: tokens of formulas',
                           one_of('36', '62', '94', 'exact', 'latex')),
         'beam': Field(1, 'width of the beam search; 1 is greedy', at_least(1)),
+        'precision': Field('', "one of train.precision's, wherever the trained model reads (exports are "
+                           "float32); '' is train.precision", one_of('', *PRECISIONS)),
         'nfkd': Field(False, 'texts are turned into ASCII before they are compared'),
         'allow_test': Field(False, 'a test set may choose the best checkpoint (and the results say so)'),
     },
     'checkpoint': {
-        'every': Field('1 epochs', 'between checkpoints', length()),
-        'keep': Field(1, "so many of the best by eval's accuracy, besides the newest", at_least(0)),
+        'every': Field('1 epochs', "between checkpoints; '0 steps': at the end only; besides, what an "
+                       'evaluation finds better than the best that are kept is saved at once', length()),
+        'keep': Field(1, "so many of the best by eval's accuracy, besides the newest; 0: then the best "
+                      'evaluation may be lost', at_least(0)),
     },
     'log': {
         'every': Field(50, 'steps', at_least(1)),

@@ -38,6 +38,12 @@ def changed(config: ConfigDict, changes: Mapping[str, Any]) -> ConfigDict:
     return config
 
 
+def evaluated(config: ConfigDict) -> ConfigDict:
+    """The recipe with the precision of evaluation."""
+    precision = config.eval.precision or config.train.precision
+    return changed(config.copy_and_resolve_references(), {'train.precision': precision})
+
+
 def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     """The config with `--config.field=value` strings (or `--config.field`, `value`) applied."""
     from absl import flags

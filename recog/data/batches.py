@@ -32,6 +32,7 @@ class Batches:
         self.image = config.image
         self.fixed = Shape(0, config.image.height, config.image.width, config.text.max_length)
         self.augments = augment.augments(config.image.augment)
+        self.on_canvas = self.augments and config.image.augment.on_canvas
         self.seed = values.seed(config, 'augment')
         # Packed rows are taken as they are, unless their images are to be augmented.
         self.packed = source if isinstance(source, PackedSource) and not self.augments else None
@@ -56,7 +57,7 @@ class Batches:
         images: list[np.ndarray | None] = []
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
-            label = labels.encode(self.vocab, row.text, shape.length)
+            label = labels.encode(self.vocab, row.text, self.fixed.length, shape.length)
             reason = row.reason or too_large(row.image, self.fixed, self.image) or label.reason
             if reason or label.changed:
                 notes.append((int(rows[place]), row.id, reason or labels.CHANGED, row.text))
@@ -67,15 +68,23 @@ class Batches:
             labels.write(label, batch, place)
             images.append(self._augmented(row, int(epochs[place]), int(rows[place]), shape))
         batch['image'], batch['size'] = fit_batch(images, self.image, shape.height, shape.width)
+        if self.on_canvas:
+            for real in np.flatnonzero(batch['weight']):
+                self._change_canvas(batch['image'][real], int(epochs[real]), int(rows[real]))
         return {**batch, 'notes': pack_notes(notes)}
 
     def _augmented(self, row: Row, epoch: int, number: int, shape: Shape) -> np.ndarray:
         assert row.image is not None
-        if not self.augments:
+        if not self.augments or self.on_canvas:
             return row.image
         random = augment.generator(self.seed, epoch, number)
         room = (shape.height, shape.width) if self.image.fit == 'none' else None
         return augment.augment(row.image, random, self.image.augment, row.strokes, room)
+
+    def _change_canvas(self, canvas: np.ndarray, epoch: int, number: int) -> None:
+        """Augment an image that fills its canvas, in place."""
+        random = augment.generator(self.seed, epoch, number)
+        canvas[...] = augment.centred(augment.augment(canvas, random, self.image.augment), canvas.shape)
 
 
 def _copied(source: PackedSource, rows: np.ndarray, length: int) -> dict[str, np.ndarray]:

@@ -17,12 +17,17 @@ class Label(NamedTuple):
     changed: bool = False  # whether characters were dropped
 
 
-def encode(vocab: Vocab, text: str, max_length: int) -> Label:
-    """The label of at most so many ids."""
+def encode(vocab: Vocab, text: str, max_length: int, room: int | None = None) -> Label:
+    """The label of a text of at most `max_length` tokens, of which `room` ids at most are left.
+
+    Tokens that the vocabulary lacks count in the length, as in the reference, but take no room.
+    """
     try:
         encoding = vocab.encode(text, max_length=max_length)
     except Unencodable as error:
         return Label((), error.reason)
+    if room is not None and len(encoding.ids) > room:
+        return Label((), 'too long')
     return Label(encoding.ids, changed=bool(encoding.dropped))
 
 

@@ -1,7 +1,7 @@
 """Which rows make which batch: a pure function of (seed, k), so that the data position is one integer."""
 
 import functools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -27,8 +27,8 @@ class Plan:
         self.sizes, self.batch, self.order, self.seed = list(sizes), batch, order, seed
         self.total = sum(self.sizes)
         self.shares = np.cumsum([0.0, *weights]) / (sum(weights) or 1)
-        # As in the reference, the last rows of an epoch that fill no batch are left out: if shuffled, others
-        # each epoch.
+        # Every batch is full: the last rows of an epoch that fill none are left out, if shuffled others each
+        # epoch. Some references end an epoch with a smaller batch instead; the recipes say so.
         self.epoch = max(1, self.total // batch)
         self.average: float = batch  # rows of a batch
 
@@ -80,6 +80,12 @@ def generator(seed: int, *where: int | str) -> np.random.Generator:
     return np.random.Generator(np.random.Philox(np.random.SeedSequence(words)))
 
 
-@functools.lru_cache(maxsize=4)
 def _permutation(seed: int, stream: int, epoch: int, size: int) -> np.ndarray:
-    return generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32)
+    return _permutations(seed, stream, size)(epoch)
+
+
+@functools.lru_cache(maxsize=64)
+def _permutations(seed: int, stream: int, size: int) -> Callable[[int], np.ndarray]:
+    """The permutations of a stream by epoch; the last two are kept, as a batch may hold rows of both."""
+    return functools.lru_cache(maxsize=2)(
+        lambda epoch: generator(seed, 'order', stream, epoch).permutation(size).astype(np.uint32))

@@ -9,12 +9,15 @@ class Stop:
     """Whether one of these signals came; with `once`, a second one does what it would do without this."""
 
     def __init__(self, *signals: signal.Signals, once: bool = False) -> None:
-        self.asked = False
+        self.asked, self.why = False, 'a signal'
         self._once = once
         self._timer: threading.Timer | None = None
         self._before: list[tuple[signal.Signals, Any]] = []
         if threading.current_thread() is threading.main_thread():
             self._before = [(number, signal.signal(number, self._ask)) for number in signals]
+
+    def _over(self) -> None:
+        self.asked, self.why = True, 'the clock'
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
@@ -24,7 +27,7 @@ class Stop:
     def after(self, seconds: float) -> None:
         """Ask after so many seconds, too; 0 does not."""
         if seconds:
-            self._timer = threading.Timer(seconds, self._ask, (0, None))
+            self._timer = threading.Timer(seconds, self._over)
             self._timer.daemon = True  # a process that ends earlier does not wait for it
             self._timer.start()
 

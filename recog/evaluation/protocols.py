@@ -85,3 +85,13 @@ def as_json(found: Differences) -> dict[str, Any]:
                  'right': dict(zip(found.protocols, each.right, strict=True))} for each in found.examples]
     counts = {' and '.join(pair): count for pair, count in found.counts.items()}
     return {'words': found.words, 'counts': counts, 'examples': examples}
+
+
+def from_json(held: dict[str, Any]) -> Differences:
+    """The differences that `as_json` wrote."""
+    counts = {(one, other): count for pair, count in held['counts'].items()
+              for one, _, other in [pair.partition(' and ')]}
+    examples = [Disputed(Word(*(each[name] for name in Word._fields)), tuple(each['labels'].values()),
+                         tuple(each['right'].values())) for each in held['examples']]
+    return Differences(held['words'], tuple(dict.fromkeys(name for pair in counts for name in pair)), counts,
+                       examples)

@@ -9,12 +9,12 @@ from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
 from recog import __version__
-from recog.config import values
+from recog.config import recipe, values
 from recog.config.test_sets import expanded, is_test
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.evaluation import measure
+from recog.evaluation import measure, measurements
 from recog.evaluation.results import Result
 from recog.evaluation.write import write_results
 from recog.metrics.words import protocol_id
@@ -24,16 +24,24 @@ from recog.workdir.folder import Mirror
 from recog.workdir.opened import Opened
 
 
-def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, folder: Any) -> list[Result]:
-    """Measure the sets of eval.report, print and write the table; those that are not there are listed."""
+def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, folder: Any,
+                 own: bool = False) -> list[Result]:
+    """Measure the sets of eval.report, print the table and add it to the results in the folder.
+
+    Sets that are not there are listed. `own`: the training of the run reports.
+    """
     sources, missing = _sources(config, root)
+    about = _about(opened, config, mesh)
+    stored = measurements.read(folder)
+    if folder != opened.workdir:
+        measurements.refuse_another_run(stored, about, folder)
     known = measure.trained(opened.config, root) if config.eval.protocol == 'latex' else ()
     decode = decoder(opened.model, mesh, config.eval.beam)
     results = [measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
                                    progress=jax.process_index() == 0, known=known) for source in sources]
     if jax.process_index() == 0:
         mirror = Mirror(folder)
-        print(write_results(mirror.here, results, missing, _about(opened, config, mesh)))
+        print(write_results(mirror.here, results, missing, about, own))
         mirror.close()
         for result in results:
             for name, reason in result.unreadable:
@@ -66,16 +74,20 @@ def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
 
 
 def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
-    """The provenance of results."""
+    """The provenance of results, with all conditions of `measurements`."""
     by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
         'protocol': protocol_id(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'precision': recipe.evaluated(config).train.precision,
+        'max length': config.text.max_length,
+        'width rule': config.image.width_rule,
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),
-        'config': values.digest(config.to_dict()), 'recipe': provenance.recipe(config),
+        'run': values.digest(opened.config.to_dict()), 'config': values.digest(config.to_dict()),
+        'recipe': provenance.recipe(config),
         'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'host': provenance.host(),
         'versions': f'recog {__version__}, jax {jax.__version__}', 'commit': provenance.commit(),
         'command': shlex.join(['recog', *sys.argv[1:]]),

@@ -1,63 +1,114 @@
-"""The results of an evaluation written as JSON, CSV, Markdown and a line for each prediction."""
+"""The results of evaluations written as JSON, CSV, Markdown and a line for each prediction."""
 
 import csv
 import io
 import json
-from collections.abc import Iterable, Mapping
+import os
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.evaluation import markdown, protocols
-from recog.evaluation.averages import averages_table
-from recog.evaluation.results import OF_FORMULAS, Findings, Prediction, Result, findings, interval
-from recog.metrics.formulas import accuracy_by_depth, accuracy_by_length
-from recog.metrics.words import canonical
+from recog.evaluation import markdown, measurements, protocols
+from recog.evaluation.averages import Average, averages_table
+from recog.evaluation.measurements import CONDITIONS, Measurement
+from recog.evaluation.results import OF_FORMULAS, Prediction, Result, document, interval, with_lexicons
 from recog.workdir import files
 
-COLUMNS = ('kind', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
+COLUMNS = ('kind', 'own', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
            'unreadable', 'note')
 BY_SIZE = {'by_length': 'ExpRate by length in tokens', 'by_depth': 'ExpRate by depth of braces'}
 
 
-def write_results(folder: Path, results: list[Result], missing: list[str], about: dict[str, Any]) -> str:
-    """Write an evaluation to a folder; returns what to print."""
+def write_results(folder: Path, results: Sequence[Result], missing: list[str], about: Mapping[str, Any],
+                  own: bool = False) -> str:
+    """Add an evaluation to what a folder holds of its run; returns what to print. `own`: training reports."""
     folder.mkdir(parents=True, exist_ok=True)
-    found = findings(results, missing, about)
-    said, facts = sections(found), '\n'.join(f'- {name}: {value}' for name, value in about.items())
-    page = f'{said}\n\n## Where this comes from\n\n{facts}\n'
-    (folder / files.RESULTS).write_text(json.dumps(document(found), indent=2) + '\n', encoding='utf-8')
-    (folder / files.RESULTS_CSV).write_text(as_csv(found), encoding='utf-8')
-    (folder / files.RESULTS_PAGE).write_text(page, encoding='utf-8')
-    with (folder / files.PREDICTIONS).open('w', encoding='utf-8', newline='') as file:
+    found = {**document(results, missing, about), 'own': own, 'predictions': files.PREDICTIONS}
+    stored = measurements.read(folder)
+    new = Measurement(found, [each for result in results for each in result.predictions])
+    _write(folder, measurements.add(stored, new), {each.document['predictions'] for each in stored})
+    return sections(found)
+
+
+def _write(folder: Path, every: Sequence[Measurement], before: set[str]) -> None:
+    """Write all files; files of predictions whose measurements have others now are removed."""
+    documents = [{**each.document, 'predictions': _file(number, each)} for number, each in enumerate(every)]
+    for found, each in zip(documents, every, strict=True):
+        if each.predictions:
+            _replace(folder / found['predictions'], _as_tsv(each.predictions))
+    first, *more = documents
+    whole = {**first, **({'more': more} if more else {})}
+    _replace(folder / files.RESULTS, json.dumps(whole, indent=2) + '\n')
+    _replace(folder / files.RESULTS_CSV, as_csv(documents))
+    _replace(folder / files.RESULTS_PAGE, '\n\n'.join(map(_page, documents)) + '\n')
+    for name in before - {found['predictions'] for found in documents}:
+        (folder / name).unlink(missing_ok=True)
+
+
+def _file(number: int, measurement: Measurement) -> str:
+    """The name of the file of its predictions."""
+    if not number:
+        return files.PREDICTIONS
+    stem, kind = files.PREDICTIONS.split('.')
+    parts = [f'{name}{measurement.document[name]}' for name in CONDITIONS if name in measurement.document]
+    return '-'.join([stem, *parts, *(['own'] if measurement.own else [])]).replace(' ', '') + f'.{kind}'
+
+
+def _replace(file: Path, text: str) -> None:
+    """Write a file, so that a kill leaves either the former one or the whole new one."""
+    written = file.with_name(f'.{file.name}')
+    written.write_bytes(text.encode())
+    os.replace(written, file)
+
+
+def _as_tsv(predictions: Iterable[Prediction]) -> str:
+    with io.StringIO(newline='') as file:
         out = csv.writer(file, delimiter='\t', lineterminator='\n')
         out.writerow(Prediction._fields)
-        for each in (prediction for result in results for prediction in result.predictions):
+        for each in predictions:
             words = {'confidence': f'{each.confidence:.4f}', 'right': 'right' if each.right else 'wrong'}
             out.writerow((each._asdict() | words).values())
-    return said
+        return file.getvalue()
 
 
-def sections(found: Findings) -> str:
-    """The results in Markdown, without their provenance."""
-    parts = [f'Protocol {found.about["protocol"]}', table(found.results, found.missing), *_notes(found)]
-    if found.averages:
-        parts += ['## Averages', averages_table(found.averages)]
-    if found.results and found.about['protocol'] == 'latex':
-        parts += _tables_by_size({result.name: sizes(result) for result in found.results})
-    if found.differences:
-        parts += ['## Where the protocol decides', protocols.described(found.differences)]
+def _page(found: Mapping[str, Any]) -> str:
+    """A measurement in Markdown, with its provenance."""
+    title = 'Reported by training' if found['own'] else 'Measured'
+    facts = [f'- {name}: {value}' for name, value in found.items() if name not in measurements.PARTS]
+    facts += [f'- {name}, which was measured before, differs in {key}: {value}'
+              for name, about in found.get('earlier', {}).items() for key, value in about.items()]
+    return '\n\n'.join([f'# {title}: {measurements.conditions(found)}', sections(found),
+                        '## Where this comes from', '\n'.join(facts)])
+
+
+def sections(found: Mapping[str, Any]) -> str:
+    """A measurement in Markdown, without its provenance."""
+    parts = [f'Protocol {found["protocol"]}', _table(with_lexicons(found['sets']), found['missing']),
+             *found['notes']]
+    if found['averages']:
+        parts += ['## Averages', averages_table(Average(**each) for each in found['averages'])]
+    if found['protocol'] == 'latex':
+        parts += _tables_by_size(found['sets'])
+    if 'differences' in found:
+        parts += ['## Where the protocol decides',
+                  protocols.described(protocols.from_json(found['differences']))]
     return '\n\n'.join(parts)
 
 
-def table(results: list[Result], missing: list[str]) -> str:
+def table(results: Iterable[Result], missing: list[str]) -> str:
     """The sets as a Markdown table, each followed by its lexicons."""
-    found = {name for result in results for name in result.figures}
+    return _table([row for result in results for row in ((result.name, result.figures),
+                                                         *result.lexicons.items())], missing)
+
+
+def _table(named: Sequence[tuple[str, Mapping[str, Any]]], missing: list[str]) -> str:
+    found = {name for _, figures in named for name in figures}
     beside = [name for name in OF_FORMULAS if name in found]
     things, accuracy = ('formulas', 'ExpRate') if beside else ('words', 'accuracy')
     heads = ['set', things, 'right', accuracy, '95 % interval', *(OF_FORMULAS[name] for name in beside),
              '1-NED', 'unreadable']
     rows = []
-    for name, figures in _with_lexicons(results):
+    for name, figures in named:
         low, high = interval(figures)
         rows.append([name, f'{figures["count"]:.0f}', f'{figures["right"]:.0f}', f'{figures["accuracy"]:.2%}',
                      f'{low:.2%} to {high:.2%}', *(_cell(each, figures) for each in beside),
@@ -67,50 +118,34 @@ def table(results: list[Result], missing: list[str]) -> str:
     return markdown.table(heads, rows)
 
 
-def sizes(result: Result) -> dict[str, dict[str, dict[str, float]]]:
-    """by_length and by_depth of a set of formulas."""
-    truths, texts = [each.truth for each in result.predictions], [each.text for each in result.predictions]
-    return {'by_length': accuracy_by_length(truths, texts), 'by_depth': accuracy_by_depth(truths, texts)}
-
-
-def document(found: Findings) -> dict[str, Any]:
-    """The results as JSON holds them."""
-    sets = {result.name: {
-        **result.figures, 'interval': interval(result.figures), 'unreadable_images': result.unreadable,
-        'shrunk_images': result.shrunk,
-        'lexicons': {name: {**figures, 'interval': interval(figures)}
-                     for name, figures in result.lexicons.items()},
-        **(sizes(result) if found.about['protocol'] == 'latex' else {})} for result in found.results}
-    differences = {'differences': protocols.as_json(found.differences)} if found.differences else {}
-    averages = [each._asdict() for each in found.averages]
-    return {**found.about, 'sets': sets, 'missing': found.missing, 'averages': averages, **differences}
-
-
-def as_csv(found: Findings) -> str:
+def as_csv(documents: Sequence[Mapping[str, Any]]) -> str:
     """A row for each set, lexicon and average, with the provenance, and a note if a set is missing."""
-    rows: list[dict[str, Any]] = []
-    for result in found.results:
-        for name, figures in _with_lexicons([result]):
-            low, high = interval(figures)
-            rows.append({'kind': 'set' if figures is result.figures else 'lexicon', 'name': name, **figures,
-                         'low': low, 'high': high})
-    rows += [{'kind': 'set', 'name': name, 'note': 'missing'} for name in found.missing]
-    for each in found.averages:
-        value = {'accuracy': each.value} if each.high is None else {'low': each.value, 'high': each.high}
-        note = each.definition if each.value is not None else each.shown()
-        rows.append({'kind': 'average', 'name': each.name, **value, 'note': note})
+    rows = [row for found in documents for row in _csv_rows(found)]
+    facts = dict.fromkeys(name for found in documents for name in found if name not in measurements.PARTS)
     with io.StringIO(newline='') as file:
-        out = csv.DictWriter(file, [*COLUMNS, *found.about], lineterminator='\n')
+        out = csv.DictWriter(file, [*COLUMNS, *facts], lineterminator='\n')
         out.writeheader()
-        out.writerows({**row, **found.about} for row in rows)
+        out.writerows(rows)
         return file.getvalue()
 
 
-def _with_lexicons(results: Iterable[Result]) -> Iterable[tuple[str, Mapping[str, float]]]:
-    """Name and figures of each set, followed by those with its lexicons."""
-    for result in results:
-        yield result.name, result.figures
-        yield from result.lexicons.items()
+def _csv_rows(found: Mapping[str, Any]) -> Iterable[dict[str, Any]]:
+    facts = {name: value for name, value in found.items() if name not in measurements.PARTS}
+    facts['own'] = 'own' if found['own'] else ''
+    for given, values in found['sets'].items():
+        about = {**facts, **found.get('earlier', {}).get(given, {})}
+        for name, figures in with_lexicons({given: values}):
+            low, high = interval(figures)
+            numbers = {key: value for key, value in figures.items() if key in COLUMNS}
+            yield {'kind': 'set' if figures is values else 'lexicon', 'name': name, **numbers, 'low': low,
+                   'high': high, **about}
+    for name in found['missing']:
+        yield {'kind': 'set', 'name': name, 'note': 'missing', **facts}
+    for average in (Average(**each) for each in found['averages']):
+        value = {'accuracy': average.value} if average.high is None else \
+            {'low': average.value, 'high': average.high}
+        note = average.definition if average.value is not None else average.shown()
+        yield {'kind': 'average', 'name': average.name, **value, 'note': note, **facts}
 
 
 def _cell(name: str, figures: Mapping[str, float]) -> str:
@@ -119,20 +154,13 @@ def _cell(name: str, figures: Mapping[str, float]) -> str:
     return f'{figures[name]:.0f}' if name == 'seen' else f'{figures[name]:.2%}'
 
 
-def _notes(found: Findings) -> Iterable[str]:
-    protocol = found.about['protocol']
-    for result in found.results:
-        empty = sum(not canonical(each.truth, protocol) for each in result.predictions)
-        if empty:
-            yield (f'{empty} of the labels of {result.name} hold nothing that is compared; '
-                   'reading nothing is right there.')
-
-
-def _tables_by_size(formulas: Mapping[str, dict[str, dict[str, dict[str, float]]]]) -> Iterable[str]:
+def _tables_by_size(sets: Mapping[str, Mapping[str, Any]]) -> Iterable[str]:
     """Tables of the sets of formulas, a column for each range of lengths, then of depths."""
     for part, title in BY_SIZE.items():
-        heads = ['set', *next(iter(formulas.values()))[part]]
-        rows = [[name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:.0f}' if cell['count'] else '-'
-                         for cell in found[part].values())] for name, found in formulas.items()]
-        yield f'## {title}'
-        yield markdown.table(heads, rows)
+        found = {name: values[part] for name, values in sets.items() if part in values}
+        if found:
+            heads = ['set', *next(iter(found.values()))]
+            rows = [[name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:.0f}' if cell['count'] else '-'
+                             for cell in cells.values())] for name, cells in found.items()]
+            yield f'## {title}'
+            yield markdown.table(heads, rows)

@@ -99,6 +99,15 @@ def change(
     return image
 
 
+def centred(image: np.ndarray, canvas: tuple[int, ...]) -> np.ndarray:
+    """The middle of an image, of the shape [H, W, C] of a canvas; where it is smaller, its edges go on."""
+    image = image.reshape(*image.shape[:2], canvas[2])
+    around = [max(0, wanted - side) for wanted, side in zip(canvas[:2], image.shape[:2], strict=True)]
+    image = np.pad(image, [(room // 2, room - room // 2) for room in around] + [(0, 0)], 'edge')
+    top, left = ((side - wanted) // 2 for wanted, side in zip(canvas[:2], image.shape[:2], strict=True))
+    return image[top:top + canvas[0], left:left + canvas[1]]
+
+
 def _redrawn(strokes: Sequence[np.ndarray], random: np.random.Generator, strength: Mapping[str, float],
              room: warp.Room | None) -> np.ndarray:
     """The ink moved point by point and drawn anew, as sharp as before, by a pen as thick as `stroke` says."""

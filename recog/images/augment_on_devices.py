@@ -60,13 +60,14 @@ def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengt
     moving, colouring, turning, noising = jax.random.split(key, 4)
     values = image.astype(jnp.float32)
     if any(name in most for name in warp.NAMES):
-        values, size = _moved(moving, values, size, strength, rule.fit)
+        values, size = _moved(moving, values, size, strength, rule)
     return finished((colouring, turning, noising), values, size, strength, most, rule), size
 
 
 def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengths,
-           fit: str) -> tuple[jax.Array, jax.Array]:
-    """The sheet bent, rippled, stretched, turned and put into perspective as by `warp`, then fitted again."""
+           rule: ConfigDict) -> tuple[jax.Array, jax.Array]:
+    """The sheet bent, rippled, stretched, turned and put into perspective as by `warp`, then fitted again or,
+    with `on_canvas`, cut to the canvas."""
     amount = {name: strength.get(name, jnp.float32(0)) for name in warp.NAMES}
     shifting, rippling = jax.random.split(key)
     height, width = size[0].astype(jnp.float32), size[1].astype(jnp.float32)
@@ -91,7 +92,10 @@ def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengt
     outline = matrix @ jnp.concatenate([unit(across, down) for down in edges], 1)
     outline = outline[:2] / outline[2]
     low, extent = outline.min(1), jnp.ptp(outline, axis=1)
-    size = _fitted(size, extent, values.shape[1], fit)
+    if rule.augment.on_canvas:
+        canvas = size[::-1].astype(jnp.float32)
+        low, extent = low + (extent - canvas) / 2, canvas
+    size = _fitted(size, extent, values.shape[1], rule.fit)
 
     rows, columns = jnp.arange(values.shape[0])[:, None] + 0.5, jnp.arange(values.shape[1]) + 0.5
     u, v = jnp.broadcast_arrays(low[0] + columns / size[1] * extent[0], low[1] + rows / size[0] * extent[1])

@@ -84,7 +84,8 @@ class Model(NamedTuple):
       total / count, or just total where count is 0; metrics are sums too
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
       ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
-      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar.
+      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar, or
+      one for each row [B].
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers; renames weights that were published under other
       names
@@ -109,11 +110,36 @@ def names() -> tuple[str, ...]:
 
 
 def _builds(name: str) -> bool:
+    return any(isinstance(node, ast.FunctionDef) and node.name == 'build' for node in _statements(name))
+
+
+def _statements(name: str) -> list[ast.stmt]:
+    """What stands in a module of this package, read without importing it."""
     spec = importlib.util.find_spec(f'{__name__}.{name}')
     if spec is None or spec.origin is None:
-        return False
-    tree = ast.parse(Path(spec.origin).read_text(encoding='utf-8'))
-    return any(isinstance(node, ast.FunctionDef) and node.name == 'build' for node in tree.body)
+        return []
+    return ast.parse(Path(spec.origin).read_text(encoding='utf-8')).body
+
+
+def completed(config: Any) -> Any:
+    """A recipe that an older version wrote, with the fields of its algorithm that are newer.
+
+    The algorithm's module names them in `EARLIER`, with the values under which everything is as it was
+    without them. Recipes that have them all stay as they are.
+    """
+    earlier = _earlier(config.model.name) if config.model.name in names() else {}
+    with config.unlocked():
+        for field, value in earlier.items():
+            if field not in config.model:
+                config.model[field] = value
+    return config
+
+
+@functools.cache
+def _earlier(name: str) -> Mapping[str, Any]:
+    """The dict `EARLIER` of an algorithm's module, found without importing it; empty if there is none."""
+    return next((ast.literal_eval(node.value) for node in _statements(name) if isinstance(node, ast.Assign)
+                 and isinstance(node.targets[0], ast.Name) and node.targets[0].id == 'EARLIER'), {})
 
 
 def build(config: Any, vocab: Any) -> Model:
@@ -122,7 +148,11 @@ def build(config: Any, vocab: Any) -> Model:
     if name not in names():
         known = ', '.join(names())
         raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}')
-    return importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    from recog.models.precision import in_precision
+
+    model = importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
+                             for part in ('apply', 'loss', 'decode')})
 
 
 def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:

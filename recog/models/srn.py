@@ -29,7 +29,10 @@ from recog.models.peers import renamed
 
 BRANCHES = {'both': ('forward', 'backward'), 'forward': ('forward',), 'backward': ('backward',)}
 FUSIONS, POSITIONS = ('gate', 'add'), ('fixed', 'learned')
+SCALES = ('model', 'head')
 FROZEN = '*/positions/table=0'
+# Fields that older runs do not record, with the values under which everything is as it was without them.
+EARLIER = {'embed_first': False, 'attention_scale': 'model'}
 
 
 @jax.jit
@@ -83,8 +86,9 @@ class SemanticReasoning(nn.Module):
             seen, mask = ids, order[:, None] <= order
             if name == 'forward':
                 seen, mask = jnp.pad(ids, ((0, 0), (1, 0)), constant_values=self.classes)[:, :-1], mask.T
-            # As in the reference, unlike the paper: the first token of the vocabulary embeds as zero.
-            embedded = jnp.where(seen[..., None] > 0, jnp.take(table, seen, axis=0) * self.width**0.5, 0)
+            embedded = jnp.take(table, seen, axis=0) * self.width**0.5
+            if not self.settings.embed_first:
+                embedded = jnp.where(seen[..., None] > 0, embedded, 0)
             branch = encoder(self.settings, self.width, self.settings.reason_layers, name)
             found = branch(embedded.astype(dtype), mask, train=train)
             if name == 'backward':
@@ -139,9 +143,9 @@ def learns(settings: Any) -> bool:
 def encoder(settings: Any, width: int, layers: int, name: str) -> Encoder:
     """An encoder with the recipe's settings; called inside a module's `compact`."""
     noise = Noise(settings.dropout, settings.dropout_rule)
-    # As in the reference, attention products are scaled by the model's width, not by that of a head.
+    scale = (width if settings.attention_scale == 'model' else width // settings.heads) ** -0.5
     return Encoder(
-        layers, settings.heads, settings.feed_forward, width**-0.5, noise, float(learns(settings)), name=name)
+        layers, settings.heads, settings.feed_forward, scale, noise, float(learns(settings)), name=name)
 
 
 class SRN(nn.Module):
@@ -241,6 +245,7 @@ def _check(config: Any) -> None:
         'model.positions': (settings.positions in POSITIONS, f'one of {", ".join(POSITIONS)}'),
         'optimizer.groups': (not learns(settings) or FROZEN not in config.optimizer.groups,
                              f"without {FROZEN!r}, as config.model.positions='learned'"),
+        'model.attention_scale': (settings.attention_scale in SCALES, f'one of {", ".join(SCALES)}'),
         'model.branches': (settings.branches in BRANCHES, f'one of {", ".join(BRANCHES)}'),
         'model.fusion': (settings.fusion in FUSIONS, f'one of {", ".join(FUSIONS)}'),
         'model.dropout': (0 <= settings.dropout < 1, 'at least 0 and below 1'),

@@ -5,6 +5,7 @@ from functools import partial
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
@@ -25,7 +26,9 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
         raise ConfigError(f'--beam {beam}: this model has no beam search')
 
     def decode(variables, batch, max_length):
-        out = model.decode(variables, batch['image'], batch['size'], max_length, beam=beam, details=details)
+        # What is no image has no text: decoding would go on until that of a blank image has ended.
+        longest = jnp.where(batch['weight'] > 0, max_length, 0)
+        out = model.decode(variables, batch['image'], batch['size'], longest, beam=beam, details=details)
         return chosen(out, batch, best, details)
     return jax.jit(decode, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
 

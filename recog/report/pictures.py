@@ -120,6 +120,7 @@ def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file
     for column, name in enumerate(columns):
         pen.text((gap + column * (across + gap), 2), name, 'black', font)
     for row, word in enumerate(words):
+        word = fit_image(word, rule)[0] if rule.augment.on_canvas else word
         changed = [word]
         for name, strength in strengths.items():
             side = -1 if row % 2 and name in augment.SIGNED else 1  # show both directions
@@ -127,6 +128,8 @@ def augmentations(words: Sequence[np.ndarray], rule: ConfigDict, seed: int, file
         for epoch in range(together):
             changed.append(augment.augment(word, augment.generator(seed, epoch, row), rule.augment))
         for column, picture in enumerate(changed):
+            if rule.augment.on_canvas:
+                picture = augment.centred(picture, word.shape)
             pixels, (height, width) = fit_image(picture, rule)
             pixels = pixels[:height, :width, ::-1 if rule.channels == 'bgr' else 1]
             shown = Image.fromarray(pixels if pixels.shape[2] == 3 else pixels[:, :, 0])

@@ -1,15 +1,20 @@
 """What a workdir holds of its run: results, log and predictions, each of which may be missing."""
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
 from recog.errors import ConfigError, nearest
+from recog.evaluation import measurements
+from recog.evaluation.measurements import Measurement
+from recog.evaluation.results import Prediction
 from recog.metrics.words import canonical, edit_distance, protocol_id
 from recog.workdir import files
+
+BESIDE = ('sets', 'missing', 'notes', 'earlier')  # of a measurement, what is no fact about it as a whole
 
 
 class Judged(NamedTuple):
@@ -37,12 +42,13 @@ class Record(NamedTuple):
 
     name: str
     config: ConfigDict
-    facts: dict[str, Any]  # what results.json says of the evaluation as a whole
+    facts: dict[str, Any]  # what results.json says of the measurement as a whole
     sets: dict[str, dict[str, Any]]  # its figures by set
     missing: list[str]
     lines: list[dict[str, float]]
     examples: list[Judged]
     protocol: str
+    others: Sequence[Mapping[str, Any]] = ()  # what was measured in other ways, as results.json holds it
 
     @property
     def separator(self) -> str:
@@ -50,30 +56,49 @@ class Record(NamedTuple):
         return ' ' if self.protocol == 'latex' else ''
 
 
-def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = ()) -> Record:
-    """The record of a workdir, of these sets alone if any are named."""
-    results = files.read_results(folder) if (folder / files.RESULTS).is_file() else {}
-    figures, missing = results.pop('sets', {}), results.pop('missing', [])
+def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = (),
+         step: int | None = None) -> Record:
+    """The record of a workdir, of these sets alone if any are named.
+
+    It is of the first measurement, which is what training reported, unless another has the sets or the step.
+    """
+    stored = measurements.views(measurements.read(folder))
     usual = protocol_id(config.eval.protocol, config.eval.nfkd)
-    protocol = results['protocol'] if 'protocol' in results else usual
-    examples = _examples(folder, protocol)
-    known = dict.fromkeys([*figures, *(example.set for example in examples)])
+    unmeasured = Measurement({'protocol': usual, 'sets': {}, 'missing': []}, _lost(folder))
+    chosen = max(stored, key=lambda each: (set(sets) <= set(_known(each)),
+                                             step is not None and each.document.get('step') == step),
+                 default=unmeasured)
+    known = _known(chosen)
     for wanted in sets:
         if known and wanted not in known:
+            every = dict.fromkeys(each for measured in stored or [chosen] for each in _known(measured))
             raise ConfigError(f'--set {wanted!r} is not in {folder / files.PREDICTIONS}'
-                              f'{nearest(wanted, known)}; there are: {", ".join(known)}')
-    if sets:
-        figures = {name: values for name, values in figures.items() if name in sets}
-        examples = [example for example in examples if example.set in sets]
-    return Record(name, config, results, figures, missing, files.read_log(folder), examples, protocol)
+                              f'{nearest(wanted, every)}; there are: {", ".join(every)}')
+    protocol = chosen.document['protocol']
+    figures = {each: values for each, values in chosen.sets.items() if not sets or each in sets}
+    examples = _examples((each for each in chosen.predictions if not sets or each.set in sets), protocol)
+    facts = {each: value for each, value in chosen.document.items() if each not in BESIDE} if stored else {}
+    others = [each.document for each in stored if each is not chosen]
+    return Record(name, config, facts, figures, chosen.document['missing'], files.read_log(folder), examples,
+                  protocol, others)
 
 
-def _examples(folder: Path, protocol: str) -> list[Judged]:
+def _known(measurement: Measurement) -> list[str]:
+    """The sets that were measured or read."""
+    return list(dict.fromkeys([*measurement.sets, *(each.set for each in measurement.predictions)]))
+
+
+def _lost(folder: Path) -> list[Prediction]:
+    """The predictions of a workdir whose results are lost."""
+    return measurements.read_predictions(folder, files.PREDICTIONS)
+
+
+def _examples(predictions: Iterable[Prediction], protocol: str) -> list[Judged]:
     examples: list[Judged] = []
     places: Counter[str] = Counter()
-    for row in files.read_predictions(folder) if (folder / files.PREDICTIONS).is_file() else []:
-        wanted, written = (tuple(canonical(row[column], protocol)) for column in ('truth', 'text'))
-        examples.append(Judged(row['set'], places[row['set']], row['id'], row['truth'], row['text'],
-                               float(row['confidence']), row['right'] == 'right', wanted, written))
-        places[row['set']] += 1
+    for each in predictions:
+        wanted, written = (tuple(canonical(text, protocol)) for text in (each.truth, each.text))
+        examples.append(Judged(each.set, places[each.set], each.id, each.truth, each.text, each.confidence,
+                               each.right, wanted, written))
+        places[each.set] += 1
     return examples

@@ -21,7 +21,7 @@ def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Dev
     config = read_config(folder)
     mirror = Mirror(folder)
     file = out or mirror.here / 'report.html'
-    found = record.read(mirror.here, folder.name or str(folder), config, (only,) if only else ())
+    found = record.read(mirror.here, folder.name or str(folder), config, (only,) if only else (), step)
     opened, why = _open(folder, found, step, devices)
     write(file, found, opened, why, root, devices)
     mirror.close()

@@ -10,7 +10,8 @@ from recog.config import values
 from recog.config.fields import FIELDS
 from recog.devices import cost
 from recog.devices.measured import recorded
-from recog.evaluation.results import OF_FORMULAS
+from recog.evaluation.measurements import conditions
+from recog.evaluation.results import OF_FORMULAS, with_lexicons
 from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
 from recog.report.markup import Html, Section, element, folded, joined, paragraph, quoted, table
@@ -86,13 +87,11 @@ def _series(record: Record, name: str) -> list[tuple[float, float]]:
 
 
 def results(record: Record) -> Section:
-    """The figures of every set, alone and with its lexicons; averages; formulas by depth."""
+    """The figures of every set, alone and with its lexicons; averages; formulas by depth; and the sets that
+    were measured in other ways."""
     if not record.sets:
         return Section('results', 'Results', paragraph(NO_RESULTS))
-    every = [(name, figures) for given, values in record.sets.items()
-             for name, figures in ((given, values), *(values['lexicons'].items() if 'lexicons' in values
-                                                      else ()))]
-    parts = [_figures(every, record.missing)]
+    parts = [_figures(with_lexicons(record.sets), record.missing)]
     if 'averages' in record.facts and record.facts['averages']:
         averages = [(each['name'], _average(each), each['definition']) for each in record.facts['averages']]
         parts += [element('h3', 'Averages'), table(('average', 'value', 'of'), averages, texts=3)]
@@ -109,6 +108,9 @@ def results(record: Record) -> Section:
     if unread:
         parts.append(folded(f'Images left out or shrunk ({len(unread)})',
                             table(('set', 'image', 'why'), unread, texts=3)))
+    for other in record.others:
+        parts += [element('h3', f'Also measured: {conditions(other)}'),
+                  _figures(with_lexicons(other['sets']), other['missing'])]
     return Section('results', 'Results', joined(parts))
 
 

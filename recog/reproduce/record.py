@@ -12,6 +12,8 @@ from ml_collections import ConfigDict
 
 from recog import __version__
 from recog.config import values
+from recog.config.test_sets import expanded
+from recog.devices import cost
 from recog.evaluation.results import Result, interval
 from recog.reproduce.rows import Row
 from recog.workdir import files, provenance
@@ -26,17 +28,18 @@ def document(row: Row, overrides: Sequence[str], opened: Opened, config: ConfigD
     """The record of a finished run: recipe, data, machine, log, and what each set gave."""
     log = files.read_log(opened.workdir)
     measured = {result.name: {**result.figures, 'interval': interval(result.figures)} for result in results}
+    report = expanded(config.eval.report)
     steps = [line for line in log if 'loss' in line]
     return {
         'name': row.name, 'recipe': row.recipe, 'overrides': list(overrides), 'seed': config.seed,
         'published': row.reported.published, 'config': values.flat(config),
         'commit': provenance.commit(), 'versions': f'recog {__version__}, jax {jax.__version__}',
         'device': f'{mesh.size} x {mesh.devices.flat[0].device_kind}', 'processor': provenance.host(),
-        'cpus': len(os.sched_getaffinity(0)), 'parameters': opened.parameters(),
+        'cpus': len(os.sched_getaffinity(0)), 'parameters': cost.parameters(opened.variables['params']),
         'data': data, 'checkpoint': {'step': opened.step, 'chosen by': chosen_by(config)},
         'steps': steps[-1]['step'], 'images': steps[-1]['images'], 'hours': steps[-1]['seconds'] / 3600,
         'protocol': config.eval.protocol, 'beam': config.eval.beam, 'sets': measured,
-        'missing': [name for name in data['missing']],
+        'missing': [name for name in report if name not in measured],
         'loss': [[line['step'], line['loss']] for line in steps[::-(-len(steps) // POINTS) or 1]],
         'evaluations': [line for line in log if 'loss' not in line],
     }

@@ -3,10 +3,12 @@
 import functools
 import itertools
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from recog import models
@@ -50,26 +52,40 @@ class Streamed:
         self.compiled: dict[tuple, Callable] = {}
         self._flops: dict[tuple, float] = {}  # of a row
 
-    def drafts(self, state: State, position: int) -> dict[tuple, Callable]:
-        """For each shape of the coming epoch's batches, the function that lowers its step."""
+    def coming(self, position: int) -> list[tuple[models.Batch, int]]:
+        """For each shape of the coming epoch's batches, one without values, and how many there are."""
         plan, first = self._run.plan, next(self._batches)
         self._batches = itertools.chain([first], self._batches)
         steps = range(position, min(position + plan.epoch, self._run.total))
-        shapes = dict.fromkeys(plan.shape(step) for step in steps)
-        batches = [first[0] if shape is None else _shaped(first[0], shape) for shape in shapes]
-        return {_shape(batch): functools.partial(self._lower, state, batch) for batch in batches}
+        counts = Counter(plan.shape(step) for step in steps)
+        return [(_shaped(first[0], shape), count) for shape, count in counts.items()]
+
+    def drafts(self, state: State, position: int) -> dict[tuple, Callable]:
+        """For each shape of the coming epoch's batches, the function that lowers its step."""
+        return {_shape(batch): functools.partial(self._lower, state, batch)
+                for batch, _ in self.coming(position)}
+
+    def on_zeros(self, batch: models.Batch, state: State) -> State:
+        """The state after a step on a batch of zeros that has this shape."""
+        arrays = jax.tree.map(lambda array: jnp.zeros(array.shape, array.dtype, device=array.sharding), batch)
+        return self._step(arrays, state)(state, arrays)[0]
 
     def __call__(self, state: State, position: int, until: int) -> tuple[State, Dispatched]:
         """The state after the step, before it has been computed."""
         began = time.perf_counter()
         batch, notes = next(self._batches)
         waited = time.perf_counter() - began
-        rows, shape = len(batch['weight']), _shape(batch)
+        rows = len(batch['weight'])
+        state, metrics = self._step(batch, state)(state, batch)
+        return state, Dispatched(1, metrics, rows, self._flops[_shape(batch)], waited,
+                                 len(self._source.places[rows]), notes)
+
+    def _step(self, batch: models.Batch, state: State) -> Callable:
+        """The compiled step for batches of this shape."""
+        shape = _shape(batch)
         if shape not in self.compiled:
             self.compiled[shape] = self._lower(state, batch).compile()
-        state, metrics = self.compiled[shape](state, batch)
-        return state, Dispatched(1, metrics, rows, self._flops[shape], waited,
-                                 len(self._source.places[rows]), notes)
+        return self.compiled[shape]
 
     def _lower(self, state: State, batch: models.Batch) -> Any:
         """The lowered step for batches of this shape."""
@@ -82,10 +98,13 @@ def _shape(batch: models.Batch) -> tuple:
     return batch['image'].shape, batch['tokens'].shape
 
 
-def _shaped(batch: models.Batch, shape: Shape) -> models.Batch:
-    """What a batch would be in another shape, without its values."""
-    sizes = {'image': (shape.height, shape.width, *batch['image'].shape[3:]), 'tokens': (shape.length,)}
-    return {name: jax.ShapeDtypeStruct((shape.rows, *sizes.get(name, array.shape[1:])), array.dtype,
+def _shaped(batch: models.Batch, shape: Shape | None) -> models.Batch:
+    """What a batch would be in another shape, without its values; in its own, if that is None."""
+    rows, sizes = len(batch['weight']), {}
+    if shape:
+        channels = batch['image'].shape[3:]
+        rows, sizes = shape.rows, {'image': (shape.height, shape.width, *channels), 'tokens': (shape.length,)}
+    return {name: jax.ShapeDtypeStruct((rows, *sizes.get(name, array.shape[1:])), array.dtype,
                                        sharding=array.sharding) for name, array in batch.items()}
 
 

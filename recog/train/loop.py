@@ -10,12 +10,15 @@ import math
 from collections.abc import Callable
 from pathlib import Path
 
+from recog import models
+from recog.config import recipe
 from recog.data.plan import RULE
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
 from recog.train.advance import Resident, Streamed
 from recog.train.compiling import side_by_side
+from recog.train.forecast import forecast
 from recog.train.progress import Progress
 from recog.train.resume import begin
 from recog.train.run import Run
@@ -26,13 +29,17 @@ from recog.workdir.folder import Mirror
 from recog.workdir.opened import evaluated
 
 
-def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None) -> bool:
-    """Train, or go on training, to the end of the recipe; False if a signal ended it earlier."""
+def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
+                 announce: bool = False) -> bool:
+    """Train, or go on training, to the end of the recipe; False if a signal ended it earlier.
+
+    With `announce`, some steps are measured first, and the log says how long all will take.
+    """
     with contextlib.ExitStack() as closing:
         if stop is None:
             stop = processes.Stop()
             closing.callback(stop.close)  # the caller's signal handlers are restored
-        trainer = Trainer(run, workdir, stop)
+        trainer = Trainer(run, workdir, stop, announce)
         closing.callback(trainer.close)
         trainer.progress.log.say(f'{run.describe()}; starting at step {trainer.start}')
         finished = trainer.fit()
@@ -48,13 +55,13 @@ def _next(position: int, length: int) -> int | float:
 class Trainer:
     """A run on its workdir: restored or fresh, then stepped to its end."""
 
-    def __init__(self, run: Run, workdir: Path, stop: processes.Stop):
+    def __init__(self, run: Run, workdir: Path, stop: processes.Stop, announce: bool = False):
         config = run.config
-        self.run, self.stop = run, stop
-        rate = optimizer.schedule(config, run.total, run.plan.epoch)
+        self.run, self.stop, self.announce = run, stop, announce
+        rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
-        self.decode = decoder(run.model, run.mesh, config.eval.beam)
+        self.decode = decoder(models.build(recipe.evaluated(config), run.vocab), run.mesh, config.eval.beam)
         self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
         self.state, self.layout, self.start, rows = begin(run, tx, self.checkpoints)
         self.mirror = Mirror(workdir)
@@ -68,6 +75,9 @@ class Trainer:
         position = self.start
         if position < run.total:
             self._compile(advance)
+        if position < run.total and self.announce:
+            progress.log.say(forecast(run, advance, self.state, position))
+            progress.restart_clock()
         while position < run.total:
             stopped = self.stop.poll(run.mesh)
             until = int(min(run.total, *(_next(position, length) for length in every.values())))
@@ -80,10 +90,12 @@ class Trainer:
                 due.add('checkpoint')
             if due:
                 progress.read()
-                self._save(position, self._evaluate(position) if 'eval' in due else {})
+                metrics = self._evaluate(position) if 'eval' in due else {}
+                if 'checkpoint' in due or self.checkpoints.is_best(metrics):
+                    self._save(position, metrics)
                 progress.restart_clock()
             if stopped():
-                progress.log.say(f'stopped by a signal after step {position}, which is saved; '
+                progress.log.say(f'stopped by {self.stop.why} after step {position}, which is saved; '
                                  'the same command goes on from there')
                 return False
         return True

@@ -14,12 +14,16 @@ from recog.errors import ConfigError
 from recog.train import patterns
 
 
-def schedule(config: ConfigDict, total: int, epoch: int) -> Callable[[Any], Any]:
-    """The learning rate by optimizer step; `total` steps in all, `epoch` of them in one."""
+def schedule(config: ConfigDict, total: int, epoch: int,
+             average: float | None = None) -> Callable[[Any], Any]:
+    """The learning rate by optimizer step; `total` steps in all, `epoch` of them in one.
+
+    Batches hold `average` images in the mean, by default `train.batch`.
+    """
     rule, rate = config.schedule, config.optimizer.rate
 
     def length(text: str) -> int:
-        return values.steps(text, batch=config.train.batch, epoch=epoch, total=total)
+        return values.steps(text, batch=average or config.train.batch, epoch=epoch, total=total)
 
     warmup = length(rule.warmup)
     if warmup >= total and rule.name in ('cosine', 'one_cycle'):

@@ -1,6 +1,7 @@
 """A recipe made ready to train: data opened, batches planned, the model built, devices laid out as a mesh."""
 
 import functools
+import math
 from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
@@ -59,7 +60,9 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]
-    source, plan = joined(opened), make_plan(config, vocab, opened, mesh.size * config.train.accumulate)
+    # Each device has rows of each micro-batch, which consists of whole groups of batch norm.
+    multiple = math.lcm(mesh.size, config.train.norm_group or 1) * config.train.accumulate
+    source, plan = joined(opened), make_plan(config, vocab, opened, multiple)
     if config.data.resident:
         resident.check(config, source, mesh)
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)

@@ -12,6 +12,7 @@ from ml_collections import ConfigDict
 from recog import models
 from recog.config import values
 from recog.devices.mesh import cut, micro_batch_sharding, unsharded
+from recog.models.precision import in_precision
 from recog.train import optimizer
 
 
@@ -104,7 +105,7 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
                    **sums}
         return State(state.step + 1, params, stats, opt, ema), metrics
 
-    return step
+    return in_precision(step, config.train.precision)
 
 
 def parts(state: State) -> dict[str, Any]:

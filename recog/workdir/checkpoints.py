@@ -55,12 +55,20 @@ class Checkpoints:
         # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the
         # newest of all if it ranks low.)
         kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
-        self._ocp = ocp
+        self._ocp, self._keep = ocp, keep
         options = ocp.CheckpointManagerOptions(
             best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept)
         ) if writing else ocp.CheckpointManagerOptions(read_only=True, create=False)
         self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'),
                                               options=options)
+        self._ranks = {step: _rank(self.metrics(step)) for step in self.steps()} if writing else {}
+
+    def is_best(self, metrics: dict[str, float]) -> bool:
+        """Whether a step with these metrics would be one of the `keep` best; as good as the last of them is
+        not enough."""
+        best = sorted(self._ranks.values(), reverse=True)[:self._keep]
+        worst = -math.inf if len(best) < self._keep else min(best, default=math.inf)
+        return _rank(metrics) > worst
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
         """Save a step: `state` has variables and perhaps optimizer, `run` is what JSON holds of it.
@@ -78,6 +86,7 @@ class Checkpoints:
             saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
         except Exception as error:
             raise self._failed(error) from error
+        self._ranks[step] = _rank(metrics)
         if not saved:
             raise RuntimeError(f'checkpoint {step} was not saved: '
                                f'{self._manager.latest_step()} is there already')
@@ -178,6 +187,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             _move_aside(self.folder / str(step))
         processes.gather(0)
+        self._ranks.pop(step, None)
         self._manager.reload()
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
+from recog import models
 from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
@@ -53,7 +54,12 @@ def read_config(workdir: Path) -> ConfigDict:
     if not is_workdir(workdir):
         raise ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
                           if workdir.exists() else f'workdir {workdir} does not exist')
-    return recipe.from_json((workdir / CONFIG).read_text(encoding='utf-8'))
+    return parse_config((workdir / CONFIG).read_text(encoding='utf-8'))
+
+
+def parse_config(text: str) -> ConfigDict:
+    """The config that a run wrote as JSON; fields that are newer have the values that change nothing."""
+    return models.completed(recipe.from_json(text))
 
 
 def read_vocab(workdir: Path) -> Vocab:

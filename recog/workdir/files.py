@@ -42,7 +42,8 @@ def read_log(folder: Any) -> list[dict[str, float]]:
     return lines
 
 
-def read_predictions(folder: Any) -> list[dict[str, str]]:
-    """The rows of predictions.tsv by their columns: id, set, truth, text, confidence, right, distance."""
-    text = (folder / PREDICTIONS).read_bytes().decode()
+def read_predictions(folder: Any, name: str = PREDICTIONS) -> list[dict[str, str]]:
+    """The rows of predictions.tsv, or of another file like it, by their columns: id, set, truth, text,
+    confidence, right, distance."""
+    text = (folder / name).read_bytes().decode()
     return list(csv.DictReader(io.StringIO(text, newline=''), delimiter='\t'))

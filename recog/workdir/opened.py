@@ -14,7 +14,7 @@ from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 from recog.workdir.checkpoints import FOLDER, Checkpoints
-from recog.workdir.description import read_config
+from recog.workdir.description import parse_config, read_config
 from recog.workdir.folder import workdir_path
 
 
@@ -31,11 +31,13 @@ class Opened(NamedTuple):
     imported: str  # the file that the weights came from, '' where they were trained
 
 
-def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None) -> Opened:
+def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None,
+                 precision: str = '') -> Opened:
     """A trained model from its workdir: the best step by the metric, else the newest, or the one asked for.
 
     Weights and statistics are the averaged ones where they are kept, whole on every device of the mesh
-    (default: one). Instead of a damaged step the newest sound one is used, and that is reported.
+    (default: one). A precision replaces eval.precision. Instead of a damaged step the newest sound one is
+    used, and that is reported.
     """
     folder = workdir_path(workdir)
     read_config(folder)
@@ -49,7 +51,8 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
         others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
         everywhere = replicated(mesh or one_device())
         opened = checkpoints.first_sound([best, *others] if step is None else [step],
-                                         lambda step: _open_step(checkpoints, folder, step, everywhere))
+                                         lambda step: _open_step(checkpoints, folder, step, everywhere,
+                                                                 precision))
     finally:
         checkpoints.close()
     if opened is None:
@@ -58,12 +61,14 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
     return opened
 
 
-def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding) -> Opened:
+def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,
+               precision: str) -> Opened:
     record = checkpoints.run(step)
-    config, vocab = recipe.from_json(record['config']), Vocab.from_json(record['vocab'])
+    config, vocab = parse_config(record['config']), Vocab.from_json(record['vocab'])
     if vocab.hash != record['vocab_hash']:
         raise ConfigError(f'{folder}, step {step}: the vocabulary is not the one the model was trained with')
-    model = models.build(config, vocab)
+    config.eval.precision = precision or config.eval.precision
+    model = models.build(recipe.evaluated(config), vocab)
     layout = jax.tree.map(lambda leaf: jax.ShapeDtypeStruct(leaf.shape, leaf.dtype, sharding=everywhere),
                           abstract_variables(config, model))
     variables, _ = restore_variables(checkpoints, step, layout)

@@ -4,9 +4,11 @@ import collections
 import subprocess
 import sys
 
+import cv2
 import numpy as np
 import pytest
 
+from recog.data import plan as plans
 from recog.data.batches import Batches, Steps, unpack_notes
 from recog.data.joined import Joined
 from recog.data.pipeline import read_batches
@@ -39,6 +41,16 @@ def test_every_epoch_is_shuffled_anew_and_file_order_is_not():
 def test_a_batch_depends_on_the_seed_and_its_number_alone():
     batches = [Plan([1000], (), 16, 'shuffle', seed).rows(37)[0].tolist() for seed in (5, 5, 6)]
     assert batches[0] == batches[1] != batches[2]
+
+
+def test_the_order_of_each_of_many_mixed_sets_is_drawn_once_an_epoch(monkeypatch):
+    drawn, draw = [], plans.generator
+    monkeypatch.setattr(plans, 'generator', lambda *where: (drawn.append(where), draw(*where))[1])
+    made = Plan([51, 52, 53, 54, 55], (1, 2, 3, 4, 5), 15, 'shuffle', 987)
+    for step in range(10):
+        made.rows(step)
+    assert sorted(where for where in drawn if where[1] == 'order') == [
+        (987, 'order', stream, 0) for stream in range(5)]
 
 
 @pytest.mark.parametrize('weights', [(0.5, 0.5), (0.9, 0.1), (1, 2)])
@@ -210,3 +222,30 @@ def test_a_set_that_tfds_prepared_is_read_without_tensorflow(narrow, tmp_path):
     with pytest.raises(ConfigError, match='shard words-test.array_record.* is missing or empty'):
         open_set('words:test', config, tmp_path)
     assert 'tensorflow' not in sys.modules
+
+
+def test_on_the_canvas_an_image_is_turned_about_its_middle_and_keeps_its_size(narrow, folder, tmp_path):
+    names = [(f'{number}.png', 'word') for number in range(8)]
+    page = np.full((40, 200, 3), 255, np.uint8)
+    page[16:24, 20:180] = 0
+
+    made, config = batches(
+        narrow, folder, 'image.fit=thumbnail', 'image.ink=dark', 'image.height=40', 'image.width=200',
+        'image.augment.probability=1.0', 'image.augment.rotation=4.0', labels=names)
+    for name, _ in names:
+        cv2.imwrite(str(tmp_path / 'data' / 'words' / 'train' / name), page)
+
+    def lines(on_canvas):
+        """The ink of eight images of a line, each turned by another angle."""
+        config.image.augment.on_canvas = on_canvas
+        batch = Batches(made.source, made.plan, np.arange, made.vocab, config, 1)[0]
+        assert (batch['size'] == (40, 200)).all()
+        return 1 - batch['image'][..., 0] / 255
+
+    before, on_canvas = lines(False), lines(True)
+    assert on_canvas.sum((1, 2)) == pytest.approx([160 * 8] * 8, rel=0.01)
+    assert min(before.sum((1, 2))) < 0.8 * 160 * 8  # the larger canvas of a turned image was shrunk again
+    assert len({ink.tobytes() for ink in on_canvas}) == 8
+    for ink in on_canvas:
+        middle = [(ink * places).sum() / ink.sum() for places in np.mgrid[:40, :200]]
+        assert middle == pytest.approx((19.5, 99.5), abs=0.6)

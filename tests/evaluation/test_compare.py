@@ -11,7 +11,7 @@ import pytest
 from recog.commands import command_line
 from recog.config.test_sets import SETS
 from recog.errors import ConfigError
-from recog.evaluation import compare, results
+from recog.evaluation import compare, results, runs
 from recog.evaluation.write import write_results
 from recog.metrics.words import judge, word_figures
 
@@ -165,7 +165,7 @@ def test_labels_of_any_kind_survive_their_file(tmp_path):
         found = results.Result('mine', {**word_figures(odd, odd, 'exact'), 'unreadable': 0}, read, [], [])
         write_results(tmp_path / name, [found], [],
                       {'protocol': 'exact', 'beam': 1, 'seed': 0, 'recipe': name})
-    found = compare.labels_and_verdicts(compare.load(tmp_path / 'a'), ['mine'])
+    found = runs.labels_and_verdicts(runs.load(tmp_path / 'a')[0], ['mine'])
     assert found == {('mine', str(number), 0): (truth, True) for number, truth in enumerate(odd)}
     said = compare.pair(tmp_path / 'a', tmp_path / 'b')
     assert '| mine | 9 | 100.00% | 100.00% | +0.00% | +0.00% to +0.00% | 0 | 0 | 1 |' in said

@@ -376,7 +376,15 @@ def test_the_command_measures_the_benchmarks_that_are_there_and_lists_the_others
     assert document['protocol'] == '94+nfkd' and len(document['missing']) == 9
     assert list(document['sets']) == ['svt:test']
     assert {'commit', 'recipe', 'config', 'seed', 'device', 'host', 'command'} <= set(document)
+    assert command_line.main(['evaluate', str(tmp_path / 'run'), *line, '--set', 'svt:test',
+                              '--max-length', '5']) == 0
+    held = json.loads((tmp_path / 'run' / 'results.json').read_text())
+    assert held['own'] and held['max length'] == 25
+    assert [(each['own'], each['max length'], list(each['sets'])) for each in held['more']] == [
+        (False, 5, ['svt:test'])]
+    (tmp_path / 'out' / 'results.json').write_text(json.dumps({**document, 'run': 'another'}))
     for arguments, message in ((['--nfkd', '--protocol', 'latex'], 'compares tokens'),
+                               (['--out', str(tmp_path / 'out')], 'out holds the results of another run'),
                                (['--set', 'benchmark'], 'is not there')):
         assert command_line.main(['evaluate', str(tmp_path / 'run'), *line, *arguments]) == 2
         err = capsys.readouterr().err

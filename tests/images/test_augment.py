@@ -6,6 +6,7 @@ from small import DEMO
 from recog.commands import command_line
 from recog.config import checks, recipe
 from recog.config.fields import FIELDS
+from recog.errors import ConfigError
 from recog.images import augment, ink, warp
 
 GEOMETRY = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
@@ -30,8 +31,8 @@ def draws(image, allowed, count=30):
 
 def test_the_recipe_has_a_field_for_each_augmentation_and_all_are_off():
     fields = FIELDS['image']['augment']
-    assert set(fields) == {'probability', *augment.PLAIN}
-    assert not any(fields[name] for name in augment.PLAIN)
+    assert set(fields) == {'probability', 'on_canvas', *augment.PLAIN}
+    assert not any(fields[name] for name in ('on_canvas', *augment.PLAIN))
     full = {f'image.augment.{name}': most for name, most in FULL.items()}
     checks.check(recipe.changed(recipe.base(name='crnn'), full))
 
@@ -274,3 +275,23 @@ def test_where_only_light_changes_the_image_is_kept_though_there_is_ink():
     image[0, 0] = 200
     changed = augment.change(image, augment.generator(0, 0, 0), {'contrast': 1e-6}, strokes())
     np.testing.assert_array_equal(changed, image)
+
+
+@pytest.mark.parametrize('shape', [(7, 9, 3), (4, 5, 3), (3, 9, 1), (7, 2)])
+def test_the_middle_of_an_image_is_cut_out_and_beyond_it_its_edges_go_on(shape):
+    image = np.random.default_rng(0).integers(0, 256, shape).astype(np.uint8)
+    canvas = (5, 5, shape[2] if len(shape) > 2 else 1)
+    found = augment.centred(image, canvas)
+    assert found.shape == canvas
+    rows, columns = ((np.arange(5) + (side - 5) // 2).clip(0, side - 1) if side > 5 else
+                     (np.arange(5) - (5 - side) // 2).clip(0, side - 1) for side in shape[:2])
+    np.testing.assert_array_equal(found, image.reshape(*shape[:2], -1)[rows][:, columns])
+
+
+def test_what_leaves_padding_cannot_be_changed_on_its_canvas():
+    changes = {'image.augment.on_canvas': True, 'image.fit': 'stretch'}
+    config = recipe.changed(recipe.base(name='crnn'), changes)
+    checks.check(config)
+    with pytest.raises(ConfigError, match='on_canvas=True needs images that fill their canvas: '
+                                          "config.image.fit='pad' must be one of stretch, thumbnail"):
+        checks.check(recipe.changed(config, {'image.fit': 'pad'}))

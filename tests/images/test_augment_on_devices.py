@@ -121,3 +121,15 @@ def test_what_devices_cannot_do_is_known():
     assert augment_on_devices.unknown(rule) == ['scale', 'downscale', 'jpeg']
     rule.fit = 'none'
     assert augment_on_devices.unknown(rule) == ['downscale', 'jpeg']
+
+
+@pytest.mark.parametrize('name, strength', [('rotation', 8), ('rotation', -5), ('curve', 0.3)])
+def test_on_the_canvas_devices_and_host_change_an_image_alike(word, name, strength):
+    rule = recipe(on_canvas=True)
+    rule.update(fit='stretch', width=WIDTH)
+    expected = augment.centred(augment.change(word, np.random.default_rng(0), {name: strength}), word.shape)
+    image, size = jax.jit(lambda: augment_on_devices.exactly(
+        jax.random.key(0), jnp.asarray(word), jnp.array(word.shape[:2]), {name: jnp.float32(strength)},
+        {name: abs(strength)}, rule))()
+    assert tuple(np.asarray(size)) == word.shape[:2] == expected.shape[:2]
+    assert np.abs(np.asarray(image).astype(int) - expected).mean() < 5  # the host's canvas has whole pixels

@@ -13,7 +13,10 @@ from small import QUICKLY
 
 from recog import models
 from recog.config import recipe
+from recog.devices.mesh import one_device
 from recog.errors import ConfigError
+from recog.reading.compiled import decoder
+from recog.reading.read import FED
 from recog.text.vocabulary import Vocab
 
 
@@ -129,6 +132,19 @@ def test_decoding_stays_in_the_vocabulary_and_stops(name, beam):
     assert full['length'].max() > 1
     # Only the best: beams that stop earlier may hold other texts.
     np.testing.assert_array_equal(cut['tokens'][:, 0, :1], full['tokens'][:, 0, :1])
+
+
+@pytest.mark.parametrize('name', models.names())
+def test_images_are_read_as_before_beside_rows_that_are_none_and_get_no_text(name):
+    model, mesh = narrow(name), one_device()
+    variables, batch = random_variables(model), make_batch(name, 3)
+    images = {field: batch[field] for field in FED}
+    decode, longest = decoder(model, mesh), np.int32(model.about.capacity)
+    every = jax.device_get(decode(variables, images, longest))
+    some = jax.device_get(decode(variables, images | {'weight': np.float32([1, 0, 1])}, longest))
+    assert (every['tokens'][1] >= 0).any() and (some['tokens'][1] == -1).all()
+    for result in ('tokens', 'confidence'):
+        np.testing.assert_array_equal(some[result][::2], every[result][::2])
 
 
 @pytest.mark.parametrize('name', models.names())

@@ -252,6 +252,24 @@ def test_the_loop_ends_when_all_texts_have_ended():
     assert got['length'][:, 0].tolist() == [0, 1, 2] and len(counts) == 3
 
 
+def test_rows_may_have_limits_of_their_own_and_one_of_0_is_not_waited_for():
+    counts = []
+
+    def step(number, classes):
+        jax.debug.callback(lambda: counts.append(1))
+        ends = (number >= 1) & (jnp.arange(classes.shape[0]) == 0)  # row 0 ends after a token, no other does
+        end, token = jnp.array([0.01, 0.01, 0.01, 0.97]), jnp.array([0.01, 0.97, 0.01, 0.01])
+        return jnp.log(jnp.where(ends[:, None], end, token)), number + 1
+
+    @jax.jit
+    def found(limits):
+        return search(step, jnp.int32(0), SMALL, rows=3, capacity=50, max_length=limits)
+
+    got = jax.block_until_ready(found(jnp.array([9, 0, 3])))
+    jax.effects_barrier()
+    assert got['length'][:, 0].tolist() == [1, 0, 3] and len(counts) == 3
+
+
 @pytest.mark.parametrize('beam', [1, 3])
 def test_a_program_is_of_the_same_size_whatever_the_capacity(beam):
     def equations(capacity):

@@ -11,15 +11,18 @@ from small import ROOT
 
 from recog import models
 from recog.config import experiments
+from recog.config.recipe import to_json
 from recog.errors import ConfigError
 from recog.models import srn
 from recog.models.decoding import parallel
 from recog.train import optimizer
+from recog.workdir import description
 
 LETTERS, LENGTH, WIDTH = 4, 3, 8
 NARROW = {
     'heads': 2, 'feed_forward': 8, 'encoder_layers': 1, 'reason_layers': 1, 'semantic': True,
     'branches': 'both', 'fusion': 'gate', 'positions': 'fixed', 'dropout': 0.0, 'dropout_rule': 'upscale',
+    'embed_first': False, 'attention_scale': 'model',
 }
 
 
@@ -40,7 +43,7 @@ def random_chances(rows=5, length=LENGTH, sharp=2.0):
 
 @pytest.mark.parametrize('changes', [
     {'fusion': 'add'}, {'branches': 'forward'}, {'branches': 'backward'}, {'semantic': False},
-    {'encoder_layers': 0}, {'positions': 'learned'}])
+    {'encoder_layers': 0}, {'positions': 'learned'}, {'embed_first': True}])
 def test_every_parameter_of_an_ablation_is_used(changes):
     stages = {'word', 'head'} if 'semantic' in changes else {'word', 'gsrm', 'head'}
     head = srn.Head(settings(**changes), LENGTH, LETTERS + 2)
@@ -84,6 +87,46 @@ def test_the_first_token_embeds_as_zero_and_has_an_output_all_the_same():
             reason.apply(each, ids, jnp.float32, False) for each in (variables, changed))
         np.testing.assert_array_equal(before, after)
         assert np.abs(first - second)[..., 0].max() > 1 and np.array_equal(first[..., 1:], second[..., 1:])
+
+
+def test_with_embed_first_the_first_token_is_told_from_others_by_its_own_embedding():
+    reason = srn.SemanticReasoning(settings(embed_first=True), WIDTH, LETTERS + 2)
+    zeros, ones = jnp.zeros((1, LENGTH), jnp.int32), jnp.ones((1, LENGTH), jnp.int32)
+    variables = filled(reason, zeros, jnp.float32, False)
+    changed = jax.tree.map(jnp.array, variables)
+    changed['params']['embedding'] = changed['params']['embedding'].at[0].set(7.0)
+    before, after, others, others_after = (
+        reason.apply(each, ids, jnp.float32, False)[0]
+        for ids in (zeros, ones) for each in (variables, changed))
+    assert np.abs(before - after).max() > 0.1
+    np.testing.assert_array_equal(others, others_after)
+
+
+def test_products_of_attention_are_scaled_by_the_width_of_the_model_or_of_a_head():
+    x = jnp.asarray(np.random.default_rng(3).normal(size=(2, 5, WIDTH)), jnp.float32)
+    by_model, by_head = (srn.encoder(settings(attention_scale=scale, heads=4), WIDTH, 1, None)
+                         for scale in ('model', 'head'))
+    variables = filled(by_model, x)
+    assert (by_model.scale, by_head.scale) == (8 ** -0.5, 2 ** -0.5)
+    # Queries that are twice as large, as 8 is four times 2.
+    doubled = jax.tree.map(jnp.array, variables)
+    doubled['params']['layer_0']['attention']['query']['kernel'] *= 2
+    np.testing.assert_allclose(by_head.apply(variables, x), by_model.apply(doubled, x), rtol=1e-5, atol=1e-5)
+    assert np.abs(by_head.apply(variables, x) - by_model.apply(variables, x)).max() > 0.01
+
+
+@pytest.mark.parametrize('variant, values', [('r50', (False, 'model')), ('modern', (True, 'head')),
+                                             ('demo', (True, 'head'))])
+def test_the_reference_keeps_its_embedding_and_scale_and_our_variants_have_the_papers(variant, values):
+    config = recipe(variant=variant)
+    assert (config.model.embed_first, config.model.attention_scale) == values
+
+
+def test_a_recipe_from_before_these_fields_is_as_it_was():
+    older = recipe(variant='r50')
+    with older.unlocked():
+        del older.model.embed_first, older.model.attention_scale
+    assert description.parse_config(to_json(older)).to_dict() == recipe(variant='r50').to_dict()
 
 
 def test_the_likeliest_texts_are_those_of_trying_all():
@@ -140,6 +183,7 @@ def recipe(*overrides, variant='demo'):
     ('model.dropout=1.0', r'config\.model\.dropout=1\.0 must be at least 0 and below 1'),
     ('optimizer.groups=*/positions/table=0',
      r"config\.optimizer\.groups=.* must be without .*positions='learned'"),
+    ('model.attention_scale=query', r"config\.model\.attention_scale='query' is not one of 'model', 'head'"),
     ('model.branches=left', r"config\.model\.branches='left' is not one of 'both', 'forward', 'backward'"),
 ])
 def test_what_srn_cannot_be_is_refused(override, message):

@@ -22,6 +22,8 @@ from recog.config import experiments, recipe
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
+from recog.evaluation.write import write_results
+from recog.metrics.words import word_figures
 from recog.report import charts, examples, gallery, maps, markup, record, sections, tallies
 from recog.report.markup import joined
 from recog.report.record import Judged
@@ -332,6 +334,33 @@ def test_maps_lie_over_the_image_without_its_padding():
     whole = maps._cut(details, stages, 'backbone', True)
     assert whole.image.shape == (32, 100) and whole.maps.shape == (1, 25, 8)
     assert whole.region == (-0.5, 99.5, 31.5, -0.5)
+
+
+def test_what_was_measured_in_other_ways_is_told_and_shown_where_its_set_or_step_is_asked_for(tmp_path):
+    def measured(name, pairs, own, **about):
+        read = [measure.Prediction(str(number), name, *pair, 0.5, pair[0] == pair[1], 1)
+                for number, pair in enumerate(pairs)]
+        figures = {**word_figures(*zip(*pairs, strict=True), '36'), 'unreadable': 0}
+        write_results(tmp_path, [measure.Result(name, figures, read, [], [])], [],
+                      {'protocol': '36', 'seed': 0, 'step': 4, 'beam': 1, **about}, own)
+
+    measured('words', [('a', 'a'), ('b', 'b')], True)
+    measured('more', [('a', 'a'), ('b', 'c')], False)
+    measured('words', [('a', 'c'), ('b', 'c')], False, beam=5)
+    measured('others', [('x', 'x')], False, step=2)
+
+    def read(*given):
+        found = record.read(tmp_path, 'run', recipe.base(name='crnn'), *given)
+        return found, {name: figures['right'] for name, figures in found.sets.items()}
+    found, right = read()
+    assert right == {'words': 2, 'more': 1} and [each.text for each in found.examples] == ['a', 'b', 'a', 'c']
+    assert (found.facts['step'], found.facts['beam']) == (4, 1)
+    text = Page(sections.results(found).body).text
+    assert 'Also measured: step 4, protocol 36, beam 5' in text and 'Also measured: step 2' in text
+    assert read(['others'])[1] == {'others': 1} and read([], 2)[0].facts['step'] == 2
+    assert read(['words'], 2)[0].facts['step'] == 4
+    with pytest.raises(ConfigError, match='there are: words, more, others$'):
+        read(['word'])
 
 
 def test_what_differs_is_marked():

@@ -40,6 +40,14 @@ def test_piecewise_boundaries_count_from_the_start_of_the_run(narrow):
     np.testing.assert_allclose(values[[10, 39, 41, 59, 61, 99]], [1, 1, 0.1, 0.1, 0.05, 0.05], atol=1e-6)
 
 
+def test_a_length_in_images_is_counted_by_the_images_that_batches_hold_in_the_mean(narrow):
+    config = narrow('train.batch=64', 'schedule.name=constant', 'schedule.warmup=960 images')
+    for average, steps in ((None, 15), (48.0, 20)):
+        rate = optimizer.schedule(config, 100, 10, average)
+        assert float(rate(steps)) == pytest.approx(config.optimizer.rate)
+        assert float(rate(steps - 1)) < 0.99 * config.optimizer.rate
+
+
 def test_a_warm_up_as_long_as_the_run_is_refused(narrow):
     with pytest.raises(ConfigError, match='must be below the 100'):
         rates(narrow, 'schedule.name=cosine', 'schedule.warmup=10 epochs')

@@ -91,7 +91,7 @@ def test_training_takes_all_shapes_from_the_devices_and_names_what_it_leaves_out
     said = capsys.readouterr().out
     assert 'compiled 2 shapes of training' in said and len(losses) == int(said.split(' steps (2 epochs)')[0])
     assert np.isfinite(losses).all() and {line['rows'] for line in lines if 'rows' in line} == {1, 2}
-    reasons = [line.split('\t')[3] for line in (tmp_path / 'rejected.tsv').read_text().splitlines()[1:]]
+    reasons = [line.split('\t')[1] for line in (tmp_path / 'rejected.tsv').read_text().splitlines()[1:]]
     assert set(reasons) == {'empty', 'is not an image', 'larger than 48 x 96'}
 
 

@@ -3,18 +3,19 @@
 import jax
 import numpy as np
 import pytest
+from narrow_models import RECIPES
 from runs import leaves, lines, prepared, restored, trained
 from small import DEMO, NARROW
 
-from recog.config import experiments, values
+from recog.config import experiments, recipe, values
 from recog.data.batches import Batches
 from recog.data.sets import open_set
 from recog.devices.mesh import batch_sharding, make_mesh, one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.reading.compiled import decoder
-from recog.train import optimizer
-from recog.train.loop import train_to_end
+from recog.train import optimizer, processes
+from recog.train.loop import Trainer, train_to_end
 from recog.train.progress import NonFinite
 from recog.train.step import make_state, make_step
 from recog.workdir.checkpoints import Checkpoints
@@ -110,6 +111,21 @@ def test_a_loss_that_is_no_number_stops_the_run_with_step_rows_and_the_last_chec
     saved.close()
 
 
+def test_evaluation_has_the_precision_that_is_asked_for(narrow, tmp_path):
+    config = narrow('train.precision=bfloat16', 'eval.precision=float32', 'train.length=1 steps')
+    trainer = Trainer(prepared(config), tmp_path / 'trainer', processes.Stop())
+    variables = {'params': trainer.state.params, 'stats': trainer.state.stats}
+    batch = {'image': np.zeros((1, 32, 48, 3), np.uint8), 'size': np.full((1, 2), 32, np.int32),
+             'weight': np.ones(1, np.float32), 'index': np.zeros(1, np.int32)}
+    halves = ['bf16' in trainer.decode.lower(variables, batch, np.int32(5)).as_text()]
+    trainer.close()
+    workdir = trained(config, tmp_path / 'run')
+    for precision in ('', 'bfloat16', 'highest'):
+        decode = decoder(open_workdir(workdir, precision=precision).model, one_device())
+        halves.append('bf16' in decode.lower(variables, batch, np.int32(5)).as_text())
+    assert halves == [False, False, True, False]
+
+
 def test_averaged_weights_and_statistics_are_what_evaluation_opens(narrow, tmp_path):
     workdir = trained(narrow(*CONSTANT, 'train.ema=0.5', 'eval.every=4 steps'), tmp_path / 'run')
     variables = restored(workdir, 4, 'variables')
@@ -120,6 +136,37 @@ def test_averaged_weights_and_statistics_are_what_evaluation_opens(narrow, tmp_p
                  for leaves in zip(*map(jax.tree.leaves, trees), strict=True)]
         assert all((found == averaged).all() for found, averaged, _ in pairs)
         assert any((found != last).any() for found, _, last in pairs)
+
+
+@pytest.mark.parametrize(('keep', 'saved'), [(1, [1, 2, 4]), (2, [1, 2, 3, 4]), (0, [4])])
+def test_evaluations_between_checkpoints_are_saved_if_they_are_better(narrow, tmp_path, monkeypatch, keep,
+                                                                      saved):
+    accuracies, steps = {1: 0.1, 2: 0.5, 3: 0.3, 4: 0.5}, []
+    save = Checkpoints.save
+    monkeypatch.setattr(Trainer, '_evaluate', lambda self, position: {'accuracy': accuracies[position]})
+    monkeypatch.setattr(Checkpoints, 'save', lambda self, step, *rest: (steps.append(step),
+                                                                        save(self, step, *rest)))
+    trained(narrow(*CONSTANT, 'eval.every=1 steps', 'checkpoint.every=0 steps', f'checkpoint.keep={keep}'),
+            tmp_path / 'run')
+    assert steps == saved
+
+
+def test_the_best_that_is_kept_is_known_when_a_run_goes_on(narrow, tmp_path, monkeypatch):
+    monkeypatch.setattr(Trainer, '_evaluate', lambda self, position: {'accuracy': 0.5 - position / 10})
+    workdir = trained(narrow(*CONSTANT, 'checkpoint.every=4 steps'), tmp_path / 'run', stop=2)
+    saved = Checkpoints(workdir, 1)
+    assert [saved.is_best({'accuracy': accuracy}) for accuracy in (0.2, 0.3, 0.4)] == [False, False, True]
+    saved.close()
+
+
+def test_batches_in_buckets_are_made_of_whole_groups_of_batch_norm(folder):
+    root = folder('some/train', [(f'{number}.png', 'x') for number in range(7)])
+    changes = {'image.width': 64, 'data.buckets': ('32x48',), 'data.pixels': 5 * 32 * 48, 'train.batch': 24,
+               'data.train': ('some:train',), 'eval.sets': ('some:train',)}
+    for group, rows in ((0, [5, 3]), (2, [4, 2])):
+        config = recipe.changed(RECIPES['can'].copy_and_resolve_references(),
+                                changes | {'train.norm_group': group})
+        assert [shape.rows for shape in prepared(config, root=root).plan.shapes] == rows
 
 
 def test_seeds_change_one_stream_alone(narrow):

@@ -24,7 +24,7 @@ MAY_IMPORT = {
     'evaluation': 'config text devices data models metrics workdir reading',
     'train': 'config text images devices data models workdir reading evaluation weights',
     'sweep': 'config text devices data workdir evaluation',
-    'reproduce': 'config data workdir evaluation',
+    'reproduce': 'config devices data workdir evaluation',
     'server': 'config text images data models metrics workdir reading',
     'export': 'config text images devices data models workdir reading',
     'report': 'config text images devices data models metrics workdir reading evaluation',

@@ -13,6 +13,7 @@ from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 # Values that it supports; sizes are free.
 FIELDS = {'model.semantic': (True,), 'model.branches': ('both',), 'model.fusion': ('gate',),
           'model.positions': ('fixed',), 'model.dropout_rule': ('downscale',),
+          'model.embed_first': (False,), 'model.attention_scale': ('model',),
           'model.average': (False,), 'model.skip_ends': (False,)}
 
 

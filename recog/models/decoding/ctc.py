@@ -8,6 +8,8 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from recog.models.decoding import by_row
+
 
 class Paths(NamedTuple):
     """Texts as classes [B, N, L], 0 after the end, with token probabilities and log-probabilities [B, N]."""
@@ -108,7 +110,7 @@ def _advance(beams: Beams, frame: jax.Array) -> Beams:
 
 def finish(paths: Paths, frames: jax.Array, max_length: Any, details: bool) -> dict[str, jax.Array]:
     """The result of `decode`: texts cut at `max_length`, as vocabulary ids."""
-    inside = (paths.classes > 0) & (jnp.arange(paths.classes.shape[-1]) < max_length)
+    inside = (paths.classes > 0) & (jnp.arange(paths.classes.shape[-1]) < by_row(max_length, 3))
     length = inside.sum(-1, dtype=jnp.int32)
     token_confidence = jnp.where(inside, paths.token_confidence, 0)
     result = {

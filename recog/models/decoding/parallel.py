@@ -11,6 +11,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from recog.models.decoding import by_row
+
 
 def log_probabilities(logits: jax.Array, skip_ends: bool) -> jax.Array:
     """Log-probabilities [B, L, V + 2] of each position; unless ends are skipped, `sos` has probability 0."""
@@ -65,7 +67,7 @@ def finish(
         token = jnp.cumsum(~token, -1) == 0
         chosen = jnp.where(token, chosen, log_probs[:, None, :, -1])
     order = jnp.cumsum(token, -1) - 1
-    token = token & (order < max_length)
+    token = token & (order < by_row(max_length, 3))
     # A sum over a mask moves the tokens to the front; unlike a scatter, it can be exported to every format.
     moved = token[..., None] & (order[..., None] == jnp.arange(length))  # [B, N, from, to]
     confidence = jnp.where(moved, jnp.exp(chosen)[..., None], 0).sum(-2)

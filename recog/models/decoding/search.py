@@ -15,6 +15,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from recog.models.decoding import by_row
+
 
 class Codes(NamedTuple):
     """What the classes mean: a class is a vocabulary id + `offset`, for ids below `size`;
@@ -68,9 +70,9 @@ def search(
     also `maps` [B, N, L, ...].
 
     `state` is the state of the rows before the first step. At most `capacity` steps are taken. A text is done
-    at the end class or at `max_length` tokens, and the search stops when all are done. With `stop` off, as in
-    some reference implementations, the end is left out of the text and decoding goes on. Texts are ranked by
-    log-probability / classes ** penalty, where the end counts as a class.
+    at the end class or at `max_length` tokens (of all rows, or of its own), and the search stops when all are
+    done. With `stop` off, as in some reference implementations, the end is left out of the text and decoding
+    goes on. Texts are ranked by log-probability / classes ** penalty, where the end counts as a class.
     """
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam, 0) if leaf.ndim else leaf, state)
     shape = (rows, beam)
@@ -79,6 +81,7 @@ def search(
     first_alive = jnp.where(jnp.arange(beam) > 0, -jnp.inf, jnp.zeros(shape))
     none = jnp.zeros(shape, jnp.int32)
     start = jnp.full(shape, codes.start, jnp.int32)
+    max_length = by_row(max_length, 2)
     beams = Beams(start, first_alive, none, none, jnp.full(shape, max_length < 1))
     record = _empty_record(step, repeated, codes, shape, capacity, details)
 

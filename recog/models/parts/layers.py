@@ -17,12 +17,13 @@ import jax.numpy as jnp
 from jax import lax
 
 from recog.models.parts.convolutions import Pair, conv, depthwise
+from recog.models.precision import HIGHEST
 
 MOMENTUM = 0.9
 EPSILON = 1e-5
 PARTS = 8  # the most parts of the pixels that a CPU adds up at a time
 MANY_ROWS = 8  # rows from which that is faster
-PRECISIONS = {'float32': jnp.float32, 'bfloat16': jnp.bfloat16}
+PRECISIONS = {'float32': jnp.float32, HIGHEST: jnp.float32, 'bfloat16': jnp.bfloat16}
 
 
 class Context(NamedTuple):
