@@ -75,15 +75,12 @@ def _boundaries_fit_the_schedule(config: ConfigDict) -> None:
 
 
 def _buckets_fit_the_images(config: ConfigDict) -> None:
-    """Images that are fitted to one canvas have no other; batches that stay on the devices have one shape."""
+    """Images that are fitted to one canvas have no other."""
     canvas, buckets = (config.image.height, config.image.width), config.data.buckets
     for bucket in buckets:
         if parse_bucket(bucket, config.text.max_length)[:2] != canvas and config.image.fit != 'none':
             raise ConfigError(f'config.data.buckets: {bucket!r} must begin with {canvas[0]}x{canvas[1]}, the '
                               f'one canvas of config.image.fit={config.image.fit!r}; only lengths may differ')
-    if buckets and config.data.resident:
-        raise ConfigError(f'config.data.buckets={buckets} must be () with config.data.resident: '
-                          'its batches have one shape')
 
 
 def _images_fill_the_canvas_that_they_are_changed_on(config: ConfigDict) -> None:

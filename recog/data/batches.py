@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,7 +9,7 @@ from ml_collections import ConfigDict
 from recog.config import values
 from recog.data import labels
 from recog.data.plan import Plan, Shape
-from recog.data.rows import PackedSource, Row, SizedSource, Source
+from recog.data.rows import Measured, PackedSource, RaggedSource, Row, SizedSource, Source
 from recog.data.shapes import fitting, shapes
 from recog.images import augment
 from recog.images.fit import fit_batch, prediction_width, shrunk
@@ -167,15 +166,10 @@ def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     return f'larger than {shape.height} x {shape.width}'
 
 
-class Measured(NamedTuple):
-    """Heights and widths of images [N, 2], 1 where one cannot be read, and which have their strokes [N]."""
-
-    sizes: np.ndarray
-    inked: np.ndarray
-
-
 def measure(source: Source, count: int) -> Measured:
     """The first `count` images measured."""
+    if isinstance(source, RaggedSource):
+        return Measured(*(values[:count] for values in source.measured()))
     found, inked = np.ones((count, 2), np.int64), np.zeros(count, bool)
     if isinstance(source, SizedSource):
         return Measured(np.asarray(source.sizes(range(count)), np.int64), inked)
