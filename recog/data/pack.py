@@ -20,7 +20,7 @@ from recog.data.packed import MANIFEST, rule
 from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.images.fit import channels, fit_batch
+from recog.images.fit import Canvases, channels
 from recog.text import vocabulary
 
 CHUNK = 4096  # rows that a worker does at a time
@@ -129,15 +129,17 @@ def _open(name: str, recipe: str, root: str) -> None:
 def _chunk(start: int, stop: int) -> Chunk:
     """Arrays of the rows, the notes of some, their ids and texts in one piece, and where each ends in it."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
-    rows = _OPENED['source'].rows(range(start, stop))
-    arrays, notes = empty_batch(len(rows), config.text.max_length), []
-    for place, row in enumerate(rows):
+    arrays, notes, pieces = empty_batch(stop - start, config.text.max_length), [], []
+    fitted = Canvases(stop - start, config.image)
+    for place, row in enumerate(_OPENED['source'].rows(range(start, stop))):
         label = labels.encode(vocab, row.text, config.text.max_length)
         labels.write(label, arrays, place)
         note = row.reason or label.reason or (labels.CHANGED if label.changed else '')
         if note:
             notes.append((start + place, note))
-    arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
-    pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
-    done = {key: arrays[key] for key in ('image', 'size', 'tokens', 'length')}
+        if row.image is not None:
+            fitted.put(place, row.image)
+        pieces.append(f'{row.id}\t{row.text}'.encode())
+    done = {'image': fitted.image, 'size': fitted.size, 'tokens': arrays['tokens'],
+            'length': arrays['length']}
     return start, done, notes, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])

@@ -1,6 +1,6 @@
 """Sets that TFDS prepared as ArrayRecord."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -66,8 +66,8 @@ class Prepared:
         return [{name: _value(values[name]) for name in names if name in values}
                 for _, _, values in self._read(indices)]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(*record) for record in self._read(indices)]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (self._row(*record) for record in self._read(indices))
 
     def _row(self, name: str, text: str, values: Any) -> Row:
         row = read_row(name, text, values['image'].bytes_list.value[0])

@@ -43,8 +43,8 @@ class Arrays:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(self._name(index), '') for index in indices]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(self._name(index), self.images[index]) for index in indices]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (self._row(self._name(index), self.images[index]) for index in indices)
 
     def _name(self, index: int) -> str:
         image = self.images[index]

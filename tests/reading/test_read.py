@@ -127,7 +127,7 @@ def test_what_is_no_image_is_named(given, words):
 
 def test_what_cannot_be_an_image_at_all_is_refused():
     with pytest.raises(ConfigError, match='not int'):
-        Arrays([7]).rows([0])
+        list(Arrays([7]).rows([0]))
 
 
 def test_an_answer_is_a_pair_that_knows_the_others():
