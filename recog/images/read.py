@@ -26,7 +26,7 @@ PILLOW = ('JPEG', 'PNG', 'GIF', 'BMP', 'TIFF', 'WEBP')
 FORMATS = (*PILLOW, 'PPM')
 LARGE = 4_000_000  # pixels; larger images are decoded one at a time, for the memory that it takes
 ORIENTATION = 0x0112
-TOO_MANY = 'has too many pixels'
+TOO_MANY, NO_IMAGE = 'has too many pixels', 'is not an image'
 
 _ONE_LARGE = threading.RLock()
 
@@ -36,11 +36,13 @@ def image_size(data: bytes, name: str = '') -> tuple[int, int] | None:
     found = header.header(data, name)
     if found:
         return found.height, found.width
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=PILLOW) as opened:
             return opened.height, opened.width
+    except UnidentifiedImageError:
+        raise Unreadable(name, NO_IMAGE) from None
     except Exception:  # broken files make Pillow raise nearly anything; decoding says what is wrong
         return None
 
@@ -137,7 +139,7 @@ def _pillow(data: bytes, name: str, most: int) -> np.ndarray:
     except Unreadable:
         raise
     except UnidentifiedImageError:
-        reason = 'is truncated' if data.startswith(header.JPEG) else 'is not an image'
+        reason = 'is truncated' if data.startswith(header.JPEG) else NO_IMAGE
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
         reason = f'{TOO_MANY} (at most {most:,})'
     except Exception as error:  # Broken files make Pillow's decoders raise nearly anything.
