@@ -74,7 +74,7 @@ def _plain(data: bytes, header: _Header) -> np.ndarray:
     if header.form == 1:
         values = np.frombuffer(text.translate(None, b' \t\r\n\v\f'), np.uint8) - ord('0')
     else:
-        values = np.fromstring(text, np.int32, count, sep=' ') if text.strip() else np.zeros(0, np.int32)
+        values = np.fromstring(text, np.int32, sep=' ') if text.strip() else np.zeros(0, np.int32)
     if len(values) < count:
         raise ValueError('truncated')
     return values[:count]
