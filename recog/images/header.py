@@ -15,6 +15,7 @@ MOST_SCANS = 100  # of a JPEG; each costs as much as the whole image, and a few 
 # bytes, and restarts.
 MARKER = re.compile(rb'\xff([^\x00\xff\xd0-\xd7])')
 FRAMES = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
+PIECE = 100_000  # bytes
 SCAN, END, BARE = 0xDA, 0xD9, (0x01, 0xD8)  # BARE: markers without a length
 
 
@@ -65,7 +66,9 @@ def _jpeg(data: bytes, name: str) -> Header:
     """The frame header, once all markers are seen as libjpeg will meet them."""
     place, scans, filling, frame, ended = 2, 0, 0, b'', False
     for _ in range(MOST_MARKERS):
-        found = MARKER.search(data, place)
+        found = _marker(data, place, len(data) if scans else MOST_FILLING - filling)
+        if not found and not scans and len(data) - place > MOST_FILLING:
+            raise Unreadable(name, f'is broken (more than {MOST_FILLING:,} filling bytes)')
         if not found:
             break
         marker = found[1][0]
@@ -77,9 +80,8 @@ def _jpeg(data: bytes, name: str) -> Header:
         if marker in BARE:
             continue
         scans += marker == SCAN
-        if scans > MOST_SCANS or filling > MOST_FILLING:
-            what = f'{MOST_SCANS} scans' if scans > MOST_SCANS else f'{MOST_FILLING:,} filling bytes'
-            raise Unreadable(name, f'is broken (more than {what})')
+        if scans > MOST_SCANS:
+            raise Unreadable(name, f'is broken (more than {MOST_SCANS} scans)')
         if marker in FRAMES and not frame:
             frame = data[place:place + 8]
         place += max(2, int.from_bytes(data[place:place + 2]))
@@ -90,3 +92,13 @@ def _jpeg(data: bytes, name: str) -> Header:
     # OpenCV silently fills what is cut off with grey, and takes every CMYK for Adobe's inverted one.
     plain = ended and data.endswith(JPEG_END) and frame[7] != 4
     return Header(int.from_bytes(frame[3:5]), int.from_bytes(frame[5:7]), 'opencv' if plain else 'pillow')
+
+
+def _marker(data: bytes, place: int, most: int) -> re.Match[bytes] | None:
+    """The next marker within `most` bytes, looked for in pieces, so that other threads get their turn."""
+    end = min(len(data), place + most + 2)
+    for start in range(place, end, PIECE):
+        found = MARKER.search(data, start, min(start + PIECE + 1, len(data)))
+        if found:
+            return found
+    return None

@@ -13,6 +13,7 @@ NUMBER = GAP + rb'(\d{1,9})'
 # Plain or raw bits; the others also say what value is white. One blank ends a header.
 HEADER = re.compile(rb'P(?:([14])' + NUMBER * 2 + rb'|([2356])' + NUMBER * 3 + rb')\s')
 COLOURED, PLAIN = (3, 6), (1, 2, 3)
+BLANK, PIECE = re.compile(rb'\s'), 100_000  # bytes of digits at a time, so that other threads get their turn
 
 
 class _Header:
@@ -67,14 +68,22 @@ def _bytes(data: bytes, header: _Header, kind: str, count: int) -> np.ndarray:
 
 def _plain(data: bytes, header: _Header) -> np.ndarray:
     """The numbers of a file in digits; bits need no blanks between them."""
-    text = re.sub(rb'#[^\r\n]*', b'', data[header.start:])
-    if re.search(rb'[^\d\s]|\d{6}' if header.form > 1 else rb'[^01\s]', text):
-        raise ValueError('broken (no number)')
     count = header.height * header.width * header.channels
-    if header.form == 1:
-        values = np.frombuffer(text.translate(None, b' \t\r\n\v\f'), np.uint8) - ord('0')
-    else:
-        values = np.fromstring(text, np.int32, sep=' ') if text.strip() else np.zeros(0, np.int32)
+    parts, place = [np.zeros(0, np.int32)], header.start
+    while place < len(data) and sum(map(len, parts)) < count:
+        end = BLANK.search(data, place + PIECE)
+        stop = end.start() if end else len(data)
+        parts.append(_numbers(data[place:stop], header.form == 1))
+        place = stop
+    values = np.concatenate(parts)[:count]
     if len(values) < count:
         raise ValueError('truncated')
-    return values[:count]
+    return values
+
+
+def _numbers(text: bytes, bits: bool) -> np.ndarray:
+    if re.search(rb'[^01\s]' if bits else rb'[^\d\s]|\d{6}', text):
+        raise ValueError('broken (no number)')
+    if bits:
+        return np.frombuffer(text.translate(None, b' \t\r\n\v\f'), np.uint8) - ord('0')
+    return np.fromstring(text, np.int32, sep=' ') if text.strip() else np.zeros(0, np.int32)

@@ -18,7 +18,7 @@ SAME = 0.5  # share by which the height of symbols may differ before an image is
 BINARY = 0.9  # share of black and white pixels from which on an image is no photograph
 SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of the size
 SPECK = 1 / 500  # of an image's longer side; what is smaller in both directions is dust
-MOST_PIXELS = 4_000_000  # a larger image is shrunk before anything is found out about it
+MOST_PIXELS = 2_000_000  # a larger image is shrunk before anything is found out about it
 SURROUNDINGS = 512  # pixels of the longer side at which the paper's light is found; it needs no detail
 
 

@@ -88,23 +88,27 @@ class Budgets:
 def limited(request: Request, most: int, take: Callable[[int], None]) -> Request:
     """The same request, refused if it declares itself too large, or once too many bytes have arrived."""
     said = request.headers['content-length'] if 'content-length' in request.headers else ''
-    # A number of thousands of digits is none for Python.
-    come, refused = 0, said.isascii() and said.isdigit() and (len(said) > 18 or int(said) > most)
+    # Of a number of more digits Python might make none.
+    length = int(said[:18]) if said.isascii() and said.isdigit() else 0
+    too_large = Refused(413, f'the request is too large (at most {most:,} bytes)')
+    come, refused = 0, length > most
 
     async def receive() -> Any:
         nonlocal come, refused
+        if length > RECEIVED * most:
+            raise too_large
         while True:
             message = await request.receive()
-            length = len(message['body']) if 'body' in message else 0
-            come += length
+            part = len(message['body']) if 'body' in message else 0
+            come += part
             refused = refused or come > most
             if not refused:
-                take(length)
+                take(part)
                 return message
             # Most clients read no answer before they have sent everything,
             # so the rest is received, up to a limit.
             if come > RECEIVED * most or message['type'] != 'http.request' or not message['more_body']:
-                raise Refused(413, f'the request is too large (at most {most:,} bytes)')
+                raise too_large
     return Request(request.scope, receive)
 
 

@@ -13,7 +13,7 @@ from recog.images.read import Unreadable, read_image
 RANDOM = np.random.default_rng(0)
 FILES = [
     b'P1\n# bits\n3 2\n1 0 1\n010', b'P1 3 2 101010', b'P2 3 2 255\n0 1 2 100 200 255',
-    b'P2 2 2 7 # seven\n0 3 5 7', b'P3\n1 2\n255\n1 2 3 4 5 6', b'P3 1 1 65535 65535 0 32768',
+    b'P2 2 2 # seven\n7 0 3 5 7', b'P3\n1 2\n255\n1 2 3 4 5 6', b'P3 1 1 65535 65535 0 32768',
     b'P4 11 2\n' + RANDOM.bytes(4), b'P5 3 2 255\n#\n #\n#',
     b'P5 # size\n 2 # more\n 2 255 ' + bytes([10, 13, 9, 32]),
     b'P5 3 2 9\n\0\1\3\7\x08\x09', b'P6 3 2 255\n' + RANDOM.bytes(18),
@@ -41,6 +41,7 @@ def test_grey_of_sixteen_bits_is_scaled():
     (b'P2 1 1 255\n', 'is truncated'), (b'P1 3 2 10101', 'is truncated'),
     (b'P2 1 2 255\n1 -2', 'is broken (no number)'), (b'P3 1 1 255\n1 2 3x', 'is broken (no number)'),
     (b'P2 1 1 255\n123456', 'is broken (no number)'), (b'P1 1 2 12', 'is broken (no number)'),
+    (b'P2 1 2 7 0 # no 1\n1', 'is broken (no number)'),
     (b'P5 1 1 0\n\0', 'is broken (white is 0)'), (b'P5 1 1 70000\n\0', 'is broken (white is 70000)'),
     (b'P5 0 1 255\n\0', 'has size zero (0 x 1)'), (b'P6 100000 100000 255\n', 'has too many pixels'),
     (b'P5 10', 'is not an image'), (b'P7\nWIDTH 1\n', 'is not an image'),
@@ -59,5 +60,5 @@ def test_no_file_is_read_a_pixel_at_a_time(data):
     try:
         assert read_image(data).size
     except Unreadable as error:
-        assert error.reason in ('is truncated', 'is not an image')
+        assert error.reason in ('is broken (no number)', 'is not an image')
     assert time.process_time() - began < 2
