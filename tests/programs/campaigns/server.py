@@ -57,8 +57,9 @@ class Served:
         self.log = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             [sys.executable, '-m', 'recog', 'serve', f'run={workdir}', '--port', '0', '--batch', '4'],
-            stderr=self.log, stdout=subprocess.DEVNULL, preexec_fn=lambda: descriptors and resource.setrlimit(
-                resource.RLIMIT_NOFILE, (descriptors, descriptors)))
+            stderr=self.log, stdout=subprocess.DEVNULL)
+        if descriptors:
+            resource.prlimit(self.process.pid, resource.RLIMIT_NOFILE, (descriptors, descriptors))
         until = time.monotonic() + 240
         while not (found := re.search(r':(\d+)/ with', self.said())):
             if self.process.poll() is not None or time.monotonic() > until:
