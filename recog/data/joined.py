@@ -28,12 +28,13 @@ class Joined:
             places = np.flatnonzero(owners == owner)
             yield owner, places, wanted[places] - self._starts[owner]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        found: list[Any] = [None] * len(indices)
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        turns: list[Any] = [None] * len(indices)
         for owner, places, mine in self._by_source(indices):
-            for place, row in zip(places, self.sources[owner].rows(mine.tolist()), strict=True):
-                found[place] = row
-        return found
+            rows = iter(self.sources[owner].rows(mine.tolist()))
+            for place in places:
+                turns[place] = rows
+        return (next(rows) for rows in turns)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         found: list[Any] = [None] * len(indices)

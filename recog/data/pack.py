@@ -22,7 +22,7 @@ from recog.data.rows import Row, Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.images import ink
-from recog.images.fit import channels, fit_batch
+from recog.images.fit import Canvases, channels
 from recog.text import vocabulary
 
 CHUNK = 4096  # rows that a worker does at a time
@@ -142,20 +142,25 @@ def _open(name: str, recipe: str, root: str) -> None:
 def _chunk(start: int, stop: int) -> Chunk:
     """These rows fitted and encoded."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
-    rows = _OPENED['source'].rows(range(start, stop))
-    arrays, notes = empty_batch(len(rows), config.text.max_length), []
-    for place, row in enumerate(rows):
+    arrays, notes, pieces = empty_batch(stop - start, config.text.max_length), [], []
+    ragged, rows = config.image.fit == 'none', []
+    fitted = Canvases(0 if ragged else stop - start, config.image)
+    for place, row in enumerate(_OPENED['source'].rows(range(start, stop))):
         label = labels.encode(vocab, row.text, config.text.max_length)
         labels.write(label, arrays, place)
         note = row.reason or label.reason or (labels.CHANGED if label.changed else '')
         if note:
             notes.append((start + place, note))
-    pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
+        if ragged:
+            rows.append(row)
+        elif row.image is not None:
+            fitted.put(place, row.image)
+        pieces.append(f'{row.id}\t{row.text}'.encode())
     flat = {'labels': np.frombuffer(b''.join(pieces), np.uint8)}
-    if config.image.fit == 'none':
+    if ragged:
         flat |= _as_read(rows, arrays)
     else:
-        arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
+        arrays |= {'image': fitted.image, 'size': fitted.size}
     for key in ('weight', 'index'):
         del arrays[key]
     return Chunk(start, arrays, flat, notes, np.cumsum([len(piece) for piece in pieces]))

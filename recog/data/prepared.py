@@ -1,7 +1,7 @@
 """Sets that TFDS prepared as ArrayRecord."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +67,8 @@ class Prepared:
         return [{name: _value(values[name]) for name in names if name in values}
                 for _, _, values in self._read(indices)]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(*record) for record in self._read(indices)]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (self._row(*record) for record in self._read(indices))
 
     def _row(self, name: str, text: str, values: Any) -> Row:
         try:

@@ -1,6 +1,6 @@
 """What every set offers: rows, asked for by their numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -30,8 +30,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        """The examples at these places, decoded."""
+    def rows(self, indices: Sequence[int]) -> Iterable[Row]:
+        """The examples at these places, each decoded when it is taken: many may not fit into memory."""
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         """Id and text of the examples at these places, without their pixels."""

@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from recog.errors import ConfigError
-from recog.images.read import JPEG, PNG, read_image
+from recog.images.header import JPEG, PNG
+from recog.images.read import read_image
 from recog.prepare import labels, trees
 from recog.weights import arrays, pickles
 
