@@ -24,7 +24,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config import checks, recipe, values
-from recog.data import plan
+from recog.data.shapes import shapes
 from recog.errors import ConfigError
 from recog.images.read import MOST_PIXELS
 from recog.reading.read import Engine
@@ -143,7 +143,7 @@ def _checked(path: Path, manifest: dict[str, Any], devices: str) -> Folder:
         raise ConfigError('step and source must be a number and a text')
     folder = Folder(path, manifest, devices)
     checks.check_fields(folder.config)
-    largest = plan.shapes(folder.config, 1, 1)[-1]
+    largest = shapes(folder.config, 1, 1)[-1]
     if largest.height * largest.width > MOST_PIXELS:
         raise ConfigError(f'config.image has more than {MOST_PIXELS:,} pixels')
     if not folder.vocab.tokens or not isinstance(folder.config.model.name, str):
