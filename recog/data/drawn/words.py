@@ -121,7 +121,7 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: fl
     masks = [word_layers(text, each, font, difficulty)
              for (text, each), font in zip(words, fonts, strict=True)]
     seen = [share > 0 and each.chance(share) for each in dice]
-    boxes = [None] * len(words)
+    boxes: list[scene.Box | None] = [None] * len(words)
     for number, (layers, extra) in enumerate(masks):
         if seen[number]:
             layers, boxes[number] = scene.surrounded(layers, dice[number], fonts[number])
