@@ -4,6 +4,7 @@ on; needs the packages of recog[serve]."""
 import asyncio
 import functools
 import importlib.util
+import logging
 import os
 import re
 import signal
@@ -131,6 +132,7 @@ async def _watched(server: Any, door: Any, listening: socket.socket, stopped: Se
     from recog.server import connections
 
     # What clients do wrong is no line in the log, which they could fill.
+    logging.getLogger('python_multipart').setLevel(logging.CRITICAL)
     protocol: Any = functools.partial(connections.Connection, door)
     config = uvicorn.Config(server.application, http=protocol, ws='none', log_level='error', access_log=False,
                             server_header=False, timeout_graceful_shutdown=PATIENCE,

@@ -22,7 +22,7 @@ from pathlib import Path
 import hostile_images as hostile
 from victim import GIGABYTE, HANG, MEMORY, READ, REFUSED, SIGNAL, TRACEBACK, Outcome
 
-TRIES = 12  # requests of each attack with images; connections are a hundred times as many
+TRIES = 6  # requests of each attack with images; connections are two hundred times as many
 ATTACKER, VISITOR = '127.0.0.2', '127.0.0.3'
 PATH = '/v1/models/run/read'
 IMAGES = {
@@ -222,7 +222,7 @@ def run(folder, dice, tries):
     yield from attacked(served, 'nothing', pictures, lambda: held(served, 'nothing', 0, b'', 5))
     for name, sent in (('idle connections', b''), ('half heads', start),
                        ('half bodies', start + b'content-length: 900000\r\n\r\n')):
-        yield from attacked(served, name, pictures, functools.partial(held, served, name, 100 * tries, sent))
+        yield from attacked(served, name, pictures, functools.partial(held, served, name, 200 * tries, sent))
     odd = [(method, PATH + query, headers, body) for method, query, headers, body in ODD]
     yield from attacked(served, 'odd requests', pictures, lambda: posted(served, 'odd requests', odd))
     for name, make in IMAGES.items():
@@ -236,5 +236,5 @@ def run(folder, dice, tries):
     ending.join()
     few = Served(workdir, descriptors=128)
     yield from attacked(few, 'idle connections, 128 descriptors', pictures,
-                        lambda: held(few, 'idle', 100 * tries, b''))
+                        lambda: held(few, 'idle', 200 * tries, b''))
     yield few.end('128 descriptors')
