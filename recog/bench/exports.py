@@ -1,5 +1,5 @@
-"""`recog bench FOLDER`: images per second of a workdir or reader, of folders that were exported of it, and of
-the same network in PyTorch if there is one; all take turns."""
+"""`recog bench FOLDER`: images per second of exported folders, of their workdir, and of the same network in
+PyTorch if there is one; all take turns. A published reader is measured as a workdir is."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
@@ -19,7 +19,8 @@ from recog.export.parity import random_images
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
 from recog.workdir.description import read_config
-from recog.workdir.files import SAMPLES, is_workdir
+from recog.workdir.files import SAMPLES, is_published, is_workdir
+from recog.workdir.published import read_manifest
 
 WIDTH = 24
 PARTS = 50  # each convolution is timed for this fraction of the time, as there are dozens
@@ -30,8 +31,8 @@ Form = Callable[[tuple], Callable[[], Any]]  # from the inputs to the call that 
 class Subject(NamedTuple):
     """A trained model that is measured in all its forms."""
 
-    source: str  # its workdir
-    step: int | None
+    source: str  # its workdir, or the reader
+    step: int
     beam: int
     config: ConfigDict
     devices: str
@@ -39,7 +40,7 @@ class Subject(NamedTuple):
 
 
 def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
-    """Measure exported folders together with their workdir, or workdirs alone, on the same
+    """Measure exported folders together with their workdir, and readers alone, on the same
     images; print a line for each, and ratios."""
     subjects = _subjects(given, devices)
     sizes = sorted({1, max(batch, 1)})
@@ -52,9 +53,9 @@ def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_fil
 
 def _subjects(given: Sequence[str], devices: str) -> list[Subject]:
     """The models of these folders; exports of the same stand together."""
-    neither = [name for name in given if not is_exported(name) and not is_workdir(Path(name))]
+    neither = [name for name in given if not is_exported(name) and not is_published(Path(name))]
     if neither:
-        raise ConfigError(f'folder {neither[0]!r} is no export (no manifest.json) and no workdir; '
+        raise ConfigError(f'folder {neither[0]!r} is no export (no manifest.json) and no published reader; '
                           'a recipe is measured with --config')
     found: dict[Any, Subject] = {}
     for each in (_subject(name, devices) for name in given):
@@ -65,7 +66,7 @@ def _subjects(given: Sequence[str], devices: str) -> list[Subject]:
 def _subject(name: str, devices: str) -> Subject:
     if not is_exported(name):
         place = Path(name).resolve()
-        return Subject(str(place), None, 1, read_config(place), devices, [])
+        return Subject(str(place), read_manifest(place)['step'], 1, read_config(place), devices, [])
     folder = open_folder(name, devices)
     source, step, beam = (folder.manifest[fact] for fact in ('source', 'step', 'beam'))
     return Subject(source, step, beam, folder.config, devices, [folder])

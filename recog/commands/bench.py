@@ -23,8 +23,8 @@ if TYPE_CHECKING:
 def add(bench: argparse.ArgumentParser) -> None:
     """The arguments."""
     bench.add_argument('folder', nargs='*',
-                       help='instead of a recipe: exported folders, each beside its workdir; or workdirs '
-                       'and readers')
+                       help='instead of a recipe: exported folders, each beside its workdir; or published '
+                       'readers')
     bench.add_argument('--batch', type=int, default=32,
                        help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,

@@ -38,14 +38,17 @@ def hub() -> Any:
     if importlib.util.find_spec('huggingface_hub') is None:
         raise ConfigError("this needs huggingface_hub: pip install 'recog[hub]'")
     import huggingface_hub
+    from huggingface_hub.utils import logging
 
-    huggingface_hub.utils.logging.set_verbosity_error()
+    logging.set_verbosity_error()
     return huggingface_hub
 
 
 def explained(address: Address, error: Exception) -> ConfigError:
     """What went wrong on the way to an address, in one line."""
-    errors, status = hub().errors, getattr(getattr(error, 'response', None), 'status_code', None)
+    from huggingface_hub import errors
+
+    status = getattr(getattr(error, 'response', None), 'status_code', None)
     if isinstance(error, errors.RevisionNotFoundError):
         said = f'there is no revision {address.revision!r}'
     elif isinstance(error, errors.GatedRepoError):

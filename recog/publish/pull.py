@@ -7,6 +7,7 @@ import io
 import shutil
 import sys
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -61,10 +62,12 @@ def _source(address: Address) -> tuple[Callable[[str], str], dict[str, str]]:
     library = hub()
     if not address.repository:
         return lambda name: f'{address.text}/{name}', {}
+    from huggingface_hub.utils import build_hf_headers
+
     commit = library.HfApi().model_info(address.repository, revision=address.revision or None).sha
     print(f'{address.text}: commit {commit}', file=sys.stderr)
-    return (lambda name: library.hf_hub_url(address.repository, name, revision=commit),
-            library.utils.build_hf_headers(library_name='recog'))
+    return (partial(library.hf_hub_url, address.repository, revision=commit),
+            build_hf_headers(library_name='recog'))
 
 
 def _fetched(url: str, headers: dict[str, str], file: Path, size: int = 0, sha256: str = '') -> bytes:

@@ -7,6 +7,8 @@ from recog.publish.addresses import Address, explained, hub
 from recog.workdir import published
 from recog.workdir.files import READER, is_published
 
+ABOUT = b'---\nlibrary_name: recog\npipeline_tag: image-to-text\n---\n\n'  # the Hub warns without
+
 
 def push(folder: Path, address: Address, private: bool) -> str:
     """Send the reader, once its files are compared with their hashes; returns the address of the commit."""
@@ -16,7 +18,7 @@ def push(folder: Path, address: Address, private: bool) -> str:
         raise ConfigError(f'{folder} is no published reader (no {READER}); make one: recog publish')
     content = published.contents(folder, published.read_manifest(folder))
     content[READER] = (folder / READER).read_bytes()
-    content['README.md'] = content[published.CARD]  # what the Hub shows
+    content['README.md'] = ABOUT + content[published.CARD]  # what the Hub shows
     library = hub()
     api = library.HfApi(library_name='recog')
     try:

@@ -9,12 +9,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import jax
 from ml_collections import ConfigDict
 
 from recog import __version__
 from recog.config import recipe
 from recog.devices import cost
-from recog.devices.mesh import one_device
+from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.evaluation import measurements
 from recog.evaluation.measurements import Measurement
@@ -48,11 +49,12 @@ def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
     if files.is_published(opened.workdir):
         raise ConfigError(f'{opened.workdir} is a published reader already; publish its workdir')
     content, variables = published.encoded(opened.variables, asked.kind)
+    rounded = opened._replace(variables=jax.device_put(variables, replicated(one_device())))
     place.parent.mkdir(parents=True, exist_ok=True)
     draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
     try:
         (draft / published.WEIGHTS).write_bytes(content)
-        manifest = _write(opened, opened._replace(variables=variables), draft, place.name, asked)
+        manifest = _write(opened, rounded, draft, place.name, asked)
         draft.chmod(0o755)
         draft.rename(place)
     except BaseException:

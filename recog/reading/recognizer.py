@@ -151,7 +151,7 @@ def needs_workdir(folder: Any) -> None:
     """Refuse a folder that is not a workdir, saying what it is."""
     if not is_workdir(folder):
         known = [*(str(file.parent) for file in folder.parent.glob(f'*/{CONFIG}')), *named.COMES_WITH]
-        near = nearest(str(folder), known)
+        near = nearest(str(folder), (name for name in known if name != str(folder)))
         what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
             'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
         raise ConfigError(f'workdir {str(folder)!r} {what}{near}')
