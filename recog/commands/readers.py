@@ -53,19 +53,20 @@ def _lines(reader: 'Reader') -> list[str]:
 
     try:
         manifest, rows = read_manifest(reader.folder), facts.rows(reader.folder)
-        writes = facts.characters(read_vocab(reader.folder))
+        languages = f'; {manifest["languages"]}' if manifest['languages'] else ''
+        weak = {name: f'{text}: ' for text, name in manifest['weaknesses'].items()}
+        return [
+            f'{reader.name}: {manifest["model"]}, {facts.size(manifest):,} bytes, '
+            f'{manifest["parameters"]:,} parameters in {manifest["kind"]}',
+            f'  {facts.characters(read_vocab(reader.folder))}{languages}',
+            *(f'  {weak.get(row.set, "")}{row.set}: {row.said()}; {row.way}' for row in rows),
+            *([] if rows else ['  nothing was measured of it']),
+            f'  {facts.speed(manifest)}',
+            f'  licences: {"; ".join(facts.licences(manifest))}', f'  {reader.folder}']
     except ConfigError as error:
         return [f'{reader.name}: {error}']
-    languages = f'; {manifest["languages"]}' if manifest['languages'] else ''
-    weak = {name: f'{text}: ' for text, name in manifest['weaknesses'].items()}
-    return [
-        f'{reader.name}: {manifest["model"]}, {facts.size(manifest):,} bytes, '
-        f'{manifest["parameters"]:,} parameters in {manifest["kind"]}',
-        f'  {writes}{languages}',
-        *(f'  {weak.get(row.set, "")}{row.set}: {row.said()}; {row.way}' for row in rows),
-        *([] if rows else ['  nothing was measured of it']),
-        f'  {facts.speed(manifest)}',
-        f'  licences: {"; ".join(facts.licences(manifest))}', f'  {reader.folder}']
+    except (LookupError, TypeError, ValueError, AttributeError) as error:  # it may come from anywhere
+        return [f'{reader.name}: {reader.folder} is not as recog publish writes it ({error})']
 
 
 COMMAND = Command('readers', 'Print the trained readers that are here, with accuracy, size and licence; of '

@@ -17,7 +17,6 @@ from recog.reading.named import pulled
 from recog.workdir import published
 from recog.workdir.files import READER
 
-MOST = 1_000_000  # bytes of reader.json
 UNFINISHED = '.unfinished'  # beside the readers: what is being fetched
 
 
@@ -77,7 +76,7 @@ def _fetched(url: str, headers: dict[str, str], file: Path, size: int = 0, sha25
     part = file.with_name(f'{file.name}-{sha256[:16]}.part')
     kept = part.stat().st_size if size and part.is_file() else 0
     with Bounded(part, 'r+b' if kept else 'w+b') as out:
-        out.most = size or MOST
+        out.most = size or published.MOST
         out.seek(kept)
         http_get(url, out, resume_size=kept, headers={**headers, 'Accept-Encoding': 'identity'},
                  expected_size=size or None, displayed_filename=file.name)

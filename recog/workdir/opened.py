@@ -78,7 +78,8 @@ def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, p
         raise
     # It may come from anywhere: a recipe that no training has checked raises almost any exception.
     except Exception as error:
-        raise ConfigError(f'{folder}: its recipe makes no model: {type(error).__name__}: {error}') from None
+        raise ConfigError(f'{folder}: its recipe makes no model: {type(error).__name__}: '
+                          f'{" ".join(str(error).split())[:200]}') from None
     variables = published.filled(found, layout, folder)
     return Opened(folder, facts['step'], config, found.vocab, model, jax.device_put(variables, everywhere),
                   facts['metrics'], facts['imported'])

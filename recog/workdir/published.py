@@ -31,6 +31,7 @@ WEIGHTS, CARD = 'weights.safetensors', 'card.md'
 NEEDED = (WEIGHTS, CONFIG, VOCAB, CARD)  # files of a reader besides reader.json
 ALLOWED = (*NEEDED, RESULTS)
 FORM = 1  # the version of this form
+MOST = 1_000_000  # bytes of reader.json
 # Types of arrays by their names here and in the file.
 KINDS = {'float16': ('F16', np.float16), 'bfloat16': ('BF16', ml_dtypes.bfloat16),
          'float32': ('F32', np.float32)}
@@ -48,6 +49,8 @@ class Published(NamedTuple):
 def manifest(content: bytes, place: Any) -> dict[str, Any]:
     """What reader.json holds; `place` is named where it is not sound."""
     try:
+        if len(content) > MOST:
+            raise ValueError
         found = json.loads(content)
         if found['form'] > FORM:
             raise ConfigError(f'{place} was published by recog {found["recog"]}, a newer one than this')
@@ -56,7 +59,7 @@ def manifest(content: bytes, place: Any) -> dict[str, Any]:
         sound &= {'model', 'step', 'metrics', 'imported', 'kind', 'licences'} <= set(found)
     except ConfigError:
         raise
-    except (ValueError, KeyError, TypeError, AttributeError):
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         sound = False
     if not sound:
         raise ConfigError(f'{place} is damaged, or was not written by recog publish')
@@ -87,8 +90,9 @@ def read(folder: Any) -> Published:
     try:
         config, vocab = (parse(content[name].decode()) for parse, name in
                          ((parse_config, CONFIG), (Vocab.from_json, VOCAB)))
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ConfigError(f'{folder}: its recipe or vocabulary cannot be read: {error}') from None
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        raise ConfigError(f'{folder}: its recipe or vocabulary cannot be read: '
+                          f'{" ".join(str(error).split())[:200]}') from None
     return Published(found, config, vocab, _arrays(content[WEIGHTS], folder / WEIGHTS))
 
 

@@ -137,3 +137,11 @@ def test_a_reader_that_comes_with_recog_is_whole_and_small(name, monkeypatch):
     assert sum(file.stat().st_size for file in place.iterdir()) <= MOST[name]
     assert {file.name for file in place.iterdir()} == {*found.manifest['files'], 'reader.json'}
     assert all(found.manifest['licences'].values())
+
+
+def test_a_reader_whose_facts_are_made_up_is_named_among_the_others(run, reader, tmp_path, monkeypatch):
+    place = shutil.copytree(reader, tmp_path / 'made up' / 'words')
+    (place / 'results.json').write_text('{"sets": {"a": {}}, "protocol": "36", "seed": 0}')
+    monkeypatch.setattr(named, 'PLACE', place.parent)
+    status, out, _ = run('readers')
+    assert status == 0 and out.startswith(f'words: {place} is not as recog publish writes it (')

@@ -89,6 +89,7 @@ def test_a_changed_or_missing_file_is_named(copy, name):
 @pytest.mark.parametrize(('change', 'said'), [
     ({'form': 2}, 'a newer one than this'), ({'form': 'x'}, 'is damaged, or was not written'),
     ({'files': {'../../secret': {'sha256': 64 * 'a', 'bytes': 1}}}, 'is damaged, or was not written'),
+    ({'recog': 1_000_000 * 'x'}, 'is damaged, or was not written'),
     ({'files': 7}, 'is damaged, or was not written'), ({'step': 3}, 'is damaged, or was not written')])
 def test_a_manifest_that_is_not_sound_is_refused(copy, change, said):
     manifest = json.loads((copy / 'reader.json').read_text()) | change
