@@ -14,7 +14,7 @@ __version__ = '0.1.0'
 
 
 def load(path: Any, **how: Any) -> Any:
-    """The recognizer with the model of a workdir or an exported folder: `recog.load(PATH)('word.png').text`.
+    """The recognizer of a workdir, an exported folder or a named reader: `recog.load(PATH)('word.png').text`.
 
     The arguments are those of `recog predict`: beam, max_length, batch, invert, width_rule, best, explain,
     step and devices.

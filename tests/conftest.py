@@ -42,6 +42,16 @@ def _no_litter():
     gc.collect()
 
 
+@pytest.fixture(scope='session')
+def reader(tmp_path_factory):
+    """A small published reader, which tests must not change."""
+    from readers import publish
+
+    place = tmp_path_factory.mktemp('published') / 'small'
+    assert publish(place) == 0
+    return place
+
+
 @pytest.fixture
 def narrow():
     """The demo recipe, narrow; call it with overrides such as 'train.batch=8'."""

@@ -1,13 +1,14 @@
 """`recog bench FOLDER`: images per second of exported folders, of their workdir, and of the same network in
-PyTorch if there is one; all take turns."""
+PyTorch if there is one; all take turns. A published reader is measured as a workdir is."""
 
 import importlib.util
 from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
+from ml_collections import ConfigDict
 
 from recog.bench import onnx_convolutions, timing
 from recog.bench.pytorch import rivals
@@ -17,7 +18,9 @@ from recog.errors import ConfigError
 from recog.export.parity import random_images
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
-from recog.workdir.files import SAMPLES, is_workdir
+from recog.workdir.description import read_config
+from recog.workdir.files import SAMPLES, is_published, is_workdir
+from recog.workdir.published import read_manifest
 
 WIDTH = 24
 PARTS = 50  # each convolution is timed for this fraction of the time, as there are dozens
@@ -25,37 +28,60 @@ PARTS = 50  # each convolution is timed for this fraction of the time, as there 
 Form = Callable[[tuple], Callable[[], Any]]  # from the inputs to the call that is timed
 
 
+class Subject(NamedTuple):
+    """A trained model that is measured in all its forms."""
+
+    source: str  # its workdir, or the reader
+    step: int
+    beam: int
+    config: ConfigDict
+    devices: str
+    folders: list[Folder]  # that were exported of it
+
+
 def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
-    """Measure exported folders together with their workdir, on the same
+    """Measure exported folders together with their workdir, and readers alone, on the same
     images; print a line for each, and ratios."""
-    missing = [name for name in given if not is_exported(name)]
-    if missing:
-        raise ConfigError(f'folder {missing[0]!r} is no export (no manifest.json); '
-                          'a recipe is measured with --config')
-    sources: dict[Any, list[Folder]] = {}
-    for folder in [open_folder(name, devices) for name in given]:
-        sources.setdefault(tuple(folder.manifest[name] for name in ('source', 'step', 'beam')),
-                           []).append(folder)
+    subjects = _subjects(given, devices)
     sizes = sorted({1, max(batch, 1)})
     print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path',
           flush=True)
-    found = [figures for folders in sources.values() for figures in _measure(folders, sizes, seconds)]
+    found = [figures for subject in subjects for figures in _measure(subject, sizes, seconds)]
     measured.keep(found, json_file)
     return 0
 
 
-def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) -> list[dict[str, Any]]:
-    """Measure the folders of one workdir and what they are compared
-    with; prints the figures and returns them."""
-    first = folders[0]
-    forms = _opened(first)
+def _subjects(given: Sequence[str], devices: str) -> list[Subject]:
+    """The models of these folders; exports of the same stand together."""
+    neither = [name for name in given if not is_exported(name) and not is_published(Path(name))]
+    if neither:
+        raise ConfigError(f'folder {neither[0]!r} is no export (no manifest.json) and no published reader; '
+                          'a recipe is measured with --config')
+    found: dict[Any, Subject] = {}
+    for each in (_subject(name, devices) for name in given):
+        found.setdefault(each[:3], each._replace(folders=[])).folders.extend(each.folders)
+    return list(found.values())
+
+
+def _subject(name: str, devices: str) -> Subject:
+    if not is_exported(name):
+        place = Path(name).resolve()
+        return Subject(str(place), read_manifest(place)['step'], 1, read_config(place), devices, [])
+    folder = open_folder(name, devices)
+    source, step, beam = (folder.manifest[fact] for fact in ('source', 'step', 'beam'))
+    return Subject(source, step, beam, folder.config, devices, [folder])
+
+
+def _measure(subject: Subject, sizes: Sequence[int], seconds: float) -> list[dict[str, Any]]:
+    """Measure a model in all its forms; prints the figures and returns them."""
+    folders, forms = subject.folders, _opened(subject)
     if not forms:
-        print(f'{"workdir":{WIDTH + 18 * len(sizes)}}   {first.manifest["source"]} '
-              f'(step {first.manifest["step"]} is not there any more, not measured)')
+        print(f'{"workdir":{WIDTH + 18 * len(sizes)}}   {subject.source} '
+              f'(step {subject.step} is not there any more, not measured)')
     forms |= {(folder.form, str(folder.path)): _bound(folder) for folder in folders}
     took: dict[tuple[str, str], dict[int, float]] = {name: {} for name in forms}
     for size in sizes:
-        given = _batch(first, size)
+        given = _batch(subject, size)
         for name, each in timing.alternate({name: form(given) for name, form in forms.items()},
                                            seconds).items():
             took[name][size] = each
@@ -70,7 +96,7 @@ def _measure(folders: Sequence[Folder], sizes: Sequence[int], seconds: float) ->
               flush=True)
     for folder in folders:
         _compare(folder, took, sizes)
-    return [{'form': form, 'path': path, 'beam': first.manifest['beam'],
+    return [{'form': form, 'path': path, 'beam': subject.beam,
              **{f'images_per_second_{size}': size / spent[size] for size in sizes}}
             for (form, path), spent in took.items()]
 
@@ -95,10 +121,10 @@ def _bound(folder: Folder) -> Form:
     return lambda given: partial(engine.run, *given)
 
 
-def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
-    """What to compare with: the workdir, if it still has the exported step, and the same network in PyTorch,
-    if PyTorch is installed and there is such a network."""
-    source, step, beam = (folder.manifest[name] for name in ('source', 'step', 'beam'))
+def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
+    """The workdir, if it still has the exported step, and the same network in PyTorch, if PyTorch is
+    installed and there is such a network."""
+    source, beam = subject.source, subject.beam
     if not is_workdir(Path(source)):
         return {}
     import jax
@@ -107,30 +133,32 @@ def _opened(folder: Folder) -> dict[tuple[str, str], Form]:
     from recog.devices.mesh import compiler_options, one_device
     from recog.workdir.opened import open_workdir
 
-    device = setup.start(folder.devices)[0]
+    device = setup.start(subject.devices)[0]
     try:
-        opened = open_workdir(source, step)
+        opened = open_workdir(source, subject.step)
     except ConfigError:
+        if not subject.folders:
+            raise
         return {}
     variables, options = jax.device_put(opened.variables, device), compiler_options(one_device())
     decode = jax.jit(lambda *given: opened.model.decode(*given, beam=beam), compiler_options=options)
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
-    if beam == 1 and rivals.reads(folder.config) and importlib.util.find_spec('torch'):
+    if beam == 1 and rivals.reads(subject.config) and importlib.util.find_spec('torch'):
         from recog.bench.pytorch.readers import readers
 
-        reading = readers(folder.config, len(folder.vocab), opened.model, opened.variables)
+        reading = readers(subject.config, len(opened.vocab), opened.model, opened.variables)
         found |= {(kind, f'{source}: the same network'): reader for kind, reader in reading.items()}
     return found
 
 
-def _batch(folder: Folder, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _batch(subject: Subject, rows: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """The workdir's sample images, or random ones if it has none, on the recipe's largest canvas."""
-    source_samples = (Path(folder.manifest['source']) / SAMPLES).glob('*.png')
+    source_samples = (Path(subject.source) / SAMPLES).glob('*.png')
     samples: list[Any] = sorted(map(str, source_samples))
-    images = samples or random_images(folder.config.image)
+    images = samples or random_images(subject.config.image)
     source = Arrays([images[number % len(images)] for number in range(rows)])
-    config = folder.config.copy_and_resolve_references()
+    config = subject.config.copy_and_resolve_references()
     config.data.buckets, config.data.pixels = (), 0
     batch = Steps(source, np.arange, rows, config, 0)[0]
     return batch['image'], batch['size'], np.asarray(config.text.max_length, np.int32)

@@ -4,7 +4,16 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recog.commands.options import Command, add_data, add_devices, data_root, recipe, refuse_negative, start
+from recog.commands.options import (
+    Command,
+    add_data,
+    add_devices,
+    data_root,
+    model_folder,
+    recipe,
+    refuse_negative,
+    start,
+)
 from recog.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -14,7 +23,8 @@ if TYPE_CHECKING:
 def add(bench: argparse.ArgumentParser) -> None:
     """The arguments."""
     bench.add_argument('folder', nargs='*',
-                       help='instead of a recipe: exported folders, each beside its workdir')
+                       help='instead of a recipe: exported folders, each beside its workdir; or published '
+                       'readers')
     bench.add_argument('--batch', type=int, default=32,
                        help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,
@@ -61,6 +71,7 @@ def run(arguments: argparse.Namespace) -> int:
     if folders:
         from recog.bench import exports
 
+        folders = [model_folder(name) for name in folders]
         return exports.run(folders, arguments.devices, arguments.batch, arguments.seconds, arguments.json)
     if arguments.recipes and not arguments.all:
         raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')

@@ -16,6 +16,10 @@ from recog.commands import (
     import_weights,
     pack,
     predict,
+    publish,
+    pull,
+    push,
+    readers,
     report,
     reproduce,
     serve,
@@ -27,8 +31,8 @@ from recog.errors import ConfigError
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 COMMANDS = tuple(module.COMMAND for module in (
-    train, reproduce, evaluate, predict, serve, demo, report, sweep, import_weights, export, bench, augment,
-    pack, check, show_config))
+    train, reproduce, evaluate, predict, readers, serve, demo, report, sweep, import_weights, export, publish,
+    pull, push, bench, augment, pack, check, show_config))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -9,7 +9,9 @@ from recog.commands.options import (
     add_decoding,
     add_devices,
     add_workdir,
+    beside,
     existing_workdir,
+    model_folder,
     refuse_negative,
     start,
 )
@@ -33,8 +35,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           'of the literature, maths for the tests of formulas, as far as they are there '
                           "(default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='',
-                          help='folder to whose results these are added (default: the workdir), or of the '
-                          'comparison')
+                          help='folder to whose results these are added (default: the workdir; of a reader '
+                          'NAME, NAME-results here), or of the comparison')
     evaluate.add_argument('--protocol', default='', choices=('', '36', '62', '94', 'exact', 'latex'),
                           help='what is compared: characters, or latex: tokens of formulas '
                           "(default: the recipe's)")
@@ -54,7 +56,8 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_negative(arguments, 'batch', 'beam', 'max-length')
     if len(arguments.workdir) > 1:
         return _compare(arguments)
-    existing_workdir(arguments.workdir[0])
+    workdir = existing_workdir(arguments.workdir[0])
+    out = arguments.out or beside(arguments.workdir[0], workdir, '-results')
 
     from recog.devices.mesh import data_mesh
     from recog.evaluation.sets import measure_sets
@@ -62,9 +65,11 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))
-    opened = open_workdir(arguments.workdir[0], arguments.step, mesh, arguments.precision)
-    folder = workdir_path(arguments.out or arguments.workdir[0])
+    opened = open_workdir(workdir, arguments.step, mesh, arguments.precision)
+    folder = workdir_path(out or workdir)
     measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)
+    if out:
+        print(f'\nresults in {out}')
     return 0
 
 
@@ -101,7 +106,7 @@ def _compare(arguments: argparse.Namespace) -> int:
     from recog.evaluation import compare
     from recog.workdir.folder import workdir_path
 
-    said = compare.report([workdir_path(folder) for folder in arguments.workdir])
+    said = compare.report([workdir_path(model_folder(folder)) for folder in arguments.workdir])
     print(said)
     if arguments.out:
         folder = workdir_path(arguments.out)

@@ -9,7 +9,7 @@ from recog.errors import ConfigError
 
 def add(export: argparse.ArgumentParser) -> None:
     """The arguments."""
-    export.add_argument('workdir', help='folder of a trained model')
+    export.add_argument('workdir', help='folder of a trained model, or the name of a reader')
     export.add_argument('folder', help='where the export is written; must not hold anything yet')
     export.add_argument('--format', default='onnx', choices=('onnx', 'stablehlo'),
                         help='onnx: for onnxruntime, OpenVINO and their like, without JAX (default); '
@@ -25,7 +25,7 @@ def add(export: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Write the folder, or nothing."""
     refuse_negative(arguments, 'beam', 'max-length')
-    existing_workdir(arguments.workdir)
+    workdir = str(existing_workdir(arguments.workdir))
     place = Path(arguments.folder)
     if '://' in arguments.folder:
         raise ConfigError(f'folder {arguments.folder} must be on this machine')
@@ -35,8 +35,8 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.workdir.opened import open_workdir
 
     start()
-    opened = open_workdir(arguments.workdir, arguments.step)
-    found = write.write_export(opened, place, arguments.format, arguments.workdir, beam=arguments.beam or 1,
+    opened = open_workdir(workdir, arguments.step)
+    found = write.write_export(opened, place, arguments.format, workdir, beam=arguments.beam or 1,
                                max_length=arguments.max_length)
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, '

@@ -2,6 +2,7 @@
 
 import argparse
 import os
+import re
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,7 +44,8 @@ def add_devices(parser: argparse.ArgumentParser) -> None:
 
 def add_workdir(parser: argparse.ArgumentParser, several: str = '') -> None:
     """A workdir, or several, and the step."""
-    parser.add_argument('workdir', nargs='+' if several else None, help=f'folder of a trained model{several}')
+    parser.add_argument('workdir', nargs='+' if several else None,
+                        help=f'folder of a trained model, or the name of a reader{several}')
     parser.add_argument('--step', type=int,
                         help='a checkpoint (default: the best by accuracy, else the newest)')
 
@@ -100,14 +102,29 @@ def refuse_negative(arguments: argparse.Namespace, *names: str) -> None:
             raise ConfigError(f'--{name} {value} must be above 0')
 
 
+def model_folder(name: str) -> str:
+    """The folder of a trained model that a name on the command line stands for: a path, or a reader's."""
+    from recog.reading.named import find
+
+    return str(find(name))
+
+
 def existing_workdir(name: str) -> Any:
-    """The workdir of this name; what is none is refused."""
+    """The workdir of this name, which may be a reader's; what is none is refused."""
     from recog.reading.recognizer import needs_workdir
     from recog.workdir.folder import workdir_path
 
-    folder = workdir_path(name)
+    folder = workdir_path(model_folder(name))
     needs_workdir(folder)
     return folder
+
+
+def beside(name: str, folder: Any, ending: str) -> str:
+    """'' for a workdir, which takes what comes of it; for a published reader, which stays as it is, a name in
+    the current folder."""
+    from recog.workdir.files import is_published
+
+    return re.sub(r'[^\w.-]+', '-', name.strip('/')) + ending if is_published(folder) else ''
 
 
 def start_for(folders: Iterable[str], devices: str = '') -> None:

@@ -12,6 +12,7 @@ from recog.commands.options import (
     add_devices,
     add_workdir,
     existing_workdir,
+    model_folder,
     refuse_negative,
     start_for,
 )
@@ -51,6 +52,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.reading.exported import is_exported
     from recog.reading.recognizer import load
 
+    arguments.workdir = model_folder(arguments.workdir)
     if not is_exported(arguments.workdir):
         existing_workdir(arguments.workdir)
     names = [line.rstrip('\n') for name in arguments.images

@@ -3,7 +3,15 @@
 import argparse
 from pathlib import Path
 
-from recog.commands.options import Command, add_data, add_devices, add_workdir, existing_workdir, start
+from recog.commands.options import (
+    Command,
+    add_data,
+    add_devices,
+    add_workdir,
+    beside,
+    existing_workdir,
+    start,
+)
 from recog.errors import ConfigError
 
 
@@ -14,7 +22,8 @@ def add(report: argparse.ArgumentParser) -> None:
                         help='the only set that counts and is shown (default: all that were measured as '
                         'training reported)')
     report.add_argument('--out', default='', metavar='FILE.html',
-                        help='the page (default: report.html in the workdir)')
+                        help='the page (default: report.html in the workdir; of a reader NAME, '
+                        'NAME-report.html here)')
     add_data(report)
     add_devices(report)
 
@@ -24,9 +33,10 @@ def run(arguments: argparse.Namespace) -> int:
     folder = existing_workdir(arguments.workdir)
     if arguments.out and not arguments.out.lower().endswith('.html'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .html')
+    out = arguments.out or beside(arguments.workdir, folder, '-report.html')
     from recog.report import report
 
-    print(report.write_report(folder, Path(arguments.out) if arguments.out else None, arguments.data,
+    print(report.write_report(folder, Path(out) if out else None, arguments.data,
                               start(arguments.devices), only=arguments.set, step=arguments.step))
     return 0
 

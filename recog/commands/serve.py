@@ -2,13 +2,21 @@
 
 import argparse
 
-from recog.commands.options import Command, add_devices, add_listening, refuse_negative, start_for
+from recog.commands.options import (
+    Command,
+    add_devices,
+    add_listening,
+    model_folder,
+    refuse_negative,
+    start_for,
+)
 
 
 def add(serve: argparse.ArgumentParser) -> None:
     """The arguments."""
     serve.add_argument('folder', nargs='+', metavar='[NAME=]FOLDER',
-                       help='a workdir or an exported folder; its model is called NAME, else as the folder')
+                       help='a workdir, an exported folder or a reader by its name; its model is called '
+                       'NAME, else as the folder')
     add_listening(serve)
     serve.add_argument('--batch', type=int, default=32,
                        help='images that a model reads at a time, at most (default 32)')
@@ -33,7 +41,7 @@ def run(arguments: argparse.Namespace) -> int:
         most_pixels=arguments.most_pixels, queue=arguments.queue, timeout=arguments.timeout,
         host=arguments.host, allow_host=tuple(arguments.allow_host))
     serve.check(settings)
-    named = serve.names(arguments.folder)
+    named = {name: model_folder(folder) for name, folder in serve.names(arguments.folder).items()}
     listening = serve.listen(arguments.host, arguments.port)
     start_for(named.values(), arguments.devices)
     return serve.serve(named, listening, settings)

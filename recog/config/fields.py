@@ -38,7 +38,8 @@ DECLARED: dict[str, Any] = {
         'augment': Field(None, 'of the changes of training images; None: made from `seed`', at_least(0)),
         'dropout': Field(None, 'of dropout; None: made from `seed`', at_least(0)),
     },
-    'init': Field('', "a workdir or a file of published weights that training starts from; '' draws all"),
+    'init': Field('', "a workdir, a reader or a file of published weights that training starts from; '' "
+                  'draws all'),
     'init_parts': Field((), "patterns of the parameters that are taken from there, such as 'backbone/*'; () "
                         'is all', tuple_of(str)),
     'model': {},  # the algorithm's own fields, `name` among them

@@ -8,7 +8,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from recog.config import values
-from recog.devices.setup import cache
+from recog.devices.cache import cache
 
 # A recipe's speed is that of these fields; bench results are kept by them.
 SPEED = ('model', 'text', 'image', 'train.batch', 'train.accumulate', 'train.precision', 'train.norm_group',

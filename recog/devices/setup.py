@@ -8,16 +8,11 @@ import gc
 import logging
 import os
 from collections.abc import Iterator
-from pathlib import Path
 
 import jax
 
+from recog.devices.cache import cache
 from recog.devices.mesh import choose_devices
-
-
-def cache() -> Path:
-    """Where compiled programs and measurements are kept: $RECOG_CACHE, else ~/.cache/recog."""
-    return Path(os.environ.get('RECOG_CACHE') or '~/.cache/recog').expanduser()
 
 
 def start(names: str = '') -> list[jax.Device]:

@@ -9,7 +9,7 @@ from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, image_of
 from recog.metrics.formulas import formula_tokens, well_formed
-from recog.reading import adapt
+from recog.reading import adapt, named
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.read import Engine, Reading, read_source, set_length
 from recog.workdir.files import CONFIG, is_workdir
@@ -152,12 +152,12 @@ def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, b
 def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
          width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
          devices: str = '') -> Recognizer:
-    """The recognizer of a workdir or an exported folder; the arguments are those of `recog predict`."""
+    """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog predict`."""
     if invert not in INVERT:
         raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
     how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
                            'details': explain, 'best': best, 'invert': invert}
-    folder = workdir_path(path)
+    folder = workdir_path(named.find(path))
     if is_exported(folder):
         exported = open_folder(folder, devices)
         exported.check(beam=beam, step=step, width_rule=width_rule)
@@ -177,7 +177,8 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
 def needs_workdir(folder: Any) -> None:
     """Refuse a folder that is not a workdir, saying what it is."""
     if not is_workdir(folder):
-        near = nearest(str(folder), (str(file.parent) for file in folder.parent.glob(f'*/{CONFIG}')))
+        known = [*(str(file.parent) for file in folder.parent.glob(f'*/{CONFIG}')), *named.COMES_WITH]
+        near = nearest(str(folder), (name for name in known if name != str(folder)))
         what = 'is an exported model; its workdir is needed' if is_exported(folder) else \
             'is not a workdir of recog (no config.json)' if folder.exists() else 'does not exist'
         raise ConfigError(f'workdir {str(folder)!r} {what}{near}')

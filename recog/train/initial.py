@@ -11,6 +11,7 @@ from ml_collections import ConfigDict
 from recog import models
 from recog.errors import ConfigError
 from recog.models.peers import listed, matched
+from recog.reading.named import find
 from recog.text.vocabulary import Vocab
 from recog.train import patterns
 from recog.weights.files import read_weights
@@ -53,9 +54,9 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
 
 def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], Vocab | None]:
     """The arrays of a workdir or file by our paths, and the vocabulary they were trained with, if known."""
-    place = workdir_path(name)
+    place = workdir_path(find(name))
     if is_workdir(place):
-        opened = open_workdir(name)
+        opened = open_workdir(place)
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
     if not Path(name).is_file():
         raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')

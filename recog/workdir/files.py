@@ -12,11 +12,17 @@ PREDICTIONS = 'predictions.tsv'
 SAMPLES_SHEET, SAMPLES = 'samples.png', 'samples'  # words in one picture, and a folder of the first of them
 # A signal ended the run before its recipe was done; a scheduler may queue it again.
 STOPPED = 'stopped'
+READER = 'reader.json'  # of a published reader, which has no checkpoints
 
 
 def is_workdir(folder: Any) -> bool:
     """Whether the folder holds a run."""
     return (folder / CONFIG).is_file()
+
+
+def is_published(folder: Any) -> bool:
+    """Whether the folder holds a published reader."""
+    return (folder / READER).is_file()
 
 
 def is_done(folder: Any) -> bool:

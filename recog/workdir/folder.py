@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
-from recog.workdir.files import is_workdir
+from recog.workdir.files import is_published, is_workdir
 
 LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
 KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing
@@ -44,6 +44,9 @@ def refuse_other_things(folder: Any, *, resumes: bool, named: bool = True) -> No
 
     With `resumes` it may hold a run. `named`: --workdir is this folder, and not, as in a sweep, one above it.
     """
+    if is_published(folder):
+        raise ConfigError(f'{folder} holds a published reader, which cannot be trained on; begin with it in '
+                          f'another workdir: --config.init={folder}')
     if resumes and is_workdir(folder) or not folder.exists():
         return
     if not folder.is_dir() or any(not path.name.startswith('.') for path in folder.iterdir()):

@@ -1,4 +1,4 @@
-"""A trained model, opened from its workdir."""
+"""A trained model, opened from its workdir or from a published reader."""
 
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -13,8 +13,10 @@ from recog.config import recipe
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
+from recog.workdir import published
 from recog.workdir.checkpoints import FOLDER, Checkpoints
 from recog.workdir.description import parse_config, read_config
+from recog.workdir.files import is_published
 from recog.workdir.folder import workdir_path
 
 
@@ -37,9 +39,12 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
 
     Weights and statistics are the averaged ones where they are kept, whole on every device of the mesh
     (default: one). A precision replaces eval.precision. Instead of a damaged step the newest sound one is
-    used, and that is reported.
+    used, and that is reported. A published reader has one step.
     """
     folder = workdir_path(workdir)
+    everywhere = replicated(mesh or one_device())
+    if is_published(folder):
+        return _open_published(folder, step, everywhere, precision)
     read_config(folder)
     checkpoints = Checkpoints(folder, writing=False) if (folder / FOLDER).is_dir() else None
     if checkpoints is None or not checkpoints.steps():
@@ -49,7 +54,6 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
             steps = ', '.join(map(str, checkpoints.steps()))
             raise ConfigError(f'--step {step}: {folder} holds steps {steps}')
         others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
-        everywhere = replicated(mesh or one_device())
         opened = checkpoints.first_sound([best, *others] if step is None else [step],
                                          lambda step: _open_step(checkpoints, folder, step, everywhere,
                                                                  precision))
@@ -59,6 +63,26 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
         asked = f' of step {step}; others can be opened without --step' if step is not None else ''
         raise ConfigError(f'{folder} holds no sound checkpoint{asked}')
     return opened
+
+
+def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, precision: str) -> Opened:
+    found = published.read(folder)
+    facts, config = found.manifest, found.config
+    if step not in (None, facts['step']):
+        raise ConfigError(f'--step {step}: {folder} holds step {facts["step"]} alone')
+    config.eval.precision = precision or config.eval.precision
+    try:
+        model = models.build(recipe.evaluated(config), found.vocab)
+        layout = jax.eval_shape(model.init, jax.random.key(0))
+    except ConfigError:
+        raise
+    # It may come from anywhere: a recipe that no training has checked raises almost any exception.
+    except Exception as error:
+        raise ConfigError(f'{folder}: its recipe makes no model: {type(error).__name__}: '
+                          f'{" ".join(str(error).split())[:200]}') from None
+    variables = published.filled(found, layout, folder)
+    return Opened(folder, facts['step'], config, found.vocab, model, jax.device_put(variables, everywhere),
+                  facts['metrics'], facts['imported'])
 
 
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,

@@ -22,6 +22,7 @@ MAY_IMPORT = {
     'prepare': 'data images text weights',
     'reading': 'config text images devices data models metrics workdir',
     'evaluation': 'config text devices data models metrics workdir reading',
+    'publish': 'config text devices data models workdir reading evaluation',
     'train': 'config text images devices data models workdir reading evaluation weights',
     'sweep': 'config text devices data workdir evaluation',
     'reproduce': 'config devices data workdir evaluation',
@@ -30,7 +31,7 @@ MAY_IMPORT = {
     'report': 'config text images devices data models metrics workdir reading evaluation',
     'bench': 'config text images devices data models metrics workdir reading evaluation train export',
     'commands': 'config text images weights devices data models metrics workdir prepare reading evaluation '
-                'train sweep reproduce server export report bench',
+                'publish train sweep reproduce server export report bench',
     'start': 'commands',
     '__main__': 'start',
     '__init__': 'reading',

@@ -1,0 +1,1 @@
+"""Trained models given away: published as a folder, described, sent and fetched."""

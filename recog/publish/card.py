@@ -1,0 +1,90 @@
+"""The card of a published reader: what it is, where it comes from, what it can do and what it cannot."""
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from ml_collections import ConfigDict
+
+from recog.evaluation import markdown, measurements
+from recog.evaluation.measurements import Measurement
+from recog.publish.facts import Row, characters, licences, rows, speed
+from recog.text.vocabulary import Vocab
+from recog.workdir import files
+
+UNKNOWN = 'not recorded'
+OF_TRAINING = ('command', 'device', 'host', 'versions', 'commit')  # what results say of the training
+
+
+def provenance(workdir: Any, config: ConfigDict) -> dict[str, str]:
+    """Where the weights come from, as the workdir's own report and its log say."""
+    report = next((each for each in measurements.read(workdir) if each.own), None)
+    steps = [line for line in files.read_log(workdir) if 'loss' in line]
+    weights = config.data.weights or [1] * len(config.data.train)
+    mixed = ', '.join(f'{name} ({weight:g})' if len(weights) > 1 else name
+                      for name, weight in zip(config.data.train, weights, strict=True))
+    own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
+    last = steps[-1] if steps else {}  # an older version wrote less of it
+    length = [f'{last[what]:,} {words}' for what, words in (('step', 'steps'), ('images', 'images'))
+              if what in last]
+    length += [f'{last["seconds"] / 3600:.2f} hours'] if 'seconds' in last else []
+    return {**{name: str(report.document.get(name, UNKNOWN)) if report else UNKNOWN for name in OF_TRAINING},
+            'data': mixed, 'chosen by': ', '.join(config.eval.sets) if config.checkpoint.keep else 'its end',
+            'seed': ', '.join([str(config.seed), *(f'{stream} {seed}' for stream, seed in own.items())]),
+            'length': ', '.join(length) or UNKNOWN}
+
+
+def write(name: str, manifest: Mapping[str, Any], vocab: Vocab, measured: Sequence[Measurement],
+          folder: Any) -> str:
+    """The card in Markdown."""
+    found = rows(folder)
+    weak = {each: text for text, each in manifest['weaknesses'].items()}
+    came = manifest['provenance']
+    start = [f'The weights were imported: {manifest["imported"]}.'] if manifest['imported'] else []
+    parts = [
+        f'# {name}',
+        f'A reader for recog: {manifest["model"]}, '
+        f'{manifest["parameters"]:,} parameters, in {manifest["kind"]}. It writes '
+        f'{characters(vocab)}.' + (f' Languages: {manifest["languages"]}.' if manifest['languages'] else ''),
+        f'    recog predict {name} IMAGES',
+        '## Licences', _list(licences(manifest)),
+        '## Measured', _basis(manifest, measured), _table([row for row in found if row.set not in weak]),
+        '## Known weaknesses',
+        _table([row._replace(set=f'{weak[row.set]}: {row.set}') for row in found if row.set in weak])
+        if weak else 'None were measured.',
+        '## Rounding and speed', _rounding(manifest), f'It takes {speed(manifest)}.',
+        '## Where it comes from', *start,
+        _list([f'{what}: `{said}`' if what == 'command' else f'{what}: {said}'
+               for what, said in came.items()] + [f'step: {manifest["step"]}']),
+        'All fields of the recipe stand in `config.json`; `reader.json` holds the SHA-256 of each file.']
+    return '\n\n'.join(part for part in parts if part) + '\n'
+
+
+def _basis(manifest: Mapping[str, Any], measured: Sequence[Measurement]) -> str:
+    """What the table is of."""
+    if not measured:
+        return ''
+    first = measured[0].document
+    where = ', '.join(str(first[name]) for name in ('device', 'host', 'versions') if name in first)
+    what = f'these weights, in {manifest["kind"]}' if manifest['measured'] else \
+        'the weights as they were trained, in float32, before they were rounded'
+    return f'Measured with {what}; {where}.'
+
+
+def _table(found: Sequence[Row]) -> str:
+    if not found:
+        return 'Nothing was measured of these weights.'
+    return markdown.table(['set', 'right', 'of', 'accuracy', '95 % interval', 'how'],
+                          [[row.set, f'{row.right:,}', f'{row.total:,}', f'{row.accuracy:.2%}',
+                            f'{row.low:.2%} to {row.high:.2%}', row.way] for row in found])
+
+
+def _rounding(manifest: Mapping[str, Any]) -> str:
+    """How the rounded weights read beside those that were trained."""
+    parts = [f'{found["alike"]} of {found["images"]} {what}'
+             for what, found in manifest['rounding'].items() if found['images']]
+    return (f'In {manifest["kind"]} it reads {" and ".join(parts)} as it does with the weights as they were '
+            'trained.')
+
+
+def _list(lines: Sequence[str]) -> str:
+    return '\n'.join(f'- {line}' for line in lines)
