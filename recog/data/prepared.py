@@ -8,7 +8,7 @@ import numpy as np
 
 from recog.data import file_hashes
 from recog.data.files import read_row
-from recog.data.rows import Row
+from recog.data.rows import Row, Written
 from recog.errors import ConfigError, nearest
 from recog.images import ink
 
@@ -38,6 +38,7 @@ class Prepared:
                                       'prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
         self._has_ink = {'points', 'strokes'} <= set(features)
+        self._has_symbols = self._has_ink and {'symbols', 'writer'} <= set(features)
         # TFDS names the shards; its own parsing of a record would take ten times as long.
         self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
 
@@ -66,6 +67,14 @@ class Prepared:
         return [{name: _value(values[name]) for name in names if name in values}
                 for _, _, values in self._read(indices)]
 
+    def written(self) -> list[Written]:
+        """The ink of all examples with the symbols that it draws."""
+        if not self._has_symbols:
+            raise ConfigError(f'{self.name} does not say which strokes draw which symbol; prepare it again: '
+                              'datasets/crohme.py records it from version 2.1.0 on')
+        return [Written(text, _value(values['writer']), _strokes(values), _numbers(values['symbols']))
+                for _, text, values in self._read(range(len(self)))]
+
     def rows(self, indices: Sequence[int]) -> list[Row]:
         return [self._row(*record) for record in self._read(indices)]
 
@@ -73,8 +82,17 @@ class Prepared:
         row = read_row(name, text, values['image'].bytes_list.value[0])
         if not self._has_ink:
             return row
-        points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
-        return row._replace(strokes=ink.parted(points, np.array(values['strokes'].int64_list.value)))
+        return row._replace(strokes=_strokes(values))
+
+
+def _strokes(values: Any) -> list[np.ndarray]:
+    """The ink of a record."""
+    points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
+    return ink.parted(points, _numbers(values['strokes']))
+
+
+def _numbers(feature: Any) -> np.ndarray:
+    return np.array(feature.int64_list.value, np.int64)
 
 
 def _value(feature: Any) -> str:

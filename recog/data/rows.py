@@ -16,6 +16,15 @@ class Row(NamedTuple):
     strokes: Sequence[np.ndarray] = ()  # the ink that the image was drawn from, where the set has it
 
 
+class Written(NamedTuple):
+    """An example's text, who wrote it, its ink, and which token each stroke draws (-1: none; empty: unknown)."""
+
+    text: str
+    writer: str
+    strokes: Sequence[np.ndarray]
+    symbols: np.ndarray
+
+
 class Source(Protocol):
     """Random access to examples: drawn, prepared by TFDS, a folder, or files that were named."""
 
@@ -50,3 +59,11 @@ class SizedSource(Source, Protocol):
 
     def sizes(self, indices: Sequence[int]) -> np.ndarray:
         """Heights and widths [N, 2] that the images at these places do not exceed."""
+
+
+@runtime_checkable
+class InkSource(Source, Protocol):
+    """A source of nothing but ink, whose sizes can be had without drawing it."""
+
+    def ink_sizes(self, indices: Sequence[int]) -> np.ndarray:
+        """Heights and widths [N, 2] of the images at these places."""

@@ -1,0 +1,80 @@
+"""The symbols of InkML files: which strokes draw which token, and who wrote them."""
+
+import re
+from collections import Counter
+from collections.abc import Sequence
+from xml.etree.ElementTree import Element
+
+import numpy as np
+
+from recog.text.mathml import symbols, token_of
+
+UNDRAWN = ('{', '}', '_', '^', r'\limits')  # tokens that no ink stands for
+BARS = {r'\frac': '-'}  # how segmentations call a fraction's bar
+XML_ID = '{http://www.w3.org/XML/1998/namespace}id'
+UNKNOWN = ('', 'Unknown')  # writers that are several people
+SESSION = re.compile(r'(\d+-\d+)-\d+')  # files of MathBrush: one person's session, and a number
+
+
+def tokens_of_strokes(root: Element, tokens: Sequence[str]) -> np.ndarray:
+    """For each stroke the place of its token, -1 if it belongs to none.  -> int32 [S]
+
+    It is empty if the file does not say it of every symbol, or if truth, MathML and segmentation disagree.
+    """
+    nothing = np.zeros(0, np.int32)
+    math, groups = root.find('.//{*}math'), _groups(root)
+    places = _drawn_places(tokens)
+    if math is None or groups is None:
+        return nothing
+    found = [(token, own) for token, own in symbols(math)]
+    names = [own for _, own in found]
+    if [token for token, _ in found] != [tokens[place] for place in places] or len(set(names)) < len(names):
+        return nothing
+    if {own: BARS.get(token, token) for token, own in found} != {own: label for own, (label, _) in groups.items()}:
+        return nothing
+    ids = [trace.get('id') or trace.get(XML_ID) for trace in root.findall('.//{*}trace')]
+    owner = {stroke: place for place, own in zip(places, names, strict=True) for stroke in groups[own][1]}
+    if not owner.keys() <= set(ids) or len(set(ids)) < len(ids):
+        return nothing
+    return np.array([owner.get(each, -1) for each in ids], np.int32)
+
+
+def writer(root: Element, name: str) -> str:
+    """Who wrote a file: its annotation, the session it is from, or the file itself where nobody is named."""
+    said = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'writer'), '')
+    known = (said or '').strip()
+    if known not in UNKNOWN:
+        return known
+    session = SESSION.fullmatch(name)
+    return session[1] if session else name
+
+
+def _drawn_places(tokens: Sequence[str]) -> list[int]:
+    """The places of the tokens that are drawn: the brackets of a root's index are not."""
+    places, opened = [], 0
+    for place, token in enumerate(tokens):
+        if token == '[' and tokens[place - 1:place] == [r'\sqrt']:
+            opened += 1
+        elif token == ']' and opened and tokens[place + 1:place + 2] == ['{']:
+            opened -= 1
+        elif token not in UNDRAWN:
+            places.append(place)
+    return places
+
+
+def _groups(root: Element) -> dict[str, tuple[str, list[str]]] | None:
+    """Label and strokes of each group by the xml:id of its symbol; None if two share an id or a stroke."""
+    found: dict[str, tuple[str, list[str]]] = {}
+    used: Counter[str] = Counter()
+    for group in root.findall('.//{*}traceGroup'):
+        strokes = [view.get('traceDataRef', '') for view in group.findall('{*}traceView')]
+        if not strokes:
+            continue
+        label = next((note.text for note in group.findall('{*}annotation') if note.get('type') == 'truth'), '')
+        own = next((link.get('href', '') for link in group.findall('{*}annotationXML')), '')
+        if own in found:
+            return None
+        token = token_of(label or '')
+        found[own] = (BARS.get(token, token), strokes)
+        used.update(strokes)
+    return None if any(count > 1 for count in used.values()) else found
