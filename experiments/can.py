@@ -64,6 +64,14 @@ NARROWED = {
     'eval.every': '3 epochs', 'checkpoint.every': '1 epochs',
 }
 
+# The same with as many images, three of four of them put together from the training set's strokes.
+COMPOSED = {
+    **NARROWED, 'data.train': ('crohme:train', 'composed:train'), 'composed.count': 25_000,
+    'data.nominal': 8_418 + 25_000,
+    'train.length': '8 epochs', 'schedule.warmup': '8418 images', 'eval.every': '1 epochs',
+    'checkpoint.every': '10000 images',
+}
+
 # Twelve narrow layers on short drawn formulas: about five minutes on two CPU cores, no download.
 DEMO = {
     'image.height': 64, 'image.width': 192, 'image.symbol': 18.0, 'text.max_length': 16,
@@ -94,6 +102,7 @@ VARIANTS = {
     'ink': INK,
     'crohme': CROHME,
     'narrowed': NARROWED,
+    'composed': COMPOSED,
     'demo': DEMO,
     # Ablations of the reference recipe.
     'no_counting': {'model.counting': ()},           # attention alone

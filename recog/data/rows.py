@@ -17,7 +17,10 @@ class Row(NamedTuple):
 
 
 class Written(NamedTuple):
-    """An example's text, who wrote it, its ink, and which token each stroke draws (-1: none; empty: unknown)."""
+    """An example's text, who wrote it, its strokes, and the place of the token that each of these draws.
+
+    The place is -1 where a stroke draws none; there are no places where they are not known.
+    """
 
     text: str
     writer: str
@@ -59,6 +62,15 @@ class SizedSource(Source, Protocol):
 
     def sizes(self, indices: Sequence[int]) -> np.ndarray:
         """Heights and widths [N, 2] that the images at these places do not exceed."""
+
+
+class WrittenSource(Protocol):
+    """A set that says which strokes draw which symbol."""
+
+    name: str
+
+    def written(self) -> list[Written]:
+        """The ink of all examples with the symbols that it draws."""
 
 
 @runtime_checkable

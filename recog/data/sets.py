@@ -12,6 +12,9 @@ from recog.data.rows import Source
 from recog.errors import ConfigError, nearest
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
+COMPOSED, INK = 'composed', 'crohme:train'  # a set drawn without end, too, and the one that it is made of
+HOW = 'prepare it by datasets/crohme.py of InkML'
+ENDLESS = (*DRAWN, COMPOSED)
 
 
 def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
@@ -28,6 +31,12 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
         return Formulas(config.formulas, split or 'train', seed=seed)
     folder = set_folder(name, root)
+    if path == COMPOSED:
+        from recog.data.drawn.composed import Composed
+
+        if not (folder / 'dataset_info.json').is_file():
+            raise ConfigError(f'{name} is made of the strokes of {INK}, which {folder} does not have; {HOW}')
+        return Composed(config.composed, Prepared(INK, folder, 'train'), split or 'train', seed=seed)
     if (folder / 'packed.json').is_file():
         from recog.data.packed import Packed
 
@@ -38,7 +47,9 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
 
 def set_folder(name: str, root: str | Path) -> Path:
-    """The folder with the files of a set that is not drawn."""
+    """The folder with the files of a set that is not drawn, or that a drawn one is made of."""
+    if name.partition(':')[0] == COMPOSED:
+        name = INK
     path, _, split = name.partition(':')
     folder = Path(root) / path
     if (folder / 'packed.json').is_file() and not split:
@@ -64,5 +75,5 @@ def _missing(name: str, path: str, root: Path) -> str:
     else:
         how = (f'it must be a folder {root / path} with labels.tsv, '
                'or one prepared by TFDS (VERSION/dataset_info.json)')
-    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *DRAWN])}; {how}; '
-            f'there are: {", ".join([*DRAWN, *found])}')
+    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *ENDLESS])}; {how}; '
+            f'there are: {", ".join([*ENDLESS, *found])}')

@@ -11,6 +11,9 @@ from recog.text.mathml import symbols, token_of
 
 UNDRAWN = ('{', '}', '_', '^', r'\limits')  # tokens that no ink stands for
 BARS = {r'\frac': '-'}  # how segmentations call a fraction's bar
+# Tokens that truth, MathML and segmentation call now so, now so, and one of them in three dots.
+ALIKE = {r'\ldots': r'\cdots', r'\cdot': '.', r'\prime': "'"}
+DOTS, DOT = r'\cdots', '.'
 XML_ID = '{http://www.w3.org/XML/1998/namespace}id'
 UNKNOWN = ('', 'Unknown')  # writers that are several people
 SESSION = re.compile(r'(\d+-\d+)-\d+')  # files of MathBrush: one person's session, and a number
@@ -23,16 +26,15 @@ def tokens_of_strokes(root: Element, tokens: Sequence[str]) -> np.ndarray:
     """
     nothing = np.zeros(0, np.int32)
     math, groups = root.find('.//{*}math'), _groups(root)
-    places = _drawn_places(tokens)
     if math is None or groups is None:
         return nothing
-    found = [(token, own) for token, own in symbols(math)]
+    found = [(ALIKE.get(token, token), own) for token, own in symbols(math)]
     names = [own for _, own in found]
-    if [token for token, _ in found] != [tokens[place] for place in places] or len(set(names)) < len(names):
+    places = _matched([token for token, _ in found], tokens)
+    labels = {own: BARS.get(token, token) for token, own in found}
+    if not places or len(labels) < len(names) or labels != {own: label for own, (label, _) in groups.items()}:
         return nothing
-    if {own: BARS.get(token, token) for token, own in found} != {own: label for own, (label, _) in groups.items()}:
-        return nothing
-    ids = [trace.get('id') or trace.get(XML_ID) for trace in root.findall('.//{*}trace')]
+    ids = [trace.get('id', trace.get(XML_ID, '')) for trace in root.findall('.//{*}trace')]
     owner = {stroke: place for place, own in zip(places, names, strict=True) for stroke in groups[own][1]}
     if not owner.keys() <= set(ids) or len(set(ids)) < len(ids):
         return nothing
@@ -47,6 +49,18 @@ def writer(root: Element, name: str) -> str:
         return known
     session = SESSION.fullmatch(name)
     return session[1] if session else name
+
+
+def _matched(names: Sequence[str], tokens: Sequence[str]) -> list[int]:
+    """The place of the token that each symbol of the MathML is of; empty if they differ."""
+    places: list[int] = []
+    for place in _drawn_places(tokens):
+        token, here = ALIKE.get(tokens[place], tokens[place]), names[len(places):len(places) + 3]
+        count = 3 if token == DOTS and here == [DOT] * 3 else 1
+        if count == 1 and here[:1] != [token]:
+            return []
+        places += [place] * count
+    return places if len(places) == len(names) else []
 
 
 def _drawn_places(tokens: Sequence[str]) -> list[int]:
@@ -70,11 +84,12 @@ def _groups(root: Element) -> dict[str, tuple[str, list[str]]] | None:
         strokes = [view.get('traceDataRef', '') for view in group.findall('{*}traceView')]
         if not strokes:
             continue
-        label = next((note.text for note in group.findall('{*}annotation') if note.get('type') == 'truth'), '')
-        own = next((link.get('href', '') for link in group.findall('{*}annotationXML')), '')
+        label = next((note.text for note in group.findall('{*}annotation')
+                      if note.get('type') == 'truth'), '')
+        own = next((each.get('href', '') for each in group.findall('{*}annotationXML')), '')
         if own in found:
             return None
         token = token_of(label or '')
-        found[own] = (BARS.get(token, token), strokes)
+        found[own] = (BARS.get(token, ALIKE.get(token, token)), strokes)
         used.update(strokes)
     return None if any(count > 1 for count in used.values()) else found

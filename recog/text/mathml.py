@@ -20,9 +20,9 @@ def from_mathml(element: Element) -> tuple[str, ...]:
 
 
 def symbols(element: Element) -> list[tuple[str, str]]:
-    """What is drawn of Presentation MathML, in the order of its tokens in LaTeX: token and xml:id ('' if none).
+    """What is drawn of Presentation MathML, in the order of LaTeX: token, and xml:id ('' if it has none).
 
-    A fraction's bar is its `frac`, the sign of a root its `sqrt`.
+    The token of a fraction's bar is its command, and so is that of a root's sign.
     """
     kind, own = _kind(element), element.get('{http://www.w3.org/XML/1998/namespace}id', '')
     if kind in SYMBOLS:

@@ -1,77 +1,19 @@
 """Formulas arranged anew: other parts, and other samples of the symbols, where a writer's own stood.
 
-Gaps, baselines and sizes stay those of the formula as it was written. What is as it was stays where it was; bars
-and roots become as wide as what they belong to, brackets as high.
+Gaps, baselines and sizes stay those of the formula as it was written. What is as it was stays where it was;
+bars and roots become as wide as what they belong to, brackets as high.
 """
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Mapping
 
+from recog.data.drawn.blocks import TUCKED, Block, Entry, Piece, grown_by, is_new, set_beside, stretch
 from recog.data.drawn.handwriting import CLOSING, OPENING
-from recog.data.drawn.parts import BIG, Edges, Item, Line, Span
-from recog.data.drawn.people import People, union
+from recog.data.drawn.parts import BIG, Edges, Item, Line, Span, union
+from recog.data.drawn.people import People
 
 FENCES = frozenset((*OPENING, *CLOSING, '|'))
 LARGEST = 2.0  # a sample is at most so many times as large, or as small, beside its line as where it stood
-CLEAR = 0.1    # of a line's size: what is put next to something stands at least so far from it
-TUCKED = 0.15  # of a line's size, by which a new sample at most reaches under or over what is next to it
 SINK = 0.35    # of a script's size, by which another script in its place may come nearer to the base
-
-
-class Piece:
-    """A symbol, and how it is placed: x is a x + b, and c more for each unit beyond the knot; y is d y + e."""
-
-    __slots__ = ('a', 'b', 'c', 'd', 'e', 'knot', 'symbol')
-
-    def __init__(self, symbol: int, a: float = 1.0, b: float = 0.0, d: float = 1.0, e: float = 0.0,
-                 c: float = 0.0, knot: float = 0.0):
-        self.symbol, self.a, self.b, self.c, self.knot, self.d, self.e = symbol, a, b, c, knot, d, e
-
-
-class Block:
-    """Pieces that stand together, and their edges."""
-
-    __slots__ = ('bottom', 'left', 'pieces', 'right', 'top')
-
-    def __init__(self, pieces: list[Piece], edges: Edges):
-        self.pieces = pieces
-        self.left, self.top, self.right, self.bottom = edges
-
-    @property
-    def edges(self) -> Edges:
-        """Left, top, right, bottom."""
-        return self.left, self.top, self.right, self.bottom
-
-    def moved(self, x: float, y: float, scale: float = 1.0) -> 'Block':
-        """Scale everything about 0, then shift it."""
-        if x == 0 and y == 0 and scale == 1:
-            return self
-        for piece in self.pieces:
-            piece.a, piece.b, piece.c = piece.a * scale, piece.b * scale + x, piece.c * scale
-            piece.d, piece.e = piece.d * scale, piece.e * scale + y
-        self.left, self.right = self.left * scale + x, self.right * scale + x
-        self.top, self.bottom = self.top * scale + y, self.bottom * scale + y
-        return self
-
-    def reaching(self, top: float, bottom: float) -> None:
-        """Stretch everything to reach from one height to another."""
-        factor = (bottom - top) / max(self.bottom - self.top, 1e-9)
-        for piece in self.pieces:
-            piece.d, piece.e = piece.d * factor, top + (piece.e - self.top) * factor
-        self.top, self.bottom = top, bottom
-
-    def add(self, other: 'Block') -> None:
-        """Put another block where it stands."""
-        self.pieces += other.pieces
-        self.left, self.top, self.right, self.bottom = union((self.edges, other.edges))
-
-
-class Entry(NamedTuple):
-    """Something of a line: as it was, and as it is now."""
-
-    old: Edges
-    new: Block
-    foreign: bool
 
 
 class Arrangement:
@@ -101,10 +43,10 @@ class Arrangement:
                 item, opening = line.items[place], line.pairs.get(place, -1)
                 grown = (0.0, 0.0)
                 if opening in entries:
-                    grown = _grown([entry for at, entry in entries.items() if at > opening])
-                    _stretch(entries[opening].new, grown)
+                    grown = grown_by([entry for at, entry in entries.items() if at > opening])
+                    stretch(entries[opening].new, grown)
                 entry, after = Entry(item.edges, self.item(item, grown), False), place + 1
-            _set_beside(entry, before, line)
+            set_beside(entry, before, line)
             entries[place], before, place = entry, entry, after
         whole, *others = [entry.new for entry in entries.values()]
         for other in others:
@@ -124,7 +66,7 @@ class Arrangement:
             block = self.root(item)
         else:
             block = self.symbol(item)
-        _stretch(block, grown)
+        stretch(block, grown)
         base = block.edges
         if item.sub is not None:
             block.add(self.script(item, item.sub, base, True))
@@ -146,7 +88,7 @@ class Arrangement:
         if nearer > 0:
             down += nearer if is_sub else -nearer
         gap = old[0] - own[2]
-        if item.token not in BIG and _is_new(own, base, script.size):
+        if item.token not in BIG and is_new(own, base, script.size):
             gap = max(gap, -TUCKED * script.size)
         return new.moved(base[2] + gap - new.left, down)
 
@@ -156,12 +98,13 @@ class Arrangement:
         centre, middle = (bar[0] + bar[2]) / 2, (bar[1] + bar[3]) / 2
         olds, news = [part.edges for part in item.parts], [self.line(part) for part in item.parts]
         before, now = max(old[2] - old[0] for old in olds), max(new.right - new.left for new in news)
-        spread = now / before if before > 0 else 1.0
+        spread = now / before if before > now else 1.0  # what is narrower is less off the middle
         for old, new, is_above in zip(olds, news, (True, False), strict=True):
             x = centre + ((old[0] + old[2]) / 2 - centre) * spread - (new.left + new.right) / 2
             new.moved(x, old[3] - new.bottom if is_above else old[1] - new.top)
-        left, right = min(new.left for new in news), max(new.right for new in news)
-        left, right = left + bar[0] - min(old[0] for old in olds), right + bar[2] - max(old[2] for old in olds)
+        around = union(olds)
+        left = min(new.left for new in news) + bar[0] - around[0]
+        right = max(new.right for new in news) + bar[2] - around[2]
         symbol = self.sample(item.token, item.symbol)
         own = self.people.edges[symbol]
         scale = (right - left) / (own[2] - own[0]) if own[2] > own[0] and right > left else 1.0
@@ -216,36 +159,3 @@ class Arrangement:
     def _scales(self, symbol: int, sample: int) -> float:
         """How large the line of a symbol is beside that of its sample."""
         return self.people.sizes[symbol] / self.people.sizes[sample]
-
-
-def _grown(entries: Sequence[Entry]) -> tuple[float, float]:
-    """How far what stands between brackets has moved up and down at its edges."""
-    if not entries:
-        return 0.0, 0.0
-    return (min(entry.new.top for entry in entries) - min(entry.old[1] for entry in entries),
-            max(entry.new.bottom for entry in entries) - max(entry.old[3] for entry in entries))
-
-
-def _stretch(block: Block, grown: tuple[float, float]) -> None:
-    """Stretch a bracket."""
-    top, bottom = block.top + grown[0], block.bottom + grown[1]
-    if grown != (0.0, 0.0) and bottom - top > (block.bottom - block.top) / 3:
-        block.reaching(top, bottom)
-
-
-def _is_new(old: Edges, new: Edges, size: float) -> bool:
-    """Whether something is drawn otherwise than it was: it is wider or narrower."""
-    return abs((new[2] - new[0]) - (old[2] - old[0])) > 1e-6 * size
-
-
-def _set_beside(entry: Entry, before: Entry | None, line: Line) -> None:
-    """Put an entry of a line as far from the one before as it was; the first stays where it was."""
-    if before is None:
-        entry.new.moved(entry.old[0] - entry.new.left, 0.0)
-        return
-    gap = entry.old[0] - before.old[2]
-    if entry.foreign or before.foreign:
-        gap = max(gap, CLEAR * line.size)
-    elif _is_new(entry.old, entry.new.edges, line.size) or _is_new(before.old, before.new.edges, line.size):
-        gap = max(gap, -TUCKED * line.size)
-    entry.new.moved(before.new.right + gap - entry.new.left, 0.0)

@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from recog.data.drawn.arranged import Arrangement, Piece
+from recog.data.drawn.arranged import Arrangement
+from recog.data.drawn.blocks import Piece
 from recog.data.drawn.dice import Dice
 from recog.data.drawn.parts import Span
 from recog.data.drawn.people import Formula, People
-from recog.data.rows import Row, Written
+from recog.data.rows import Row, WrittenSource
 from recog.errors import ConfigError
 from recog.images import ink
 from recog.text.held_out import held_out
@@ -22,6 +23,7 @@ from recog.text.held_out import held_out
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
+TOGETHER = 256  # formulas that are measured at a time
 UNIT = 1024    # of a line's size; coordinates are whole numbers, as in records of ink
 TRIES = 200    # formulas that may be unfit before the request counts as impossible
 WRITERS = 20   # that are asked whether they have written every symbol of a formula
@@ -43,19 +45,20 @@ class Composed:
     """Composed formulas as a source of examples; any index can be drawn,
     and the length is only the size of an epoch."""
 
-    def __init__(self, rule: 'ConfigDict', written: Sequence[Written], split: str, *, seed: int):
+    def __init__(self, rule: 'ConfigDict', source: WrittenSource, split: str, *, seed: int):
         if split != 'train':
-            raise ConfigError(f'split {split!r} of composed must be train: what is put together from training '
-                              'ink is for training')
+            raise ConfigError(f'split {split!r} of composed must be train: it is made of training ink, for '
+                              'training')
+        written = source.written()
         leaked = next((each.text for each in written if held_out(each.text)), None)
         if leaked is not None:
-            raise ConfigError(f'composed:train: crohme:train has {leaked!r}, which is held out for validation; '
-                              'prepare crohme again')
+            raise ConfigError(f'{source.name} has {leaked!r}, which is held out for validation; '
+                              'prepare it again')
         self.name, self.count, self.shares = 'composed:train', rule.count, tuple(rule.shares)
         self.tokens, self.parts, self.other_hand = tuple(rule.tokens), rule.parts, rule.other_hand
         self.people = People(written)
         if not self.people.formulas:
-            raise ConfigError('composed:train: crohme:train has no formula whose symbols are known')
+            raise ConfigError(f'{source.name} has no formula whose symbols are known')
         self.writers = list(self.people.hands)
         self.stream = int.from_bytes(hashlib.blake2b(f'{seed}:composed'.encode(), digest_size=8).digest())
         self._chosen(0)  # a rule that no formula fits is refused at once
@@ -78,12 +81,15 @@ class Composed:
 
     def ink_sizes(self, indices: Sequence[int]) -> np.ndarray:
         """Heights and widths int32 [N, 2] of the images, without drawing them."""
-        found = np.empty((len(indices), 2), np.int32)
-        for place, index in enumerate(indices):
-            numbers, maps = self._strokes_of(self._written(self._chosen(index)))
+        found: list[tuple[int, int]] = []
+        for start in range(0, len(indices), TOGETHER):
+            many = [self._written(self._chosen(index)) for index in indices[start:start + TOGETHER]]
+            numbers, maps, owners = self._strokes_of(many)
             low, high = (_mapped(edge[numbers], maps) for edge in (self.people.low, self.people.high))
-            found[place] = ink.drawn_size(low, high)
-        return found
+            ends = np.searchsorted(owners, np.arange(1, len(many) + 1))
+            found += [ink.drawn_size(low[first:end], high[first:end])
+                      for first, end in zip([0, *ends], ends, strict=False)]
+        return np.array(found, np.int32).reshape(-1, 2)
 
     def _id(self, index: int) -> str:
         return f'train-{int(index):09d}'
@@ -107,8 +113,8 @@ class Composed:
                 tokens = self._spliced(tokens, pairs)
             if self.tokens[0] <= len(tokens) <= self.tokens[1] and not held_out(' '.join(tokens)):
                 return Chosen(host, exchanged, tokens, not swap <= kind < swap + exchange, dice)
-        raise ConfigError(f'config.composed.tokens={self.tokens}: no formula put together from crohme:train '
-                          'has so many tokens; allow more lengths')
+        raise ConfigError(f'config.composed.tokens={self.tokens}: none of {TRIES} formulas that were put '
+                          'together has so many tokens; allow more lengths')
 
     def _exchanges(self, host: Formula, writer: str | None, dice: Dice) -> list[tuple[Span, Span]]:
         """Parts of a formula and what is put in their place, which this writer wrote, or anybody."""
@@ -123,7 +129,8 @@ class Composed:
 
     def _spliced(self, tokens: tuple[str, ...], pairs: Sequence[tuple[Span, Span]]) -> tuple[str, ...]:
         """The tokens with the new parts in place of the old ones."""
-        found, place = [], 0
+        found: list[str] = []
+        place = 0
         for old, new in pairs:
             found += tokens[place:old.first]
             found += self.people.formulas[new.formula].tokens[new.first:new.end]
@@ -156,17 +163,18 @@ class Composed:
                     return writer
         return chosen.host.writer
 
-    def _strokes_of(self, pieces: Sequence[Piece]) -> tuple[np.ndarray, np.ndarray]:
-        """The numbers of all strokes [S], and the map of each [S, 6]."""
-        symbols = np.array([piece.symbol for piece in pieces])
-        maps = np.array([(p.a, p.b, p.c, p.knot, p.d, p.e) for p in pieces])
+    def _strokes_of(self, many: Sequence[Sequence[Piece]]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The numbers of all strokes of some formulas [S], the map of each [S, 6], and its formula [S]."""
+        symbols = np.array([piece.symbol for pieces in many for piece in pieces])
+        maps = np.array([(p.a, p.b, p.c, p.knot, p.d, p.e) for pieces in many for p in pieces])
         first = self.people.first_stroke[symbols]
         counts = self.people.first_stroke[symbols + 1] - first
-        return _ranges(first, counts), np.repeat(maps, counts, 0)
+        owners = np.repeat(np.arange(len(many)), [len(pieces) for pieces in many])
+        return _ranges(first, counts), np.repeat(maps, counts, 0), np.repeat(owners, counts)
 
     def _strokes(self, pieces: Sequence[Piece]) -> list[np.ndarray]:
         """The strokes of the symbols, in whole numbers."""
-        numbers, maps = self._strokes_of(pieces)
+        numbers, maps, _ = self._strokes_of([pieces])
         first = self.people.first_point[numbers]
         counts = self.people.first_point[numbers + 1] - first
         points = _mapped(self.people.points[_ranges(first, counts)], np.repeat(maps, counts, 0))

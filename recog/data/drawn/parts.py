@@ -60,7 +60,8 @@ class Line:
 
 
 class Span(NamedTuple):
-    """Items `start` to `stop` of a formula's line, tokens `first` to `end`; `kind` is what may replace them."""
+    """Items `start` to `stop` of a line, tokens `first` to `end` of its formula; one of the same `kind` may
+    replace it."""
 
     formula: int
     line: Line
@@ -129,7 +130,8 @@ class _Reader:
 
 def _pairs(items: Sequence[Item]) -> dict[int, int]:
     """Which brackets belong together: closing -> opening; none if one has no partner."""
-    found, opened = {}, []
+    found: dict[int, int] = {}
+    opened: list[int] = []
     for place, item in enumerate(items):
         closes = item.token in CLOSING or item.token == '|' and opened and items[opened[-1]].token == '|'
         if closes and not opened:
@@ -183,3 +185,11 @@ def _in_line(formula: int, line: Line) -> list[Span]:
     else:
         inside(0, len(items), line.slot)
     return found
+
+
+def union(edges: Sequence[Edges]) -> Edges:
+    """The edges of what lies within any of these."""
+    if len(edges) == 1:
+        return edges[0]
+    left, top, right, bottom = zip(*edges, strict=True)
+    return min(left), min(top), max(right), max(bottom)

@@ -1,6 +1,6 @@
 """People's ink: formulas with the strokes of every symbol, by token and by writer."""
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -9,7 +9,7 @@ from recog.data.drawn import baselines
 from recog.data.drawn.baselines import Symbols
 from recog.data.drawn.grammar import DIGITS
 from recog.data.drawn.handwriting import CLOSING, OPENING
-from recog.data.drawn.parts import BIG, SLOTS, Edges, Item, Line, NoTree, Span, spans, tree
+from recog.data.drawn.parts import BIG, SLOTS, Edges, Item, Line, NoTree, Span, spans, tree, union
 from recog.data.rows import Written
 
 STRETCHED = frozenset((*BIG, *OPENING, *CLOSING, '|', '/', r'\frac', r'\sqrt'))
@@ -77,7 +77,8 @@ class People:
         low, high = (edge.reduceat(values, self.first_stroke[:-1]).astype(np.float64)
                      for edge, values in ((np.minimum, self.low), (np.maximum, self.high)))
         self.edges = list(map(tuple, np.concatenate([low, high], 1).tolist()))
-        lines, owner, of, ratio, token = [], np.zeros(len(self.edges), int), [], [], [''] * len(self.edges)
+        lines: list[Line] = []
+        owner, of, ratio, token = np.zeros(len(self.edges), int), [], [], [''] * len(self.edges)
         for number, formula in enumerate(self.formulas):
             for line, share in _lines(formula.whole, 1.0):
                 for item in line.items:
@@ -109,14 +110,6 @@ class People:
                               *([item.index.edges] if item.index else [])])
             item.edges = union([item.own, *(script.edges for script in (item.sub, item.sup) if script)])
         line.edges = union([item.edges for item in line.items])
-
-
-def union(edges: Sequence[Edges]) -> Edges:
-    """The edges of what lies within any of these."""
-    if len(edges) == 1:
-        return edges[0]
-    left, top, right, bottom = zip(*edges, strict=True)
-    return min(left), min(top), max(right), max(bottom)
 
 
 def items(line: Line) -> Iterator[Item]:
