@@ -121,7 +121,8 @@ class Arrangement:
         new = self.line(inside)
         edges = (new.left + sign[0] - inside.edges[0], new.top + sign[1] - inside.edges[1],
                  new.right + sign[2] - inside.edges[2], new.bottom + sign[3] - inside.edges[3])
-        block = Block([self._sign(self.sample(item.token, item.symbol), edges, new.left)], edges)
+        knot = new.left + self.people.knots[item.symbol] - inside.edges[0]
+        block = Block([self._sign(self.sample(item.token, item.symbol), edges, knot)], edges)
         block.add(new)
         if item.index is not None:
             index, old = self.line(item.index), item.index.edges

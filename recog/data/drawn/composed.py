@@ -142,7 +142,7 @@ class Composed:
         own, dice, people = chosen.host.writer, chosen.dice, self.people
         writer = self._hand(chosen) if chosen.swapped else ''
         hand = people.hands[writer] if writer else {}
-        share = ANOTHER if writer == own else 1.0
+        share = 1.0 if chosen.exchanged or writer != own else ANOTHER  # others' symbols never stay
 
         def sample(token: str, symbol: int) -> int:
             return dice.pick(hand[token]) if token in hand and dice.chance(share) else symbol

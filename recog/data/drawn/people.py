@@ -14,6 +14,8 @@ from recog.data.rows import Written
 
 STRETCHED = frozenset((*BIG, *OPENING, *CLOSING, '|', '/', r'\frac', r'\sqrt'))
 
+NEAR_TOP = 0.2  # of the height of a root's sign
+
 
 class Formula(NamedTuple):
     """A formula as somebody wrote it."""
@@ -32,7 +34,7 @@ class People:
         self.hands: dict[str, dict[str, list[int]]] = {}  # writer -> token -> symbols
         self.exchangeable: dict[tuple, list[Span]] = {}   # (kind of span, writer or None: anybody) -> spans
         self.edges: list[Edges] = []                      # of each symbol
-        self.knots: dict[int, float] = {}                 # sign of a root -> left edge of what stands in it
+        self.knots: dict[int, float] = {}                 # sign of a root -> where the line above it begins
         self.sizes: list[float] = []                      # of the line of each symbol
         strokes: list[np.ndarray] = []
         counts: list[int] = []
@@ -98,6 +100,12 @@ class People:
             line.size, line.base = its_size, its_base
         self.sizes = size[owner].tolist()
 
+    def _knot(self, symbol: int) -> float:
+        """Where the line above a root begins: the leftmost point near the top of its sign."""
+        first, end = self.first_point[self.first_stroke[[symbol, symbol + 1]]]
+        points, (_, top, _, bottom) = self.points[first:end], self.edges[symbol]
+        return float(points[points[:, 1] <= top + NEAR_TOP * (bottom - top), 0].min())
+
     def _enclose(self, line: Line) -> None:
         """Find the edges of a line and all below it."""
         for item in line.items:
@@ -105,7 +113,7 @@ class People:
                 self._enclose(below)
             item.own = self.edges[item.symbol]
             if item.token == r'\sqrt':
-                self.knots[item.symbol] = item.parts[0].edges[0]
+                self.knots[item.symbol] = self._knot(item.symbol)
             item.own = union([item.own, *(part.edges for part in item.parts),
                               *([item.index.edges] if item.index else [])])
             item.edges = union([item.own, *(script.edges for script in (item.sub, item.sup) if script)])
