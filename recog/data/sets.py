@@ -13,7 +13,6 @@ from recog.errors import ConfigError, nearest
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
 COMPOSED, INK = 'composed', 'crohme:train'  # a set drawn without end, too, and the one that it is made of
-HOW = 'prepare it by datasets/crohme.py of InkML'
 ENDLESS = (*DRAWN, COMPOSED)
 
 
@@ -35,7 +34,8 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         from recog.data.drawn.composed import Composed
 
         if not (folder / 'dataset_info.json').is_file():
-            raise ConfigError(f'{name} is made of the strokes of {INK}, which {folder} does not have; {HOW}')
+            raise ConfigError(f'{name} is made of the strokes of {INK}, which {folder} does not have; '
+                              'prepare it by datasets/crohme.py of InkML')
         return Composed(config.composed, Prepared(INK, folder, 'train'), split or 'train', seed=seed)
     if (folder / 'packed.json').is_file():
         from recog.data.packed import Packed
@@ -68,6 +68,7 @@ def _missing(name: str, path: str, root: Path) -> str:
              '*/*/*/dataset_info.json': 1}
     found = sorted({str(file.parents[up].relative_to(root))
                     for mark, up in marks.items() for file in root.glob(mark)})
+    there = [*DRAWN, *([COMPOSED] if INK.partition(':')[0] in found else []), *found]
     known = path.partition('/')[0]
     script = 'benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py'
     if (Path('datasets') / script).is_file():
@@ -75,5 +76,5 @@ def _missing(name: str, path: str, root: Path) -> str:
     else:
         how = (f'it must be a folder {root / path} with labels.tsv, '
                'or one prepared by TFDS (VERSION/dataset_info.json)')
-    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *ENDLESS])}; {how}; '
-            f'there are: {", ".join([*ENDLESS, *found])}')
+    return (f'set {name!r} is not there below --data {root}{nearest(path, there)}; {how}; '
+            f'there are: {", ".join(there)}')

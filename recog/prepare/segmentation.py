@@ -7,9 +7,9 @@ from xml.etree.ElementTree import Element
 
 import numpy as np
 
+from recog.text.latex import UNDRAWN
 from recog.text.mathml import symbols, token_of
 
-UNDRAWN = ('{', '}', '_', '^', r'\limits')  # tokens that no ink stands for
 BARS = {r'\frac': '-'}  # how segmentations call a fraction's bar
 # Tokens that truth, MathML and segmentation call now so, now so, and one of them in three dots.
 ALIKE = {r'\ldots': r'\cdots', r'\cdot': '.', r'\prime': "'"}

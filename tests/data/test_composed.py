@@ -21,12 +21,12 @@ from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.text import vocabulary
 from recog.text.held_out import held_out
+from recog.text.latex import UNDRAWN
 from recog.text.normal_form import normal_text
 
 TEXTS = ('1 + 2', 'x ^ { 2 } + 1 = 0', r'\frac { 1 + x } { 2 }', r'\sqrt { x + 2 } - 1', '( x + 1 ) ^ { 2 }',
          r'\sum _ { x = 1 } ^ { 2 } x', r'\frac { 2 } { x } + \frac { x } { 1 }', 'x _ { 1 } = 2 x _ { 2 }',
          r'( \frac { 1 } { x } ) ^ { 2 }', r'\sqrt { \frac { x } { 2 } } = x')
-UNDRAWN = frozenset(('{', '}', '_', '^', r'\limits'))
 
 
 def written(text, writer='a', seed=0, points=9, unit=100.0):
@@ -80,7 +80,8 @@ def arranged(people, number, exchanged=()):
             people.formulas[number].whole).pieces:
         left, top, right, bottom = people.edges[piece.symbol]
         x = [piece.a * at + piece.b + piece.c * max(at - piece.knot, 0) for at in (left, right)]
-        found.append((tokens[piece.symbol], (x[0], piece.d * top + piece.e, x[1], piece.d * bottom + piece.e)))
+        y = [piece.d * at + piece.e for at in (top, bottom)]
+        found.append((tokens[piece.symbol], (x[0], y[0], x[1], y[1])))
     return found
 
 
@@ -102,12 +103,14 @@ def test_a_formula_in_which_nothing_is_exchanged_stands_as_it_was_written(given)
 
 
 def pairs(text):
-    return {(' '.join(text.split()[span.first:span.end]), *span.kind) for span in spans(0, tree(text.split()))}
+    tokens = text.split()
+    return {(' '.join(tokens[span.first:span.end]), *span.kind) for span in spans(0, tree(tokens))}
 
 
 def test_parts_are_whole_lines_sides_of_relations_and_operands():
-    assert pairs('x = 1 + 2') == {('x', 'whole', 'side'), ('1 + 2', 'whole', 'side'), ('x', 'whole', 'operand'),
-                                  ('1', 'whole', 'operand'), ('2', 'whole', 'operand')}
+    assert pairs('x = 1 + 2') == {
+        ('x', 'whole', 'side'), ('1 + 2', 'whole', 'side'), ('x', 'whole', 'operand'),
+        ('1', 'whole', 'operand'), ('2', 'whole', 'operand')}
     assert pairs(r'\frac { a } { ( b - c ) ^ { 2 } }') == {
         ('a', 'fraction', 'all'), ('( b - c ) ^ { 2 }', 'fraction', 'all'), ('b - c', 'brackets', 'all'),
         ('b', 'brackets', 'operand'), ('c', 'brackets', 'operand'), ('2', 'sup', 'all')}
@@ -119,7 +122,8 @@ def test_parts_are_whole_lines_sides_of_relations_and_operands():
 
 
 def test_a_bar_is_as_wide_as_what_is_above_and_below_it_and_clear_of_both():
-    people = People([written(r'\frac { 1 } { 2 }'), written(r'\frac { 1 + x + 2 x } { 1 }', 'b', 5, 9, 900.0)])
+    people = People([written(r'\frac { 1 } { 2 }'),
+                     written(r'\frac { 1 + x + 2 x } { 1 }', 'b', 5, 9, 900.0)])
     (_, bar), *rest = arranged(people, 0, [exchange(people, 0, ('fraction', 'all'), 1)])
     above, (_, below) = [edges for _, edges in rest[:-1]], rest[-1]
     assert [token for token, _ in rest] == ['1', '+', 'x', '+', '2', 'x', '2']
@@ -204,6 +208,14 @@ def test_other_samples_make_other_pictures_and_other_parts_other_formulas(given)
     assert {row.text for row in parts_alone} - set(TEXTS)
 
 
+def test_dots_alone_have_a_size(given):
+    dot = Written('.', 'a', [np.array([(5.0, 5.0)], np.float32)], np.array([0]))
+    source = composed(Given([*given.written(), *[dot] * 20]), shares=(1, 0, 0))
+    rows = [row for row in source.rows(range(60)) if row.text == '.']
+    assert rows and all(row.image.shape == (26, 26) for row in rows)
+    assert np.isfinite(source.people.sizes).all()
+
+
 def test_what_is_held_out_or_has_no_symbols_is_refused(given):
     text = next(text for text in (f'x + {" ".join(str(number))}' for number in range(99)) if held_out(text))
     with pytest.raises(ConfigError, match='crohme:train has .* held out for validation'):
@@ -212,7 +224,7 @@ def test_what_is_held_out_or_has_no_symbols_is_refused(given):
         composed(Given([written('1')._replace(symbols=np.zeros(0, int))]))
     with pytest.raises(ConfigError, match="split 'test' of composed must be train"):
         Composed(rule(), given, 'test', seed=0)
-    with pytest.raises(ConfigError, match=r'config.composed.tokens=\(90, 96\): none of'):
+    with pytest.raises(ConfigError, match=r'config.composed.tokens=\(90, 96\), shares=.* no such formula'):
         composed(given, tokens=(90, 96))
 
 

@@ -94,7 +94,8 @@ def segmented(truth, symbols, math, writer='', points=3, loose=0):
                      f'traceDataRef="{number}"/><annotationXML href="{html.escape(own)}"/></traceGroup>'
                      for number, (own, label) in enumerate(symbols))
     said = f'<annotation type="writer">{writer}</annotation>' if writer else ''
-    return (f'<ink><annotation type="truth">{html.escape(truth)}</annotation>{said}<annotationXML type="truth">'
+    return (f'<ink><annotation type="truth">{html.escape(truth)}</annotation>{said}'
+            '<annotationXML type="truth">'
             f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{math}</mrow></math></annotationXML>'
             f'{lines}<traceGroup><annotation type="truth">From ITF</annotation>{groups}</traceGroup></ink>')
 
@@ -163,7 +164,7 @@ def test_a_set_that_was_prepared_without_symbols_composes_nothing(run, write, tm
     write({'bitmaps/a.png': bitmaps.png(drawings['a']), 'captions.txt': 'a\tx\n'})
     assert published(run, 'train=bitmaps')[0] == 0
     (tmp_path / 'data' / 'crohme' / 'bitmaps' / '2.0.0').rename(tmp_path / 'data' / 'crohme' / '2.0.0')
-    with pytest.raises(ConfigError, match='crohme:train does not say which strokes draw which symbol; prepare'):
+    with pytest.raises(ConfigError, match='crohme:train does not say which strokes draw which symbol'):
         open_set('composed:train', recipe.base(name='crnn'), tmp_path / 'data')
 
 

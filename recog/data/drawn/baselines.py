@@ -44,6 +44,7 @@ def find(symbols: Symbols, formula: np.ndarray, ratio: np.ndarray,
         around = ratio * whole[formula]
         size = (np.bincount(line, weight * extent, lines) + around) / (
             np.bincount(line, weight * large[token], lines) + 1)
+        size = np.where(size > 0, size, 1.0)  # dots alone
         base = _ratio(np.bincount(line, weight * (middle + above[token] * size[line]), lines), count)
         scaled, lifted = extent / size[line], (base[line] - middle) / size[line]
         large = (np.bincount(token, weight * scaled, tokens) + FEW) / (of_token + FEW)

@@ -19,16 +19,16 @@ from recog.data.rows import Row, WrittenSource
 from recog.errors import ConfigError
 from recog.images import ink
 from recog.text.held_out import held_out
+from recog.text.latex import UNDRAWN
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
 TOGETHER = 256  # formulas that are measured at a time
-UNIT = 1024    # of a line's size; coordinates are whole numbers, as in records of ink
-TRIES = 200    # formulas that may be unfit before the request counts as impossible
-WRITERS = 20   # that are asked whether they have written every symbol of a formula
-UNDRAWN = frozenset(('{', '}', '_', '^', r'\limits'))
-ANOTHER = 0.8  # of a writer's own symbols, the share that another sample of the same writer replaces
+UNIT = 1024     # of a line's size; coordinates are whole numbers, as in records of ink
+TRIES = 200     # formulas that may be unfit before the request counts as impossible
+WRITERS = 20    # that are asked whether they have written every symbol of a formula
+ANOTHER = 0.8   # of a writer's own symbols, the share that another sample of the same writer replaces
 
 
 class Chosen(NamedTuple):
@@ -113,8 +113,8 @@ class Composed:
                 tokens = self._spliced(tokens, pairs)
             if self.tokens[0] <= len(tokens) <= self.tokens[1] and not held_out(' '.join(tokens)):
                 return Chosen(host, exchanged, tokens, not swap <= kind < swap + exchange, dice)
-        raise ConfigError(f'config.composed.tokens={self.tokens}: none of {TRIES} formulas that were put '
-                          'together has so many tokens; allow more lengths')
+        raise ConfigError(f'config.composed.tokens={self.tokens}, shares={self.shares}: no such formula could '
+                          f'be put together in {TRIES} tries; allow more lengths, or other shares')
 
     def _exchanges(self, host: Formula, writer: str | None, dice: Dice) -> list[tuple[Span, Span]]:
         """Parts of a formula and what is put in their place, which this writer wrote, or anybody."""
