@@ -113,8 +113,8 @@ class Composed:
                 tokens = self._spliced(tokens, pairs)
             if self.tokens[0] <= len(tokens) <= self.tokens[1] and not held_out(' '.join(tokens)):
                 return Chosen(host, exchanged, tokens, not swap <= kind < swap + exchange, dice)
-        raise ConfigError(f'config.composed.tokens={self.tokens}, shares={self.shares}: no such formula could '
-                          f'be put together in {TRIES} tries; allow more lengths, or other shares')
+        raise ConfigError(f'config.composed.tokens={self.tokens}, shares={self.shares}: no such formula '
+                          f'could be put together in {TRIES} tries; allow more lengths, or other shares')
 
     def _exchanges(self, host: Formula, writer: str | None, dice: Dice) -> list[tuple[Span, Span]]:
         """Parts of a formula and what is put in their place, which this writer wrote, or anybody."""
