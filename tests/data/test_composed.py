@@ -208,6 +208,16 @@ def test_other_samples_make_other_pictures_and_other_parts_other_formulas(given)
     assert {row.text for row in parts_alone} - set(TEXTS)
 
 
+def test_a_formula_whose_symbols_are_mixed_up_is_not_used():
+    good = written(r'\sqrt { 1 + \frac { x } { 2 } } - 2')
+    assert len(People([good]).formulas) == 1
+    for one, other in ((1, 5), (4, 5), (5, 6)):  # 1 and 2 in the root, x and 2 of the fraction, 2 and -
+        places = np.array(sorted(set(good.symbols)))
+        swapped = {places[one]: places[other], places[other]: places[one]}
+        mixed = np.array([swapped.get(place, place) for place in good.symbols])
+        assert not People([good._replace(symbols=mixed)]).formulas
+
+
 def test_dots_alone_have_a_size(given):
     dot = Written('.', 'a', [np.array([(5.0, 5.0)], np.float32)], np.array([0]))
     source = composed(Given([*given.written(), *[dot] * 20]), shares=(1, 0, 0))
