@@ -11,7 +11,6 @@ replica (1), gpus (0). RECOG_TOKEN in the environment of the replicas is the tok
 """
 
 import asyncio
-import os
 from pathlib import Path
 from typing import Any
 
@@ -33,7 +32,7 @@ class Reader:
         from recog.devices import setup
         from recog.reading.exported import needs_jax
         from recog.server.batching import warming
-        from recog.server.desk import Desk
+        from recog.server.desk import Desk, required_token
         from recog.server.intake import Limits
         from recog.server.serve import canvases
 
@@ -41,8 +40,7 @@ class Reader:
             setup.start()
         self.name, self.explaining = Path(folder).name, None
         self.recognizer = recog.load(folder, batch=batch, beam=beam, best=max(beam, 1))
-        token = os.environ['RECOG_TOKEN'] if 'RECOG_TOKEN' in os.environ else ''
-        self._desk = Desk(Limits(queue=QUEUE), token)
+        self._desk = Desk(Limits(queue=QUEUE), required_token())
         self._read.set_max_batch_size(batch)
         self._batches, self._images = 0, 0
         for _ in warming(self.recognizer, batch, canvases(self.recognizer)):

@@ -48,6 +48,26 @@ RENDERED = {
     'eval.sets': ('rendered:validation',), 'eval.every': '1 epochs', 'checkpoint.every': '1 epochs',
 }
 
+# The reader of words: two million parameters on words as photographs have them, for two CPU cores. The fonts
+# and their licences are listed in datasets/fonts.tsv; Debian's packages have them, and the word lists
+# (wamerican-small, wamerican-large).
+WORDS = {
+    'model.backbone': 'light', 'model.lstm_hidden': 160,
+    'text.charset': '94', 'text.case': 'keep',
+    'image.channels': 'grey', 'image.fit': 'stretch', 'image.width': 112,
+    'data.train': ('rendered:train',), 'data.nominal': 0, 'data.order': 'file', 'data.threads': 1,
+    'render.fonts': 'datasets/fonts.tsv',
+    'render.words': '/usr/share/dict/american-english-small,/usr/share/dict/american-english-large',
+    'render.count': 3_000_000, 'render.difficulty': 0.7, 'render.scene': 0.85, 'render.codes': 0.15,
+    'render.marks': 0.08,
+    'train.length': '3000000 images', 'train.batch': 128, 'train.ema': 0.9995,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.02,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'schedule.name': 'cosine', 'schedule.warmup': '2 %',
+    'eval.sets': ('rendered:validation',), 'eval.every': '5 %', 'eval.limit': 2000, 'checkpoint.every': '2 %',
+    'log.every': 100,
+}
+
 VARIANTS = {
     'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96,
@@ -60,6 +80,7 @@ VARIANTS = {
                'train.batch': 1024, 'train.norm_group': 256},
     'modern': MODERN,
     'rendered': RENDERED,
+    'words': WORDS,
     'demo': DEMO,
     # Ablations of the reference recipe.
     'vgg': {'model.backbone': 'vgg'},                # the CRNN paper's own convolutions, Table 1
@@ -74,12 +95,13 @@ RESULTS = {
             'published': '81.04 % (PaddleOCR, mean of seven sets)'},
     'mv3': {'title': 'CRNN MobileNetV3 on the same', 'published': '77.95 %'},
     'rendered': {'title': 'CRNN R34_vd on rendered words alone', 'pack': True},
+    'words': {'title': 'CRNN of 2 M parameters on words drawn as photographs have them'},
 }
 PUBLISHED = ('r34', 'mv3')  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 6  # on two CPU cores
 BENCH = {'rows': 1024}  # a training step on an accelerator
 NARROW = {'model.backbone': 'small', 'model.lstm_hidden': 8, 'image.width': 48}  # small sizes, for tests
-ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small')}
+ALLOWED = {'model.backbone': ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small', 'light')}
 
 
 def get_config(variant: str = 'r34'):

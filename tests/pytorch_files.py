@@ -93,12 +93,18 @@ def zipped(path, state, changes=None, compression=zipfile.ZIP_STORED):
 
 def in_a_row(path, state, system=SYSTEM):
     """Write a state dict in the format from before PyTorch 1.6."""
-    with path.open('wb') as file:
-        for value in (MAGIC, PROTOCOL, system):
-            pickle.dump(value, file, protocol=2)
-        pickler = Pickler(file, True)
-        pickler.dump(state)
-        pickle.dump([str(key) for key in range(len(pickler.storages))], file, protocol=2)
-        for storage in pickler.storages:
-            file.write(struct.pack('<q', storage.size) + storage.tobytes())
+    path.write_bytes(row(state, system))
     return path
+
+
+def row(state, system=SYSTEM):
+    """A state dict in the format from before PyTorch 1.6."""
+    file = io.BytesIO()
+    for value in (MAGIC, PROTOCOL, system):
+        pickle.dump(value, file, protocol=2)
+    pickler = Pickler(file, True)
+    pickler.dump(state)
+    pickle.dump([str(key) for key in range(len(pickler.storages))], file, protocol=2)
+    for storage in pickler.storages:
+        file.write(struct.pack('<q', storage.size) + storage.tobytes())
+    return file.getvalue()

@@ -164,7 +164,7 @@ def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
     """The memory that `data.resident` would need on each device, and how much there is: for the recipe's sets
     or, if they are missing, for `data.nominal` images."""
     if config.image.fit == 'none':
-        return {'not_run': "images of any size (config.image.fit='none') are not packed"}
+        return {'not_run': "images of any size (config.image.fit='none') are counted when packed"}
     try:
         rows = sum(len(open_set(name, config, root)) for name in config.data.train)
     except ConfigError:

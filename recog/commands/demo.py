@@ -22,7 +22,8 @@ def run(arguments: argparse.Namespace) -> int:
 
     settings = serve.Settings(batch=1, beam=demo.BEAM, invert=arguments.invert, explain=True,
                               most_bytes=arguments.most_bytes, most_pixels=arguments.most_pixels,
-                              queue=arguments.queue, timeout=arguments.timeout)
+                              queue=arguments.queue, timeout=arguments.timeout,
+                              host=arguments.host, allow_host=tuple(arguments.allow_host))
     serve.check(settings)
     folder = Path(arguments.folder)
     known = demo.demos(folder)

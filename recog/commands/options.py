@@ -68,6 +68,9 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
                         help='port to listen on (default 8000); 0: any that is free')
     parser.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
                         help='as of predict (default auto)')
+    parser.add_argument('--allow-host', action='append', default=[], metavar='NAME',
+                        help='a further name by which requests may call the server, such as that of a proxy; '
+                        'localhost, 127.0.0.1, --host and the address that is called are allowed anyway')
     limits = parser.add_argument_group(
         'limits', 'what goes beyond is refused with 413, 429 or 503 and the reason')
     limits.add_argument('--most-bytes', type=int, default=10_000_000, metavar='N',

@@ -4,7 +4,7 @@ import argparse
 import json
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recog.commands.options import (
     Command,
@@ -15,6 +15,7 @@ from recog.commands.options import (
     refuse_negative,
     start_for,
 )
+from recog.text.lines import in_line
 
 if TYPE_CHECKING:
     from recog.data.files import Files
@@ -72,7 +73,7 @@ def _all_broken(source: 'Files') -> bool:
     if len(broken) < len(source):
         return False
     for row in broken:
-        print(f'recog predict: {row.id}: {row.reason}', file=sys.stderr)
+        _complain(row.id, row.reason)
     return True
 
 
@@ -88,7 +89,7 @@ def _print(recognizer: 'Recognizer', source: 'Files', *, as_json: bool, drawings
                         disable=None if len(source) > 4 * recognizer.batch else True):
         file = source.paths[reading.row]
         if reading.reason:
-            print(f'recog predict: {file}: {reading.reason}', file=sys.stderr)
+            _complain(file, reading.reason)
         failed += reading.text is None
         if pictured and reading.text is not None:
             pictured.draw(reading, file)
@@ -100,23 +101,33 @@ def _print(recognizer: 'Recognizer', source: 'Files', *, as_json: bool, drawings
     return 1 if failed else 0
 
 
+def _complain(file: str, reason: str) -> None:
+    print(f'recog predict: {in_line(file)}: {reason}', file=sys.stderr)
+
+
 def _say(file: str, reading: 'Reading', formula: bool, as_json: bool) -> None:
     """The lines of one image: of a formula also whether its LaTeX is well-formed."""
     from recog.reading.recognizer import text_facts
 
     if reading.text is None:
         if as_json:
-            print(json.dumps({'file': file, 'error': reading.reason}, ensure_ascii=False))
+            _say_json({'file': file, 'error': reading.reason})
         return
     answers = [text_facts(formula, *other) for other in reading.others] or \
         [text_facts(formula, reading.text, reading.confidence)]
     if as_json:
         several = {'nbest': answers} if reading.others else {}
-        print(json.dumps({'file': file, **answers[0], **several}, ensure_ascii=False))
+        _say_json({'file': file, **answers[0], **several})
         return
     for answer in answers:
         judged = ('\twell-formed' if answer['well_formed'] else '\tbroken') if formula else ''
-        print(f'{file}\t{answer["text"]}\t{answer["confidence"]:.3f}{judged}')
+        print(f'{in_line(file)}\t{in_line(answer["text"])}\t{answer["confidence"]:.3f}{judged}')
+
+
+def _say_json(fields: dict[str, Any]) -> None:
+    """A line of JSON, which is UTF-8 even if the name of a file is not: such bytes are escaped as \\udcXX."""
+    line = json.dumps(fields, ensure_ascii=False)
+    print(line.encode('utf-8', 'backslashreplace').decode('utf-8'))
 
 
 COMMAND = Command('predict',

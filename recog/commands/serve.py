@@ -30,7 +30,8 @@ def run(arguments: argparse.Namespace) -> int:
     settings = serve.Settings(
         batch=arguments.batch, beam=arguments.beam, max_length=arguments.max_length, invert=arguments.invert,
         devices=arguments.devices, explain=arguments.explain, most_bytes=arguments.most_bytes,
-        most_pixels=arguments.most_pixels, queue=arguments.queue, timeout=arguments.timeout)
+        most_pixels=arguments.most_pixels, queue=arguments.queue, timeout=arguments.timeout,
+        host=arguments.host, allow_host=tuple(arguments.allow_host))
     serve.check(settings)
     named = serve.names(arguments.folder)
     listening = serve.listen(arguments.host, arguments.port)

@@ -15,6 +15,7 @@ from recog.config.values import flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError
 
 FILLING = ('stretch', 'thumbnail')  # fits that leave no padding
+LARGEST = 1 << 53  # of whole numbers in a recipe
 
 
 def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None) -> None:
@@ -27,6 +28,19 @@ def check(config: ConfigDict, allowed: Mapping[str, Sequence[Any]] | None = None
             bound.check(name, fields[name])
     for rule in RULES:
         rule(config)
+
+
+def check_fields(config: ConfigDict) -> None:
+    """Refuse in one line a field of a recipe from elsewhere that is of another type or out of bounds."""
+    fields = flat(config)
+    for name, declared in flat(DECLARED).items():
+        value, kind = fields.get(name), type(declared.default)
+        right = type(value) is kind or kind is float and type(value) is int or \
+            declared.default is None and (value is None or type(value) is int)
+        if not right or type(value) is int and abs(value) > LARGEST:
+            raise ConfigError(f'config.{name}={repr(value)[:60]} is none of its values')
+        for bound in declared.bounds:
+            bound.check(name, value)
 
 
 def _a_batch_can_be_cut(config: ConfigDict) -> None:
@@ -61,15 +75,12 @@ def _boundaries_fit_the_schedule(config: ConfigDict) -> None:
 
 
 def _buckets_fit_the_images(config: ConfigDict) -> None:
-    """Images that are fitted to one canvas have no other; batches that stay on the devices have one shape."""
+    """Images that are fitted to one canvas have no other."""
     canvas, buckets = (config.image.height, config.image.width), config.data.buckets
     for bucket in buckets:
         if parse_bucket(bucket, config.text.max_length)[:2] != canvas and config.image.fit != 'none':
             raise ConfigError(f'config.data.buckets: {bucket!r} must begin with {canvas[0]}x{canvas[1]}, the '
                               f'one canvas of config.image.fit={config.image.fit!r}; only lengths may differ')
-    if buckets and config.data.resident:
-        raise ConfigError(f'config.data.buckets={buckets} must be () with config.data.resident: '
-                          'its batches have one shape')
 
 
 def _images_fill_the_canvas_that_they_are_changed_on(config: ConfigDict) -> None:

@@ -117,8 +117,13 @@ DECLARED: dict[str, Any] = {
     'render': {
         'count': Field(9_000_000, 'words in an epoch of rendered:train', at_least(1)),
         'difficulty': Field(1.0, '0 easy .. 1 as MJSynth', share()),
-        'fonts': Field('', "a folder of .ttf and .otf besides matplotlib's own"),
-        'words': Field('', "a word list, one a line; '' uses the built-in character model"),
+        'scene': Field(0.0, 'share of words that look as in photographs: short ones more often, neighbours '
+                       'at the edge, loose and tight crops, few pixels, slant views', share()),
+        'fonts': Field('', "a folder of .ttf and .otf, or a list of their paths, besides matplotlib's own"),
+        'words': Field('', "a word list, one a line, or several, 'A,B', of equal shares; '' uses the "
+                       'built-in character model'),
+        'codes': Field(0.0, 'share of numbers, codes and single letters instead of words', share()),
+        'marks': Field(0.0, 'share of words and codes with punctuation, a currency or the like', share()),
         'letters': Field((3, 10), 'shortest and longest word of the character model',
                          tuple_of(int), ordered_pair('(shortest, longest)')),
         'backgrounds': Field('', "a folder of images; '' draws textures"),

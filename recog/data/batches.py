@@ -2,7 +2,6 @@
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from typing import NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -10,10 +9,10 @@ from ml_collections import ConfigDict
 from recog.config import values
 from recog.data import labels
 from recog.data.plan import Plan, Shape
-from recog.data.rows import InkSource, PackedSource, Row, SizedSource, Source
+from recog.data.rows import InkSource, Measured, PackedSource, RaggedSource, Row, SizedSource, Source
 from recog.data.shapes import fitting, shapes
 from recog.images import augment
-from recog.images.fit import fit_batch, prediction_width, shrunk
+from recog.images.fit import Canvases, prediction_width, shrunk
 from recog.text.vocabulary import Vocab
 
 WINDOW = 16  # batches within which an evaluation sorts images by size
@@ -55,7 +54,7 @@ class Batches:
         """A batch of examples, decoded, augmented, fitted and encoded."""
         batch = empty_batch(len(rows), shape.length)
         batch['index'][:] = rows
-        images: list[np.ndarray | None] = []
+        fitted = Canvases(len(rows), self.image, shape.height, shape.width)
         notes: list[tuple] = []
         for place, row in enumerate(self.source.rows(rows.tolist())):
             label = labels.encode(self.vocab, row.text, self.fixed.length, shape.length)
@@ -64,15 +63,13 @@ class Batches:
                 notes.append((int(rows[place]), row.id, reason or labels.CHANGED, row.text))
             if reason:  # the row has no weight; the reference puts a random other example in its place
                 batch['weight'][place] = 0
-                images.append(None)
                 continue
             labels.write(label, batch, place)
-            images.append(self._augmented(row, int(epochs[place]), int(rows[place]), shape))
-        batch['image'], batch['size'] = fit_batch(images, self.image, shape.height, shape.width)
+            fitted.put(place, self._augmented(row, int(epochs[place]), int(rows[place]), shape))
         if self.on_canvas:
             for real in np.flatnonzero(batch['weight']):
-                self._change_canvas(batch['image'][real], int(epochs[real]), int(rows[real]))
-        return {**batch, 'notes': pack_notes(notes)}
+                self._change_canvas(fitted.image[real], int(epochs[real]), int(rows[real]))
+        return {**batch, 'image': fitted.image, 'size': fitted.size, 'notes': pack_notes(notes)}
 
     def _augmented(self, row: Row, epoch: int, number: int, shape: Shape) -> np.ndarray:
         assert row.image is not None
@@ -130,21 +127,24 @@ class Steps:
         real = np.flatnonzero(rows >= 0)
         batch = empty_batch(len(rows), 1)
         batch['weight'][:], batch['index'][:] = 0, -1
-        images: list[np.ndarray | None] = [None] * len(rows)
+        numbers, width = rows[real].tolist(), shape.width
+        if self.rule.width_rule == 'widest':  # the images are read twice: together they may be too large
+            read = (row.image for row in self.source.rows(numbers))
+            width = prediction_width((image for image in read if image is not None), self.rule)
+        fitted = Canvases(len(rows), self.rule, shape.height, width)
         notes = []
-        for place, row in zip(real, self.source.rows(rows[real].tolist()), strict=True):
+        for place, row in zip(real.tolist(), self.source.rows(numbers), strict=True):
             batch['index'][place], batch['weight'][place] = rows[place], row.image is not None
-            images[place] = row.image
-            if row.image is None:
+            image = row.image
+            if image is None:
                 notes.append((int(rows[place]), row.id, row.reason, row.text))
-            elif too_large(row.image, shape, self.rule):
-                images[place], share = shrunk(row.image, shape.height, shape.width)
+                continue
+            if too_large(image, shape, self.rule):
+                image, share = shrunk(image, shape.height, shape.width)
                 notes.append((int(rows[place]), row.id, f'{SHRUNK} {share:.2f} of its size', row.text))
-        width = shape.width
-        if self.rule.width_rule == 'widest':
-            width = prediction_width([image for image in images if image is not None], self.rule)
-        batch['image'], batch['size'] = fit_batch(images, self.rule, shape.height, width)
-        return {**batch, 'notes': pack_notes(notes), 'rows': np.array(shape.rows)}
+            fitted.put(place, image)
+        return {**batch, 'image': fitted.image, 'size': fitted.size, 'notes': pack_notes(notes),
+                'rows': np.array(shape.rows)}
 
 
 def _windows(number: np.ndarray, allowed: Sequence[Shape]) -> Iterator[tuple[Shape, np.ndarray]]:
@@ -167,15 +167,10 @@ def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     return f'larger than {shape.height} x {shape.width}'
 
 
-class Measured(NamedTuple):
-    """Heights and widths of images [N, 2], 1 where one cannot be read, and which have their strokes [N]."""
-
-    sizes: np.ndarray
-    inked: np.ndarray
-
-
 def measure(source: Source, count: int, exact: bool = False) -> Measured:
     """The first `count` images measured; if not exact, some may be smaller than it says."""
+    if isinstance(source, RaggedSource):
+        return Measured(*(values[:count] for values in source.measured()))
     if isinstance(source, InkSource):
         return Measured(np.asarray(source.ink_sizes(range(count)), np.int64), np.ones(count, bool))
     found, inked = np.ones((count, 2), np.int64), np.zeros(count, bool)

@@ -1,7 +1,7 @@
 """Image files as a set: a folder with labels.tsv, or files that were given."""
 
 import glob
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,8 @@ class Files:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(self.ids[i], self.texts[i]) for i in indices]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [read_row(self.ids[i], self.texts[i], self.paths[i]) for i in indices]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (read_row(self.ids[i], self.texts[i], self.paths[i]) for i in indices)
 
 
 def labelled_folder(name: str, folder: Path) -> Files:

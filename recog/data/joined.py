@@ -1,11 +1,11 @@
 """Several sets as one, the rows of each behind those of the one before."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from recog.data.rows import PackedSource, Row, Source
+from recog.data.rows import Measured, PackedSource, RaggedSource, Row, Source
 
 
 class Joined:
@@ -28,12 +28,13 @@ class Joined:
             places = np.flatnonzero(owners == owner)
             yield owner, places, wanted[places] - self._starts[owner]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        found: list[Any] = [None] * len(indices)
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        turns: list[Any] = [None] * len(indices)
         for owner, places, mine in self._by_source(indices):
-            for place, row in zip(places, self.sources[owner].rows(mine.tolist()), strict=True):
-                found[place] = row
-        return found
+            rows = iter(self.sources[owner].rows(mine.tolist()))
+            for place in places:
+                turns[place] = rows
+        return (next(rows) for rows in turns)
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         found: list[Any] = [None] * len(indices)
@@ -43,17 +44,17 @@ class Joined:
         return found
 
 
-class JoinedPacked(Joined):
-    """Several packed sources as one: a `PackedSource`."""
+class JoinedCoded(Joined):
+    """Several packed sources as one, with what packing found wrong with their rows."""
 
-    sources: Sequence[PackedSource]
+    sources: Sequence[PackedSource | RaggedSource]
 
-    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        if len(self.sources) == 1:
-            return self.sources[0].arrays(rows)
+    def _collected(self, rows: np.ndarray, ask: Callable[[Any, np.ndarray], dict[str, np.ndarray]]
+                   ) -> dict[str, np.ndarray]:
+        """The arrays that `ask` gets from each source of these rows."""
         batch: dict[str, np.ndarray] = {}
         for owner, places, mine in self._by_source(rows):
-            for key, part in self.sources[owner].arrays(mine).items():
+            for key, part in ask(self.sources[owner], mine).items():
                 if key not in batch:
                     batch[key] = np.empty((len(rows), *part.shape[1:]), part.dtype)
                 batch[key][places] = part
@@ -75,7 +76,38 @@ class JoinedPacked(Joined):
         return found
 
 
+class JoinedPacked(JoinedCoded):
+    """Several packed sources of one canvas as one: a `PackedSource`."""
+
+    sources: Sequence[PackedSource]
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        if len(self.sources) == 1:
+            return self.sources[0].arrays(rows)
+        return self._collected(rows, lambda source, mine: source.arrays(mine))
+
+
+class JoinedRagged(JoinedCoded):
+    """Several packed sources of images of any size as one: a `RaggedSource`."""
+
+    sources: Sequence[RaggedSource]
+
+    def measured(self) -> Measured:
+        parts = [source.measured() for source in self.sources]
+        return Measured(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def image(self, row: int) -> np.ndarray:
+        (owner, _, mine), = self._by_source([row])
+        return self.sources[owner].image(int(mine[0]))
+
+    def labelled(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        return self._collected(rows, lambda source, mine: source.labelled(mine))
+
+
 def joined(sources: Sequence[Source]) -> Joined:
     """The sources as one, which gives whole batches where all of them are packed."""
     packed = [source for source in sources if isinstance(source, PackedSource)]
-    return JoinedPacked(packed) if len(packed) == len(sources) else Joined(sources)
+    if len(packed) == len(sources):
+        return JoinedPacked(packed)
+    ragged = [source for source in sources if isinstance(source, RaggedSource)]
+    return JoinedRagged(ragged) if len(ragged) == len(sources) else Joined(sources)

@@ -7,7 +7,7 @@ import shutil
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -15,16 +15,27 @@ from ml_collections import ConfigDict
 from recog.config.recipe import from_json, to_json
 from recog.data import file_hashes, labels
 from recog.data.batches import empty_batch
+from recog.data.growing import Growing
 from recog.data.origin import origin
 from recog.data.packed import MANIFEST, rule
-from recog.data.rows import Source
+from recog.data.rows import Row, Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
-from recog.images.fit import channels, fit_batch
+from recog.images import ink
+from recog.images.fit import Canvases, channels
 from recog.text import vocabulary
 
 CHUNK = 4096  # rows that a worker does at a time
-Chunk = tuple[int, dict[str, np.ndarray], list[tuple[int, str]], bytes, np.ndarray]
+
+
+class Chunk(NamedTuple):
+    """What a worker made of some rows."""
+
+    start: int
+    rows: dict[str, np.ndarray]  # arrays with an element for each row
+    flat: dict[str, np.ndarray]  # arrays of which each row has as many elements as it needs
+    notes: list[tuple[int, str]]  # row and reason
+    ends: np.ndarray  # where the id and text of each row end in `labels`
 
 
 def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -> dict[str, Any]:
@@ -53,10 +64,11 @@ def pack(name: str, config: ConfigDict, root: Path, place: Path, workers: int) -
 
 
 def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
+    """Refuse canvases that have no room on the disk; how much images of any size take is not known before."""
     part.parent.mkdir(parents=True, exist_ok=True)
     pixels = rows * config.image.height * config.image.width * channels(config.image)
     free = shutil.disk_usage(part.parent).free
-    if free < pixels * 1.05:
+    if free < pixels * 1.05 and config.image.fit != 'none':
         raise OSError(f'{part.parent}: no space left: '
                       f'{pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
 
@@ -64,27 +76,28 @@ def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
 def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path, workers: int,
            bar: Any) -> dict[str, Any]:
     """All arrays of a packed set; returns the reasons by code, and how many rows have each."""
-    rows, length, image = len(source), config.text.max_length, config.image
-    shapes = {'image': ((rows, image.height, image.width, channels(image)), np.uint8),
-              'size': ((rows, 2), np.int32), 'tokens': ((rows, length), np.int32),
-              'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
+    rows, image = len(source), config.image
+    shapes: dict[str, tuple[tuple[int, ...], Any]] = {
+        'size': ((rows, 2), np.int32), 'tokens': ((rows, config.text.max_length), np.int32),
+        'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
+    if image.fit == 'none':
+        shapes |= {'planes': ((rows,), np.uint8), 'grey': ((rows,), np.bool_), 'inked': ((rows,), np.int32)}
+    else:
+        shapes['image'] = (rows, image.height, image.width, channels(image)), np.uint8
     arrays = {key: _reserved(part / f'{key}.npy', shape, dtype) for key, (shape, dtype) in shapes.items()}
-    offsets, reasons = np.zeros(rows + 1, np.int64), ['', labels.CHANGED]
-    place = 0
-    with (part / 'labels.bin').open('wb') as texts:
-        for start, done, notes, blob, ends in _chunks(rows, name, config, root, workers):
-            for key, values in done.items():
-                arrays[key][start:start + len(values)] = values
-            for row, reason in notes:
-                if reason not in reasons:
-                    reasons.append(reason)
-                arrays['code'][row] = reasons.index(reason)
-            texts.write(blob)
-            offsets[start + 1:start + 1 + len(ends)] = place + ends
-            place += len(blob)
-            bar.update(len(ends))
-    np.save(part / 'labels.npy', np.fromfile(part / 'labels.bin', np.uint8))
-    (part / 'labels.bin').unlink()
+    flat, offsets, reasons = Growing(part), np.zeros(rows + 1, np.int64), ['', labels.CHANGED]
+    for chunk in _chunks(rows, name, config, root, workers):
+        for key, values in chunk.rows.items():
+            arrays[key][chunk.start:chunk.start + len(values)] = values
+        for row, reason in chunk.notes:
+            if reason not in reasons:
+                reasons.append(reason)
+            arrays['code'][row] = reasons.index(reason)
+        for key, values in chunk.flat.items():
+            flat.add(key, values)
+        offsets[chunk.start + 1:chunk.start + 1 + len(chunk.ends)] = offsets[chunk.start] + chunk.ends
+        bar.update(len(chunk.ends))
+    flat.close()
     np.save(part / 'offsets.npy', offsets)
     counts = np.bincount(arrays['code'], minlength=len(reasons)).tolist()
     for array in arrays.values():
@@ -127,17 +140,43 @@ def _open(name: str, recipe: str, root: str) -> None:
 
 
 def _chunk(start: int, stop: int) -> Chunk:
-    """Arrays of the rows, the notes of some, their ids and texts in one piece, and where each ends in it."""
+    """These rows fitted and encoded."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
-    rows = _OPENED['source'].rows(range(start, stop))
-    arrays, notes = empty_batch(len(rows), config.text.max_length), []
-    for place, row in enumerate(rows):
+    arrays, notes, pieces = empty_batch(stop - start, config.text.max_length), [], []
+    ragged, rows = config.image.fit == 'none', []
+    fitted = Canvases(0 if ragged else stop - start, config.image)
+    for place, row in enumerate(_OPENED['source'].rows(range(start, stop))):
         label = labels.encode(vocab, row.text, config.text.max_length)
         labels.write(label, arrays, place)
         note = row.reason or label.reason or (labels.CHANGED if label.changed else '')
         if note:
             notes.append((start + place, note))
-    arrays['image'], arrays['size'] = fit_batch([row.image for row in rows], config.image)
-    pieces = [f'{row.id}\t{row.text}'.encode() for row in rows]
-    done = {key: arrays[key] for key in ('image', 'size', 'tokens', 'length')}
-    return start, done, notes, b''.join(pieces), np.cumsum([len(piece) for piece in pieces])
+        if ragged:
+            rows.append(row)
+        elif row.image is not None:
+            fitted.put(place, row.image)
+        pieces.append(f'{row.id}\t{row.text}'.encode())
+    flat = {'labels': np.frombuffer(b''.join(pieces), np.uint8)}
+    if ragged:
+        flat |= _as_read(rows, arrays)
+    else:
+        arrays |= {'image': fitted.image, 'size': fitted.size}
+    for key in ('weight', 'index'):
+        del arrays[key]
+    return Chunk(start, arrays, flat, notes, np.cumsum([len(piece) for piece in pieces]))
+
+
+def _as_read(rows: list[Row], arrays: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """All pixels, points and lengths of strokes of the rows; what tells them apart goes into the arrays."""
+    images = [row.image if row.image is not None else np.zeros((0, 0), np.uint8) for row in rows]
+    images = [image[:, :, None] if image.ndim == 2 else image for image in images]
+    grey = [(image == image[:, :, :1]).all() for image in images]
+    arrays['size'] = np.array([image.shape[:2] for image in images], np.int32)
+    arrays['planes'] = np.array([image.shape[2] for image in images], np.uint8)
+    arrays['grey'] = np.array(grey)
+    arrays['inked'] = np.array([len(row.strokes) for row in rows], np.int32)
+    strokes = [stroke for row in rows for stroke in row.strokes]
+    points, lengths = ink.joined(strokes)
+    stored = [image[:, :, :1] if alike else image for image, alike in zip(images, grey, strict=True)]
+    return {'image': np.concatenate([image.ravel() for image in stored]), 'points': points.ravel(),
+            'strokes': lengths}

@@ -23,8 +23,8 @@ LABEL = ('case', 'unknown', 'max_length')  # of config.text, besides the vocabul
 PLAIN, CHANGED = 0, 1  # codes of rows without and with a changed label; others are reasons not to use the row
 
 
-class Packed:
-    """A packed set as a source; `arrays` gives whole batches."""
+class PackedSet:
+    """What all packed sets have: a manifest that fits the recipe, labels, and what packing found wrong."""
 
     def __init__(self, name: str, folder: Path, config: ConfigDict):
         file_hashes.check_sizes(folder)
@@ -32,10 +32,11 @@ class Packed:
         manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
         mine = rule(config)
         for field, value in manifest['rule'].items():
-            if mine[field] != value:
+            if mine.get(field, value) != value:
                 raise ConfigError(
                     f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
                     f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
+        self._order = -1 if config.image.channels == 'rgb' else 1  # rows are BGR
         self._length, self._reasons = manifest['rows'], manifest['reasons']
         self._arrays: dict[str, np.ndarray] = {}
 
@@ -49,12 +50,6 @@ class Packed:
         if part not in self._arrays:
             self._arrays[part] = np.load(self.folder / f'{part}.npy', mmap_mode='r')
         return self._arrays[part]
-
-    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
-        """Image, size, tokens, length, weight and code of these rows."""
-        batch = {part: self._taken(part, rows) for part in ('image', 'size', 'tokens', 'length')}
-        code = self.codes(rows)
-        return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
 
     def codes(self, rows: np.ndarray) -> np.ndarray:
         """The codes of these rows: `PLAIN`, `CHANGED`, or why they cannot be used."""
@@ -79,6 +74,16 @@ class Packed:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [self._text(int(row)) for row in indices]
 
+
+class Packed(PackedSet):
+    """A packed set of images on one canvas as a source; `arrays` gives whole batches."""
+
+    def arrays(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Image, size, tokens, length, weight and code of these rows."""
+        batch = {part: self._taken(part, rows) for part in ('image', 'size', 'tokens', 'length')}
+        code = self.codes(rows)
+        return {**batch, 'weight': (code <= CHANGED).astype(np.float32), 'code': code}
+
     def rows(self, indices: Sequence[int]) -> list[Row]:
         found = []
         for row in indices:
@@ -86,13 +91,15 @@ class Packed:
             name, label = self._text(int(row))
             # A row whose label cannot be used may have an image all the same.
             reason = '' if height else self._reasons[self._array('code')[row]]
-            image = None if reason else self._array('image')[row, :height, :width]
+            image = None if reason else self._array('image')[row, :height, :width, ::self._order]
             found.append(Row(name, label, image, reason))
         return found
 
 
 def rule(config: ConfigDict) -> dict[str, Any]:
     """The fields that must be the same when a set is packed and when it is read."""
-    fields = {f'config.image.{name}': config.image[name] for name in RULE}
+    # Images that keep their size are as they were read.
+    image = ('fit',) if config.image.fit == 'none' else RULE
+    fields = {f'config.image.{name}': config.image[name] for name in image}
     fields |= {f'config.text.{name}': config.text[name] for name in LABEL}
     return {**fields, 'vocabulary': vocabulary.from_config(config.text).hash}

@@ -9,14 +9,14 @@ from ml_collections import ConfigDict
 
 from recog.config import values
 from recog.data import labels
-from recog.data.batches import Measured, measure
+from recog.data.batches import measure
 from recog.data.bucketed import Bucketed
 from recog.data.joined import joined
 from recog.data.plan import Plan
-from recog.data.rows import Source
+from recog.data.rows import Measured, Source
 from recog.data.shapes import shapes
 from recog.errors import ConfigError
-from recog.images import augmented_sizes
+from recog.images import augment_many
 from recog.text.vocabulary import Vocab
 
 
@@ -46,8 +46,10 @@ def _bucketed(config: ConfigDict, vocab: Vocab, opened: Sequence[Source], multip
         each = [measure(one, len(one), exact=True) for one in opened]
         measured, rule = Measured(*map(np.concatenate, zip(*each, strict=True))), config.image.augment
         sizes = measured.sizes
-        if augmented_sizes.change_sizes(rule):
-            drawn = functools.partial(augmented_sizes.sizes, *measured, values.seed(config, 'augment'),
+        if augment_many.change_sizes(rule):
+            if config.data.resident:  # devices move the pixels of ink
+                measured = measured._replace(inked=np.zeros_like(measured.inked))
+            drawn = functools.partial(augment_many.sizes, *measured, values.seed(config, 'augment'),
                                       rule=rule, room=(config.image.height, config.image.width))
     else:  # all are fitted into the one canvas
         sizes = np.tile(allowed[-1][1:3], (len(source), 1))

@@ -1,6 +1,7 @@
 """Sets that TFDS prepared as ArrayRecord."""
 
-from collections.abc import Sequence
+import json
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,46 +18,46 @@ class Prepared:
     """A data set that TFDS prepared as ArrayRecord: features `image` (encoded), `text`, optionally `id`."""
 
     def __init__(self, name: str, folder: Path, split: str):
-        import tensorflow_datasets as tfds
         from array_record.python.array_record_data_source import ArrayRecordDataSource
 
         file_hashes.check_sizes(folder)
-        builder = tfds.builder_from_directory(str(folder))
-        features = builder.info.features
+        features, splits = _features(folder), _splits(folder)
         if 'image' not in features or 'text' not in features:
             raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
-        parts = split.split('+') if split else list(builder.info.splits)
+        parts = split.split('+') if split else list(splits)
         for part in parts:
-            if part.partition('[')[0] not in builder.info.splits:
+            if part.partition('[')[0] not in splits:
                 raise ConfigError(f'{folder}: split {part!r} does not exist'
-                                  f'{nearest(part, builder.info.splits)}; there are: '
-                                  f'{", ".join(builder.info.splits)}; if datasets/README.md names it, '
-                                  'prepare the set again')
-            for file in builder.info.splits[part.partition('[')[0]].filepaths:
+                                  f'{nearest(part, splits)}; there are: {", ".join(splits)}; '
+                                  'if datasets/README.md names it, prepare the set again')
+            for file in splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; '
                                       'prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
-        self._has_ink = {'points', 'strokes'} <= set(features)
-        self._has_symbols = self._has_ink and {'symbols', 'writer'} <= set(features)
+        self._has_ink = {'points', 'strokes'} <= features
+        self._has_symbols = self._has_ink and {'symbols', 'writer'} <= features
         # TFDS names the shards; its own parsing of a record would take ten times as long.
-        self._records = ArrayRecordDataSource(builder.info.splits[self._split].file_instructions)
+        self._records = ArrayRecordDataSource(splits[self._split].file_instructions)
 
     def __len__(self) -> int:
         return len(self._records)
 
     def _read(self, indices: Sequence[int]) -> list[tuple[str, str, Any]]:
         """Id, text and all values of records."""
+        from google.protobuf.message import DecodeError
         from tensorflow_datasets.proto import tf_example_pb2
 
         read = []
         for i, record in zip(indices, self._records.__getitems__([int(i) for i in indices]), strict=True):
-            if not record:  # the shard was cut off at a block's boundary
-                raise OSError(f'{self.name}: record {i} cannot be read; '
-                              'the set is damaged: recog check names the file')
-            values = tf_example_pb2.Example.FromString(record).features.feature
-            name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
-            read.append((name, _value(values['text']), values))
+            try:
+                if not record:
+                    raise ValueError  # the shard was cut off at a block's boundary
+                values = tf_example_pb2.Example.FromString(record).features.feature
+                name = _value(values['id']) if self._has_id else f'{self._split}/{i}'
+                read.append((name, _value(values['text']), values))
+            except (DecodeError, ValueError, IndexError):
+                raise self._damaged(i) from None
         return read
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
@@ -72,17 +73,32 @@ class Prepared:
         if not self._has_symbols:
             raise ConfigError(f'{self.name} does not say which strokes draw which symbol; prepare it again: '
                               'datasets/crohme.py records it from version 2.1.0 on')
-        return [Written(text, _value(values['writer']), _strokes(values), _numbers(values['symbols']))
-                for _, text, values in self._read(range(len(self)))]
+        found = []
+        for name, text, values in self._read(range(len(self))):
+            try:
+                strokes, symbols = _strokes(values), _numbers(values['symbols'])
+                if len(symbols) not in (0, len(strokes)):
+                    raise ValueError
+                found.append(Written(text, _value(values['writer']), strokes, symbols))
+            except (ValueError, IndexError):
+                raise self._damaged(name) from None
+        return found
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(*record) for record in self._read(indices)]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (self._row(*record) for record in self._read(indices))
 
     def _row(self, name: str, text: str, values: Any) -> Row:
-        row = read_row(name, text, values['image'].bytes_list.value[0])
-        if not self._has_ink:
-            return row
-        return row._replace(strokes=_strokes(values))
+        try:
+            encoded = values['image'].bytes_list.value[0]
+            strokes = _strokes(values) if self._has_ink else None
+        except (ValueError, IndexError):
+            raise self._damaged(name) from None
+        row = read_row(name, text, encoded)
+        return row if strokes is None else row._replace(strokes=strokes)
+
+    def _damaged(self, record: int | str) -> OSError:
+        return OSError(f'{self.name}: record {record!r} cannot be read; '
+                       'the set is damaged: recog check names the file')
 
 
 def _strokes(values: Any) -> list[np.ndarray]:
@@ -93,6 +109,38 @@ def _strokes(values: Any) -> list[np.ndarray]:
 
 def _numbers(feature: Any) -> np.ndarray:
     return np.array(feature.int64_list.value, np.int64)
+
+
+def _features(folder: Path) -> set[str]:
+    """The names of a set's features: TFDS would import and run the classes that the file names for them."""
+    try:
+        described = json.loads((folder / 'features.json').read_text(encoding='utf-8'))
+        features = described['featuresDict']['features'] if 'featuresDict' in described else \
+            described['content']  # until TFDS 4.4
+        return {*(features if isinstance(features, dict) else json.loads(features))}
+    except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
+        raise ConfigError(f'{folder}: features.json cannot be read ({_line(error)}); '
+                          'prepare the set again') from None
+
+
+def _splits(folder: Path) -> Any:
+    """A set's splits by their names, each with its shards, as TFDS reads them."""
+    from tensorflow_datasets.core import dataset_info, naming, splits
+
+    try:
+        info = dataset_info.read_proto_from_builder_dir(folder)
+        if info.file_format != 'array_record':
+            raise ValueError(f'the format is {info.file_format or "tfrecord"} and must be array_record')
+        template = naming.ShardedFileTemplate(dataset_name=info.name, data_dir=folder,
+                                              filetype_suffix=info.file_format)
+        return splits.SplitDict.from_proto(info.splits, template)
+    except Exception as error:  # a damaged description makes TFDS raise nearly anything
+        raise ConfigError(f'{folder}: dataset_info.json cannot be read ({_line(error)}); '
+                          'prepare the set again') from None
+
+
+def _line(error: Exception) -> str:
+    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _value(feature: Any) -> str:

@@ -1,6 +1,6 @@
 """What every set offers: rows, asked for by their numbers."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
@@ -14,6 +14,13 @@ class Row(NamedTuple):
     image: np.ndarray | None
     reason: str = ''
     strokes: Sequence[np.ndarray] = ()  # the ink that the image was drawn from, where the set has it
+
+
+class Measured(NamedTuple):
+    """Heights and widths of images [N, 2], 1 where one cannot be read, and which have their strokes [N]."""
+
+    sizes: np.ndarray
+    inked: np.ndarray
 
 
 class Written(NamedTuple):
@@ -35,8 +42,8 @@ class Source(Protocol):
 
     def __len__(self) -> int: ...
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        """The examples at these places, decoded."""
+    def rows(self, indices: Sequence[int]) -> Iterable[Row]:
+        """The examples at these places, each decoded when it is taken: many may not fit into memory."""
 
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         """Id and text of the examples at these places, without their pixels."""
@@ -79,3 +86,23 @@ class InkSource(Source, Protocol):
 
     def ink_sizes(self, indices: Sequence[int]) -> np.ndarray:
         """Heights and widths [N, 2] of the images at these places."""
+
+
+@runtime_checkable
+class RaggedSource(Source, Protocol):
+    """A packed source of images of any size."""
+
+    def measured(self) -> Measured:
+        """The sizes of all images, and which have their strokes."""
+
+    def image(self, row: int) -> np.ndarray:
+        """An image [H, W, C] as it was read; without any pixels if it could not be."""
+
+    def labelled(self, rows: np.ndarray) -> dict[str, np.ndarray]:
+        """Size, tokens, length and weight of these rows."""
+
+    def codes(self, rows: np.ndarray) -> np.ndarray:
+        """What packing found wrong with each of these rows: 0 is nothing."""
+
+    def notes(self, rows: np.ndarray, code: np.ndarray) -> list[tuple]:
+        """(row, id, reason, text) of the rows that were changed or cannot be used."""

@@ -39,8 +39,9 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
         return Composed(config.composed, Prepared(INK, folder, 'train'), split or 'train', seed=seed)
     if (folder / 'packed.json').is_file():
         from recog.data.packed import Packed
+        from recog.data.ragged import Ragged
 
-        return Packed(name, folder, config)
+        return (Ragged if config.image.fit == 'none' else Packed)(name, folder, config)
     if (folder / 'labels.tsv').is_file():
         return labelled_folder(name, folder)
     return Prepared(name, folder, split)

@@ -12,6 +12,7 @@ from recog.evaluation import markdown, measurements, protocols
 from recog.evaluation.averages import Average, averages_table
 from recog.evaluation.measurements import CONDITIONS, Measurement
 from recog.evaluation.results import OF_FORMULAS, Prediction, Result, document, interval, with_lexicons
+from recog.text.lines import in_line
 from recog.workdir import files
 
 COLUMNS = ('kind', 'own', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
@@ -66,7 +67,8 @@ def _as_tsv(predictions: Iterable[Prediction]) -> str:
         out = csv.writer(file, delimiter='\t', lineterminator='\n')
         out.writerow(Prediction._fields)
         for each in predictions:
-            words = {'confidence': f'{each.confidence:.4f}', 'right': 'right' if each.right else 'wrong'}
+            words = {'id': in_line(each.id), 'confidence': f'{each.confidence:.4f}',
+                     'right': 'right' if each.right else 'wrong'}
             out.writerow((each._asdict() | words).values())
         return file.getvalue()
 
@@ -74,7 +76,8 @@ def _as_tsv(predictions: Iterable[Prediction]) -> str:
 def _page(found: Mapping[str, Any]) -> str:
     """A measurement in Markdown, with its provenance."""
     title = 'Reported by training' if found['own'] else 'Measured'
-    facts = [f'- {name}: {value}' for name, value in found.items() if name not in measurements.PARTS]
+    facts = [f'- {name}: {markdown.line(str(value))}' for name, value in found.items()
+             if name not in measurements.PARTS]
     facts += [f'- {name}, which was measured before, differs in {key}: {value}'
               for name, about in found.get('earlier', {}).items() for key, value in about.items()]
     return '\n\n'.join([f'# {title}: {measurements.conditions(found)}', sections(found),
@@ -84,7 +87,7 @@ def _page(found: Mapping[str, Any]) -> str:
 def sections(found: Mapping[str, Any]) -> str:
     """A measurement in Markdown, without its provenance."""
     parts = [f'Protocol {found["protocol"]}', _table(with_lexicons(found['sets']), found['missing']),
-             *found['notes']]
+             *map(markdown.line, found['notes'])]
     if found['averages']:
         parts += ['## Averages', averages_table(Average(**each) for each in found['averages'])]
     if found['protocol'] == 'latex':

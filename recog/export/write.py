@@ -52,8 +52,9 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
                              Path(source) / SAMPLES)
         manifest['parity'] = {'images': found.images, 'worst_score_difference': found.worst}
         manifest['digest'] = digest(manifest)
+        # A path may be no UTF-8; what is escaped is JSON still.
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n',
-                                      encoding='utf-8')
+                                      encoding='utf-8', errors='backslashreplace')
         draft.chmod(0o755)
         draft.rename(place)
     except BaseException:

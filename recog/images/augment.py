@@ -49,7 +49,7 @@ def augment(
 ) -> np.ndarray:
     """The uint8 image, or the ink that it was drawn from, changed at random within `config.image.augment`.
 
-    If all is off it is the image itself, and no random number is drawn. `augmented_sizes` draws the same
+    If all is off it is the image itself, and no random number is drawn. `augment_many` draws the same
     numbers, to know the size of the result.
     """
     drawn = {}

@@ -1,4 +1,4 @@
-"""Training images changed at random on the devices: the augmentations of `augment`, but for those of `HOST`.
+"""Training images of one canvas changed at random on the devices, by all of `augment` but `HOST`.
 
 Unlike the host, which changes images before it fits them, devices change those of a batch, which are fitted
 already. Values are not rounded between changes. The random numbers are a function of (seed, epoch, row) too,
@@ -14,16 +14,17 @@ import jax.numpy as jnp
 from ml_collections import ConfigDict
 
 from recog.images import augment, warp
+from recog.images.filters_on_devices import Strengths, finished
+from recog.images.moved_on_devices import sampled
 
-HOST = ('scale', 'stroke', 'downscale', 'jpeg')  # a packed image has lost its size, ink and file
+HOST = ('downscale', 'jpeg')
 EDGES = 33  # points on the upper and on the lower edge by which the extent of a bent sheet is found
-
-Strengths = Mapping[str, jax.Array]
 
 
 def unknown(rule: ConfigDict) -> list[str]:
-    """The augmentations of `config.image.augment` that devices cannot do."""
-    return [name for name in augment.switched_on(rule) if name in HOST]
+    """The augmentations of `config.image` that devices cannot do; fitted images have no size to scale."""
+    return [name for name in augment.switched_on(rule.augment)
+            if name in HOST or name == 'scale' and rule.fit != 'none']
 
 
 def change(batch: Mapping[str, jax.Array], seed: int, rule: ConfigDict) -> dict[str, jax.Array]:
@@ -60,29 +61,7 @@ def exactly(key: jax.Array, image: jax.Array, size: jax.Array, strength: Strengt
     values = image.astype(jnp.float32)
     if any(name in most for name in warp.NAMES):
         values, size = _moved(moving, values, size, strength, rule)
-    inside = _inside(values, size)
-    if 'colour' in most and values.shape[-1] == 3:
-        grey = augment.GREY if rule.channels == 'bgr' else augment.GREY[::-1]
-        values = _coloured(colouring, values, strength['colour'], grey)
-    if 'brightness' in most or 'contrast' in most:
-        middle = jnp.where(inside, values, 0).sum() / (size.prod() * values.shape[-1])
-        contrast, brightness = strength.get('contrast', 0.0), strength.get('brightness', 0.0)
-        values = ((values - middle) * (1 + contrast) + middle + 255 * brightness).clip(0, 255)
-    small = jnp.minimum(1.0, size.min() / augment.LEGIBLE)
-    if 'blur' in most:
-        values = _blurred(values, size, strength['blur'] * small, math.ceil(3 * most['blur']))
-    if 'motion' in most:
-        angle = jax.random.uniform(turning, maxval=math.pi)
-        values = _streaked(values, size, strength['motion'] * small, angle, math.ceil(most['motion'] / 2))
-    if 'noise' in most:
-        values = values + jax.random.normal(noising, values.shape) * strength['noise']
-    return jnp.where(_inside(values, size), jnp.rint(values).clip(0, 255), 0).astype(jnp.uint8), size
-
-
-def _inside(values: jax.Array, size: jax.Array) -> jax.Array:
-    """Which pixels [H, W, 1] of the canvas belong to the image."""
-    rows, columns = jnp.arange(values.shape[0])[:, None, None], jnp.arange(values.shape[1])[:, None]
-    return (rows < size[0]) & (columns < size[1])
+    return finished((colouring, turning, noising), values, size, strength, most, rule), size
 
 
 def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengths,
@@ -127,7 +106,10 @@ def _moved(key: jax.Array, values: jax.Array, size: jax.Array, strength: Strengt
     right_by, down_by = (
         ripple / warp.RIPPLES * jnp.sin(axis[:, 0, None, None] * x + axis[:, 1, None, None] * y
                                         + axis[:, 2, None, None]).sum(0) for axis in waves)
-    return _sampled(values, x - right_by, y - down_by, height, width), size
+    def at(row: jax.Array, column: jax.Array) -> jax.Array:
+        return values.at[row, column].get(mode='clip')
+
+    return sampled(at, x - right_by, y - down_by, height, width), size
 
 
 def _corners(key: jax.Array, amount: Strengths, left: jax.Array, right: jax.Array, top: jax.Array,
@@ -177,57 +159,3 @@ def _fitted(size: jax.Array, extent: jax.Array, widest: int, fit: str) -> jax.Ar
     if fit == 'steps':
         return jnp.stack([size[0], (size[0] * jnp.ceil(ratio - 1e-4).astype(size.dtype)).clip(1, widest)])
     return size
-
-
-def _sampled(values: jax.Array, x: jax.Array, y: jax.Array, height: jax.Array, width: jax.Array) -> jax.Array:
-    """The values between the pixels [H, W, C] at places [H, W]; the edges go on for ever."""
-    x, y = x.clip(0, width - 1), y.clip(0, height - 1)
-    left, top = jnp.floor(x), jnp.floor(y)
-    right_share, low_share = (x - left)[..., None], (y - top)[..., None]
-    columns, rows = left.astype(jnp.int32), top.astype(jnp.int32)
-
-    def at(row: jax.Array, column: jax.Array) -> jax.Array:
-        return values.at[jnp.minimum(row, height.astype(jnp.int32) - 1),
-                         jnp.minimum(column, width.astype(jnp.int32) - 1)].get(mode='clip')
-
-    above = at(rows, columns) * (1 - right_share) + at(rows, columns + 1) * right_share
-    below = at(rows + 1, columns) * (1 - right_share) + at(rows + 1, columns + 1) * right_share
-    return above * (1 - low_share) + below * low_share
-
-
-def _coloured(key: jax.Array, values: jax.Array, strength: jax.Array, shares: tuple[float, ...]) -> jax.Array:
-    """Another saturation, and another strength of each channel; `shares` of them make grey."""
-    amounts = 1 + strength * jax.random.uniform(key, (4,), minval=-1.0)
-    grey = values @ jnp.array(shares)
-    return ((amounts[0] * values + (1 - amounts[0]) * grey[..., None]) * amounts[1:]).clip(0, 255)
-
-
-def _blurred(values: jax.Array, size: jax.Array, sigma: jax.Array, reach: int) -> jax.Array:
-    places = jnp.arange(-reach, reach + 1)
-    weights = jnp.exp(-0.5 * jnp.square(places / jnp.maximum(sigma, 1e-3)))
-    line = weights / weights.sum()
-    return _filtered(_filtered(values, size, line[:, None]), size, line[None])
-
-
-def _streaked(values: jax.Array, size: jax.Array, length: jax.Array, angle: jax.Array,
-              reach: int) -> jax.Array:
-    """A motion over so many pixels at this angle: the kernel of `augment`."""
-    along = length * jnp.linspace(-0.5, 0.5, 16 * reach + 1)
-    places = jnp.arange(-reach, reach + 1)[:, None]
-    down, right = (jnp.maximum(0, 1 - jnp.abs(places - side * along))
-                   for side in (jnp.sin(angle), jnp.cos(angle)))
-    weights = down @ right.T
-    return _filtered(values, size, weights / weights.sum())
-
-
-def _filtered(values: jax.Array, size: jax.Array, kernel: jax.Array) -> jax.Array:
-    """The image [H, W, C] under a kernel of odd sides, its edges going on beyond it."""
-    down, right = (side // 2 for side in kernel.shape)
-    rows = jnp.arange(-down, values.shape[0] + down).clip(0, size[0] - 1)
-    columns = jnp.arange(-right, values.shape[1] + right).clip(0, size[1] - 1)
-    padded = values[rows][:, columns]
-    total = jnp.zeros_like(values)
-    for i in range(kernel.shape[0]):
-        for j in range(kernel.shape[1]):
-            total = total + kernel[i, j] * padded[i:i + values.shape[0], j:j + values.shape[1]]
-    return total

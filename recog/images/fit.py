@@ -6,13 +6,16 @@ The host's half (numpy, OpenCV) gives uint8; `normalise`, the devices' half, is 
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
+
+
+WIDEST = 100  # times its height that an image keeps of its width where batches are as wide as their images
 
 
 def fit_image(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
@@ -27,13 +30,27 @@ def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int
 
     Canvases have the height and width of the rule, which is `config.image`, unless others are given.
     """
-    out = np.zeros((len(images), height or rule.height, width or rule.width, channels(rule)), np.uint8)
-    size = np.zeros((len(images), 2), np.int32)
-    form, order, ground = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
+    out = Canvases(len(images), rule, height, width)
     for row, image in enumerate(images):
         if image is not None:
-            size[row] = _fit_into(image, form, order, ground, out[row])
-    return out, size
+            out.put(row, image)
+    return out.image, out.size
+
+
+class Canvases:
+    """A batch whose images are put in one by one, so that no two of them need to be in memory.
+
+    `image` is uint8 [B, H, W, C], `size` int32 [B, 2]; both are zero where there is no image.
+    """
+
+    def __init__(self, count: int, rule: ConfigDict, height: int | None = None, width: int | None = None):
+        shape = (count, height or rule.height, width or rule.width, channels(rule))
+        self.image, self.size = np.zeros(shape, np.uint8), np.zeros((count, 2), np.int32)
+        self._how = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
+
+    def put(self, row: int, image: np.ndarray) -> None:
+        """Fit an image onto one of the canvases."""
+        self.size[row] = _fit_into(image, *self._how, self.image[row])
 
 
 def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, float]:
@@ -45,10 +62,13 @@ def shrunk(image: np.ndarray, height: int, width: int) -> tuple[np.ndarray, floa
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA), share
 
 
-def prediction_width(images: Sequence[np.ndarray], rule: ConfigDict) -> int:
-    """The width at which the reference predicts a batch: height x widest ratio, at least the rule's width."""
+def prediction_width(images: Iterable[np.ndarray], rule: ConfigDict) -> int:
+    """The width at which the reference predicts a batch: height x widest ratio, at least the rule's width.
+
+    What is wider than any line of text is squeezed: a file of some kilobytes may be millions wide.
+    """
     widest = max((image.shape[1] / image.shape[0] for image in images), default=0.0)
-    return max(rule.width, int(rule.height * widest))
+    return max(rule.width, int(rule.height * min(widest, WIDEST)))
 
 
 def channels(rule: ConfigDict) -> int:

@@ -31,16 +31,22 @@ def random_warp(size: tuple[int, int], random: np.random.Generator,
     """A random warp of a sheet of height and width by these strengths; None if all are zero."""
     if not any(strength[name] for name in NAMES):
         return None
-    height, width = size
-    ripple, waves = strength['elastic'], np.zeros((2, RIPPLES, 3))
-    if ripple:
-        turns = 2 * math.pi / (min(height, width) * random.uniform(*RIPPLE, (2, RIPPLES)))
-        angles = random.uniform(0, 2 * math.pi, (2, RIPPLES))
-        phases = random.uniform(0, 2 * math.pi, (2, RIPPLES))
-        waves = np.stack([turns * np.cos(angles), turns * np.sin(angles), phases], -1)
-    shift = random.uniform(-1, 1, (1, 4, 2)) if strength['perspective'] else np.zeros((1, 4, 2))
     sizes, strengths = np.array([size]), {name: np.array([strength[name]]) for name in NAMES}
-    return Warp(size, float(bends(sizes, strengths)[0]), ripple, waves, matrices(sizes, strengths, shift)[0])
+    ripple, rippling = strength['elastic'], np.zeros((2, RIPPLES, 3))
+    if ripple:
+        lengths = random.random((1, 2, RIPPLES))
+        angles, phases = (random.uniform(0, 2 * math.pi, (1, 2, RIPPLES)) for _ in range(2))
+        rippling = waves(sizes, lengths, angles, phases)[0]
+    shift = random.uniform(-1, 1, (1, 4, 2)) if strength['perspective'] else np.zeros((1, 4, 2))
+    bend, matrix = float(bends(sizes, strengths)[0]), matrices(sizes, strengths, shift)[0]
+    return Warp(size, bend, ripple, rippling, matrix)
+
+
+def waves(sizes: np.ndarray, lengths: np.ndarray, angles: np.ndarray, phases: np.ndarray) -> np.ndarray:
+    """`Warp.waves` of sheets [N], by properties [N, 2, RIPPLES]; lengths are from 0 to 1 within `RIPPLE`."""
+    least, most = RIPPLE
+    turns = 2 * math.pi / (sizes.min(1)[:, None, None] * (least + (most - least) * lengths))
+    return np.stack([turns * np.cos(angles), turns * np.sin(angles), phases], -1)
 
 
 def bends(sizes: np.ndarray, strengths: Mapping[str, np.ndarray]) -> np.ndarray:
@@ -110,12 +116,10 @@ def move_image(warp: Warp, image: np.ndarray, room: Room | None = None) -> np.nd
     import cv2
 
     height, width = warp.size
-    (low,), size = outlines(np.array([warp.size]), np.array([warp.bend]), np.array([warp.ripple]),
+    low, size = outlines(np.array([warp.size]), np.array([warp.bend]), np.array([warp.ripple]),
                             warp.matrix[None])
-    scale = float(_scales(size, room)[0])
     columns, rows = canvases(size, room)[0, ::-1].tolist()
-    shrunk = np.array([(scale, 0, -0.5 - low[0] * scale), (0, scale, -0.5 - low[1] * scale), (0, 0, 1)])
-    onto = shrunk @ warp.matrix
+    onto = _onto(warp.matrix[None], low, size, room)[0]
     if not warp.bend and not warp.ripple:
         return cv2.warpPerspective(image, onto, (columns, rows), flags=cv2.INTER_LINEAR,
                                    borderMode=cv2.BORDER_REPLICATE)
@@ -132,6 +136,18 @@ def canvases(extent: np.ndarray, room: Room | None) -> np.ndarray:
     """Heights and widths [N, 2] of the canvases of images whose outlines are so wide and high [N, 2]."""
     sides = np.ceil(extent * _scales(extent, room)[:, None] - 1e-3)
     return np.maximum(1, sides).astype(np.int64)[:, ::-1]
+
+
+def ways_back(matrix: np.ndarray, low: np.ndarray, extent: np.ndarray, room: Room | None) -> np.ndarray:
+    """The matrices [N, 3, 3] that take the pixels of these canvases to where they come from on the sheets."""
+    return np.linalg.inv(_onto(matrix, low, extent, room))
+
+
+def _onto(matrix: np.ndarray, low: np.ndarray, extent: np.ndarray, room: Room | None) -> np.ndarray:
+    """The matrices [N, 3, 3] that take sheets of these outlines onto their canvases."""
+    shrunk, scale = np.tile(np.eye(3), (len(matrix), 1, 1)), _scales(extent, room)[:, None]
+    shrunk[:, (0, 1), (0, 1)], shrunk[:, :2, 2] = scale, -0.5 - low * scale
+    return shrunk @ matrix
 
 
 def _scales(extent: np.ndarray, room: Room | None) -> np.ndarray:

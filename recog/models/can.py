@@ -22,6 +22,7 @@ from recog.models.backbones import densenet
 from recog.models.backbones.densenet import STRIDE, DenseNet, inside, masked
 from recog.models.decoding.search import Codes, search
 from recog.models.parts import coverage_attention
+from recog.models.parts.coverage_weights import Memory
 from recog.models.parts.layers import PRECISIONS, BatchNorm, Context, Conv
 from recog.models.parts.network import network
 from recog.models.parts.transformer import Dense
@@ -223,7 +224,7 @@ def _steps(batch: Batch, mask: bool, group: int) -> jax.Array:
 
 
 def _step(
-    parameters: Any, memory: coverage_attention.Memory, beam: int, state: Any, classes: jax.Array
+    parameters: Any, memory: Memory, beam: int, state: Any, classes: jax.Array
 ) -> Any:
     """The step function for `search`: log-probabilities [R, K], the new state and coverage,
     and the attention weights."""

@@ -1,6 +1,7 @@
 """Published bitmaps of formulas and their captions, by key. Bitmaps are files in a
 folder or an archive, or WAP's pickle."""
 
+import io
 from collections import defaultdict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -9,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from recog.errors import ConfigError
-from recog.images.read import JPEG, PNG, read_image
+from recog.images.header import JPEG, PNG
+from recog.images.read import read_image
 from recog.prepare import labels, trees
-from recog.weights import pickles
+from recog.weights import arrays, pickles
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 PICKLES = ('.pkl', '.pickle')
@@ -27,8 +29,8 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
     if not trees.exists(path):
         raise ConfigError(f'{path}: there are no bitmaps')
     if path.suffix.lower() in PICKLES:
-        arrays = _unpickled(path)
-        yield from ((key, png(arrays[key]) if key in arrays else None) for key in keys)
+        images = _unpickled(path)
+        yield from ((key, png(images[key]) if key in images else None) for key in keys)
         return
     forest, found = trees.found(path)[0], _files(path)
     wanted: defaultdict[int, dict[str, str]] = defaultdict(dict)
@@ -102,19 +104,25 @@ def _files(path: Path) -> dict[str, list[tuple[int, str]]]:
 def _unpickled(path: Path) -> dict[str, np.ndarray]:
     """Key -> image [H, W] of WAP's and its successors' pickles."""
     try:
-        with path.open('rb') as file:
-            content = pickles.load(file, pickles.ARRAYS, encoding='latin1')  # WAP's are Python 2's
-    # A damaged pickle raises almost anything.
-    except Exception as error:
+        encoded = path.read_bytes()
+        budget = pickles.Budget(len(encoded))
+        content = pickles.load(io.BytesIO(encoded), arrays.NAMES, budget)
+    except (OSError, pickles.Damaged) as error:
         raise ConfigError(f'{path} cannot be read as a pickle of arrays: {error}') from None
     if not isinstance(content, dict):
         raise ConfigError(f'{path} holds a {type(content).__name__} instead of a dictionary of arrays')
-    return {stem(str(key)): _plane(path, str(key), value) for key, value in content.items()}
+    return {stem(str(key)): _plane(path, str(key), value, budget) for key, value in content.items()}
 
 
-def _plane(path: Path, key: str, value: Any) -> np.ndarray:
+def _plane(path: Path, key: str, value: Any, budget: pickles.Budget) -> np.ndarray:
     """The image of an entry: [H, W], [1, H, W], or a list of one."""
-    array = np.asarray(value)
+    value = value[0] if isinstance(value, list) and len(value) == 1 else value
+    if not isinstance(value, arrays.Array):
+        raise ConfigError(f'{path}: {key} is a {type(value).__name__} instead of a uint8 image [H, W]')
+    try:
+        array = arrays.opened(value, budget)
+    except pickles.Damaged as error:
+        raise ConfigError(f'{path}: {key}: {error}') from None
     array = array[0] if array.ndim == 3 and len(array) == 1 else array
     if array.ndim != 2 or array.dtype != np.uint8 or not array.size:
         raise ConfigError(f'{path}: {key} is {array.dtype} {array.shape} instead of a uint8 image [H, W]')

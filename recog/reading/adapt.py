@@ -3,18 +3,23 @@
 Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, and only in prediction.
 """
 
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from ml_collections import ConfigDict
 
 from recog.data.rows import Row, Source
+from recog.images.fit import shrunk
 
 MARGIN = 13  # pixels around the ink, as in the bitmaps of CROHME
 SAME = 0.5  # share by which the height of symbols may differ before an image is rescaled
 BINARY = 0.9  # share of black and white pixels from which on an image is no photograph
 SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of the size
+SPECK = 1 / 500  # of an image's longer side; what is smaller in both directions is dust
+MOST_PIXELS = 2_000_000  # a larger image is shrunk before anything is found out about it
+SURROUNDINGS = 512  # pixels of the longer side at which the paper's light is found; it needs no detail
 
 
 class Adapted:
@@ -29,9 +34,10 @@ class Adapted:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return self._source.labels(indices)
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [row if row.image is None else row._replace(image=adapted(row.image, self._rule, self._invert))
-                for row in self._source.rows(indices)]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        for row in self._source.rows(indices):
+            yield row if row.image is None else row._replace(
+                image=adapted(row.image, self._rule, self._invert))
 
 
 def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.ndarray:
@@ -44,20 +50,31 @@ def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.nda
 
     has_colours = image.ndim == 3 and image.shape[2] == 3
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if has_colours else image.reshape(image.shape[:2])
+    grey = _at_most(grey, MOST_PIXELS)
     dark = float(np.median(grey)) > 127.5 if invert == 'auto' else (rule.ink == 'light') == (invert == 'yes')
     light_ink = 255 - grey if dark else grey
     if ((light_ink < 32) | (light_ink > 223)).mean() < BINARY:
         light_ink = _flat(light_ink)
-    light_ink = _sized(light_ink, rule.symbol)
+    light_ink = _sized(light_ink, rule)
     return light_ink if rule.ink == 'light' else 255 - light_ink
+
+
+def _at_most(image: np.ndarray, pixels: int) -> np.ndarray:
+    """The image, shrunk to this number of pixels if it has more."""
+    height, width = image.shape
+    share = math.sqrt(pixels / image.size)
+    return image if share >= 1 else shrunk(image, max(1, int(height * share)), max(1, int(width * share)))[0]
 
 
 def _flat(light_ink: np.ndarray) -> np.ndarray:
     """A photograph's ink without its paper: what is lighter than its surroundings, and all else black."""
     import cv2
 
-    size = max(light_ink.shape) // 16 * 2 + 1
-    ground = cv2.GaussianBlur(cv2.erode(light_ink, np.ones((size, size), np.uint8)), (0, 0), size / 2)
+    small, _ = shrunk(light_ink, SURROUNDINGS, SURROUNDINGS)
+    size = max(small.shape) // 16 * 2 + 1
+    ground = cv2.GaussianBlur(cv2.erode(small, np.ones((size, size), np.uint8)), (0, 0), size / 2)
+    if small.shape != light_ink.shape:
+        ground = cv2.resize(ground, light_ink.shape[::-1], interpolation=cv2.INTER_LINEAR)
     above = cv2.subtract(cv2.GaussianBlur(light_ink, (0, 0), 0.8), ground)
     level, _ = cv2.threshold(above, 0, 255, cv2.THRESH_OTSU)
     # A soft step around Otsu's level keeps the edges of the strokes.
@@ -66,25 +83,29 @@ def _flat(light_ink: np.ndarray) -> np.ndarray:
 
 
 def symbol_height(light_ink: np.ndarray) -> float:
-    """The mean height of the connected pieces of ink, without the smallest ones; 0 if there is no ink."""
+    """The mean height of the connected pieces of ink, without dust and the smallest ones; 0 if there is no
+    ink."""
     import cv2
 
     count, _, facts, _ = cv2.connectedComponentsWithStats((light_ink > 127).astype(np.uint8), connectivity=8)
-    heights = facts[1:count, cv2.CC_STAT_HEIGHT]
+    heights, widths = facts[1:count, cv2.CC_STAT_HEIGHT], facts[1:count, cv2.CC_STAT_WIDTH]
+    heights = heights[np.maximum(heights, widths) > SPECK * max(light_ink.shape)]
     heights = heights[heights > SMALLEST * heights.max()] if len(heights) else heights
     return float(heights.mean()) if len(heights) else 0.0
 
 
-def _sized(light_ink: np.ndarray, symbol: float) -> np.ndarray:
-    """The image scaled to symbols of this height, and cut to its ink and the usual margin."""
+def _sized(light_ink: np.ndarray, rule: ConfigDict) -> np.ndarray:
+    """The image scaled to symbols of the rule's height, and cut to its ink and the usual margin; no
+    ink grows beyond the largest canvas."""
     import cv2
 
     height = symbol_height(light_ink)
-    if not symbol or not height or abs(height / symbol - 1) <= SAME:
+    if not rule.symbol or not height or abs(height / rule.symbol - 1) <= SAME:
         return light_ink
     rows, columns = (np.flatnonzero((light_ink > 127).any(axis)) for axis in (1, 0))
     ink = light_ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
-    scale = symbol / height
+    room = min(rule.height / ink.shape[0], rule.width / ink.shape[1])
+    scale = min(rule.symbol / height, max(1.0, room))
     size = max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale))
     resized: Any = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
     return np.pad(resized, MARGIN)

@@ -1,6 +1,7 @@
 """The engines of exported files: onnxruntime, or JAX alone."""
 
 import os
+import zipfile
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -73,9 +74,19 @@ class StableHlo(Exported):
         chosen = choose_devices(devices)
         if devices and len(chosen) > 1:
             raise ConfigError(f'--devices {devices}: {file.parent} runs on one device; name one of them')
-        with np.load(weights) as arrays:
-            tree = models.unflatten({tuple(name.split('/')): arrays[name] for name in arrays.files})
-        variables = jax.device_put(tree, chosen[0])
+        tree = {tuple(name.split('/')): array for name, array in _arrays(weights).items()}
+        variables = jax.device_put(models.unflatten(tree), chosen[0])
         options = compiler_options(one_device(chosen[0]))
         call = jax.jit(export.deserialize(bytearray(file.read_bytes())).call, compiler_options=options)
         super().__init__(lambda *inputs: jax.device_get(call(variables, *inputs)), best, details)
+
+
+def _arrays(file: Path) -> dict[str, np.ndarray]:
+    """The arrays of an *.npz as `np.savez` writes it; a compressed one could be far larger than its file."""
+    with zipfile.ZipFile(file) as archive:
+        entries = archive.infolist()
+    if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries) or \
+            sum(entry.file_size for entry in entries) > file.stat().st_size:
+        raise ValueError(f'{file.name} is not stored as it is')
+    with np.load(file) as arrays:
+        return {name: arrays[name] for name in arrays.files}

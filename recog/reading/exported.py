@@ -7,23 +7,37 @@
 | `explain.onnx` | the same, with the maps of an explanation; it reads the weights in `model.onnx` |
 | `model.stablehlo`, `explain.stablehlo` | the same for JAX |
 | `weights.npz` | the arrays that both of these take |
+
+The hashes show damage, not who wrote the folder, and a model is a program: open exports of people you trust.
+What a stranger forged in manifest, ONNX or weights is refused in a line; StableHLO that was forged together
+with its hash can make JAX's own reader hang or end the process.
 """
 
 import hashlib
 import json
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from ml_collections import ConfigDict
 
-from recog.config import recipe, values
+from recog.config import checks, recipe, values
+from recog.data.shapes import shapes
 from recog.errors import ConfigError
+from recog.images.read import MOST_PIXELS
 from recog.reading.read import Engine
 from recog.text.vocabulary import Vocab
 from recog.workdir.folder import is_remote
 
 MANIFEST = 'manifest.json'
-FORMS = ('onnx', 'stablehlo')
+# The files of each form.
+FILES = {'onnx': ('explain.onnx', 'model.onnx'),
+         'stablehlo': ('explain.stablehlo', 'model.stablehlo', 'weights.npz')}
+NUMBERS = ('beam', 'max_length', 'capacity')  # each at least 1
+MOST = 1 << 24  # bytes of a manifest, and the largest of these numbers
+AGAIN = 'export the model again'
 
 
 class Folder:
@@ -33,20 +47,40 @@ class Folder:
         self.path, self.manifest, self.devices = path, manifest, devices
         self.form: str = manifest['format']
         self.config: ConfigDict = recipe.from_json(json.dumps(manifest['config']))
-        fields = manifest['vocabulary']
-        self.vocab = Vocab(tuple(fields['tokens']), fields['case'], fields['unknown'], fields['separator'])
+        self.vocab = Vocab.from_json(json.dumps(manifest['vocabulary']))
 
     def engine(self, best: int = 1, details: bool = False) -> Engine:
         """The engine of its file; with `details`, of the file that also gives maps."""
         from recog.reading import engines
 
         file = self.path / f'{"explain" if details else "model"}.{self.form}'
-        if self.form == 'onnx':
-            if self.devices:
-                raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, '
-                                  'which runs on CPUs; leave it out')
-            return engines.Onnx(file, best, details)
-        return engines.StableHlo(file, self.path / 'weights.npz', best, details, self.devices)
+        if self.form == 'onnx' and self.devices:
+            raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, '
+                              'which runs on CPUs; leave it out')
+        try:
+            made = engines.Onnx(file, best, details) if self.form == 'onnx' else \
+                engines.StableHlo(file, self.path / 'weights.npz', best, details, self.devices)
+        except ConfigError:
+            raise
+        except Exception as error:  # its readers raise nearly anything
+            raise ConfigError(f'{file} cannot be loaded ({_line(error)}); {AGAIN}') from None
+        made.run = partial(self._run, file, made.run)
+        return made
+
+    def _run(self, file: Path, run: Callable[..., dict[str, np.ndarray]],
+             *inputs: np.ndarray) -> dict[str, np.ndarray]:
+        """What the model of a file gives, which must be tokens of the vocabulary."""
+        try:
+            out = run(*inputs)
+            shape = (len(inputs[0]), self.manifest['beam'])
+            if out['tokens'].shape[:2] != shape or out['confidence'].shape != shape or \
+                    out['score'].shape != shape or not np.issubdtype(out['tokens'].dtype, np.signedinteger):
+                raise ValueError('it gives something else than texts')
+            if out['tokens'].max(initial=-1) >= len(self.vocab):
+                raise ValueError(f'it gives more than the {len(self.vocab)} tokens of the vocabulary')
+        except Exception as error:
+            raise ConfigError(f'{file} cannot be run ({_line(error)}); {AGAIN}') from None
+        return out
 
     def check(self, **asked: Any) -> None:
         """Refuse another beam, step or width_rule than the folder was exported with."""
@@ -75,19 +109,55 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
     path = Path(path)
     file = path / MANIFEST
     try:
-        manifest = json.loads(file.read_text(encoding='utf-8'))
-        sound = manifest['format'] in FORMS and manifest['digest'] == digest(manifest)
-    except (ValueError, KeyError, TypeError):
+        if file.stat().st_size > MOST:
+            raise ValueError
+        manifest = json.loads(file.read_text(encoding='utf-8'), parse_constant=_no_number)
+        sound = manifest['format'] in FILES and manifest['digest'] == digest(manifest)
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         sound = False
     if not sound:
-        raise ConfigError(f'{file} is damaged, or was not written by recog export; export the model again')
+        raise ConfigError(f'{file} is damaged, or was not written by recog export; {AGAIN}')
+    try:
+        folder = _checked(path, manifest, devices)
+    except ConfigError as error:
+        raise ConfigError(f'{file}: {_line(error)}; {AGAIN}') from None
+    except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+        raise ConfigError(f'{file} is not as recog export writes it ({_line(error)}); {AGAIN}') from None
     for name, facts in manifest['files'].items():
         if not (path / name).is_file():
-            raise ConfigError(f'{path / name} is missing; export the model again')
+            raise ConfigError(f'{path / name} is missing; {AGAIN}')
         if described(path / name) != facts:
-            raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; '
-                              'export the model again')
-    return Folder(path, manifest, devices)
+            raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; {AGAIN}')
+    return folder
+
+
+def _checked(path: Path, manifest: dict[str, Any], devices: str) -> Folder:
+    """The folder, if all that is used of its manifest is what it must be."""
+    names = FILES[manifest['format']]
+    if sorted(manifest['files']) != [*names]:
+        raise ConfigError(f'files must be {", ".join(names)}')
+    for name in NUMBERS:
+        if type(manifest[name]) is not int or not 0 < manifest[name] <= MOST:
+            raise ConfigError(f'{name}={repr(manifest[name])[:60]} must be a number from 1 to {MOST}')
+    if type(manifest['step']) is not int or not isinstance(manifest['source'], str):
+        raise ConfigError('step and source must be a number and a text')
+    folder = Folder(path, manifest, devices)
+    checks.check_fields(folder.config)
+    largest = shapes(folder.config, 1, 1)[-1]
+    if largest.height * largest.width > MOST_PIXELS:
+        raise ConfigError(f'config.image has more than {MOST_PIXELS:,} pixels')
+    if not folder.vocab.tokens or not isinstance(folder.config.model.name, str):
+        raise ConfigError('vocabulary and model must have names')
+    return folder
+
+
+def _no_number(word: str) -> None:
+    raise ValueError(f'{word} is no number')
+
+
+def _line(error: Exception) -> str:
+    """An error's words in one line."""
+    return ' '.join(str(error).split())[:300] or type(error).__name__
 
 
 def described(file: Path) -> dict[str, Any]:

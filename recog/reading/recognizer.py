@@ -1,6 +1,6 @@
 """A trained model that reads images, of a workdir or an exported folder, by the same code as evaluation."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -43,8 +43,8 @@ class Arrays:
     def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
         return [(self._name(index), '') for index in indices]
 
-    def rows(self, indices: Sequence[int]) -> list[Row]:
-        return [self._row(self._name(index), self.images[index]) for index in indices]
+    def rows(self, indices: Sequence[int]) -> Iterator[Row]:
+        return (self._row(self._name(index), self.images[index]) for index in indices)
 
     def _name(self, index: int) -> str:
         image = self.images[index]
@@ -57,6 +57,24 @@ class Arrays:
             return Row(name, '', image_of(image))
         except Unreadable as error:
             return Row(name, '', None, error.reason)
+
+
+class Held:
+    """Rows that are in memory, as a source."""
+
+    name = 'images'
+
+    def __init__(self, rows: Iterable[Row]):
+        self._rows = list(rows)
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def labels(self, indices: Sequence[int]) -> list[tuple[str, str]]:
+        return [(self._rows[index].id, '') for index in indices]
+
+    def rows(self, indices: Sequence[int]) -> list[Row]:
+        return [self._rows[index] for index in indices]
 
 
 class Recognizer:
@@ -92,13 +110,22 @@ class Recognizer:
 
     def read(self, source: Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
-        if self.invert and self.config.image.ink:
-            source = adapt.Adapted(source, self.config.image, self.invert)
-        return read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
+        return self._read(self._adapted(source))
 
     def readings(self, given: Sequence[Any]) -> list[Reading]:
         """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        return list(self.read(Arrays(given)))
+        source = self._adapted(Arrays(given))
+        if isinstance(source, adapt.Adapted):  # which would be done again for each time that rows are read
+            source = Held(source.rows(range(len(source))))
+        return list(self._read(source))
+
+    def _adapted(self, source: Source) -> Source:
+        if self.invert and self.config.image.ink:
+            return adapt.Adapted(source, self.config.image, self.invert)
+        return source
+
+    def _read(self, source: Source) -> Iterator[Reading]:
+        return read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
 
     def __call__(self, given: Any) -> Any:
         """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""

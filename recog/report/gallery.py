@@ -77,7 +77,7 @@ class Gallery:
         rows = range(example.place, min(example.place + spare + 1, len(source)))
         for row, label in zip(rows, source.labels(rows), strict=True):
             if label == (example.id, example.truth):
-                return source.rows([row])[0].image
+                return next(iter(source.rows([row]))).image
         self.absent[example.set] = (f'set {example.set!r} is not what it was when it was measured: '
                                     f'{example.id!r} has moved or changed')
         return None

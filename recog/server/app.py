@@ -9,6 +9,7 @@ from pathlib import Path
 import anyio
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
@@ -17,7 +18,9 @@ from recog.server import counters
 from recog.server.batching import Reader
 from recog.server.desk import Desk, described, refusal
 from recog.server.intake import Limits, Refused
+from recog.server.visitors import Visitors
 
+LAST = 2.0  # seconds that a model has for its last batch, once no request waits for it
 PAGE = Path(__file__).parent / 'page'
 FILES = {'/': 'index.html', '/style.css': 'style.css', '/page.js': 'page.js', '/drawing.js': 'drawing.js'}
 # The page loads nothing from other places, and no other page may embed it.
@@ -31,7 +34,7 @@ class Server:
     """The models, the limits of requests, and the application that answers."""
 
     def __init__(self, readers: Sequence[Reader], limits: Limits | None = None, token: str = '',
-                 figures: counters.Counters | None = None):
+                 figures: counters.Counters | None = None, host: str = '', others: Sequence[str] = ()):
         self.readers = {reader.name: reader for reader in readers}
         self.figures = figures or counters.Counters()
         self._desk = Desk(limits or Limits(), token)
@@ -42,7 +45,7 @@ class Server:
                     Route('/v1/models', self._models),
                     Route('/v1/models/{name}/read', self._read, methods=['POST'])],
             exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed},
-            lifespan=self._lifespan)
+            middleware=[Middleware(Visitors, host, others)], lifespan=self._lifespan)
 
     @contextlib.asynccontextmanager
     async def _lifespan(self, application: Starlette) -> AsyncIterator[None]:
@@ -53,8 +56,12 @@ class Server:
         finally:
             self._stopping = True
             for reader in self.readers.values():
-                await anyio.to_thread.run_sync(reader.close)
+                await anyio.to_thread.run_sync(reader.close, LAST)
             self._desk.close()
+
+    def hurry(self) -> None:
+        """Give up the requests that are not answered yet."""
+        self._desk.hurry()
 
     async def _health(self, request: Request) -> Response:
         ready = all(reader.ready for reader in self.readers.values()) and not self._stopping

@@ -48,12 +48,12 @@ class Reader:
         """Begin to warm up, then to read."""
         self._thread.start()
 
-    def close(self) -> None:
-        """Read the images that wait, then end."""
+    def close(self, seconds: float | None = None) -> None:
+        """Read the images that wait, then end; it is waited for so many seconds at most."""
         self._closed = True
         self._jobs.put(None)
         if self._thread.ident:
-            self._thread.join()
+            self._thread.join(seconds)
 
     async def read(self, images: Sequence[np.ndarray], explain: bool = False) -> list[Any]:
         """The readings of images, in their order."""

@@ -3,19 +3,22 @@
 import asyncio
 import functools
 import hmac
+import os
+import re
 from collections.abc import Awaitable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
-import anyio
 import numpy as np
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
+from recog.errors import ConfigError
 from recog.server import answers, intake
+from recog.server.decoders import Decoders
 from recog.server.intake import Budgets, Given, Limits, Refused
 
-DECODERS = 4  # images that are decoded at a time
+TOKEN = 'RECOG_TOKEN'
 HEADERS = {401: {'www-authenticate': 'Bearer'}, 429: {'retry-after': '1'}, 503: {'retry-after': '5'}}
 
 
@@ -36,12 +39,22 @@ class Desk:
     def __init__(self, limits: Limits, token: str = ''):
         self.limits, self._token = limits, token.encode()
         self._budgets = Budgets(limits)
-        self._decoders = anyio.CapacityLimiter(DECODERS)
+        self._decoders = Decoders()
+        self._waits: set[asyncio.Timeout] = set()
+        self._stopping = False
         self._drawing = ThreadPoolExecutor(1, 'recog-drawing')  # mathtext's parser is not thread-safe
 
     def close(self) -> None:
-        """End the thread that draws."""
-        self._drawing.shutdown()
+        """Let the threads end; those that are deep in an image are not waited for."""
+        self._decoders.close()
+        self._drawing.shutdown(wait=False, cancel_futures=True)
+
+    def hurry(self) -> None:
+        """Give up all requests that are not answered yet."""
+        self._stopping = True
+        for wait in self._waits:
+            if not wait.expired():
+                wait.reschedule(0)
 
     def check_token(self, request: Request) -> None:
         """Refuse a request without the token, where one is set."""
@@ -78,14 +91,22 @@ class Desk:
 
     async def _in_time(self, work: Awaitable, status: int, what: str) -> Any:
         try:
-            return await asyncio.wait_for(work, self.limits.seconds)
+            async with asyncio.timeout(0 if self._stopping else self.limits.seconds) as wait:
+                self._waits.add(wait)
+                return await work
         except TimeoutError:
+            if self._stopping:
+                raise Refused(503, 'the server is stopping') from None
             raise Refused(status, f'{what} within {self.limits.seconds:g} seconds') from None
+        finally:
+            self._waits.discard(wait)
 
     async def _one(self, reader: Reads, given: Given, options: intake.Options) -> dict[str, Any]:
         """The answer for one image."""
-        with self._budgets.pixels.hold(intake.pixels(given, self.limits.pixels)):
-            image = await anyio.to_thread.run_sync(intake.decode, given, limiter=self._decoders)
+        most = self.limits.pixels
+        count = await self._decoders.run(intake.pixels, given, most)
+        async with self._decoders.room(count):
+            image = await self._decoders.run(intake.decode, given, most, pixels=count)
             reading, = await reader.read([image], options.explain)
         if reading.text is None:
             raise Refused(422, f'the image {reading.reason}')
@@ -93,6 +114,15 @@ class Desk:
         if not reader.recognizer.about['formula'] and not options.explain:
             return work()
         return await asyncio.get_running_loop().run_in_executor(self._drawing, work)
+
+
+def required_token() -> str:
+    """The token in the environment, or '' where none is set."""
+    if TOKEN not in os.environ:
+        return ''
+    if not re.fullmatch('[!-~]+', os.environ[TOKEN]):  # it is not printed
+        raise ConfigError(f'{TOKEN} must be letters, digits and signs of ASCII without blanks, at least one')
+    return os.environ[TOKEN]
 
 
 def refusal(error: Refused) -> Response:

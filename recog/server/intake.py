@@ -1,21 +1,22 @@
 """The options and images of a request, checked against the limits before anything is decoded."""
 
 import contextlib
-import io
+import re
+import sys
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import Image
+from python_multipart.multipart import parse_options_header
 from starlette.datastructures import UploadFile
-from starlette.exceptions import HTTPException
-from starlette.formparsers import MultiPartException
+from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import ClientDisconnect, Request
 
-from recog.images.read import FORMATS, Unreadable, read_image
+from recog.images.read import FORMATS, NO_IMAGE, TOO_MANY, image_size, read_image
+from recog.images.unreadable import Unreadable
 
 YES, NO = ('1', 'true', 'yes', 'on'), ('', '0', 'false', 'no', 'off')
-BODIES, PICTURES = 16, 16  # bodies and images of the largest size that may be in memory
+BODIES = 16  # of the largest size that may be in memory
 RECEIVED = 10  # a request that is too large is received up to this many times the limit
 
 
@@ -82,28 +83,32 @@ class Budgets:
     def __init__(self, limits: Limits):
         self.bytes = Budget(BODIES * limits.request, 'too many requests are arriving')
         self.images = Budget(limits.queue, f'{limits.queue} images wait already')
-        self.pixels = Budget(PICTURES * limits.pixels, 'too many large images wait already')
 
 
 def limited(request: Request, most: int, take: Callable[[int], None]) -> Request:
     """The same request, refused if it declares itself too large, or once too many bytes have arrived."""
     said = request.headers['content-length'] if 'content-length' in request.headers else ''
-    come, refused = 0, said.isascii() and said.isdigit() and int(said) > most
+    # Of a number of more digits Python might make none.
+    length = int(said[:18]) if said.isascii() and said.isdigit() else 0
+    too_large = Refused(413, f'the request is too large (at most {most:,} bytes)')
+    come, refused = 0, length > most
 
     async def receive() -> Any:
         nonlocal come, refused
+        if length > RECEIVED * most:
+            raise too_large
         while True:
             message = await request.receive()
-            length = len(message['body']) if 'body' in message else 0
-            come += length
+            part = len(message['body']) if 'body' in message else 0
+            come += part
             refused = refused or come > most
             if not refused:
-                take(length)
+                take(part)
                 return message
             # Most clients read no answer before they have sent everything,
             # so the rest is received, up to a limit.
             if come > RECEIVED * most or message['type'] != 'http.request' or not message['more_body']:
-                raise Refused(413, f'the request is too large (at most {most:,} bytes)')
+                raise too_large
     return Request(request.scope, receive)
 
 
@@ -121,6 +126,12 @@ async def read(request: Request, limits: Limits, take: Callable[[int], None], be
     return given, several, options({**request.query_params, **told}, beam, explains)
 
 
+class _Form(MultiPartParser):
+    """A form whose files stay in memory, which is limited, and take no descriptors."""
+
+    spool_max_size = max_file_size = sys.maxsize  # the second name is an older Starlette's
+
+
 async def _received(request: Request, most: int) -> tuple[list[Given], bool, dict[str, str]]:
     """The images, whether they came as a form, and its other fields."""
     kind = request.headers['content-type'] if 'content-type' in request.headers else ''
@@ -130,16 +141,19 @@ async def _received(request: Request, most: int) -> tuple[list[Given], bool, dic
             raise Refused(400,
                           'the request is empty: send the bytes of an image, or files as multipart/form-data')
         return [Given('image', data)], False, {}
+    _, parameters = parse_options_header(kind)
+    if parameters.get(b'charset', b'utf-8').lower() not in (b'utf-8', b'utf8'):
+        raise Refused(400, 'the form cannot be read: its charset must be UTF-8')  # Python knows odd ones
+    parser = _Form(request.headers, request.stream(), max_files=most, max_fields=16)
     try:
-        async with request.form(max_files=most, max_fields=16) as form:
-            given = [Given(name_of(file), await file.read())
-                     for _, file in form.multi_items() if isinstance(file, UploadFile)]
-            told = {name: value for name, value in form.multi_items() if isinstance(value, str)}
-    except (MultiPartException, HTTPException) as error:
-        reason = error.detail if isinstance(error, HTTPException) else error.message
-        raise Refused(400, f'the form cannot be read: {reason}') from None
+        form = await parser.parse()
+    except MultiPartException as error:
+        raise Refused(400, f'the form cannot be read: {error.message}') from None
+    given = [Given(name_of(file), await file.read())
+             for _, file in form.multi_items() if isinstance(file, UploadFile)]
     if not given:
         raise Refused(400, 'the form holds no file')
+    told = {name: value for name, value in form.multi_items() if isinstance(value, str)}
     return given, True, told
 
 
@@ -154,7 +168,7 @@ def options(given: dict[str, str], beam: int, explains: bool) -> Options:
     if unknown:
         raise Refused(400, f'field {unknown[0][:40]!r} is not known; there are: {", ".join(Options._fields)}')
     nbest = given['nbest'] if 'nbest' in given else '1'
-    if not nbest.isascii() or not nbest.isdigit() or not 1 <= int(nbest[:9]) <= beam:
+    if not re.fullmatch('[1-9][0-9]{0,8}', nbest) or int(nbest) > beam:
         raise Refused(400, f'nbest {nbest[:40]!r} must be a number from 1 to {beam}, the beam of this model'
                       if beam > 1
                       else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam '
@@ -173,24 +187,25 @@ def _flag(name: str, value: str) -> bool:
 
 
 def pixels(given: Given, most: int) -> int:
-    """The number of pixels by the header of an image; 0 if it is no image, which `decode` reports."""
+    """The number of pixels that the bytes announce, before anything is decoded; unknown is the limit."""
     try:
-        with Image.open(io.BytesIO(given.data), formats=FORMATS) as opened:
-            count = opened.width * opened.height
-    except Image.DecompressionBombError:
-        count = most + 1
-    except Exception:  # broken files make Pillow raise nearly anything; `decode` reports them
-        return 0
-    if count > most:
-        raise Refused(413, f'the image has too many pixels (at most {most:,})')
-    return count
+        size = image_size(given.data, 'image')
+    except Unreadable as error:
+        raise _refused(error) from None
+    if size and size[0] * size[1] > most:
+        raise Refused(413, f'the image {TOO_MANY} ({size[1]} x {size[0]}, at most {most:,})')
+    return size[0] * size[1] if size else most
 
 
-def decode(given: Given) -> np.ndarray:
+def decode(given: Given, most: int) -> np.ndarray:
     """The image itself, uint8 [H, W, 3]."""
     try:
-        return read_image(given.data, 'image')
+        return read_image(given.data, 'image', most)
     except Unreadable as error:
-        if error.reason == 'is not an image':
-            raise Refused(415, f'this is no image that can be read ({", ".join(FORMATS)})') from None
-        raise Refused(422, f'the image {error.reason}') from None
+        raise _refused(error) from None
+
+
+def _refused(error: Unreadable) -> Refused:
+    if error.reason == NO_IMAGE:
+        return Refused(415, f'this is no image that can be read ({", ".join(FORMATS)})')
+    return Refused(413 if error.reason.startswith(TOO_MANY) else 422, f'the image {error.reason}')

@@ -2,12 +2,15 @@
 on; needs the packages of recog[serve]."""
 
 import asyncio
+import functools
 import importlib.util
+import logging
 import os
 import re
 import signal
 import socket
 import sys
+import threading
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -19,8 +22,9 @@ from recog.workdir.folder import workdir_path
 
 NEEDED = {'starlette': 'starlette', 'uvicorn': 'uvicorn', 'prometheus_client': 'prometheus_client',
           'python_multipart': 'python-multipart'}
-TOKEN = 'RECOG_TOKEN'
 PATIENCE = 30  # seconds that requests have to end when the server is stopped
+HURRY = 25  # seconds after which those that have not are refused
+BACKLOG = 1024  # connections that the system holds until they are accepted
 
 
 class Settings(NamedTuple):
@@ -36,10 +40,12 @@ class Settings(NamedTuple):
     most_pixels: int = 16_000_000  # of an image
     queue: int = 256  # images that may wait
     timeout: float = 60.0  # seconds for a request to arrive, and again for its answer
+    host: str = ''  # by which requests may call the server
+    allow_host: tuple[str, ...] = ()  # further ones
 
 
 def check(settings: Settings) -> None:
-    """Refuse a limit that is wrong, or name the packages that must be installed."""
+    """Refuse a limit or a token that is wrong, or name the packages that must be installed."""
     for field in ('batch', 'most_bytes', 'most_pixels', 'queue', 'timeout'):
         value = getattr(settings, field)
         if not value > 0:
@@ -47,6 +53,9 @@ def check(settings: Settings) -> None:
     missing = [package for module, package in NEEDED.items() if importlib.util.find_spec(module) is None]
     if missing:
         raise ConfigError(f"{', '.join(missing)} is not installed: pip install 'recog[serve]'")
+    from recog.server.desk import required_token
+
+    required_token()
 
 
 def names(given: Sequence[str]) -> dict[str, str]:
@@ -85,40 +94,60 @@ def listen(host: str, port: int) -> socket.socket:
 
 def serve(named: dict[str, str], listening: socket.socket, settings: Settings) -> int:
     """Load the models and answer until a signal comes; requests that came before it are still answered."""
-    import uvicorn
-
-    from recog.server import counters, intake
+    from recog.server import connections, counters, desk, intake
     from recog.server.app import Server
 
-    figures = counters.Counters()
+    figures, token = counters.Counters(), desk.required_token()
     readers = [load(name, folder, beam(name, folder, settings.beam, len(named) > 1), settings, figures.batch)
                for name, folder in named.items()]
     limits = intake.Limits(settings.most_bytes, settings.most_pixels, settings.queue, settings.timeout)
-    token = os.environ[TOKEN] if TOKEN in os.environ else ''
-    server = Server(readers, limits, token, figures)
-    config = uvicorn.Config(server.application, log_level='warning', access_log=False, server_header=False,
-                            timeout_graceful_shutdown=PATIENCE, limit_concurrency=4 * settings.queue + 64)
-    running = uvicorn.Server(config)
+    server = Server(readers, limits, token, figures, settings.host, settings.allow_host)
+    door = connections.door(settings.queue, settings.timeout)
+    stopped: list[int] = []  # signals that came
+    # In place before anyone is told that the server is there; uvicorn takes them over, and raises them again
+    # after a clean end.
+    for ending in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(ending, lambda number, _: stopped.append(number))
     host, port = listening.getsockname()[:2]
     shown = f'[{host}]' if ':' in host else host
     print(f'recog serve: http://{shown}:{port}/ with {", ".join(named)}'
-          + (f'; a token is needed ({TOKEN})' if token else ''), file=sys.stderr, flush=True)
-    # uvicorn raises these signals again after a clean end; then they must do nothing.
-    for ending in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(ending, lambda *_: None)
-    asyncio.run(_watched(running, server, listening))
+          + (f'; a token is needed ({desk.TOKEN})' if token else ''), file=sys.stderr, flush=True)
+    asyncio.run(_watched(server, door, listening, stopped))
     failed = {reader.name: reader.failed for reader in readers if reader.failed}
     for name, reason in failed.items():
         print(f'recog serve: {name}: {reason}', file=sys.stderr)
-    return 1 if failed else 0
+    status = 1 if failed else 0
+    if any(thread.name.startswith('recog-') and thread.is_alive() for thread in threading.enumerate()):
+        # One that is deep in an image can neither be stopped nor waited for, as Python's own end would do.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    return status
 
 
-async def _watched(running: Any, server: Any, listening: socket.socket) -> None:
-    """Serve, and end if a model could not be started."""
+async def _watched(server: Any, door: Any, listening: socket.socket, stopped: Sequence[int]) -> None:
+    """Serve, and end at a signal, or if a model could not be started."""
+    import uvicorn
+
+    from recog.server import connections
+
+    # What clients do wrong is no line in the log, which they could fill.
+    logging.getLogger('python_multipart').setLevel(logging.CRITICAL)
+    protocol: Any = functools.partial(connections.Connection, door)
+    config = uvicorn.Config(server.application, http=protocol, ws='none', log_level='error', access_log=False,
+                            server_header=False, timeout_graceful_shutdown=PATIENCE,
+                            backlog=connections.AT_ONCE)
+    running = uvicorn.Server(config)
+
     async def watch() -> None:
-        while not any(reader.failed for reader in server.readers.values()):
-            await asyncio.sleep(0.5)
+        while not running.started:
+            await asyncio.sleep(0.01)
+        listening.listen(BACKLOG)
+        while not (running.should_exit or stopped or any(each.failed for each in server.readers.values())):
+            await asyncio.sleep(0.1)
         running.should_exit = True
+        await asyncio.sleep(HURRY)
+        server.hurry()
 
     watching = asyncio.create_task(watch())
     await running.serve([listening])

@@ -12,15 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from recog import models
-from recog.config import values
 from recog.data.batches import Batches
 from recog.data.pipeline import read_batches, to_devices
 from recog.data.plan import Shape
 from recog.devices import cost
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
-from recog.images import augment_on_devices
 from recog.train import resident
 from recog.train.run import Run
+from recog.train.several import AT_ONCE, Several
 from recog.train.step import State
 
 Metrics = dict[str, jax.Array]
@@ -110,28 +109,50 @@ def _shaped(batch: models.Batch, shape: Shape | None) -> models.Batch:
 
 
 class Resident:
-    """Several steps at a call, on packed sets that the devices hold."""
+    """Several steps of one shape at a call, on packed sets that the devices hold."""
 
     def __init__(self, run: Run, step: Callable, layout: Any, position: int):
-        seed = values.seed(run.config, 'augment')
+        self._run, self._step, self._layout = run, step, layout
+        self._store = resident.make_store(run.source, run.mesh, run.config)
+        self._notes = resident.Notes(run.source, run.mesh)
+        self._several: dict[Shape | None, Several] = {}
+        self.compiled: dict[Shape | None, Callable] = {}
+        self._flops: dict[Shape | None, float] = {}  # of a row
 
-        def augmented(state: State, batch: models.Batch) -> tuple[State, Metrics]:
-            return step(state, augment_on_devices.change(batch, seed, run.config.image))
-
-        self._run, self._layout, self._step = run, layout, augmented
-        self._store = resident.Store(run.source, run.mesh)
-        self._flops: float | None = None
-        self._steps = resident.several(augmented, run.mesh, layout, looped=jax.default_backend() != 'cpu')
+    def drafts(self, state: State, position: int) -> dict[Shape | None, Callable]:
+        """For each shape of the coming epoch's batches, the function that lowers its program."""
+        plan = self._run.plan
+        steps = range(position, min(position + plan.epoch, self._run.total))
+        firsts = {plan.shape(step): step for step in reversed(steps)}
+        return {shape: functools.partial(self._lower, state, shape, step) for shape, step in firsts.items()}
 
     def __call__(self, state: State, position: int, until: int) -> tuple[State, Dispatched]:
-        """The state after the steps up to `until`, or as many of them as a call may take."""
-        if self._flops is None:
-            batch = self._run.config.train.batch
-            traced = jax.jit(self._step).trace(state, self._store.batch(batch))
-            self._flops = cost.count(traced.jaxpr) / batch
-        count = min(until - position, resident.AT_ONCE)
-        places = np.stack([self._run.plan.rows(position + number) for number in range(count)])
-        read = [self._store.notes(rows) for rows, _ in places]
-        state, metrics = self._steps(state, self._store.arrays, resident.padded(places), count)
+        """The state after the steps of one shape up to `until`, or as many of them as a call may take."""
+        plan = self._run.plan
+        shape, most = plan.shape(position), min(until, position + AT_ONCE)
+        steps = list(itertools.takewhile(lambda step: plan.shape(step) == shape, range(position, most)))
+        places = [self._store.places(plan, step) for step in steps]
+        read = [self._notes.of(place['index']) for place in places]
+        several = self._program(state, shape, places[0])
+        if shape not in self.compiled:
+            self.compiled[shape] = several.lower(state, self._store.arrays, places).compile()
+        state, metrics = several.run(self.compiled[shape], state, self._store.arrays, places)
         here, notes = sum(rows for rows, _ in read), [note for _, notes in read for note in notes]
-        return state, Dispatched(count, metrics, places.shape[2], self._flops, 0.0, here, notes)
+        rows = len(places[0]['index'])
+        return state, Dispatched(len(steps), metrics, rows, self._flops[shape], 0.0, here, notes)
+
+    def _lower(self, state: State, shape: Shape | None, step: int) -> Any:
+        places = self._store.places(self._run.plan, step)
+        return self._program(state, shape, places).lower(state, self._store.arrays, [places])
+
+    def _program(self, state: State, shape: Shape | None, places: dict[str, np.ndarray]) -> Several:
+        """The program for batches of this shape."""
+        if shape not in self._several:
+            def step(state: State, arrays: Any, places: Any) -> tuple[State, Metrics]:
+                return self._step(state, self._store.gather(arrays, places, shape))
+
+            traced = jax.jit(step).trace(state, self._store.arrays, places)
+            self._flops[shape] = cost.count(traced.jaxpr) / len(places['index'])
+            self._several[shape] = Several(step, self._run.mesh, self._layout,
+                                           looped=jax.default_backend() != 'cpu')
+        return self._several[shape]

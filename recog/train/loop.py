@@ -73,7 +73,7 @@ class Trainer:
         advance = (Resident if config.data.resident else Streamed)(run, self.step, self.layout, self.start)
         every = {'eval': run.steps(config.eval.every), 'checkpoint': run.steps(config.checkpoint.every)}
         position = self.start
-        if position < run.total and isinstance(advance, Streamed):
+        if position < run.total:
             self._compile(advance)
         if position < run.total and self.announce:
             progress.log.say(forecast(run, advance, self.state, position))
@@ -100,7 +100,7 @@ class Trainer:
                 return False
         return True
 
-    def _compile(self, advance: Streamed) -> None:
+    def _compile(self, advance: Streamed | Resident) -> None:
         """All shapes that training meets in an epoch and evaluation in a set, where there are several."""
         config, variables = self.run.config, evaluated(parts(self.state)['variables'])
         engine = Compiled(self.decode, variables, self.run.mesh)

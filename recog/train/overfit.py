@@ -1,7 +1,7 @@
 """`recog train --overfit N`: whether a recipe can learn at all, shown on a handful of its own examples."""
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import jax
@@ -94,7 +94,7 @@ class Few:
     def __len__(self) -> int:
         return len(self._rows)
 
-    def rows(self, indices: Any) -> list[Row]:
+    def rows(self, indices: Any) -> Iterable[Row]:
         return self._source.rows([self._rows[index] for index in indices])
 
     def labels(self, indices: Any) -> list[tuple[str, str]]:

@@ -6,14 +6,14 @@ Both hold a pickle of tensors, each a view of a storage, and beside it the numbe
 import io
 import math
 import zipfile
-from collections import OrderedDict
 from collections.abc import Callable
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from recog.weights import pickles
-from recog.weights.pickles import Damaged
+from recog.weights.arrays import row
+from recog.weights.pickles import Budget, Damaged, Function
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001  # the first two objects of a row of pickles
 # The types of storages and of the numbers in them.
@@ -28,7 +28,43 @@ class StorageType(NamedTuple):
     dtype: str
 
 
-def read_zip(file: IO[bytes]) -> Any:
+class Storage:
+    """So many numbers of a type, whose bytes a row of pickles tells last."""
+
+    def __init__(self, kind: StorageType, count: int):
+        self.dtype, self.count, self.content = _dtype(kind), count, b''
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes of all numbers."""
+        return self.count * self.dtype.itemsize
+
+
+class Tensor(NamedTuple):
+    """A view of a storage; `offset` and `strides` count numbers, not bytes."""
+
+    storage: Storage
+    offset: int
+    shape: tuple[int, ...]
+    strides: tuple[int, ...]
+
+    @property
+    def nbytes(self) -> int:
+        """The bytes that it takes by itself."""
+        return math.prod(self.shape) * self.storage.dtype.itemsize
+
+    def view(self) -> np.ndarray:
+        """The tensor, read only, on the bytes of its storage."""
+        dtype = self.storage.dtype
+        if not self.nbytes:
+            return np.zeros(self.shape, dtype)
+        steps = [stride * dtype.itemsize if size > 1 else 0
+                 for size, stride in zip(self.shape, self.strides, strict=True)]
+        numbers = np.frombuffer(self.storage.content, dtype)[self.offset:]
+        return np.lib.stride_tricks.as_strided(numbers, self.shape, steps, writeable=False)
+
+
+def read_zip(file: io.BytesIO, budget: Budget) -> Any:
     """The object of NAME/data.pkl in a zip; its storages are the files NAME/data/KEY."""
     with zipfile.ZipFile(file) as archive:
         entries = {entry.filename: entry for entry in archive.infolist()}
@@ -38,79 +74,88 @@ def read_zip(file: IO[bytes]) -> Any:
         folder = pickled[0].removesuffix('data.pkl')
 
         def content(name: str, size: int | None = None) -> bytes:
-            entry = entries[folder + name]
+            entry = entries.get(folder + name)
+            if entry is None:
+                raise Damaged(f'it holds no {name}')
             # PyTorch compresses nothing, and a compressed entry could be far larger than the file.
             if entry.compress_type != zipfile.ZIP_STORED or size is not None and entry.file_size != size:
                 raise Damaged(f'{entry.filename} has another size than it should have')
+            budget.spend(entry.file_size)  # entries may lie over one another
             return archive.read(entry)
 
-        def storage(kind: StorageType, key: str, count: int) -> np.ndarray:
-            dtype = _dtype(kind)
-            return np.frombuffer(content(f'data/{key}', count * dtype.itemsize), dtype)
+        def storage(kind: StorageType, key: str, count: int) -> Storage:
+            made = Storage(kind, count)
+            made.content = content(f'data/{key}', made.nbytes)
+            return made
 
         if folder + 'byteorder' in entries and content('byteorder') != b'little':
             raise Damaged('its numbers are not little-endian')
-        return pickles.load(io.BytesIO(content('data.pkl')), NAMES, encoding='utf-8',
-                            persistent=_resolver(storage))
+        return pickles.load(io.BytesIO(content('data.pkl')), NAMES, budget, _resolver(storage))
 
 
-def read_row(file: IO[bytes]) -> Any:
+def read_row(file: io.BytesIO, budget: Budget) -> Any:
     """The object of a row of pickles, from behind the first, which was `MAGIC`.
 
     Next are `PROTOCOL`, facts about the system, the object, the keys of its storages, and their numbers.
     """
-    start = file.tell()
-    size = file.seek(0, io.SEEK_END)
-    file.seek(start)
-    storages: dict[str, np.ndarray] = {}
+    size = len(file.getbuffer())
+    storages: dict[str, Storage] = {}
 
-    def storage(kind: StorageType, key: str, count: int) -> np.ndarray:
-        if not 0 <= count * _dtype(kind).itemsize <= size:
+    def storage(kind: StorageType, key: str, count: int) -> Storage:
+        made = storages[key] = Storage(kind, count)
+        if made.nbytes > size:
             raise Damaged(f'storage {key} of {count} numbers is larger than the file')
-        return storages.setdefault(key, np.zeros(count, _dtype(kind)))
+        return made
 
-    if pickles.load(file, {}) != PROTOCOL:
+    def following() -> Any:
+        return pickles.load(file, {}, budget)
+
+    if following() != PROTOCOL:
         raise Damaged('it does not begin as such files do')
-    if not pickles.load(file, {}, encoding='utf-8')['little_endian']:
+    if not following()['little_endian']:
         raise Damaged('its numbers are not little-endian')
-    found = pickles.load(file, NAMES, encoding='utf-8', persistent=_resolver(storage))
-    for key in pickles.load(file, {}, encoding='utf-8'):
+    found = pickles.load(file, NAMES, budget, _resolver(storage))
+    keys = following()
+    if type(keys) is not list or [key for key in keys if type(key) is not str] or {*keys} != {*storages}:
+        raise Damaged('the keys of its storages are not those that its tensors have')
+    for key in keys:
         array = storages[key]
-        count, content = int.from_bytes(file.read(8), 'little'), file.read(array.nbytes)
-        if count != array.size or len(content) != array.nbytes:
+        count, array.content = int.from_bytes(file.read(8), 'little'), file.read(array.nbytes)
+        if count != array.count or len(array.content) != array.nbytes:
             raise Damaged(f'storage {key} is cut off')
-        array[...] = np.frombuffer(content, array.dtype)  # the tensors are views of it
     return found
 
 
-def _resolver(storage: Callable[[StorageType, str, int], np.ndarray]) -> Callable[[Any], np.ndarray]:
-    """A function that turns a pickle's reference to a storage into its array, the same array each time."""
-    known: dict[str, np.ndarray] = {}
+def _resolver(storage: Callable[[StorageType, str, int], Storage]) -> Callable[[Any], Storage]:
+    """A function that turns a pickle's reference to a storage into it, the same one each time."""
+    known: dict[str, Storage] = {}
 
-    def resolve(reference: Any) -> np.ndarray:
-        word, kind, key, _, count, *view = reference
-        if (word != 'storage' or not isinstance(kind, StorageType) or not isinstance(key, str)
-                or any(part is not None for part in view)):
-            raise Damaged(f'a reference to {word!r} is not one to a storage')
+    def resolve(reference: Any) -> Storage:
+        if type(reference) is not tuple or len(reference) not in (5, 6) or reference[0] != 'storage':
+            raise Damaged('a reference is not one to a storage')
+        _, kind, key, _, count, *view = reference
+        if (not isinstance(kind, StorageType) or type(key) is not str or type(count) is not int or count < 0
+                or count >= 1 << 48 or view not in ([], [None])):
+            raise Damaged('a reference to a storage is not as PyTorch writes it')
         if key not in known:
-            known[key] = storage(kind, key, int(count))
+            known[key] = storage(kind, key, count)
         return known[key]
 
     return resolve
 
 
-def _rebuild_tensor(storage: np.ndarray, offset: int, shape: Any, strides: Any, *_: Any) -> np.ndarray:
-    """A tensor as a view of its storage; `offset` and `strides` count numbers, not bytes."""
-    offset, shape, strides = int(offset), tuple(map(int, shape)), tuple(map(int, strides))
+def _rebuild_tensor(storage: Any, offset: Any, shape: Any, strides: Any, *_: Any) -> Tensor:
+    if not isinstance(storage, Storage):
+        raise Damaged('a tensor is not a view of a storage')
+    shape, strides, (offset,) = row(shape), row(strides), row((offset,))
     count = math.prod(shape)
     last = offset + sum((size - 1) * stride for size, stride in zip(shape, strides, strict=True))
-    if min((*shape, *strides, offset)) < 0 or count > storage.size or count and last >= storage.size:
-        raise Damaged(f'a tensor of {shape} reaches beyond its storage of {storage.size}')
-    steps = [stride * storage.itemsize for stride in strides]
-    return np.lib.stride_tricks.as_strided(storage[offset:], shape, steps, writeable=False)
+    if min((*shape, *strides, offset)) < 0 or count > storage.count or count and last >= storage.count:
+        raise Damaged(f'a tensor of {shape} reaches beyond its storage of {storage.count}')
+    return Tensor(storage, offset, shape, strides)
 
 
-def _rebuild_parameter(data: np.ndarray, *_: Any) -> np.ndarray:
+def _rebuild_parameter(data: Any, *_: Any) -> Any:
     return data
 
 
@@ -122,7 +167,16 @@ def _dtype(kind: StorageType) -> np.dtype:
     return np.dtype(kind.dtype).newbyteorder('<')
 
 
+def _ordered(pairs: Any = ()) -> dict:
+    """An ordered dictionary, to which Python 2 gives its entries at once."""
+    if type(pairs) not in (list, tuple) or [pair for pair in pairs
+                                            if type(pair) not in (list, tuple) or len(pair) != 2]:
+        raise Damaged('an ordered dictionary does not consist of pairs')
+    return pickles.entries({}, pairs)
+
+
 NAMES: pickles.Names = {
-    ('collections', 'OrderedDict'): OrderedDict, ('torch._utils', '_rebuild_tensor_v2'): _rebuild_tensor,
-    ('torch._utils', '_rebuild_parameter'): _rebuild_parameter,
+    ('collections', 'OrderedDict'): Function(_ordered),
+    ('torch._utils', '_rebuild_tensor_v2'): Function(_rebuild_tensor),
+    ('torch._utils', '_rebuild_parameter'): Function(_rebuild_parameter),
     **{('torch', name): StorageType(dtype) for name, dtype in STORAGES.items()}}

@@ -17,7 +17,8 @@ from recog.data.batches import Batches, unpack_notes
 from recog.data.files import Files, read_row
 from recog.data.plan import Plan
 from recog.images.fit import fit_image
-from recog.images.read import ORIENTATION, PNG, Unreadable, read_image
+from recog.images.header import PNG
+from recog.images.read import ORIENTATION, Unreadable, read_image
 from recog.text import vocabulary
 from recog.text.vocabulary import Unencodable
 

@@ -5,7 +5,9 @@ import collections
 
 import numpy as np
 import pytest
+from small import ROOT
 
+from recog.config import experiments
 from recog.data import bucketed, plan, shapes
 from recog.data.batches import Batches, Steps, measure, unpack_notes
 from recog.data.planning import make_plan, work
@@ -146,8 +148,6 @@ def test_one_canvas_may_have_several_lengths_and_nothing_else(narrow):
     said = "'16x48x4' must begin with 32x48, the one canvas of config.image.fit='pad'"
     with pytest.raises(ConfigError, match=said):
         narrow('data.buckets=16x48x4,')
-    with pytest.raises(ConfigError, match='must be .. with config.data.resident'):
-        narrow('data.buckets=32x48x4,', 'data.resident=True')
 
 
 class Sized:
@@ -185,6 +185,18 @@ def test_training_batches_hold_images_at_their_own_size_and_name_those_too_large
             assert (batch['image'][place, :height, :width] == index + 1).all()
             assert batch['image'][place].sum() == 3 * (index + 1) * height * width
     assert seen[0] == ((10, 20), 1) and seen[1] == ((30, 60), 1) and seen[4] == ((0, 0), 0)
+
+
+def test_the_reference_recipe_of_can_bounds_the_area_of_an_image_and_not_its_sides():
+    """These are the most extreme bitmaps of CROHME, and the reference reads all of them."""
+    sizes = np.array([(481, 190), (465, 240), (432, 188), (379, 698), (311, 700), (178, 1734), (183, 2009),
+                      (143, 2116)] * 8)
+    config = experiments.load(str(ROOT / 'experiments' / 'can.py') + ':d28', [])
+    made = bucketed.Bucketed(sizes, np.full(len(sizes), 60), shapes.shapes(config, 8, 1), 'shuffle', 0)
+    used = {made.shape(step) for step in range(made.epoch)}
+    assert all(shape.height * shape.width <= 1600 * 320 for shape in used) and len(used) > 1
+    for step in range(made.epoch):
+        assert (sizes[made.rows(step)[0]] <= made.shape(step)[1:3]).all()
 
 
 def test_augmented_images_are_drawn_as_large_as_their_canvas_was_chosen_for(narrow):

@@ -87,7 +87,7 @@ def test_every_form_gives_the_annotated_images_with_their_splits(source, tmp_pat
         opened = open_set(f'mjsynth:{split}', narrow(), tmp_path / 'data')
         labels = dict(opened.labels(range(len(opened))))
         assert labels == {name: name.split('_')[1] for name in names}
-        row = opened.rows([0])[0]
+        row, = opened.rows([0])
         np.testing.assert_array_equal(row.image,
                                       cv2.imdecode(np.frombuffer(picture(row.id), np.uint8),
                                                    cv2.IMREAD_COLOR))

@@ -11,7 +11,7 @@ from onnx_files import MAP, ROW, inside, random, same
 from recog.models.backbones import densenet
 from recog.models.parts import (
     convolutions,
-    coverage_attention,
+    coverage_weights,
     layers,
     rectification,
     recurrence,
@@ -87,8 +87,8 @@ def test_the_attention_with_coverage_is_a_conv_and_a_softmax(beams):
 
     def attend(keys, cells, query, coverage):
         features = jnp.zeros((keys.shape[0], 5, 6, 2))
-        memory = coverage_attention.Memory(features, keys, cells, jnp.zeros(()), coverage_kernel)
-        return coverage_attention.coverage_weights(memory, energy, query, coverage)
+        memory = coverage_weights.Memory(features, keys, cells, jnp.zeros(()), coverage_kernel)
+        return coverage_weights.coverage_weights(memory, energy, query, coverage)
 
     names = same(attend, ('b, 5, 6, 4', 'float32'), ('b, 5, 6', 'bool'), (f'b, {beams}, 4', 'float32'),
                  (f'b, {beams}, 5, 6', 'float32'), tolerance=1e-5)

@@ -43,7 +43,7 @@ def changed(word, name, strength, rule=None, key=0):
 @pytest.mark.parametrize('name, strength, most', [
     ('brightness', 0.2, 0.1), ('brightness', -0.3, 0.1), ('contrast', 0.4, 0.1), ('contrast', -0.5, 0.1),
     ('blur', 1.2, 1), ('stretch', 0.2, 5), ('stretch', -0.3, 5), ('rotation', 8, 5), ('rotation', -5, 5),
-    ('curve', 0.3, 5), ('curve', -0.3, 5),
+    ('curve', 0.3, 5), ('curve', -0.3, 5), ('stroke', 1.0, 0.1), ('stroke', -2.5, 0.5),
 ])
 def test_what_is_not_drawn_is_as_the_host_makes_it(word, name, strength, most):
     host = augment.change(word, np.random.default_rng(0), {name: strength})
@@ -117,8 +117,10 @@ def test_a_row_without_an_image_stays_empty(batch):
 
 
 def test_what_devices_cannot_do_is_known():
-    rule = recipe(rotation=5.0, jpeg=50.0, downscale=0.5)
-    assert augment_on_devices.unknown(rule.augment) == ['downscale', 'jpeg']
+    rule = recipe(rotation=5.0, jpeg=50.0, downscale=0.5, scale=0.2, stroke=1.0)
+    assert augment_on_devices.unknown(rule) == ['scale', 'downscale', 'jpeg']
+    rule.fit = 'none'
+    assert augment_on_devices.unknown(rule) == ['downscale', 'jpeg']
 
 
 @pytest.mark.parametrize('name, strength', [('rotation', 8), ('rotation', -5), ('curve', 0.3)])

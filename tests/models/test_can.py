@@ -13,7 +13,7 @@ from small import QUICKLY
 from recog import models
 from recog.config import recipe
 from recog.models import can
-from recog.models.parts import convolutions, coverage_attention, layers
+from recog.models.parts import convolutions, coverage_attention, coverage_weights, layers
 from recog.text.vocabulary import Vocab
 
 VOCAB = Vocab(('x', '{', '}', '^', '_', '2'), 'keep', 'drop', ' ')
@@ -94,7 +94,7 @@ def test_patches_times_a_kernel_are_a_convolution_also_in_the_gradient(reach):
     x, kernel, weight = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
     def ours(x, kernel):
-        return coverage_attention.patches(x, reach) @ kernel
+        return coverage_weights.patches(x, reach) @ kernel
 
     def plain(x, kernel):
         square, edge = kernel.reshape(reach, reach, 1, -1), ((reach // 2, reach // 2),) * 2
@@ -132,30 +132,32 @@ def test_the_folded_coverage_equals_the_convolution_and_the_matrix_after_it():
     @jax.jit
     def both():
         maps = convolutions.conv(coverage, parameters['coverage_kernel'], padding=((1, 1), (1, 1)))
-        folded = coverage_attention.patches(jnp.asarray(coverage[..., 0]), 3) @ kept.coverage_kernel
+        folded = coverage_weights.patches(jnp.asarray(coverage[..., 0]), 3) @ kept.coverage_kernel
         return folded, maps @ parameters['coverage_mix']
 
     np.testing.assert_allclose(*both(), atol=1e-6)
 
 
-@pytest.mark.parametrize('count', [3, 4])
-def test_the_weights_of_all_steps_learn_as_if_each_step_were_differentiated_by_itself(count):
+# Thirteen steps are taken in two parts, of which five steps reach one.
+@pytest.mark.parametrize(('steps', 'count'), [(4, 3), (4, 4), (13, 5), (13, 13)])
+def test_the_weights_of_all_steps_learn_as_if_each_step_were_differentiated_by_itself(steps, count):
     cells = np.ones((2, 3, 4), bool)
     cells[1, 2:] = cells[1, :, 3:] = False
     parameters, rng = decoder(), np.random.default_rng(5)
     kept, _ = memory(parameters, cells)
-    queries, given = (rng.normal(size=shape).astype(np.float32) for shape in ((4, 2, 8), (4, 2, 3, 4)))
+    shapes = (steps, 2, 8), (steps, 2, 3, 4)
+    queries, given = (rng.normal(size=shape).astype(np.float32) for shape in shapes)
 
     def one_by_one(kept, kernel, queries):
         coverage, found = jnp.zeros((2, 1, 3, 4)), []
         for step, query in enumerate(queries):
-            weights = coverage_attention.coverage_weights(kept, kernel, query[:, None], coverage)
+            weights = coverage_weights.coverage_weights(kept, kernel, query[:, None], coverage)
             found.append(weights * (step < count))
             coverage = coverage + found[-1]
         return jnp.concatenate(found, 1).swapaxes(0, 1)
 
     def all_at_once(kept, kernel, queries):
-        return coverage_attention.coverage_weights_by_step(kept, kernel, queries, jnp.int32(count))
+        return coverage_weights.coverage_weights_by_step(kept, kernel, queries, jnp.int32(count))
 
     def slopes(form):
         def total(keys, taps, kernel, queries):
@@ -181,7 +183,7 @@ def test_weights_are_the_references_and_neither_overflow_nor_vanish():
     kernel = np.asarray(parameters['energy_kernel'])
 
     def weights(kept, kernel):
-        return coverage_attention.coverage_weights(kept, kernel, query, coverage)
+        return coverage_weights.coverage_weights(kept, kernel, query, coverage)
 
     scores = np.tanh(kept.keys + query[:, 0, None, None]) @ kernel
     # As in the reference, minus the largest score of the batch.

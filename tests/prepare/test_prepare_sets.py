@@ -66,7 +66,7 @@ def test_records_are_kept_as_given_and_open_everywhere(toy, tmp_path, narrow):
     assert folder == tmp_path / 'data' / 'toy' / '1.0.0'
     source = open_set('toy:train+test', narrow(), tmp_path / 'data')
     assert len(source) == COUNT
-    row = source.rows([10])[0]  # the order is the builder's: 0 1 3 4 6 7 12 13 15 16 18
+    row, = source.rows([10])  # the order is the builder's: 0 1 3 4 6 7 12 13 15 16 18
     assert (row.id, row.text) == ('18', 'Wört 18')
     np.testing.assert_array_equal(row.image, cv2.imdecode(np.frombuffer(toy.picture(18), np.uint8),
                                                           cv2.IMREAD_COLOR))

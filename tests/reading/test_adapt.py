@@ -1,5 +1,8 @@
 """Images that a model was not trained on are brought to the form of its training images; no others change."""
 
+import time
+import tracemalloc
+
 import cv2
 import numpy as np
 import pytest
@@ -11,7 +14,7 @@ from recog.reading import adapt
 
 def rule(ink='light', symbol=30.0):
     image = recipe.base().image
-    image.ink, image.symbol = ink, symbol
+    image.ink, image.symbol, image.height, image.width = ink, symbol, 256, 1024
     return image
 
 
@@ -50,6 +53,30 @@ def test_symbols_of_another_height_are_rescaled(height):
     assert adapt.symbol_height(adapt.adapted(bgr(drawn(height)), rule())) == pytest.approx(30, rel=0.1)
 
 
+def test_nothing_grows_beyond_the_largest_canvas_and_dust_says_nothing_of_the_size():
+    dots = np.zeros((600, 600), np.uint8)
+    dots[10:12, 10:12] = dots[590:592, 590:592] = 255
+    small = adapt.adapted(bgr(dots), rule())  # would be 9,000 x 9,000
+    assert max(small.shape) <= 582 + 2 * adapt.MARGIN
+    wide = adapt.adapted(bgr(np.pad(drawn(12), ((0, 0), (0, 400)))[:, ::-1].copy()), rule(symbol=200.0))
+    assert wide.shape[1] == 1024 + 2 * adapt.MARGIN and wide.shape[0] <= 256 + 2 * adapt.MARGIN
+    page = np.zeros((2000, 2000), np.uint8)
+    page[100:103, 100:103] = page[1900:1903, 1900:1903] = 255
+    assert not adapt.symbol_height(page)
+    page[1000:1300, 500:700] = 255
+    assert adapt.symbol_height(page) == 300
+
+
+def test_a_large_photograph_takes_little_time_and_memory():
+    noise = cv2.GaussianBlur(np.random.default_rng(0).integers(0, 256, (3000, 3000), np.uint8), (0, 0), 2)
+    tracemalloc.start()
+    began = time.process_time()
+    adapt.adapted(noise, rule())
+    assert time.process_time() - began < 10  # minutes if the paper is looked at in every pixel
+    assert tracemalloc.get_traced_memory()[1] < 150_000_000
+    tracemalloc.stop()
+
+
 def test_a_photograph_of_dark_ink_on_uneven_paper_becomes_light_ink_on_black():
     ink = np.pad(drawn(90), 40)
     down, right = np.mgrid[0:1:ink.shape[0] * 1j, 0:1:ink.shape[1] * 1j]
@@ -79,6 +106,6 @@ def test_a_source_keeps_its_names_and_its_unreadable_rows():
             return [Row('0', '', bgr(255 - drawn())), Row('1', '', None, 'is empty')]
 
     adapted = adapt.Adapted(Two(), rule(), 'auto')
-    good, bad = adapted.rows([0, 1])
+    good, bad = list(adapted.rows([0, 1]))
     np.testing.assert_array_equal(good.image, drawn())
     assert bad.image is None and bad.reason == 'is empty' and len(adapted) == 2

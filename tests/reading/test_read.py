@@ -1,5 +1,7 @@
 """What a recognizer accepts, in which order batches are read, and the results of images."""
 
+import weakref
+
 import cv2
 import numpy as np
 import pytest
@@ -8,11 +10,14 @@ from small import ROOT
 
 import recog
 from recog.config import recipe
+from recog.data import files
 from recog.data.batches import Steps, unpack_notes
+from recog.data.joined import Joined
 from recog.data.pipeline import read_ahead
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
+from recog.reading import adapt
 from recog.reading.read import chosen, read_source
 from recog.reading.recognizer import Answer, Arrays
 from recog.text.vocabulary import Vocab
@@ -66,6 +71,38 @@ def test_readings_come_in_order_whatever_reads_ahead(threads):
     assert [reading.row for reading in found] == list(range(21))
     assert [reading.text for reading in found] == [None if i == 3 else str(i) for i in range(21)]
     assert found[3].reason == 'is broken' and {shape[0] for shape in engine.shapes} == {4}
+
+
+@pytest.mark.parametrize('rule', ['fixed', 'widest'])
+@pytest.mark.parametrize('fit', ['pad', 'none'])
+def test_the_images_of_a_batch_are_not_in_memory_together(tmp_path, fit, rule):
+    config, alive, most = recipe.base(), set(), [0]
+    config.image.fit, config.image.width_rule = fit, rule
+
+    def read(path):
+        image = decode(path)
+        alive.add(id(image))
+        weakref.finalize(image, alive.discard, id(image))
+        most[0] = max(most[0], len(alive))
+        return image
+
+    decode = files.read_image
+    paths = [str(tmp_path / f'{number}.png') for number in range(8)]
+    for number, path in enumerate(paths):
+        cv2.imwrite(path, pixels(number))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(files, 'read_image', read)
+        source = adapt.Adapted(Joined([files.Files('a', paths[:5]), Arrays(paths[5:])]), config.image, 'auto')
+        steps = Steps(source, np.arange, 8, config, 0)
+        assert (steps[0]['size'] > 0).all() and 1 <= most[0] <= 2
+
+
+def test_a_batch_as_wide_as_its_images_has_a_limit():
+    config = recipe.base()
+    config.image.width_rule = 'widest'
+    steps = Steps(Arrays([np.zeros((1, 1_000_000), np.uint8), pixels()]), np.arange, 2, config, 0)
+    batch = steps[0]
+    assert batch['image'].shape[2] == 100 * config.image.height and (batch['size'] > 0).all()
 
 
 @pytest.mark.parametrize(('count', 'rows'), [(1, 1), (2, 2), (3, 4), (5, 8), (9, 8)])
@@ -127,7 +164,7 @@ def test_what_is_no_image_is_named(given, words):
 
 def test_what_cannot_be_an_image_at_all_is_refused():
     with pytest.raises(ConfigError, match='not int'):
-        Arrays([7]).rows([0])
+        list(Arrays([7]).rows([0]))
 
 
 def test_an_answer_is_a_pair_that_knows_the_others():

@@ -5,7 +5,7 @@ import asyncio
 import base64
 import contextlib
 import socket
-import threading
+import zlib
 
 import anyio
 import cv2
@@ -13,47 +13,16 @@ import httpx
 import jax
 import numpy as np
 import pytest
+from counting import READ, Counting, picture
 from small import ROOT
 
 from recog.commands import command_line
 from recog.config import experiments
 from recog.errors import ConfigError
-from recog.reading.read import Reading
 from recog.server import demo, serve
 from recog.server.app import PAGE, Server
 from recog.server.batching import Reader
 from recog.server.intake import Budget, Limits, Refused
-
-READ = '/v1/models/fake/read'
-
-
-class Counting:
-    """Reads the grey level of an image's first pixel, and remembers the sizes of its batches."""
-
-    def __init__(self, formula=False, texts=None, beam=1):
-        self.about = {'path': '/secret/place', 'form': 'workdir', 'model': 'counting', 'formula': formula,
-                      'beam': beam, 'max_length': 25, 'protocol': '36'}
-        self.texts, self.batches, self.taken = texts or {}, [], 0
-        self.go = threading.Event()
-        self.go.set()
-
-    def readings(self, given):
-        self.taken += len(given)
-        self.go.wait(10)
-        levels = [int(image[0, 0, 0]) for image in given]
-        if 13 in levels:
-            raise RuntimeError('secret trouble')
-        self.batches.append(len(given))
-        return [Reading(row, self.texts.get(level, str(level)), level / 255, '', None, self._others(level))
-                for row, level in enumerate(levels)]
-
-    def _others(self, level):
-        return tuple((f'{level}-{place}', 0.5, -float(place)) for place in range(self.about['beam']))
-
-
-def picture(level, height=8, width=8, kind='.png'):
-    """An encoded image of one grey level."""
-    return cv2.imencode(kind, np.full((height, width, 3), level, np.uint8))[1].tobytes()
 
 
 async def arrived(reader, count):
@@ -152,6 +121,49 @@ def test_beside_others_an_export_keeps_its_beam_and_says_so(tmp_path, capsys):
                                        'so --beam 5 does not count for it\n')
 
 
+@pytest.mark.parametrize('nbest', ['9' * 5000, '01', '000000001' + '9' * 9, '-1', '1.5', '１'])
+def test_a_number_of_texts_that_is_none_is_refused(nbest):
+    response = one(picture(1), f'?nbest={nbest}', reader=Reader('fake', Counting(beam=3), batch=1))
+    assert response.status_code == 400 and 'must be a number from 1 to 3' in response.json()['error']
+
+
+@pytest.mark.parametrize('charset', ['punycode', 'idna', 'undefined', 'utf-7', 'x%00y', 'rot13', 'utf-16'])
+def test_a_form_in_an_odd_charset_is_refused(charset):
+    part = b'--x\r\ncontent-disposition: form-data; name="f"; filename="a.png"\r\n\r\n' + picture(1) + b'\r\n'
+    body = part + b'--x\r\ncontent-disposition: form-data; name="draw"\r\n\r\n0\r\n--x--\r\n'
+    kind = 'multipart/form-data; boundary=x; charset='
+    answers = asked(*((READ, {'content': body, 'headers': {'content-type': kind + each}})
+                      for each in (charset, 'UTF-8')))
+    assert [answer.status_code for answer in answers] == [400, 200]
+    assert 'UTF-8' in answers[0].json()['error']
+
+
+@pytest.mark.parametrize(('headers', 'status'), [
+    ({'host': 'localhost:1'}, 200), ({'host': 'LOCALHOST'}, 200), ({'host': '127.0.0.1:8000'}, 200),
+    ({'host': '[::1]:8000'}, 200), ({'host': 'gpu3:80'}, 200), ({'host': 'proxy.example'}, 200),
+    ({'host': 'evil.example'}, 403), ({'host': 'localhost.evil.example'}, 403), ({'host': ''}, 403),
+    ({'host': 'evil@localhost'}, 403), ({'host': 'evil.example/localhost'}, 403),
+    ({'origin': 'http://recog'}, 200), ({'origin': 'https://recog'}, 200),
+    ({'host': 'gpu3:80', 'origin': 'https://proxy.example:444'}, 200), ({'origin': 'http://recog:3000'}, 403),
+    ({'origin': 'http://evil.example'}, 403), ({'origin': 'null'}, 403), ({'origin': ''}, 403),
+    ({'host': 'gpu3', 'origin': 'http://localhost'}, 403)])
+def test_only_requests_to_this_server_and_from_its_own_pages_are_answered(headers, status):
+    async def run():
+        reader = Reader('fake', Counting(), batch=1)
+        server = Server([reader], host='gpu3', others=['Proxy.example'])
+        transport = httpx.ASGITransport(server.application)
+        async with server.application.router.lifespan_context(server.application), \
+                httpx.AsyncClient(transport=transport, base_url='http://recog') as client:
+            while not reader.ready:
+                await asyncio.sleep(0.001)
+            posted = await client.post(READ, content=picture(1), headers=headers)
+            return posted, await client.get('/health', headers=headers)
+    posted, got = asyncio.run(run())
+    assert posted.status_code == status and (status == 200 or '--allow-host' in posted.json()['error'])
+    host_is_right = status == 200 or 'origin' in headers
+    assert got.status_code == (200 if host_is_right else 403)
+
+
 def test_options_that_a_request_may_not_set_are_refused():
     for query, words in (('?nbest=2', 'without a beam'), ('?explain=1', '--explain'),
                          ('?draw=maybe', '1 or 0'),
@@ -184,6 +196,17 @@ def test_requests_that_are_too_large_are_refused_before_they_are_read():
     wide = one(picture(1, 100, 101), limits=limits)
     assert wide.status_code == 413 and '10,000' in wide.json()['error']
     assert one(picture(1, 100, 100), limits=limits).status_code == 200
+
+
+def test_the_limit_of_pixels_holds_for_every_decoder():
+    chunk = b'iCCP' + b'name\0\0' + zlib.compress(bytes(2_000_000))
+    png = picture(1, 100, 101)
+    png = (png[:33] + (len(chunk) - 4).to_bytes(4, 'big') + chunk + zlib.crc32(chunk).to_bytes(4, 'big')
+           + png[33:])
+    for content in (png, *(picture(1, 100, 101, kind) for kind in ('.bmp', '.jpg', '.ppm'))):
+        refused = one(content, limits=Limits(pixels=10_000))
+        assert refused.status_code == 413 and '101 x 100' in refused.json()['error']
+        assert one(content, limits=Limits(pixels=10_100)).status_code == 200
 
 
 def test_what_the_queue_has_no_room_for_is_refused_and_the_rest_is_answered():

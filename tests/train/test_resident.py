@@ -18,6 +18,7 @@ from recog.data.sets import open_set
 from recog.devices.mesh import make_mesh, one_device, replicated
 from recog.errors import ConfigError
 from recog.train import resident
+from recog.train.several import Several
 
 FLAGS = (*NARROW, '--config.train.length=6 steps', '--config.eval.every=0 steps',
          '--config.checkpoint.every=4 steps', '--config.eval.sets=words', '--config.eval.report=words',
@@ -85,34 +86,35 @@ def test_each_device_holds_its_share_of_every_row(root):
     config = experiments.load(DEMO, ['--config.image.width=48'])
     source = joined([open_set(name, config, root) for name in ('packed', 'packed')])
     mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:4])
-    store = resident.Store(source, mesh)
+    store = resident.make_store(source, mesh, config)
     image = store.arrays['image']
     assert image.shape == (56, 32, 48, 3) and image.addressable_shards[0].data.shape[0] == 14
-    assert resident.size(source, mesh) == sum(array.nbytes for array in store.arrays.values()) // 4
-    assert resident.expected(config, len(source), mesh) == resident.size(source, mesh)
+    assert resident.size(source, mesh, config) == sum(array.nbytes for array in store.arrays.values()) // 4
+    assert resident.expected(config, len(source), mesh) == resident.size(source, mesh, config)
     rows, epochs = np.random.default_rng(0).integers(0, 54, (2, 8))
-    got = jax.jit(resident.gather_batch, static_argnums=2)(store.arrays, np.stack([rows, epochs]), mesh)
+    got = jax.jit(store.gather, static_argnums=2)(store.arrays, {'index': rows, 'epoch': epochs}, None)
     want = source.arrays(rows)
     for name in resident.PARTS:
         np.testing.assert_array_equal(got[name], want[name], err_msg=name)
     np.testing.assert_array_equal(got['index'], rows)
-    np.testing.assert_array_equal(got['epoch'], epochs)
 
 
 def test_steps_in_one_call_are_steps_one_by_one(root):
     mesh = make_mesh(recipe.base(name='').mesh, jax.devices()[:2])
     config = experiments.load(DEMO, ['--config.image.width=48'])
-    store = resident.Store(joined([open_set('packed', config, root)]), mesh)
-    rows = resident.padded(np.random.default_rng(0).integers(0, 27, (3, 2, 4)))
+    store = resident.make_store(joined([open_set('packed', config, root)]), mesh, config)
+    places = [{'index': rows, 'epoch': rows * 0}
+              for rows in np.random.default_rng(0).integers(0, 27, (3, 4)).astype(np.int32)]
 
-    def step(state, batch):
-        shares = batch['image'].astype(jnp.float32).mean((1, 2, 3))
+    def step(state, arrays, places):
+        shares = store.gather(arrays, places, None)['image'].astype(jnp.float32).mean((1, 2, 3))
         return state * 0.9 + shares.sum(), {'loss': shares.mean() + state}
 
     found = []
     for looped in (True, False):
-        steps = resident.several(step, mesh, replicated(mesh), looped)
-        state, metrics = steps(jnp.zeros(()), store.arrays, rows, 3)
+        several, state = Several(step, mesh, replicated(mesh), looped), jnp.zeros(())
+        compiled = several.lower(state, store.arrays, places).compile()
+        state, metrics = several.run(compiled, state, store.arrays, places)
         found.append([float(state), *np.asarray(metrics['loss'])[:3].tolist()])
     assert found[0] == pytest.approx(found[1], rel=1e-6) and found[0][0] > 0
 

@@ -32,7 +32,10 @@ def fonts(folder: str) -> tuple[str, ...]:
 
 @cache
 def _added(folder: str) -> tuple[str, ...]:
-    """The usable fonts of a folder; files that cannot be read are left out, and named on standard error."""
+    """The usable fonts of a folder, or all of a list; files of a folder that cannot be read are left out, and
+    named on standard error."""
+    if Path(folder).is_file():
+        return _listed(folder)
     files = [path for path in sorted(Path(folder).rglob('*')) if path.suffix.lower() in ('.ttf', '.otf')]
     usable, broken = [], []
     for path in files:
@@ -47,6 +50,22 @@ def _added(folder: str) -> tuple[str, ...]:
     if broken and parent_process() is None:  # workers would say it again
         print(f'config.render.fonts={folder!r}: {said}; they are left out', file=sys.stderr)
     return tuple(usable)
+
+
+def _listed(file: str) -> tuple[str, ...]:
+    """The fonts of a list: in each line a path, and what else is to be known of it behind a tab.
+
+    All must be there: with others, other words would be drawn.
+    """
+    lines = Path(file).read_text(encoding='utf-8').splitlines()
+    rows = [line.split('\t') for line in lines if line and not line.startswith('#')]
+    missing = [row for row in rows if not Path(row[0]).is_file()]
+    if missing or not rows:
+        packages = ' '.join(sorted({row[1] for row in missing if len(row) > 1}))
+        raise ConfigError(f'config.render.fonts={file!r}: {len(missing)} of its {len(rows)} fonts are not '
+                          f'here, the first is {missing[0][0] if missing else "none"}'
+                          + (f'; their packages: {packages}' if packages else ''))
+    return tuple(row[0] for row in rows)
 
 
 @cache

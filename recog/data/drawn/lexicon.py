@@ -1,14 +1,17 @@
 """The words that are drawn: invented by a character model or from a list, in three splits that share none."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
+from recog.data.drawn import codes
+from recog.data.drawn.codes import DIGITS, LETTERS
 from recog.data.drawn.dice import SPLITS, Dice, split_of
 from recog.errors import ConfigError
 
-LETTERS = 'abcdefghijklmnopqrstuvwxyz'
-DIGITS = '0123456789'
 PLAIN = frozenset(DIGITS + LETTERS + LETTERS.upper())  # what every font has
+# Signs have words of up to so many letters more often than dictionaries; with an apostrophe a word counts as
+# longer.
+SHORT, LONGER = 5, 6
 # What is listed twice is twice as frequent.
 _ONSETS = ('b c d f g h j k l m n p r s t v w y z b c d f g l m n p r s t c d m p r s t bl br ch cl cr dr fl '
            'fr gl gr ph pl pr qu sc sh sk sl sm sn sp st st str sw th th tr tr wh x').split() + ['', '', '']
@@ -22,16 +25,22 @@ _ENDINGS = ('able al ance ed ed ence er er es est ful ic ing ing ion ism ist ity
 class Lexicon:
     """The words of one split: those of a list, else invented ones of letters[0] to letters[1] characters."""
 
-    def __init__(self, path: str, split: str, letters: Sequence[int], alphabets: Sequence[frozenset[str]]):
-        """Refuses words of the list that none of the fonts' alphabets can draw, and splits without a word."""
+    def __init__(self, path: str, split: str, letters: Sequence[int], alphabets: Sequence[frozenset[str]], *,
+                 codes: float = 0.0, marks: float = 0.0, short: float = 0.0):
+        """Refuses words of the list that none of the fonts' alphabets can draw, and splits without a word.
+
+        `codes` is the share of numbers and the like, `marks` that with punctuation; in the share `short` long
+        words are rarer.
+        """
         if split not in SPLITS:
             raise ConfigError(f'split {split!r} of rendered words must be train, validation or test')
         self.split, self.letters, self.listed = split, tuple(letters), None
+        self.codes, self.marks, self.short = codes, marks, short
         if path:
-            words = read_list(path)
-            _check_drawable(path, words, alphabets)
-            self.listed = [word for word in words if split_of(word) == split]
-        if self.listed == []:
+            lists = [read_list(each) for each in path.split(',')]
+            _check_drawable(path, [word for words in lists for word in words], alphabets)
+            self.listed = [[word for word in words if split_of(word) == split] for words in lists]
+        if self.listed is not None and not all(self.listed):
             raise ConfigError(f'config.render.words={path!r} holds no word of the {split} split '
                               '(5 of 100 words are for validation, 5 for test); the list must be longer')
         # A character model of very short words may never reach a small split, and `draw` would never end.
@@ -42,11 +51,29 @@ class Lexicon:
                               'a word; allow longer ones')
 
     def draw(self, dice: Dice) -> str:
+        """A word of this split, perhaps with punctuation."""
+        text = self._plain(dice)
+        return codes.marked(text, dice) if self.marks and dice.chance(self.marks) else text
+
+    def _plain(self, dice: Dice) -> str:
         """A word of this split in lower case, capitals, or with a capital at its start."""
-        word = invented(dice, self.letters) if self.listed is None else dice.pick(self.listed)
-        while split_of(word) != self.split:
-            word = invented(dice, self.letters)
+        if self.codes and dice.chance(self.codes):
+            return self._until(lambda: codes.code(dice))
+        if self.listed is None:
+            return dice.pick(cases(self._until(lambda: invented(dice, self.letters))))
+        words = self.listed[0] if len(self.listed) == 1 else dice.pick(self.listed)
+        word = dice.pick(words)
+        if self.short and dice.chance(self.short):
+            while not dice.chance((SHORT / max(SHORT, len(word) + LONGER * ("'" in word))) ** 3):
+                word = dice.pick(words)
         return dice.pick(cases(word))
+
+    def _until(self, draw: Callable[[], str]) -> str:
+        """The first that is drawn of this split."""
+        word = draw()
+        while split_of(word) != self.split:
+            word = draw()
+        return word
 
 
 def cases(word: str) -> tuple[str, str, str]:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from recog.data.drawn import scene
 from recog.data.drawn.dice import Dice
 from recog.data.drawn.fonts import alphabet, fonts, word_layers
 from recog.data.drawn.lexicon import PLAIN, Lexicon
@@ -28,7 +29,7 @@ IMAGE_ENDINGS = ('.jpg', '.jpeg', '.png', '.bmp', '.webp')
 TOGETHER = 64  # words drawn together: their data fits into the processor's cache
 # A sine as the levels of a texture, by its phase.
 STRIPES = np.rint(128 + 32 * np.sin(np.arange(256) * (math.pi / 128))).astype(np.uint8)
-Curve = tuple[float, float, bool]  # the unit, the bend, and whether it is a wave, of a bent baseline
+Curve = tuple[float, float, float, bool]  # start, unit and bend of a bent baseline, whether it is a wave
 
 
 class Words:
@@ -41,11 +42,13 @@ class Words:
         if not 0 <= rule.difficulty <= 1:
             raise ConfigError(f'config.render.difficulty={rule.difficulty} must be between 0 and 1')
         self.name, self.difficulty = f'rendered:{split}', float(rule.difficulty)
+        self.scene = float(rule.scene)
         self.index_offset = index_offset
         self.split, self.count = split, rule.count if split == 'train' else self.held_out
         self.fonts = fonts(rule.fonts)
         self.backgrounds = backgrounds(rule.backgrounds)
-        self.lexicon = Lexicon(rule.words, split, rule.letters, [alphabet(path) for path in self.fonts])
+        self.lexicon = Lexicon(rule.words, split, rule.letters, [alphabet(path) for path in self.fonts],
+                               codes=rule.codes, marks=rule.marks, short=rule.scene)
         self.stream = int.from_bytes(hashlib.blake2b(f'{seed}:{split}'.encode(), digest_size=8).digest())
 
     def __len__(self) -> int:
@@ -53,7 +56,7 @@ class Words:
 
     def drawn_from(self) -> dict[str, Any]:
         """Of how many fonts and listed words these are drawn, and a hash of both: with others they differ."""
-        fonts, words = [Path(path).name for path in self.fonts], self.lexicon.listed or []
+        fonts, words = [Path(path).name for path in self.fonts], sum(self.lexicon.listed or [], [])
         content = '\n'.join([*fonts, '', *words])
         return {'fonts': len(fonts), 'words': len(words),
                 'sha256': hashlib.sha256(content.encode()).hexdigest()}
@@ -66,7 +69,8 @@ class Words:
         for start in range(0, len(indices), TOGETHER):
             words = [self._word(index) for index in indices[start:start + TOGETHER]]
             fonts = [self._font(text, dice) for _, text, dice in words]
-            pictures = draw([word[1:] for word in words], fonts, self.difficulty, self.backgrounds)
+            pictures = draw([word[1:] for word in words], fonts, self.difficulty, self.backgrounds,
+                            self.scene)
             rows += [Row(name, text, picture)
                      for (name, text, _), picture in zip(words, pictures, strict=True)]
         return rows
@@ -106,8 +110,9 @@ def backgrounds(folder: str) -> tuple[str, ...]:
 
 
 def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: float,
-         images: Sequence[str] = ()) -> list[np.ndarray]:
-    """Pictures [H, W, 3] of texts; the difficulty scales the ranges and probabilities of all effects.
+         images: Sequence[str] = (), share: float = 0.0) -> list[np.ndarray]:
+    """Pictures [H, W, 3] of texts; the difficulty scales the ranges and probabilities of all effects, and
+    `share` of them are as photographs have them.
 
     Each step is done for all words before the next: the processor's caches hold the code of one step, but not
     of all.
@@ -115,24 +120,38 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulty: fl
     dice = [each for _, each in words]
     masks = [word_layers(text, each, font, difficulty)
              for (text, each), font in zip(words, fonts, strict=True)]
-    places = [_place(layers[0], each, difficulty) for (layers, _), each in zip(masks, dice, strict=True)]
+    seen = [share > 0 and each.chance(share) for each in dice]
+    boxes: list[scene.Box | None] = [None] * len(words)
+    for number, (layers, extra) in enumerate(masks):
+        if seen[number]:
+            layers, boxes[number] = scene.surrounded(layers, dice[number], fonts[number])
+            masks[number] = layers, extra
+    places = [_place(layers[0], each, difficulty, box)
+              for (layers, _), each, box in zip(masks, dice, boxes, strict=True)]
     warped = [_warped(layers, *place) for (layers, _), place in zip(masks, places, strict=True)]
     warped = [_blurred(layers, each, difficulty) for layers, each in zip(warped, dice, strict=True)]
     pictures = [_painted(layers, extra, each, difficulty, images)
                 for layers, (_, extra), each in zip(warped, masks, dice, strict=True)]
+    pictures = [scene.photographed(picture, each) if photo else picture
+                for picture, each, photo in zip(pictures, dice, seen, strict=True)]
     pictures = [_noisy(picture, each, difficulty) for picture, each in zip(pictures, dice, strict=True)]
     return [_compressed(picture, each, difficulty) for picture, each in zip(pictures, dice, strict=True)]
 
 
-def _place(mask: np.ndarray, dice: Dice, difficulty: float) -> tuple[np.ndarray, int, int, Curve | None]:
-    """A mask [H, W] stretched, slanted, turned, in perspective, bent, scaled: matrix, picture size, curve."""
-    tall, wide = mask.shape
+def _place(mask: np.ndarray, dice: Dice, difficulty: float,
+           box: scene.Box | None = None) -> tuple[np.ndarray, int, int, Curve | None]:
+    """A mask [H, W] stretched, slanted, turned, in perspective, bent, scaled: matrix, picture size, curve.
+
+    A word that stands in a box of its mask is seen as in a photograph.
+    """
+    tall, wide = (box.tall, box.wide) if box else mask.shape
+    view = scene.PHOTOGRAPHED if box else scene.view(difficulty)
     bend = dice.pick((-1, 1)) * dice.uniform(0.1, 0.5) * tall if dice.chance(0.25 * difficulty) else 0.0
     bent = tall + abs(bend)
-    stretch = math.exp(dice.uniform(-1, 1) * (0.05 + 0.25 * difficulty))
-    slant = dice.uniform(-0.35, 0.35) * difficulty if dice.chance(0.5) else 0.0
+    stretch = math.exp(dice.uniform(*view.stretch))
+    slant = dice.uniform(-view.slant, view.slant) if dice.chance(0.5) else 0.0
     # Long words turn less, or they would shrink to nothing.
-    steepest = min(0.26, 0.6 * tall / wide) * difficulty + 0.01
+    steepest = min(view.steepest, 0.6 * tall / wide * (1 if box else difficulty)) + 0.01
     angle = dice.uniform(-steepest, steepest) if dice.chance(0.6) else 0.0
 
     cosine, sine = math.cos(angle), math.sin(angle)
@@ -141,18 +160,22 @@ def _place(mask: np.ndarray, dice: Dice, difficulty: float) -> tuple[np.ndarray,
     across = [cosine * x - sine * y for x, y in corners]
     down = [sine * x + cosine * y for x, y in corners]
     if dice.chance(0.4):
-        lift = 0.16 * tall * difficulty  # of the corners, for the perspective
+        lift = view.lift * tall  # of the corners, for the perspective
         shift = min(lift, 0.15 * wide)  # narrow words would fold over
         across = [x + dice.uniform(-shift, shift) for x in across]
         down = [y + dice.uniform(-lift, lift) for y in down]
     height = 26 + int(23 * dice.random() ** 3)
-    margins = [dice.uniform(0.04, 0.08 + 0.09 * difficulty) * height for _ in range(4)]
+    margins = [dice.uniform(*view.margins) * height for _ in range(4)]
     first, top = min(across), min(down)
     scale = (height - margins[0] - margins[1]) / (max(down) - top)
     width = max(8, round((max(across) - first) * scale + margins[2] + margins[3]))
     matrix = _projection([(x - first) * scale + margins[2] for x in across],
                          [(y - top) * scale + margins[0] for y in down], wide, bent)
-    return matrix, height, width, (2 / wide, bend, dice.chance(0.3)) if bend else None
+    start = 0.0
+    if box:
+        start = box.left
+        matrix = matrix @ np.array(((1, 0, -box.left), (0, 1, -box.top), (0, 0, 1.0)))
+    return matrix, height, width, (start, 2 / wide, bend, dice.chance(0.3)) if bend else None
 
 
 def _projection(across: list[float], down: list[float], wide: float, tall: float) -> np.ndarray:
@@ -181,7 +204,7 @@ def _warped(layers: list[np.ndarray], matrix: np.ndarray, height: int, width: in
     return [cv2.remap(layer, x, y, cv2.INTER_LINEAR) for layer in layers]
 
 
-def _curve(matrix: np.ndarray, height: int, width: int, unit: float, bend: float,
+def _curve(matrix: np.ndarray, height: int, width: int, start: float, unit: float, bend: float,
            wave: bool) -> tuple[np.ndarray, np.ndarray]:
     """Where each pixel comes from, x and y [H, W]: by a matrix [3, 3] and an arc or wave of the baseline."""
     x, y = np.arange(width, dtype=np.float32), np.arange(height, dtype=np.float32)[:, None]
@@ -191,7 +214,7 @@ def _curve(matrix: np.ndarray, height: int, width: int, unit: float, bend: float
         depth = g * x + (h * y + 1)
         across /= depth
         down /= depth
-    shape = across * unit
+    shape = (across - start) * unit
     shape -= 1  # -1 to 1 along the word
     shape = np.sin(shape * math.pi) * 0.5 + 0.5 if wave else np.square(shape, out=shape)
     if bend < 0:

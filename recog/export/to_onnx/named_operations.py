@@ -14,7 +14,7 @@ from onnx import helper
 
 from recog.export.to_onnx.graph import Graph, Value, is_static
 from recog.export.to_onnx.loops import Convert
-from recog.models.parts.coverage_attention import MASKED_SCORE
+from recog.models.parts.coverage_weights import MASKED_SCORE
 from recog.models.parts.layers import EPSILON
 
 Inputs = Sequence[Value]

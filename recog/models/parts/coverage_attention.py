@@ -9,15 +9,14 @@ the attention, D of the features; n x n is the kernel of the convolution over th
 
 import math
 from collections.abc import Mapping
-from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 import flax.linen as nn
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.dtypes import float0
 
+from recog.models.parts.coverage_weights import Memory, coverage_weights, coverage_weights_by_step
 from recog.models.parts.layers import einsum32, normal, product, uniform
 from recog.models.parts.recurrence import gru, gru_states
 from recog.models.parts.transformer import dropped
@@ -25,19 +24,6 @@ from recog.models.peers import renamed
 
 Parameters = Mapping[str, jax.Array]
 TEMPERATURE = 10_000.0
-MASKED_SCORE = -1e30  # of padding cells; finite, so that a row without any cell stays finite
-
-
-class Memory(NamedTuple):
-    """What is the same in every step: the features [B, h, w, D], their keys with positions [B, h, w, A], the
-    mask [B, h, w] of the cells inside the image, the counts' contribution to each step's output [B, E], and
-    the coverage kernel [n n, A]."""
-
-    features: jax.Array
-    keys: jax.Array
-    cells: jax.Array
-    counts_term: jax.Array
-    coverage_kernel: jax.Array
 
 
 class CoverageDecoder(nn.Module):
@@ -115,137 +101,6 @@ def make_memory(
     flat = parameters['coverage_kernel'].reshape(-1, parameters['coverage_mix'].shape[0])
     kernel = jnp.matmul(flat, parameters['coverage_mix'], precision=lax.Precision.HIGHEST)
     return Memory(features, keys.astype(dtype), cells, counts_term, kernel.astype(dtype)), start
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def patches(x: jax.Array, reach: int) -> jax.Array:
-    """The patch of reach x reach cells around each cell, [B, h, w] -> [B, h, w, reach reach], with zeros
-    beyond the border.
-
-    Patches times a kernel are a one-channel convolution, but the gradient takes a CPU a twentieth of the
-    time. The gradient is a gather too, since scattered sums have no fixed order on GPUs.
-    """
-    batch, height, width = x.shape
-    flat, places = _with_border(x[..., None], reach).reshape(batch, -1), _patch_places(height, width, reach)
-    return jnp.take(flat, places, axis=1, mode='clip').reshape(batch, height, width, reach * reach)
-
-
-def _patches_forward(x: jax.Array, reach: int) -> tuple[jax.Array, None]:
-    return patches(x, reach), None
-
-
-def _patches_backward(reach: int, _: None, gradient: jax.Array) -> tuple[jax.Array]:
-    batch, height, width, taps = gradient.shape
-    flat = _with_border(gradient, reach).reshape(batch, -1)
-    # If cell b is at some place of the patch of cell a, then a is at the opposite place of the patch of b.
-    places = _patch_places(height, width, reach)[:, ::-1] * taps + jnp.arange(taps)
-    return (jnp.take(flat, places, axis=1, mode='clip').sum(-1).reshape(batch, height, width),)
-
-
-patches.defvjp(_patches_forward, _patches_backward)
-
-
-def _with_border(x: jax.Array, reach: int) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (reach // 2, reach // 2), (reach // 2, reach // 2), (0, 0)))
-
-
-def _patch_places(height: Any, width: Any, reach: int) -> jax.Array:
-    """The indices of each cell's patch [h w, reach reach] in the flattened map with its border."""
-    rows = jnp.arange(height)[:, None, None, None] + jnp.arange(reach)[:, None]
-    columns = jnp.arange(width)[:, None, None] + jnp.arange(reach)
-    return (rows * (width + reach - 1) + columns).reshape(height * width, reach * reach)
-
-
-@jax.jit
-def coverage_weights(
-    memory: Memory, energy_kernel: jax.Array, query: jax.Array, coverage: jax.Array
-) -> jax.Array:
-    """Attention weights [B, N, h, w] over the cells for queries [B, N, A] and coverage [B, N, h, w].
-
-    Before the exponential, the reference subtracts the largest score of the whole batch, padding included;
-    here it is the largest of each image. The weights are the same, but cannot overflow or vanish. The bias of
-    the energy is left out: it is equal for all cells and cancels.
-    """
-    dtype, shape = memory.features.dtype, coverage.shape
-    reach = math.isqrt(memory.coverage_kernel.shape[0])
-    around = patches(coverage.reshape(-1, *shape[2:]), reach).reshape(*shape, reach * reach)
-    # The largest array of a step, kept in the narrow dtype.
-    covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
-    inner = jnp.tanh(covered + memory.keys[:, None] + query[:, :, None, None]).astype(dtype)
-    # On accelerators the product is a sum, which XLA fuses with its operands.
-    scores = lax.platform_dependent(
-        inner, energy_kernel, cpu=lambda *given: product(*given)[..., 0],
-        default=lambda inner, kernel: jnp.sum(inner * kernel[:, 0], -1, dtype=jnp.float32))
-    scores = jnp.where(memory.cells[:, None], scores, MASKED_SCORE)
-    scores = scores - lax.stop_gradient(scores.max((2, 3), keepdims=True))
-    powers = jnp.where(memory.cells[:, None], jnp.exp(scores), 0)
-    return powers / (powers.sum((2, 3), keepdims=True) + 1e-10)
-
-
-@jax.custom_vjp
-def coverage_weights_by_step(
-    memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
-) -> jax.Array:
-    """Attention weights [S, B, h, w] of all steps in turn, for queries [S, B, A];
-    zeros from step `count` on."""
-    return _by_step_forward(memory, energy_kernel, queries, count)[0]
-
-
-def _by_step_forward(
-    memory: Memory, energy_kernel: jax.Array, queries: jax.Array, count: jax.Array
-) -> tuple[jax.Array, Any]:
-    attend = partial(coverage_weights, memory, energy_kernel)
-
-    def skipping(number: jax.Array, query: jax.Array, coverage: jax.Array) -> jax.Array:
-        return lax.cond(
-            number < count, attend, lambda query, coverage: jnp.zeros_like(coverage), query, coverage)
-
-    def masking(number: jax.Array, query: jax.Array, coverage: jax.Array) -> jax.Array:
-        return jnp.where(number < count, attend(query, coverage), 0)
-
-    def step(coverage: jax.Array, now: tuple[jax.Array, jax.Array]) -> tuple[jax.Array, Any]:
-        # On accelerators, each `cond` would wait for the host.
-        weights = lax.platform_dependent(now[0], now[1][:, None], coverage, cpu=skipping, default=masking)
-        return coverage + weights, (weights[:, 0], coverage[:, 0])
-
-    start = jnp.zeros((queries.shape[1], 1, *memory.cells.shape[1:]))
-    weights, coverage = lax.scan(step, start, (jnp.arange(queries.shape[0]), queries))[1]
-    return weights, (memory, energy_kernel, queries, weights, coverage)
-
-
-def _by_step_backward(kept: Any, gradient: jax.Array) -> tuple[Memory, jax.Array, jax.Array, None]:
-    """Written by hand, because only the gradient of the coverage is passed from step to step:
-    the rest is computed for all steps at once."""
-    memory, energy_kernel, queries, weights, coverage = kept
-    reach, dtype = math.isqrt(memory.coverage_kernel.shape[0]), memory.features.dtype
-    (steps, rows, *size), taps = coverage.shape, memory.coverage_kernel.shape[0]
-    around = patches(coverage.reshape(-1, *size), reach).reshape(steps, rows, -1, taps)
-    keys = memory.keys.reshape(rows, -1, memory.keys.shape[-1])
-    covered = jnp.matmul(around.astype(dtype), memory.coverage_kernel)
-    inner = jnp.tanh(covered + keys + queries[:, :, None]).astype(dtype)
-    # Derivatives of the scores by the argument of tanh. Without the barrier, XLA keeps these two arrays in
-    # float32, and they are the largest of all.
-    slopes = (1 - jnp.square(inner)) * energy_kernel[:, 0].astype(dtype)
-    inner, slopes = lax.optimization_barrier((inner, slopes))
-    to_around = einsum32('sbca,ka->sbck', slopes, memory.coverage_kernel).reshape(steps, rows, *size, taps)
-
-    def step(to_coverage: jax.Array, now: Any) -> tuple[jax.Array, jax.Array]:
-        given, weights, to_around = now
-        to_weights = given + to_coverage
-        to_scores = weights * (to_weights - jnp.sum(weights * to_weights, (1, 2), keepdims=True))
-        return to_coverage + _patches_backward(reach, None, to_scores[..., None] * to_around)[0], to_scores
-
-    to_scores = lax.scan(step, jnp.zeros_like(coverage[0]), (gradient, weights, to_around), reverse=True)[1]
-    to_scores = to_scores.reshape(*around.shape[:3], 1)
-    to_kernel = einsum32('sbck,sbca->ka', (around * to_scores).astype(dtype), slopes).astype(dtype)
-    to_inner = to_scores * slopes
-    to_keys = to_inner.sum(0).astype(dtype).reshape(memory.keys.shape)
-    to_memory = Memory(jnp.zeros_like(memory.features), to_keys, jnp.zeros(memory.cells.shape, float0),
-                       jnp.zeros_like(memory.counts_term), to_kernel)
-    return to_memory, jnp.sum(to_scores * inner, (0, 1, 2))[:, None], to_inner.sum(2), None
-
-
-coverage_weights_by_step.defvjp(_by_step_forward, _by_step_backward)
 
 
 def input_gates(parameters: Parameters, embedded: jax.Array, dtype: Any) -> jax.Array:
