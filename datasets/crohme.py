@@ -25,14 +25,12 @@ from recog.errors import ConfigError
 from recog.images.ink import joined
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, inkml, repeats, trees
-from recog.prepare.folding import FORMULAS, formula, share
+from recog.prepare.folding import FORMULAS, formula
 from recog.prepare.repeats import Place
+from recog.text.held_out import held_out
 
 TESTS = {'test_2014': 986, 'test_2016': 1_147, 'test_2019': 1_199}
 SPLITS = ('train', *TESTS)  # of the releases
-# The training formulas that are `validation`: those whose hash is in this part of 0 to 1. latex_ocr/disjoint
-# validates on them too, so that its training has none of them.
-VALIDATION = (0.15, 0.20)
 OTHER = re.compile(r'symbol|struct|matri|isolated|junk')  # the competitions' other tasks
 NOWHERE = 'in no folder called train, or test and 2014, 2016 or 2019'
 
@@ -54,7 +52,8 @@ class Bitmap(NamedTuple):
 
 class Crohme(prepare.Builder):
     """CROHME's handwritten formulas. `truth` is the text as given, `points` and `strokes` (their lengths)
-    are the ink.
+    are the ink, `writer` is who wrote it; `symbols` says of each stroke which token of the text it draws (-1:
+    none), and is empty where the file does not say so.
 
     The ink is kept in whole numbers, in thousandths where a file has fractions,
     so that drawing it gives the image again.
@@ -63,7 +62,7 @@ class Crohme(prepare.Builder):
     VERSION = tfds.core.Version('2.0.0')
     fold = FORMULAS
     name = 'crohme'
-    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink',
+    BUILDER_CONFIGS = [tfds.core.BuilderConfig(name='ink', version='2.1.0',
                                                description='drawn from InkML, tokens from its truth and '
                                                            'MathML'),
                        tfds.core.BuilderConfig(name='bitmaps',
@@ -82,9 +81,13 @@ class Crohme(prepare.Builder):
                                 help=f'{text}; repeatable')
 
     def extra_features(self) -> dict[str, Any]:
-        return {'truth': tfds.features.Text(),
-                'points': tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
-                'strokes': tfds.features.Tensor(shape=(None,), dtype=np.int32)}
+        features = {'truth': tfds.features.Text(),
+                    'points': tfds.features.Tensor(shape=(None, 2), dtype=np.float32),
+                    'strokes': tfds.features.Tensor(shape=(None,), dtype=np.int32)}
+        if self.config_name == 'bitmaps':
+            return features
+        return {**features, 'writer': tfds.features.Text(),
+                'symbols': tfds.features.Tensor(shape=(None,), dtype=np.int32)}
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
         """Every InkML file, or every caption, with its split."""
@@ -97,8 +100,7 @@ class Crohme(prepare.Builder):
 
     def dealt(self, split: str, text: str) -> str:
         """Training's own split, or `validation`: no formula is in both."""
-        first, end = VALIDATION
-        return 'validation' if split == 'train' and first <= share(formula(text)) < end else split
+        return 'validation' if split == 'train' and held_out(formula(text)) else split
 
     def examples(self, task: Ink | Bitmap) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
         """The record of an InkML file, or of a caption with its bitmap."""

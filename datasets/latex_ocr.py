@@ -23,7 +23,8 @@ from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, labels, trees
-from recog.prepare.folding import FORMULAS, formula, share
+from recog.prepare.folding import FORMULAS, formula
+from recog.text.held_out import share
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
 # scikit-learn's train_test_split, twice: share and seed.

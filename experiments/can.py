@@ -64,6 +64,14 @@ NARROWED = {
     'eval.every': '3 epochs', 'checkpoint.every': '1 epochs',
 }
 
+# The same with as many images, three of four of them put together from the training set's strokes.
+COMPOSED = {
+    **NARROWED, 'data.train': ('crohme:train', 'composed:train'), 'composed.count': 25_000,
+    'data.nominal': 8_418 + 25_000,
+    'train.length': '8 epochs', 'schedule.warmup': '8418 images', 'eval.every': '1 epochs',
+    'checkpoint.every': '10000 images',
+}
+
 # Twelve narrow layers on short drawn formulas: about five minutes on two CPU cores, no download.
 DEMO = {
     'image.height': 64, 'image.width': 192, 'image.symbol': 18.0, 'text.max_length': 16,
@@ -94,6 +102,7 @@ VARIANTS = {
     'ink': INK,
     'crohme': CROHME,
     'narrowed': NARROWED,
+    'composed': COMPOSED,
     'demo': DEMO,
     # Ablations of the reference recipe.
     'no_counting': {'model.counting': ()},           # attention alone
@@ -107,6 +116,7 @@ RESULTS = {
             'published': 'ExpRate 51.72 % (PaddleOCR); 57.00 % on CROHME 2014 (paper)'},
     'crohme': {'title': 'CAN on all of them, AdamW, augmented'},
     'narrowed': {'title': 'CAN of 2 M parameters on the ink of CROHME, augmented'},
+    'composed': {'title': 'the same, three of four formulas composed of its symbols'},
 }
 PUBLISHED = ('d28',)  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 8  # on two CPU cores

@@ -68,6 +68,12 @@ def ordered_pair(words: str) -> Bound:
     return Bound(lambda pair: len(pair) == 2 and 1 <= pair[0] <= pair[1], f'must be {words}')
 
 
+def shares(words: str, count: int) -> Bound:
+    """So many numbers that are not below 0, and not all 0."""
+    return Bound(lambda values: len(values) == count and min(values) >= 0 and sum(values) > 0,
+                 f'must be {count} numbers of at least 0, not all 0: {words}')
+
+
 def length() -> Bound:
     """A length such as '72 epochs' or '5 %'."""
     def holds(value: str) -> bool:

@@ -14,6 +14,7 @@ from recog.config.bounds import (
     one_of,
     ordered_pair,
     share,
+    shares,
     tuple_of,
 )
 
@@ -137,6 +138,18 @@ DECLARED: dict[str, Any] = {
         'size': Field(28.0, 'pixels, mean height of the symbols; CROHME has 28', above_zero()),
         'height': Field(192, 'pixels of a picture at most', at_least(16)),
         'width': Field(768, 'pixels of a picture at most', at_least(16)),
+    },
+    'composed': {  # of the ink of crohme:train
+        'count': Field(100_000, 'formulas in an epoch of composed:train', at_least(1)),
+        'shares': Field((0.4, 0.2, 0.4), 'of formulas whose symbols are exchanged for other samples, whose '
+                        "sub-expressions are exchanged for others of their writer's, and whose "
+                        "sub-expressions are exchanged for anybody's, then all symbols",
+                        tuple_of(int, float), shares('symbols, sub-expressions, both', 3)),
+        'parts': Field(3, 'sub-expressions exchanged in a formula at most', at_least(1)),
+        'other_hand': Field(0.5, 'share of the formulas with other samples that are in the hand of another '
+                            'writer; the rest have those of their own', share()),
+        'tokens': Field((1, 96), "fewest and most; CROHME's training set has 96", tuple_of(int),
+                        ordered_pair('(fewest, most)')),
     },
     'train': {
         'length': Field('1 epochs', 'in epochs, steps or images', length(), no_percentage()),

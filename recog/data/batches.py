@@ -9,7 +9,7 @@ from ml_collections import ConfigDict
 from recog.config import values
 from recog.data import labels
 from recog.data.plan import Plan, Shape
-from recog.data.rows import Measured, PackedSource, RaggedSource, Row, SizedSource, Source
+from recog.data.rows import InkSource, Measured, PackedSource, RaggedSource, Row, SizedSource, Source
 from recog.data.shapes import fitting, shapes
 from recog.images import augment
 from recog.images.fit import Canvases, prediction_width, shrunk
@@ -167,12 +167,14 @@ def too_large(image: np.ndarray | None, shape: Shape, rule: ConfigDict) -> str:
     return f'larger than {shape.height} x {shape.width}'
 
 
-def measure(source: Source, count: int) -> Measured:
-    """The first `count` images measured."""
+def measure(source: Source, count: int, exact: bool = False) -> Measured:
+    """The first `count` images measured; if not exact, some may be smaller than it says."""
     if isinstance(source, RaggedSource):
         return Measured(*(values[:count] for values in source.measured()))
+    if isinstance(source, InkSource):
+        return Measured(np.asarray(source.ink_sizes(range(count)), np.int64), np.ones(count, bool))
     found, inked = np.ones((count, 2), np.int64), np.zeros(count, bool)
-    if isinstance(source, SizedSource):
+    if isinstance(source, SizedSource) and not exact:
         return Measured(np.asarray(source.sizes(range(count)), np.int64), inked)
     for start in range(0, count, 256):
         rows = range(start, min(start + 256, count))

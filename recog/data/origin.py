@@ -10,8 +10,8 @@ from recog.config import values
 from recog.data.packed import MANIFEST
 from recog.errors import ConfigError
 
-# The group of fields by which a set that needs no data is drawn.
-DRAWN_BY = {'rendered': 'render', 'formulas': 'formulas'}
+# The group of fields by which a set that has no end is drawn.
+DRAWN_BY = {'rendered': 'render', 'formulas': 'formulas', 'composed': 'composed'}
 
 
 def origin(name: str, config: ConfigDict) -> dict[str, Any]:

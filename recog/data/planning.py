@@ -11,9 +11,9 @@ from recog.config import values
 from recog.data import labels
 from recog.data.batches import measure
 from recog.data.bucketed import Bucketed
-from recog.data.joined import Joined, joined
+from recog.data.joined import joined
 from recog.data.plan import Plan
-from recog.data.rows import Source
+from recog.data.rows import Measured, Source
 from recog.data.shapes import shapes
 from recog.errors import ConfigError
 from recog.images import augment_many
@@ -24,24 +24,27 @@ def make_plan(config: ConfigDict, vocab: Vocab, opened: Sequence[Source], multip
     """The plan; the rows of each batch are a multiple of this number."""
     seed = values.seed(config, 'data')
     if config.image.fit == 'none' or config.data.buckets:
-        return _bucketed(config, vocab, joined(opened), multiple, seed)
+        return _bucketed(config, vocab, opened, multiple, seed)
     sizes = [len(source) for source in opened]
     return Plan(sizes, config.data.weights, config.train.batch, config.data.order, seed)
 
 
-def _bucketed(config: ConfigDict, vocab: Vocab, source: Joined, multiple: int, seed: int) -> Bucketed:
+def _bucketed(config: ConfigDict, vocab: Vocab, opened: Sequence[Source], multiple: int,
+              seed: int) -> Bucketed:
     """The plan over images of any size and labels of any length, which are read first where they decide."""
     if config.data.weights:
         raise ConfigError(f'config.data.weights={config.data.weights} cannot be combined with '
                           'config.data.buckets or config.image.fit=none')
     allowed = shapes(config, config.train.batch, multiple)
+    source = joined(opened)
     lengths = np.zeros(len(source), np.int64)
     if len({shape.length for shape in allowed}) > 1:
         for row, (_, text) in enumerate(source.labels(range(len(source)))):
             lengths[row] = len(labels.encode(vocab, text, config.text.max_length).ids)
     drawn = None
     if config.image.fit == 'none':
-        measured, rule = measure(source, len(source)), config.image.augment
+        each = [measure(one, len(one), exact=True) for one in opened]
+        measured, rule = Measured(*map(np.concatenate, zip(*each, strict=True))), config.image.augment
         sizes = measured.sizes
         if augment_many.change_sizes(rule):
             if config.data.resident:  # devices move the pixels of ink

@@ -9,7 +9,7 @@ import numpy as np
 
 from recog.data import file_hashes
 from recog.data.files import read_row
-from recog.data.rows import Row
+from recog.data.rows import Row, Written
 from recog.errors import ConfigError, nearest
 from recog.images import ink
 
@@ -36,6 +36,7 @@ class Prepared:
                                       'prepare the set again')
         self.name, self._has_id, self._split = name, 'id' in features, '+'.join(parts)
         self._has_ink = {'points', 'strokes'} <= features
+        self._has_symbols = self._has_ink and {'symbols', 'writer'} <= features
         # TFDS names the shards; its own parsing of a record would take ten times as long.
         self._records = ArrayRecordDataSource(splits[self._split].file_instructions)
 
@@ -67,25 +68,47 @@ class Prepared:
         return [{name: _value(values[name]) for name in names if name in values}
                 for _, _, values in self._read(indices)]
 
+    def written(self) -> list[Written]:
+        """The ink of all examples with the symbols that it draws."""
+        if not self._has_symbols:
+            raise ConfigError(f'{self.name} does not say which strokes draw which symbol; prepare it again: '
+                              'datasets/crohme.py records it from version 2.1.0 on')
+        found = []
+        for name, text, values in self._read(range(len(self))):
+            try:
+                strokes, symbols = _strokes(values), _numbers(values['symbols'])
+                if len(symbols) not in (0, len(strokes)):
+                    raise ValueError
+                found.append(Written(text, _value(values['writer']), strokes, symbols))
+            except (ValueError, IndexError):
+                raise self._damaged(name) from None
+        return found
+
     def rows(self, indices: Sequence[int]) -> Iterator[Row]:
         return (self._row(*record) for record in self._read(indices))
 
     def _row(self, name: str, text: str, values: Any) -> Row:
         try:
             encoded = values['image'].bytes_list.value[0]
-            strokes = self._strokes(values) if self._has_ink else None
+            strokes = _strokes(values) if self._has_ink else None
         except (ValueError, IndexError):
             raise self._damaged(name) from None
         row = read_row(name, text, encoded)
         return row if strokes is None else row._replace(strokes=strokes)
 
-    def _strokes(self, values: Any) -> Any:
-        points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
-        return ink.parted(points, np.array(values['strokes'].int64_list.value))
-
     def _damaged(self, record: int | str) -> OSError:
         return OSError(f'{self.name}: record {record!r} cannot be read; '
                        'the set is damaged: recog check names the file')
+
+
+def _strokes(values: Any) -> list[np.ndarray]:
+    """The ink of a record."""
+    points = np.array(values['points'].float_list.value, np.float32).reshape(-1, 2)
+    return ink.parted(points, _numbers(values['strokes']))
+
+
+def _numbers(feature: Any) -> np.ndarray:
+    return np.array(feature.int64_list.value, np.int64)
 
 
 def _features(folder: Path) -> set[str]:

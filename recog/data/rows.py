@@ -23,6 +23,18 @@ class Measured(NamedTuple):
     inked: np.ndarray
 
 
+class Written(NamedTuple):
+    """An example's text, who wrote it, its strokes, and the place of the token that each of these draws.
+
+    The place is -1 where a stroke draws none; there are no places where they are not known.
+    """
+
+    text: str
+    writer: str
+    strokes: Sequence[np.ndarray]
+    symbols: np.ndarray
+
+
 class Source(Protocol):
     """Random access to examples: drawn, prepared by TFDS, a folder, or files that were named."""
 
@@ -57,6 +69,23 @@ class SizedSource(Source, Protocol):
 
     def sizes(self, indices: Sequence[int]) -> np.ndarray:
         """Heights and widths [N, 2] that the images at these places do not exceed."""
+
+
+class WrittenSource(Protocol):
+    """A set that says which strokes draw which symbol."""
+
+    name: str
+
+    def written(self) -> list[Written]:
+        """The ink of all examples with the symbols that it draws."""
+
+
+@runtime_checkable
+class InkSource(Source, Protocol):
+    """A source of nothing but ink, whose sizes can be had without drawing it."""
+
+    def ink_sizes(self, indices: Sequence[int]) -> np.ndarray:
+        """Heights and widths [N, 2] of the images at these places."""
 
 
 @runtime_checkable

@@ -12,6 +12,8 @@ from recog.data.rows import Source
 from recog.errors import ConfigError, nearest
 
 DRAWN = ('rendered', 'formulas')  # the sets that need no data
+COMPOSED, INK = 'composed', 'crohme:train'  # a set drawn without end, too, and the one that it is made of
+ENDLESS = (*DRAWN, COMPOSED)
 
 
 def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
@@ -28,6 +30,13 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
         return Formulas(config.formulas, split or 'train', seed=seed)
     folder = set_folder(name, root)
+    if path == COMPOSED:
+        from recog.data.drawn.composed import Composed
+
+        if not (folder / 'dataset_info.json').is_file():
+            raise ConfigError(f'{name} is made of the strokes of {INK}, which {folder} does not have; '
+                              'prepare it by datasets/crohme.py of InkML')
+        return Composed(config.composed, Prepared(INK, folder, 'train'), split or 'train', seed=seed)
     if (folder / 'packed.json').is_file():
         from recog.data.packed import Packed
         from recog.data.ragged import Ragged
@@ -39,7 +48,9 @@ def open_set(name: str, config: ConfigDict, root: str | Path) -> Source:
 
 
 def set_folder(name: str, root: str | Path) -> Path:
-    """The folder with the files of a set that is not drawn."""
+    """The folder with the files of a set that is not drawn, or that a drawn one is made of."""
+    if name.partition(':')[0] == COMPOSED:
+        name = INK
     path, _, split = name.partition(':')
     folder = Path(root) / path
     if (folder / 'packed.json').is_file() and not split:
@@ -58,6 +69,7 @@ def _missing(name: str, path: str, root: Path) -> str:
              '*/*/*/dataset_info.json': 1}
     found = sorted({str(file.parents[up].relative_to(root))
                     for mark, up in marks.items() for file in root.glob(mark)})
+    there = [*DRAWN, *([COMPOSED] if INK.partition(':')[0] in found else []), *found]
     known = path.partition('/')[0]
     script = 'benchmarks.py' if known in (*BENCHMARKS, 'validation_union') else f'{known}.py'
     if (Path('datasets') / script).is_file():
@@ -65,5 +77,5 @@ def _missing(name: str, path: str, root: Path) -> str:
     else:
         how = (f'it must be a folder {root / path} with labels.tsv, '
                'or one prepared by TFDS (VERSION/dataset_info.json)')
-    return (f'set {name!r} is not there below --data {root}{nearest(path, [*found, *DRAWN])}; {how}; '
-            f'there are: {", ".join([*DRAWN, *found])}')
+    return (f'set {name!r} is not there below --data {root}{nearest(path, there)}; {how}; '
+            f'there are: {", ".join(there)}')

@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from recog import models
 from recog.data.rows import Source
-from recog.data.sets import DRAWN, open_set
+from recog.data.sets import ENDLESS, open_set
 from recog.errors import ConfigError
 from recog.evaluation.lexicons import constrained, word_lists
 from recog.evaluation.results import Prediction, Result, interval
@@ -66,7 +66,7 @@ def trained(config: ConfigDict, root: str | Path) -> frozenset[str]:
     """The formulas of the training sets; none where a set is not there or is drawn without end."""
     found: set[str] = set()
     for name in config.data.train:
-        if name.partition(':')[0] in DRAWN:
+        if name.partition(':')[0] in ENDLESS:
             return frozenset()
         try:
             source = open_set(name, config, root)

@@ -46,7 +46,7 @@ def parted(points: np.ndarray, lengths: np.ndarray) -> list[np.ndarray]:
 def pixels(strokes: Sequence[np.ndarray], height: float = HEIGHT) -> list[np.ndarray]:
     """The strokes where `draw` draws them, but before they are rounded: x and y in pixels, float64."""
     strokes = whole([stroke for stroke in strokes if len(stroke)])
-    scale = float(_scale(strokes, height))
+    scale = float(_scale(*_boxes(strokes), height))
     corner = np.concatenate(strokes).min(0) * scale - MARGIN
     return [stroke * scale - corner for stroke in strokes]
 
@@ -72,7 +72,7 @@ def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: i
         placed = [np.trunc(stroke).astype(np.int64) for stroke in strokes]
     else:
         strokes = whole(strokes)
-        scale = _scale(strokes, height)
+        scale = _scale(*_boxes(strokes), height)
         placed = [np.trunc(stroke.astype(np.float32) * scale).astype(np.int64) for stroke in strokes]
     corner = np.concatenate(placed).min(0) - margin
     placed = [stroke - corner for stroke in placed]
@@ -83,11 +83,24 @@ def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: i
     return cv2.dilate(image, np.ones((pen, pen), np.uint8)) if pen > 1 else image
 
 
-def _scale(strokes: Sequence[np.ndarray], height: float) -> np.float32:
+def drawn_size(low: np.ndarray, high: np.ndarray) -> tuple[int, int]:
+    """Height and width of what `draw` draws of strokes in whole numbers between these corners [S, 2]."""
+    scale = _scale(low.astype(np.float64), high.astype(np.float64), HEIGHT)
+    first, last = (np.trunc(corner.astype(np.float32) * scale) for corner in (low.min(0), high.max(0)))
+    width, height = (last - first).astype(int) + 2 * MARGIN
+    return int(height), int(width)
+
+
+def _boxes(strokes: Sequence[np.ndarray]) -> tuple[np.ndarray, np.ndarray]:
+    """The least and the largest x and y of each stroke, [S, 2] each."""
+    return np.array([stroke.min(0) for stroke in strokes]), np.array([stroke.max(0) for stroke in strokes])
+
+
+def _scale(low: np.ndarray, high: np.ndarray, height: float) -> np.float32:
     """Pixels per unit; single precision and a rounded mean give exactly the sizes of CROHME's bitmaps."""
-    extent = np.ptp(np.concatenate(strokes), axis=0)
+    extent = high.max(0) - low.min(0)
     for axis in (1, 0):  # what is all flat, a dash, is measured by its width
-        lengths = np.array([np.ptp(stroke[:, axis]) for stroke in strokes])
+        lengths = (high - low)[:, axis]
         lengths = lengths[lengths > lengths.max() / FLAT]
         if len(lengths):
             scale = np.float32(height) / np.float32(lengths.sum() // len(lengths))

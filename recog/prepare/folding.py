@@ -1,6 +1,5 @@
 """How the labels of a set are compared: two are the same if they are the same once folded."""
 
-import hashlib
 import unicodedata
 from collections.abc import Callable
 from typing import NamedTuple
@@ -30,8 +29,3 @@ def formula(text: str) -> str:
 
 WORDS = Fold('NFKC, lower case, no white space', word)
 FORMULAS = Fold('tokens in the normal form of LaTeX', formula)
-
-
-def share(text: str) -> float:
-    """A number from 0 to below 1 that depends on the text alone: the split of a formula goes by it."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), 'big') / 2**64

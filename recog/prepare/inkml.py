@@ -4,7 +4,7 @@ from collections.abc import Iterator
 from xml.etree import ElementTree
 
 from recog.images import ink
-from recog.prepare import bitmaps
+from recog.prepare import bitmaps, segmentation
 from recog.prepare.examples import Example, Noted, Rejected
 from recog.text.latex import CROHME
 from recog.text.mathml import from_mathml
@@ -38,7 +38,8 @@ def drawn(name: str, content: bytes) -> Iterator[Example | Rejected | Noted]:
         yield Noted(name, problem, truth)
     picture = ink.draw(strokes)
     points, lengths = ink.joined(strokes)
-    extra = {'truth': truth, 'points': points, 'strokes': lengths}
+    extra = {'truth': truth, 'points': points, 'strokes': lengths, 'writer': segmentation.writer(root, name),
+             'symbols': segmentation.tokens_of_strokes(root, text.split())}
     yield Example(name, text, bitmaps.png(picture), extra, (picture.shape[0], picture.shape[1]))
 
 

@@ -31,6 +31,9 @@ CROHME = tuple((
     r'd e f g h i j k l m n o p q r s t u v w x y z \{ | \} { } ^ _ \limits'
 ).split())
 
+# Of these, what no ink stands for.
+UNDRAWN = frozenset(('{', '}', '_', '^', r'\limits'))
+
 
 def to_latex(tokens: Iterable[str], limits: bool = True) -> str:
     """Tokens as LaTeX that compiles if their braces match: no needless spaces, no double scripts.

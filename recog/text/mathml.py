@@ -2,8 +2,10 @@
 
 from xml.etree.ElementTree import Element
 
-from recog.text.normal_form import COMMANDS, Malformed, from_pieces, pieces_of
+from recog.text.normal_form import COMMANDS, SYNONYMS, Malformed, from_pieces, pieces_of
 
+SYMBOLS = ('mi', 'mn', 'mo', 'mtext')
+NOTHING = ('annotation', 'annotation-xml', 'mspace', '')
 # Elements of several parts: the order of the parts and of the tokens between them in LaTeX.
 LAYOUTS: dict[str, tuple[int | str, ...]] = {
     'mfrac': (r'\frac', 0, 1), 'msub': (0, '_', 1), 'msup': (0, '^', 1), 'msubsup': (0, '_', 1, '^', 2),
@@ -17,12 +19,38 @@ def from_mathml(element: Element) -> tuple[str, ...]:
     return from_pieces(_pieces(element))
 
 
+def symbols(element: Element) -> list[tuple[str, str]]:
+    """What is drawn of Presentation MathML, in the order of LaTeX: token, and xml:id ('' if it has none).
+
+    The token of a fraction's bar is its command, and so is that of a root's sign.
+    """
+    kind, own = _kind(element), element.get('{http://www.w3.org/XML/1998/namespace}id', '')
+    if kind in SYMBOLS:
+        return [(token_of(element.text or ''), own)]
+    if kind in NOTHING:
+        return []
+    parts = [symbols(child) for child in element]
+    if kind == 'mroot':
+        parts = parts[::-1]  # the index stands first in LaTeX
+    sign = {'mfrac': r'\frac', 'msqrt': r'\sqrt', 'mroot': r'\sqrt'}.get(kind)
+    return [*([(sign, own)] if sign else []), *(symbol for part in parts for symbol in part)]
+
+
+def token_of(text: str) -> str:
+    """The token of a symbol's name in MathML or in the segmentation of ink."""
+    return ' '.join(SYNONYMS.get(piece, piece) for piece in _symbol(text.strip()))
+
+
+def _kind(element: Element) -> str:
+    return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
+
+
 def _pieces(element: Element) -> list[str]:
     """MathML as pieces of raw LaTeX."""
-    kind = element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
-    if kind in ('mi', 'mn', 'mo', 'mtext'):
+    kind = _kind(element)
+    if kind in SYMBOLS:
         return _symbol((element.text or '').strip())
-    if kind in ('annotation', 'annotation-xml', 'mspace', ''):
+    if kind in NOTHING:
         return []
     parts = [_pieces(child) for child in element]
     if kind in LAYOUTS:

@@ -12,10 +12,13 @@ import pytest
 import tensorflow_datasets as tfds
 from builders import load
 
+from recog.config import recipe
+from recog.data.sets import open_set, set_folder
 from recog.errors import ConfigError
 from recog.images import ink
 from recog.prepare import bitmaps, examples, labels, trees
 from recog.prepare import inkml as inkml_files
+from recog.text.held_out import held_out
 
 SCRIPT = 'crohme'
 MATH = '<msub><mi xml:id="x_1">x</mi><mi xml:id="1">k</mi></msub>'
@@ -48,7 +51,7 @@ def write(tmp_path):
     return call
 
 
-def records(tmp_path, split, folder='crohme/2.0.0'):
+def records(tmp_path, split, folder='crohme/2.1.0'):
     builder = tfds.builder_from_directory(str(tmp_path / 'data' / folder))
     found = builder.as_data_source(split, decoders={'image': tfds.decode.SkipDecoding()})
     return {record['id'].decode(): record for record in found}
@@ -58,7 +61,7 @@ def pixels(record):
     return cv2.imdecode(np.frombuffer(record['image'], np.uint8), cv2.IMREAD_UNCHANGED)
 
 
-def problems(tmp_path, kind='rejected', folder='crohme/2.0.0'):
+def problems(tmp_path, kind='rejected', folder='crohme/2.1.0'):
     lines = (tmp_path / 'data' / folder / f'{kind}.tsv').read_text().splitlines()[1:]
     return {name: reason for _, name, reason, _ in (line.split('\t') for line in lines)}
 
@@ -81,6 +84,90 @@ def test_ink_becomes_pictures_tokens_and_stays_in_the_record(run, write, tmp_pat
     assert 'WARNING: split train has 2 records instead of 8,418' in said
 
 
+def segmented(truth, symbols, math, writer='', points=3, loose=0):
+    """A file whose segmentation gives each of the symbols (xml:id, label) a stroke of so many points; some
+    more strokes belong to none."""
+    lines = ''.join(f'<trace id="{number}">' + ', '.join(f'{10 * number + step} {5 * step}'
+                                                         for step in range(points)) + '</trace>'
+                    for number in range(len(symbols) + loose))
+    groups = ''.join(f'<traceGroup><annotation type="truth">{html.escape(label)}</annotation><traceView '
+                     f'traceDataRef="{number}"/><annotationXML href="{html.escape(own)}"/></traceGroup>'
+                     for number, (own, label) in enumerate(symbols))
+    said = f'<annotation type="writer">{writer}</annotation>' if writer else ''
+    return (f'<ink><annotation type="truth">{html.escape(truth)}</annotation>{said}'
+            '<annotationXML type="truth">'
+            f'<math xmlns="http://www.w3.org/1998/Math/MathML"><mrow>{math}</mrow></math></annotationXML>'
+            f'{lines}<traceGroup><annotation type="truth">From ITF</annotation>{groups}</traceGroup></ink>')
+
+
+def leaf(own, text, kind='mi'):
+    return f'<{kind} xml:id="{own}">{text}</{kind}>'
+
+
+@pytest.mark.parametrize('truth, symbols, math, wanted', [
+    # The bar has the fraction's id, the sign the root's; the index of a root is drawn, its brackets are not.
+    (r'\frac{1}{x}', [('x', 'x'), ('f', '-'), ('1', '1')],
+     f'<mfrac xml:id="f">{leaf("1", "1")}{leaf("x", "x")}</mfrac>', [5, 0, 2]),
+    (r'\sqrt[3]{a}', [('r', r'\sqrt'), ('3', '3'), ('a', 'a')],
+     f'<mroot xml:id="r">{leaf("a", "a")}{leaf("3", "3")}</mroot>', [0, 2, 5]),
+    ('x^2', [('x', 'x'), ('2', '2')], f'<msup>{leaf("x", "x")}{leaf("2", "2")}</msup>', [0, 3]),
+    # Three dots of one token, and names that differ between truth, MathML and segmentation.
+    (r'1 \cdots', [('1', '1'), ('d', '.'), ('e', '.'), ('g', '.')],
+     leaf('1', '1') + leaf('d', '.') + leaf('e', '.') + leaf('g', '.'), [0, 1, 1, 1]),
+    (r'a \cdot b', [('a', 'a'), ('p', '.'), ('b', 'b')], leaf('a', 'a') + leaf('p', '.') + leaf('b', 'b'),
+     [0, 1, 2]),
+    # Truth, MathML and segmentation that disagree, a symbol without ink, ink without its symbol.
+    ('a b', [('a', 'a'), ('b', 'b')], leaf('b', 'b') + leaf('a', 'a'), []),
+    ('a b', [('a', 'a'), ('b', 'x')], leaf('a', 'a') + leaf('b', 'b'), []),
+    ('a b', [('a', 'a')], leaf('a', 'a') + leaf('b', 'b'), []),
+    ('a b', [('a', 'a'), ('b', 'b'), ('c', 'c')], leaf('a', 'a') + leaf('b', 'b'), []),
+    ('a b', [('a', 'a'), ('a', 'b')], leaf('a', 'a') + leaf('a', 'b'), []),
+])
+def test_the_segmentation_tells_which_stroke_draws_which_token(truth, symbols, math, wanted):
+    found, = inkml_files.drawn('a', segmented(truth, symbols, math).encode())
+    assert found.extra['symbols'].tolist() == wanted
+    if wanted:
+        found, = inkml_files.drawn('a', segmented(truth, symbols, math, loose=2).encode())
+        assert found.extra['symbols'].tolist() == [*wanted, -1, -1]
+
+
+@pytest.mark.parametrize('said, name, wanted', [
+    ('depart027', '2009210-947-148', 'depart027'), ('', '2009210-947-148', '2009210-947'),
+    ('Unknown', 'MfrDB0001', 'MfrDB0001'), ('', '8_em_62', '8_em_62')])
+def test_a_writer_is_named_or_known_by_the_session_or_by_one_file(said, name, wanted):
+    found, = inkml_files.drawn(name, segmented('a', [('a', 'a')], leaf('a', 'a'), said).encode())
+    assert found.extra['writer'] == wanted
+
+
+def test_composed_formulas_are_made_of_training_ink_alone(run, write, tmp_path):
+    def made(digits, points):
+        symbols = [(f'{place}', digit) for place, digit in enumerate(digits)]
+        return segmented(' '.join(digits), symbols, ''.join(leaf(*symbol) for symbol in symbols), 'w', points)
+
+    sums = [f'{one}+{two}' for one in range(10) for two in range(10)]
+    held = [text for text in sums if held_out(' '.join(text))]
+    kept = [text for text in sums if text not in held]
+    assert len(held) > 2
+    write({**{f'train/{text}.inkml': made(text, 3) for text in kept},
+           **{f'train/{text}.inkml': made(text, 4) for text in held},
+           **{f'test2014/{text}.inkml': made(text, 5) for text in kept[:9]}})
+    assert run()[0] == 0
+    assert set(records(tmp_path, 'validation')) == set(held)
+    source = open_set('composed:train', recipe.base(name='crnn'), tmp_path / 'data')
+    rows = source.rows(range(200))
+    assert {len(stroke) for row in rows for stroke in row.strokes} == {3}
+    assert not {row.text.replace(' ', '') for row in rows} & set(held)
+    assert set_folder('composed:train', tmp_path / 'data') == tmp_path / 'data/crohme/2.1.0'
+
+
+def test_a_set_that_was_prepared_without_symbols_composes_nothing(run, write, tmp_path, drawings):
+    write({'bitmaps/a.png': bitmaps.png(drawings['a']), 'captions.txt': 'a\tx\n'})
+    assert published(run, 'train=bitmaps')[0] == 0
+    (tmp_path / 'data' / 'crohme' / 'bitmaps' / '2.0.0').rename(tmp_path / 'data' / 'crohme' / '2.0.0')
+    with pytest.raises(ConfigError, match='crohme:train does not say which strokes draw which symbol'):
+        open_set('composed:train', recipe.base(name='crnn'), tmp_path / 'data')
+
+
 def test_a_twentieth_of_the_formulas_validates_the_same_in_both_configs(run, write, tmp_path, drawings):
     written = {f'{way}{number}': text for number in range(60)
                for way, text in (('a', f'x ^ {{ {" ".join(str(number))} }}'), ('b', f'$x^{{{number}}}$'))}
@@ -88,13 +175,13 @@ def test_a_twentieth_of_the_formulas_validates_the_same_in_both_configs(run, wri
            **{f'bitmaps/{name}.png': bitmaps.png(drawings['a']) for name in written},
            'captions.txt': ''.join(f'{name}\t{text}\n' for name, text in written.items())})
     assert run('--ink', 'train=train')[0] == published(run, 'train=bitmaps')[0] == 0
-    for folder in ('crohme/2.0.0', 'crohme/bitmaps/2.0.0'):
+    for folder in ('crohme/2.1.0', 'crohme/bitmaps/2.0.0'):
         train, validation = (set(records(tmp_path, split, folder)) for split in ('train', 'validation'))
         assert 0 < len(validation) < 20 and train | validation == set(written) and not train & validation
         # Both ways to write a formula are on the same side.
         assert {name for name in validation if name[0] == 'a'} == {
             name.replace('b', 'a') for name in validation if name[0] == 'b'}
-    both = [set(records(tmp_path, 'validation', folder)) for folder in ('crohme/2.0.0',
+    both = [set(records(tmp_path, 'validation', folder)) for folder in ('crohme/2.1.0',
                                                                         'crohme/bitmaps/2.0.0')]
     assert both[0] == both[1]
     report = json.loads((tmp_path / 'data/crohme/bitmaps/2.0.0/report.json').read_text())

@@ -86,6 +86,16 @@ def test_ink_in_fractions_is_drawn_alike_from_its_record():
     np.testing.assert_array_equal(ink.draw(given), ink.draw(ink.parted(points, lengths)))
 
 
+def test_the_size_is_known_from_the_corners_of_the_strokes():
+    random = np.random.default_rng(0)
+    for given in ([random.integers(-40, 900, (7, 2)).astype(float) for _ in range(5)],
+                  strokes([(0, 5), (1000, 5)]), strokes([(3, 5)]),
+                  strokes([(0, 0), (0, 1)], [(0, 0), (1_000_000, 0)])):
+        given = [stroke - np.concatenate(given).min(0) for stroke in given]
+        low, high = (np.array([edge(stroke, 0) for stroke in given]) for edge in (np.min, np.max))
+        assert ink.drawn_size(low, high) == ink.draw(given).shape
+
+
 def test_a_dash_is_measured_by_its_width_and_a_dot_is_drawn():
     assert ink.draw(strokes([(0, 5), (1000, 5)])).shape == (26, 28 + 26)
     assert (ink.draw(strokes([(3, 5)])) > 0).sum() == 9
