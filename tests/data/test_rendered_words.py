@@ -15,7 +15,8 @@ from recog.config.recipe import base
 from recog.data.drawn.dice import Dice, split_of
 from recog.data.drawn.fonts import Face, fonts, kernings
 from recog.data.drawn.lexicon import cases
-from recog.data.drawn.words import TOGETHER, Words, _projection
+from recog.data.drawn.placing import projection
+from recog.data.drawn.words import TOGETHER, Words
 from recog.errors import ConfigError
 
 TTF = Path(matplotlib.get_data_path(), 'fonts', 'ttf')
@@ -153,7 +154,7 @@ def test_the_projection_is_that_of_the_corners():
     across, down = [3.0, 95.0, 91.0, 1.0], [2.0, 4.0, 30.0, 27.0]
     corners = np.array([(0, 0), (130, 0), (130, 38), (0, 38)], np.float32)
     expected = cv2.getPerspectiveTransform(corners, np.array([across, down], np.float32).T.copy())
-    assert np.allclose(_projection(across, down, 130, 38), expected, atol=1e-6)
+    assert np.allclose(projection(across, down, 130, 38), expected, atol=1e-6)
 
 
 def test_longer_words_are_wider():
