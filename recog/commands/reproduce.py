@@ -6,13 +6,12 @@ from typing import TYPE_CHECKING
 
 from recog.commands import train
 from recog.commands.options import Command, add_data, add_devices, refuse_negative
+from recog.config.values import CARRIED_OUT
 from recog.errors import ConfigError
 
 if TYPE_CHECKING:
     from recog.reproduce.rows import Row
 
-# Fields that say how a row is trained here, but not what.
-FREE = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
 
 
 def add(reproduce: argparse.ArgumentParser) -> None:
@@ -78,9 +77,9 @@ def _free(overrides: list[str]) -> list[str]:
     """The overrides, which may only say how the row is trained here."""
     for override in overrides:
         field = override.lstrip('-').partition('=')[0].removeprefix('config.')
-        if not field.startswith(FREE):
+        if not field.startswith(CARRIED_OUT):
             raise ConfigError(f'{override}: a row is trained as its recipe says; it may be given '
-                              f'{", ".join(FREE)}. Other recipes: recog train')
+                              f'{", ".join(CARRIED_OUT)}. Other recipes: recog train')
     return overrides
 
 

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 def add(train: argparse.ArgumentParser) -> None:
     """The arguments."""
     train.add_argument('--workdir', default='', help='folder for checkpoints, logs, results and pictures')
+    train.add_argument('--change', action='store_true',
+                       help='go on with a workdir although the recipe differs from that of its run')
     train.add_argument('--overfit', type=int, default=0, metavar='N',
                        help='instead of training: learn N examples by heart and say within about a minute '
                        'whether the recipe can learn at all (no workdir; status 1 if it cannot)')
@@ -88,7 +90,7 @@ def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) ->
 
     stop = processes.Stop()  # a signal may come while everything is being set up
     run = prepare(config, workdir, arguments.data, arguments.devices, lambda: join(
-        arguments.coordinator, arguments.processes, arguments.process, arguments.cluster))
+        arguments.coordinator, arguments.processes, arguments.process, arguments.cluster), arguments.change)
     watch = processes.Watch(workdir, arguments.patience)
     try:
         status = train_and_measure(run, workdir, stop, arguments.data).status
@@ -104,23 +106,25 @@ def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) ->
 
 
 def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
-            join: Callable[[], None] = lambda: None) -> 'Run':
+            join: Callable[[], None] = lambda: None, change: bool = False) -> 'Run':
     """The run, once all processes have joined, agree, and see a workdir that is right for it."""
     import jax
 
     from recog.text import vocabulary
-    from recog.train import processes
+    from recog.train import initial, processes
     from recog.train.run import make_run
     from recog.workdir import description, files
     from recog.workdir.folder import refuse_other_things
 
     vocab, resumes = vocabulary.from_config(config.text), files.is_workdir(workdir)
     refuse_other_things(workdir, resumes=True)
-    changes = description.compare(workdir, config, vocab) if resumes else []
+    changes = description.compare(workdir, config, vocab, change) if resumes else []
     join()
     chosen = start(devices)
     run = processes.together(lambda: make_run(config, vocab, root, chosen))
-    if not files.is_workdir(workdir):
+    if resumes:
+        initial.check_there(config)
+    else:
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
     sources = [*run.source.sources, *run.validation]

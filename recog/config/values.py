@@ -11,6 +11,8 @@ from ml_collections import ConfigDict
 
 from recog.errors import ConfigError
 
+# Fields that say how a run is carried out on a machine; nothing else comes of it.
+CARRIED_OUT = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
 LENGTHS = "a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'"
 
 

@@ -22,8 +22,6 @@ from recog.workdir.folder import refuse_other_things
 POLL = 0.2  # seconds between looks at the runs
 SIGNALS = (signal.SIGINT, signal.SIGTERM)  # end a sweep
 DEMO = 'demo'  # the variant that `all` leaves out: it is no row of an ablation table
-# In these a run may differ from its workdir: they say how it is carried out, and nothing else comes of it.
-FREE = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
 
 
 class SweepRun(NamedTuple):
@@ -142,6 +140,6 @@ def _check_workdir(run: SweepRun) -> None:
                           f'remove {run.workdir} to train {run.name} again') from None
     wanted = values.flat(recipe.from_json(recipe.to_json(run.config)))
     for field in dict.fromkeys([*recorded, *wanted]):
-        if recorded.get(field) != wanted.get(field) and not field.startswith(FREE):
+        if recorded.get(field) != wanted.get(field) and not field.startswith(values.CARRIED_OUT):
             raise ConfigError(f'{run.workdir} holds another experiment: config.{field}: '
                               f'{recorded.get(field)!r} -> {wanted.get(field)!r}; choose another --workdir')

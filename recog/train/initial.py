@@ -52,14 +52,26 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
     return Initial(models.unflatten(arrays), tuple(lines))
 
 
+def check_there(config: ConfigDict) -> None:
+    """Refuse a `config.init` that is not there, without reading it."""
+    if config.init:
+        _place(config.init)
+
+
+def _place(name: str) -> Path:
+    """Where the weights of this name are."""
+    place = workdir_path(find(name))
+    if not is_workdir(place) and not Path(name).is_file():
+        raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')
+    return place
+
+
 def _read(name: str, model: models.Model) -> tuple[dict[tuple[str, ...], Any], Vocab | None]:
     """The arrays of a workdir or file by our paths, and the vocabulary they were trained with, if known."""
-    place = workdir_path(find(name))
+    place = _place(name)
     if is_workdir(place):
         opened = open_workdir(place)
         return models.flatten(jax.device_get(opened.variables)), opened.vocab
-    if not Path(name).is_file():
-        raise ConfigError(f'config.init={name!r} is neither a workdir of recog nor a file')
     filled, problems = matched(model, read_weights(name))
     wrong = '; '.join(listed(kind, names) for kind, names in problems.items()
                       if names and kind not in ('missing', 'surplus', 'misshapen'))

@@ -62,7 +62,7 @@ class Trainer:
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
         self.decode = decoder(models.build(recipe.evaluated(config), run.vocab), run.mesh, config.eval.beam)
-        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep)
+        self.checkpoints = Checkpoints(workdir, config.checkpoint.keep, measure=description.measure(config))
         self.state, self.layout, self.start, rows = begin(run, tx, self.checkpoints)
         self.mirror = Mirror(workdir)
         self.progress = Progress(run, self.mirror.here, self.start, rows, self.checkpoints.latest)

@@ -3,7 +3,7 @@
 That is variables, optimizer, position in the data, config, vocabulary and metrics.
 """
 
-import json
+import contextlib
 import math
 import shutil
 import sys
@@ -19,6 +19,7 @@ from recog.devices import processes
 from recog.errors import ConfigError
 from recog.workdir import array_digests
 from recog.workdir.folder import is_remote
+from recog.workdir.scores import Kept, Score, ranked, score
 
 FOLDER = 'checkpoints'
 
@@ -37,7 +38,8 @@ class SaveFailed(OSError):
 class Checkpoints:
     """The checkpoints of a workdir; saving goes on in the background until `close`."""
 
-    def __init__(self, workdir: Path, keep: int = 1, *, writing: bool = True):
+    def __init__(self, workdir: Path, keep: int = 1, *, measure: str = '', writing: bool = True):
+        """`measure` is what measures the steps to come; only accuracies that it measured compete."""
         import orbax.checkpoint as ocp
         from etils import epath
 
@@ -47,28 +49,25 @@ class Checkpoints:
             # Orbax ignores those of a killed save for ever.
             for leftover in folder.glob('*.orbax-checkpoint-tmp'):
                 epath.Path(leftover).rmtree()
-            for file in folder.glob('*/metrics/metrics'):
-                if not _is_json(file):  # Orbax could not even be opened
-                    _move_aside(file.parents[1], 'metrics are not what was saved')
         processes.gather(0)
         policies = ocp.checkpoint_managers
-        # Two of the newest, should one be damaged. (max_to_keep with best_fn would delete the
-        # newest of all if it ranks low.)
-        kept = [policies.LatestN(2)] + ([policies.BestN(get_metric_fn=_rank, n=keep)] if keep else [])
-        self._ocp, self._keep = ocp, keep
-        options = ocp.CheckpointManagerOptions(
-            best_fn=_rank, preservation_policy=policies.AnyPreservationPolicy(kept)
-        ) if writing else ocp.CheckpointManagerOptions(read_only=True, create=False)
+        self._ocp, self._keep, self._measure = ocp, keep, measure
+        self._scores: dict[int, Score] = {}
+        # Two of the newest, should one be damaged.
+        kept = policies.AnyPreservationPolicy([policies.LatestN(2), Kept(workdir, self._scores, keep)])
+        options = ocp.CheckpointManagerOptions(preservation_policy=kept) if writing else \
+            ocp.CheckpointManagerOptions(read_only=True, create=False)
         self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'),
                                               options=options)
-        self._ranks = {step: _rank(self.metrics(step)) for step in self.steps()} if writing else {}
+        if writing:
+            self._scores.update(self._read_scores())
 
     def is_best(self, metrics: dict[str, float]) -> bool:
         """Whether a step with these metrics would be one of the `keep` best; as good as the last of them is
         not enough."""
-        best = sorted(self._ranks.values(), reverse=True)[:self._keep]
-        worst = -math.inf if len(best) < self._keep else min(best, default=math.inf)
-        return _rank(metrics) > worst
+        best = ranked(self._scores, self._measure)[:self._keep]
+        worst = -math.inf if len(best) < self._keep else self._scores[best[-1]].accuracy if best else math.inf
+        return math.isfinite(accuracy := metrics.get('accuracy', -math.inf)) and accuracy > worst
 
     def save(self, step: int, state: Any, run: dict[str, Any], metrics: dict[str, float]) -> None:
         """Save a step: `state` has variables and perhaps optimizer, `run` is what JSON holds of it.
@@ -83,10 +82,11 @@ class Checkpoints:
         trees = {part: args.StandardSave(tree) for part, tree in state.items()}
         parts = args.Composite(**trees, run=args.JsonSave(run))
         try:
-            saved = self._manager.save(step, args=parts, metrics=metrics or {'accuracy': -math.inf})
+            if found := score(run):
+                self._scores[step] = found  # before it is saved: it may be one of those to keep
+            saved = self._manager.save(step, args=parts)
         except Exception as error:
             raise self._failed(error) from error
-        self._ranks[step] = _rank(metrics)
         if not saved:
             raise RuntimeError(f'checkpoint {step} was not saved: '
                                f'{self._manager.latest_step()} is there already')
@@ -112,19 +112,20 @@ class Checkpoints:
         return self._manager.latest_step()
 
     def best(self) -> int:
-        """The step to use: the best by accuracy, else the newest."""
-        return max(self.steps(), key=lambda step: (_rank(self.metrics(step)), step))
+        """The step to use: the best of those measured as the newest was, else the newest."""
+        return (ranked(self._read_scores()) or [max(self.steps())])[0]
+
+    def _read_scores(self) -> dict[int, Score]:
+        """The scores of the steps that are there; one whose record is damaged has none."""
+        found = {}
+        for step in self.steps():
+            with contextlib.suppress(Damaged):
+                found[step] = score(self.run(step))
+        return {step: each for step, each in found.items() if each}
 
     def steps(self) -> list[int]:
         """The steps that are there."""
         return sorted(self._manager.all_steps())
-
-    def metrics(self, step: int) -> dict[str, float]:
-        """What was measured at a step; nothing where that is damaged."""
-        try:
-            return self.run(step)['metrics']
-        except Damaged:
-            return {}
 
     def run(self, step: int) -> dict[str, Any]:
         """The JSON part of a step; `Damaged` where it is not what was saved."""
@@ -198,14 +199,6 @@ class Checkpoints:
             raise self._failed(error) from error
 
 
-def _is_json(file: Path) -> bool:
-    try:
-        json.loads(file.read_text(encoding='utf-8'))
-    except ValueError:
-        return False
-    return True
-
-
 def _move_aside(step: Path, why: str = '') -> None:
     """Move a damaged step to the workdir's folder `damaged`."""
     if why:
@@ -214,8 +207,3 @@ def _move_aside(step: Path, why: str = '') -> None:
     place = step.parents[1] / 'damaged'
     place.mkdir(exist_ok=True)
     step.rename(place / f'{step.name}-{time.time_ns()}')
-
-
-def _rank(metrics: Any) -> float:
-    accuracy = (metrics or {}).get('accuracy', -math.inf)
-    return accuracy if math.isfinite(accuracy) else -math.inf

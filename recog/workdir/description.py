@@ -14,6 +14,11 @@ from recog.workdir.files import CONFIG, VOCAB, is_workdir
 
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
+# Fields that say how a run is carried out, saved and reported; others change what comes of it.
+FREE = (*values.CARRIED_OUT, 'data.resident', 'checkpoint.', 'eval.report', 'eval.every', 'eval.batch',
+        'eval.beam', 'eval.precision', 'eval.allow_test')
+# What accuracies must share to be compared.
+MEASURE = ('eval.sets', 'eval.limit', 'eval.protocol', 'eval.nfkd')
 
 
 def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int],
@@ -34,18 +39,32 @@ def write(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:
     (workdir / VOCAB).write_text(vocab.to_json() + '\n', encoding='utf-8')
 
 
-def compare(workdir: Path, config: ConfigDict, vocab: Vocab) -> list[str]:
-    """What differs from the workdir's config, a line each; another experiment is refused."""
+def measure(config: ConfigDict) -> str:
+    """What measures the checkpoints of a run: a digest, equal where accuracies may be compared."""
+    fields = values.flat(config)
+    return values.digest({name: fields[name] for name in MEASURE})
+
+
+def compare(workdir: Path, config: ConfigDict, vocab: Vocab, change: bool = False) -> list[str]:
+    """What differs from the workdir's config, a line each.
+
+    Another experiment is refused; unless `change` allows it, so is whatever changes what comes of the run.
+    """
     old, new = values.flat(read_config(workdir)), values.flat(config)
     changes = [f'config.{name}: {old.get(name)!r} -> {new.get(name)!r}'
                for name in dict.fromkeys([*old, *new]) if old.get(name) != new.get(name)]
-    for change in changes:
-        if change.removeprefix('config.').startswith(FIXED):
-            raise ConfigError(f'--workdir {workdir} holds another experiment: {change}; '
+    for line in changes:
+        if line.removeprefix('config.').startswith(FIXED):
+            raise ConfigError(f'--workdir {workdir} holds another experiment: {line}; '
                               'choose another workdir')
     if read_vocab(workdir).hash != vocab.hash:
         raise ConfigError(f'--workdir {workdir} holds another experiment: its vocabulary differs from that '
                           f'of config.text.charset={config.text.charset!r}; choose another workdir')
+    guarded = [line for line in changes if not line.removeprefix('config.').startswith(FREE)]
+    if guarded and not change:
+        raise ConfigError(f'--workdir {workdir} holds a run of another recipe: {"; ".join(guarded)}. '
+                          '--change goes on with these; a new run from its weights: '
+                          f'--workdir NEW --config.init={workdir}')
     return changes
 
 

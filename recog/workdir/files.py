@@ -37,6 +37,14 @@ def read_results(folder: Any) -> dict[str, Any]:
     return json.loads((folder / RESULTS).read_text(encoding='utf-8'))
 
 
+def reported_step(folder: Any) -> int | None:
+    """The step of which results.json holds what training reported; None without such a file."""
+    try:
+        return int(read_results(folder)['step'])
+    except (OSError, ValueError, LookupError, TypeError):
+        return None
+
+
 def read_log(folder: Any) -> list[dict[str, float]]:
     """The lines of the log, none without one; a line that a killed run left half written does not count."""
     file, lines = folder / LOG, []

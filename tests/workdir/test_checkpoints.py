@@ -94,10 +94,55 @@ def test_a_workdir_of_another_experiment_is_refused(narrow, saved, override):
         description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
 
 
-def test_what_else_changed_since_the_last_start_is_named(narrow, saved):
-    config = narrow('train.batch=8', 'optimizer.rate=0.5')
-    changes = description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
+def test_what_changes_a_run_is_refused_with_both_values_unless_it_is_asked_for(narrow, saved):
+    config, workdir = narrow('train.batch=8', 'optimizer.rate=0.5'), saved([0.5])
+    vocab = vocabulary.from_config(config.text)
+    with pytest.raises(ConfigError, match=r'config.train.batch: 16 -> 8.* --change goes on .*'
+                                          f'--workdir NEW --config.init={workdir}'):
+        description.compare(workdir, config, vocab)
+    changes = description.compare(workdir, config, vocab, change=True)
     assert sorted(changes) == ['config.optimizer.rate: 0.002 -> 0.5', 'config.train.batch: 16 -> 8']
+
+
+@pytest.mark.parametrize('override', [
+    'data.train=words', 'data.order=shuffle', 'init=x', 'schedule.warmup=1 steps', 'render.count=7',
+    'train.length=9 steps', 'eval.sets=words', 'eval.limit=3', 'seed=1'])
+def test_each_change_of_what_comes_of_a_run_is_refused(narrow, saved, override):
+    config = narrow(override)
+    with pytest.raises(ConfigError, match=f'config.{override.partition("=")[0]}: .*--change'):
+        description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
+
+
+def test_how_a_run_is_carried_out_may_change(narrow, saved):
+    config = narrow('log.every=7', 'data.threads=2', 'eval.report=words', 'checkpoint.keep=3')
+    changes = description.compare(saved([0.5]), config, vocabulary.from_config(config.text))
+    assert len(changes) == 4
+
+
+def go_on(workdir, config, accuracies):
+    """Save steps 10, 12, ... with these accuracies, measured as the config says."""
+    vocab = vocabulary.from_config(config.text)
+    checkpoints = Checkpoints(workdir, 1, measure=description.measure(config))
+    assert checkpoints.is_best({'accuracy': 0.01})
+    for number, accuracy in enumerate(accuracies):
+        record = description.record(config, vocab, 0, {}, {})
+        checkpoints.save(10 + 2 * number, {'variables': {'x': np.zeros(2)}}, record, {'accuracy': accuracy})
+    found = checkpoints.best()
+    checkpoints.close()
+    return found
+
+
+def test_accuracies_of_different_sets_are_not_compared(narrow, saved):
+    workdir = saved([0.9, 0.5])
+    assert go_on(workdir, narrow('eval.sets=words'), [0.1, 0.2, 0.15, 0.1]) == 12
+    assert steps(workdir) == [12, 14, 16]
+
+
+def test_the_checkpoint_whose_results_stand_is_kept(narrow, saved):
+    workdir = saved([0.9])
+    (workdir / 'results.json').write_text('{"step": 1}')
+    assert go_on(workdir, narrow('eval.sets=words'), [0.5, 0.4, 0.3]) == 10
+    assert steps(workdir) == [1, 10, 12, 14]
 
 
 def test_a_dictionary_that_changed_is_refused(narrow, saved, tmp_path):

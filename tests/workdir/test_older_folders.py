@@ -43,7 +43,7 @@ def continued(older, command, tmp_path):
     """Continue training in a copy of the run, with overrides: what was printed, and the metrics by step."""
     def run(*overrides):
         folder = shutil.copytree(older / 'run', tmp_path / 'continued')
-        said = command('train', '--workdir', folder, '--data', older / 'data', '--devices', 0,
+        said = command('train', '--change', '--workdir', folder, '--data', older / 'data', '--devices', 0,
                        '--config.log.every=1',
                        *(f'--config.{override}' for override in overrides))
         found = {}
