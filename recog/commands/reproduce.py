@@ -1,6 +1,7 @@
 """`recog reproduce`: a row of the table of results trained again, from its data to its record."""
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -61,10 +62,10 @@ def _reproduce(row: 'Row', arguments: argparse.Namespace, folder: Path) -> int:
     from recog.workdir.opened import open_workdir
 
     workdir = workdir_path(arguments.workdir)
-    stop = processes.Stop()
-    stop.after(60 * arguments.minutes)
-    run = train.prepare(config, workdir, arguments.data, arguments.devices)
-    outcome = train.train_and_measure(run, workdir, stop, arguments.data, announce=True)
+    with contextlib.closing(processes.Stop()) as stop:
+        stop.after(60 * arguments.minutes)
+        run = train.prepare(config, workdir, arguments.data, arguments.devices)
+        outcome = train.train_and_measure(run, workdir, stop, arguments.data, announce=True)
     if outcome.results is None:
         return outcome.status
     found = record.document(row, overrides, open_workdir(workdir, mesh=run.mesh), config, run.mesh, data,

@@ -1,6 +1,7 @@
 """`recog train`: a recipe trained, or gone on with, and measured at its end."""
 
 import argparse
+import contextlib
 import os
 import sys
 from collections.abc import Callable
@@ -82,13 +83,21 @@ def _overfit(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
 
 def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> int:
     """Train or resume, then measure and show what came of it; an error ends the other processes, too."""
+    from recog.train import processes
+
+    stop = processes.Stop()  # a signal may come while everything is being set up
+    with contextlib.closing(stop):
+        return _watched(config, workdir, arguments, stop)
+
+
+def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, stop: 'Stop') -> int:
+    """Train or resume as one of several processes, each of which notices when another is lost."""
     import jax
 
     from recog.devices.processes import join
     from recog.train import processes
     from recog.workdir.checkpoints import SaveFailed
 
-    stop = processes.Stop()  # a signal may come while everything is being set up
     run = prepare(config, workdir, arguments.data, arguments.devices, lambda: join(
         arguments.coordinator, arguments.processes, arguments.process, arguments.cluster), arguments.change)
     watch = processes.Watch(workdir, arguments.patience)
@@ -130,8 +139,8 @@ def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
     sources = [*run.source.sources, *run.validation]
     processes.check_alike(config, {source.name: len(source) for source in sources})
     if jax.process_index() == 0:
-        for change in changes:
-            print(f'changed since the last start: {change}')
+        for line in changes:
+            print(f'changed since the last start: {line}')
         description.write(workdir, config, vocab)
         (workdir / files.STOPPED).unlink(missing_ok=True)
     return run

@@ -1,27 +1,37 @@
 """Signals, or a clock, that ask a process to end when it is ready to."""
 
 import signal
+import sys
 import threading
 from typing import Any
 
 
 class Stop:
-    """Whether one of these signals came; with `once`, a second one does what it would do without this."""
+    """Whether one of these signals came; with `once`, a second one does what it would do without this.
 
-    def __init__(self, *signals: signal.Signals, once: bool = False) -> None:
+    With `interrupt`, Ctrl-C asks as well and is answered with these words; a second one ends the process.
+    """
+
+    def __init__(self, *signals: signal.Signals, once: bool = False, interrupt: str = '') -> None:
         self.asked, self.why = False, 'a signal'
-        self._once = once
+        self._once, self._interrupt = once, interrupt
         self._timer: threading.Timer | None = None
         self._before: list[tuple[signal.Signals, Any]] = []
         if threading.current_thread() is threading.main_thread():
             self._before = [(number, signal.signal(number, self._ask)) for number in signals]
+            # What is ignored, as in a shell's background jobs, stays ignored.
+            if interrupt and signal.getsignal(signal.SIGINT) != signal.SIG_IGN:
+                self._before.append((signal.SIGINT, signal.signal(signal.SIGINT, self._ask)))
 
     def _over(self) -> None:
         self.asked, self.why = True, 'the clock'
 
     def _ask(self, number: int, frame: Any) -> None:
         self.asked = True
-        if self._once:
+        if number == signal.SIGINT and self._interrupt:
+            print(self._interrupt, file=sys.stderr, flush=True)
+            signal.signal(signal.SIGINT, dict(self._before)[signal.SIGINT])
+        elif self._once:
             self.close()
 
     def after(self, seconds: float) -> None:

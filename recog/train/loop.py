@@ -7,6 +7,8 @@ the devices hold the data, one call runs several steps, up to the next at which 
 
 import contextlib
 import math
+import shlex
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +47,11 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
         finished = trainer.fit()
         trainer.progress.say_rejections(workdir)
         return finished
+
+
+def _command() -> str:
+    """The command line of this process."""
+    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
 
 
 def _next(position: int, length: int) -> int | float:
@@ -96,7 +103,7 @@ class Trainer:
                 progress.restart_clock()
             if stopped():
                 progress.log.say(f'stopped by {self.stop.why} after step {position}, which is saved; '
-                                 'the same command goes on from there')
+                                 f'the same command goes on from there: {_command()}')
                 return False
         return True
 

@@ -80,10 +80,11 @@ def check_workdir(workdir: Path) -> None:
 
 
 class Stop(signals.Stop):
-    """Whether SIGTERM or SIGUSR1 came to any process; all of them learn it at the same step."""
+    """Whether SIGTERM, SIGUSR1 or Ctrl-C came to any process; all of them learn it at the same step."""
 
     def __init__(self) -> None:
-        super().__init__(signal.SIGTERM, signal.SIGUSR1)
+        super().__init__(signal.SIGTERM, signal.SIGUSR1,
+                         interrupt='saving after this step; again to stop at once')
 
     def poll(self, mesh: Mesh) -> Callable[[], bool]:
         """Ask all processes; the devices compute the answer, for which the returned function waits."""

@@ -188,7 +188,7 @@ class Checkpoints:
         if jax.process_index() == 0:
             _move_aside(self.folder / str(step))
         processes.gather(0)
-        self._ranks.pop(step, None)
+        self._scores.pop(step, None)
         self._manager.reload()
 
     def close(self) -> None:

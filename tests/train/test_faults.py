@@ -52,7 +52,7 @@ def test_runs_killed_at_random_moments_end_bit_for_bit_as_the_undisturbed_one(wh
     assert ended == 1 and sum(kinds.values()) == 1
 
 
-@pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGUSR1))
+@pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGUSR1, signal.SIGINT))
 def test_either_signal_is_noticed_until_its_handler_is_restored(number):
     before, mesh = signal.getsignal(number), one_device()
     stop = processes.Stop()
@@ -63,13 +63,26 @@ def test_either_signal_is_noticed_until_its_handler_is_restored(number):
     assert signal.getsignal(number) is before
 
 
-def test_a_signal_saves_the_step_and_the_run_goes_on_from_there(whole, tmp_path):
+def test_a_second_ctrl_c_stops_at_once():
+    stop = processes.Stop()
+    os.kill(os.getpid(), signal.SIGINT)
+    assert stop.asked
+    with pytest.raises(KeyboardInterrupt):
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(1)
+    stop.close()
+
+
+@pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGINT))
+def test_a_signal_saves_the_step_and_the_run_goes_on_from_there(whole, tmp_path, number):
     kill.words(tmp_path / 'data' / 'words')
     process = kill.start(tmp_path / 'run')
     wait_for(lambda: kill.last_step(tmp_path / 'run' / 'metrics.jsonl') > 0, process)
-    process.send_signal(signal.SIGTERM)
+    process.send_signal(number)
     said = process.communicate()[0]
     assert process.returncode == 0 and 'stopped by a signal after step' in said, said
+    assert 'the same command goes on from there: ' in said and f'--workdir {tmp_path / "run"}' in said
+    assert ('again to stop at once' in said) == (number == signal.SIGINT)
     stopped = int(said.partition('stopped by a signal after step ')[2].partition(',')[0])
     saved = Checkpoints(tmp_path / 'run', writing=False)
     assert saved.latest() == stopped < kill.STEPS
@@ -175,7 +188,7 @@ def test_a_damaged_step_is_named_and_the_newest_sound_one_used(copied, capsys, k
 
 @pytest.mark.parametrize('spoil', [
     lambda step: os.truncate(array_files(step / 'optimizer')[0], 50),
-    lambda step: os.truncate(step / 'metrics' / 'metrics', 0),
+    lambda step: os.truncate(record_file(step), 20),
 ])
 def test_training_sets_a_damaged_step_aside_and_goes_on_from_the_sound_one(copied, spoil, capsys):
     kill.words(copied.parent / 'data' / 'words')
