@@ -137,13 +137,14 @@ def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
     sources = [*run.source.sources, *run.validation]
-    processes.check_alike(config, {source.name: len(source) for source in sources})
+    processes.check_alike(config, {source.name: f'{len(source)} examples' for source in sources}
+                          | {f'{name}: files': found for name, found in run.fingerprints.items()})
     if jax.process_index() == 0:
         for line in changes:
             print(f'changed since the last start: {line}')
         description.write(workdir, config, vocab)
         (workdir / files.STOPPED).unlink(missing_ok=True)
-    return run
+    return run._replace(change=change)
 
 
 class Outcome(NamedTuple):
@@ -159,12 +160,12 @@ def train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str,
     import jax
 
     from recog.train.loop import train_to_end
-    from recog.train.progress import NonFinite
+    from recog.train.progress import Broken
     from recog.workdir import files
 
     try:
         ended = train_to_end(run, workdir, stop, announce=announce)
-    except NonFinite as error:
+    except Broken as error:
         print(f'recog train: {error}', file=sys.stderr)
         return Outcome(1)
     if ended:

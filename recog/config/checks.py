@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 
 from recog.config.bounds import one_of
 from recog.config.fields import DECLARED
-from recog.config.test_sets import is_test
+from recog.config.test_sets import is_reported, is_test
 from recog.config.values import flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError
 
@@ -99,8 +99,12 @@ def _formulas_are_not_turned_into_ascii(config: ConfigDict) -> None:
         raise ConfigError('config.eval.nfkd=True is for characters; the protocol latex compares tokens')
 
 
-def _no_test_set_chooses_the_checkpoint(config: ConfigDict) -> None:
-    """Unless the recipe says that it may."""
+def _no_test_set_is_trained_on_or_chooses_the_checkpoint(config: ConfigDict) -> None:
+    """Unless the recipe says that it may choose."""
+    for name in config.data.train:
+        if is_reported(name):
+            raise ConfigError(f'config.data.train: {name!r} is a test set, whose figures would mean nothing; '
+                              'name its training split')
     for name in config.eval.sets:
         if is_test(name) and not config.eval.allow_test:
             raise ConfigError(f'config.eval.sets: {name!r} is a test set and may not choose checkpoints; '
@@ -111,5 +115,5 @@ def _no_test_set_chooses_the_checkpoint(config: ConfigDict) -> None:
 RULES = (
     _a_batch_can_be_cut, _each_set_has_its_weight, _boundaries_fit_the_schedule, _buckets_fit_the_images,
     _images_fill_the_canvas_that_they_are_changed_on, _groups_have_a_pattern_and_a_multiplier,
-    _formulas_are_not_turned_into_ascii, _no_test_set_chooses_the_checkpoint,
+    _formulas_are_not_turned_into_ascii, _no_test_set_is_trained_on_or_chooses_the_checkpoint,
 )

@@ -108,6 +108,8 @@ DECLARED: dict[str, Any] = {
                          'has the first that its images and labels fit; where images are fitted to one '
                          'canvas (any image.fit but none), lengths alone may differ', tuple_of(str)),
         'pixels': Field(0, 'of a batch at most; 0: every batch has train.batch images', at_least(0)),
+        'most_dropped': Field(0.2, 'share of a set that may be of no use to the recipe (labels too long, '
+                              'images too large or unreadable); some rows are judged first', share()),
         'resident': Field(False, 'packed sets go to the devices once, and several steps run at one call'),
         'nominal': Field(0, 'images of an epoch as the literature counts them; for estimates without the '
                          'data', at_least(0)),

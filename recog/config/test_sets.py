@@ -15,6 +15,15 @@ GROUPS = {
 }
 
 
+# Data sets of which papers report the test part.
+REPORTED = {*BENCHMARKS, *(name.partition('/')[0].partition(':')[0] for name in GROUPS['maths'])}
+
+
+def is_reported(name: str) -> bool:
+    """Whether a set NAME[/CONFIG][:SPLIT] holds what papers report: nobody may train on it."""
+    return is_test(name) and name.lower().partition(':')[0].partition('/')[0] in REPORTED
+
+
 def expanded(names: Iterable[str]) -> tuple[str, ...]:
     """The sets of these names, those of a group for its name; none twice."""
     every = (each for name in names for each in (GROUPS[name] if name in GROUPS else (name,)))

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from recog.config.test_sets import BENCHMARKS
 from recog.data import file_hashes
 from recog.data.files import read_row
 from recog.data.rows import Row, Written
@@ -24,7 +25,7 @@ class Prepared:
         features, splits = _features(folder), _splits(folder)
         if 'image' not in features or 'text' not in features:
             raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
-        parts = split.split('+') if split else list(splits)
+        parts = split.split('+') if split else [_meant(name, list(splits))]
         for part in parts:
             if part.partition('[')[0] not in splits:
                 raise ConfigError(f'{folder}: split {part!r} does not exist'
@@ -109,6 +110,16 @@ def _strokes(values: Any) -> list[np.ndarray]:
 
 def _numbers(feature: Any) -> np.ndarray:
     return np.array(feature.int64_list.value, np.int64)
+
+
+def _meant(name: str, splits: list[str]) -> str:
+    """The split that is meant where none is named: the only one, the test of a benchmark, or `train`."""
+    if len(splits) == 1:
+        return splits[0]
+    meant = 'test' if name.partition('/')[0] in BENCHMARKS else 'train'
+    if meant not in splits:
+        raise ConfigError(f'set {name!r} needs a split: {", ".join(f"{name}:{split}" for split in splits)}')
+    return meant
 
 
 def _features(folder: Path) -> set[str]:

@@ -136,7 +136,7 @@ class Trainer:
         run = self.run
         sets = {source.name: len(source) for source in run.source.sources}
         record = description.record(run.config, run.vocab, position, self.progress.rejections.total(), sets,
-                                    RULE)
+                                    RULE, run.fingerprints)
         self.mirror.send()  # before the checkpoint: a run that resumes there finds the lines up to it
         self.checkpoints.save(position, parts(self.state), record, metrics)
 

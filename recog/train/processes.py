@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -43,10 +43,10 @@ def together(prepare: Callable[[], Any]) -> Any:
     return result
 
 
-def check_alike(config: ConfigDict, sets: dict[str, int]) -> None:
+def check_alike(config: ConfigDict, sets: Mapping[str, str]) -> None:
     """Refuse to start unless all processes have the same config, code and data."""
     mine = {f'config.{name}': repr(value) for name, value in values.flat(config).items()}
-    mine |= {f'set {name}': f'{length} examples' for name, length in sets.items()} | {'code of recog': code()}
+    mine |= {f'set {name}': found for name, found in sets.items()} | {'code of recog': code()}
     everyone = processes.gather(mine)
     for process, theirs in enumerate(everyone):
         for name in dict.fromkeys([*everyone[0], *theirs]):

@@ -18,7 +18,14 @@ KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 
 SHOWN = 8  # rows named where a step went wrong
 
 
-class NonFinite(RuntimeError):
+EMPTY = 10  # batches without any label, one after another, that end a run
+
+
+class Broken(RuntimeError):
+    """There is no use in going on."""
+
+
+class NonFinite(Broken):
     """The loss or the gradient is no number any more."""
 
 
@@ -35,6 +42,7 @@ class Progress:
         self.rejections = Rejections(folder, process, rows)
         self._clock, self._age = Clock(), Age(self.log.before)
         self._pending: tuple[int, Dispatched] | None = None
+        self._empty = 0  # batches in a row of which every label was dropped
 
     def add(self, position: int, sent: Dispatched) -> None:
         """Steps were dispatched at this position; the metrics of those before are read now."""
@@ -44,7 +52,7 @@ class Progress:
         self._pending = position, sent
 
     def read(self) -> None:
-        """Wait for the pending metrics: `NonFinite` if they are no numbers, a log line where one is due."""
+        """Wait for the pending metrics: `Broken` if they make no sense, a log line where one is due."""
         if self._pending is None:
             return
         (before, sent), self._pending = self._pending, None
@@ -56,6 +64,10 @@ class Progress:
             values = {name: float(np.ravel(value)[number]) for name, value in found.items()}
             if not (math.isfinite(values['loss']) and math.isfinite(values['grad_norm'])):
                 raise _non_finite(self.run, position, values, self._latest())
+            self._empty = 0 if values['rows'] else self._empty + 1
+            if self._empty == EMPTY:
+                raise Broken(f'step {position}: {EMPTY} batches one after another had no row that can be '
+                             f'used; rejected.tsv names the reasons; last checkpoint: step {self._latest()}')
             self.log.advance()
             if position % self.run.config.log.every == 0 or position in (1, self.run.total):
                 speed = speed or self._speed(sent.flops)

@@ -1,6 +1,7 @@
 """Where a run begins: at its newest sound checkpoint, or with fresh weights."""
 
 import functools
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import jax
@@ -8,6 +9,7 @@ import optax
 
 from recog.config import values
 from recog.devices.mesh import state_layout
+from recog.errors import ConfigError
 from recog.train.run import Run
 from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
@@ -40,6 +42,7 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
         trees = parts(target)
         variables, newer = restore_variables(checkpoints, step, trees['variables'])
         rest, record = checkpoints.restore(step, 'optimizer', trees['optimizer']), checkpoints.run(step)
+        _check_sets(run, record)
         if newer and jax.process_index() == 0:
             print(f'checkpoint {step} has no averages of batch-norm statistics: they start from its last '
                   'statistics', flush=True)
@@ -56,3 +59,15 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
     if jax.process_index() == 0 and initial.lines:
         print('\n'.join(initial.lines), flush=True)
     return Beginning(jax.jit(make, out_shardings=layout)(key, initial.variables), layout, 0, {})
+
+
+def _check_sets(run: Run, record: Mapping[str, Any]) -> None:
+    """Refuse to go on with a set that is not what it was when the checkpoint was written."""
+    before = record.get('fingerprints', {})
+    changed = [name for name, found in run.fingerprints.items() if before.get(name, found) != found]
+    sizes = {source.name: len(source) for source in run.source.sources}
+    changed += [name for name, size in sizes.items()
+                if name not in before and record.get('sets', {}).get(name, size) != size]
+    if changed and not run.change:
+        raise ConfigError(f'{", ".join(changed)}: changed since the run was stopped (other examples, labels '
+                          'or images); --change goes on with them')

@@ -2,7 +2,7 @@
 
 import functools
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +12,9 @@ from ml_collections import ConfigDict
 
 from recog import models
 from recog.config import values
+from recog.data.fingerprint import fingerprint
 from recog.data.joined import Joined, joined
+from recog.data.judged import check_usable
 from recog.data.plan import Plan
 from recog.data.planning import make_plan
 from recog.data.rows import Source
@@ -35,6 +37,8 @@ class Run(NamedTuple):
     plan: Plan
     total: int  # steps
     initial: Callable[[], initial.Initial]  # the weights that a fresh start takes from elsewhere
+    fingerprints: Mapping[str, str]  # of its sets, by their names
+    change: bool = False  # whether it may go on with other data
 
     def steps(self, length: str) -> int:
         """A length of the recipe in steps."""
@@ -65,10 +69,14 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     source, plan = joined(opened), make_plan(config, vocab, opened, multiple)
     if config.data.resident:
         resident.check(config, source, mesh)
+    for each in opened:
+        check_usable(each, vocab, config)
     total = values.steps(config.train.length, batch=plan.average, epoch=plan.epoch)
     if total < 1:
         raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [open_set(name, config, root) for name in config.eval.sets]
     model = models.build(config, vocab)
+    names = dict.fromkeys((*config.data.train, *config.eval.sets))
+    fingerprints = {name: fingerprint(name, config, root) for name in names}
     return Run(config, vocab, model, mesh, source, validation, plan, total,
-               functools.cache(functools.partial(initial.load, config, vocab, model)))
+               functools.cache(functools.partial(initial.load, config, vocab, model)), fingerprints)

@@ -1,6 +1,7 @@
 """What a workdir says of its run: config.json, vocab.json, and the record in every checkpoint."""
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -15,21 +16,22 @@ from recog.workdir.files import CONFIG, VOCAB, is_workdir
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
 # Fields that say how a run is carried out, saved and reported; others change what comes of it.
-FREE = (*values.CARRIED_OUT, 'data.resident', 'checkpoint.', 'eval.report', 'eval.every', 'eval.batch',
-        'eval.beam', 'eval.precision', 'eval.allow_test')
+FREE = (*values.CARRIED_OUT, 'data.resident', 'data.most_dropped', 'checkpoint.', 'eval.report', 'eval.every',
+        'eval.batch', 'eval.beam', 'eval.precision', 'eval.allow_test')
 # What accuracies must share to be compared.
 MEASURE = ('eval.sets', 'eval.limit', 'eval.protocol', 'eval.nfkd')
 
 
 def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int],
-           sets: dict[str, int], plan: int = 1) -> dict[str, Any]:
+           sets: dict[str, int], plan: int = 1, fingerprints: Mapping[str, str] = {}) -> dict[str, Any]:
     """What a step says of its run; `rows` counts examples by what became of them, `sets` has sizes.
 
-    `plan` is the version of how rows became batches; records before the second do not have it.
+    `plan` is the version of how rows became batches; records before the second do not have it, nor have they
+    the `fingerprints` of the sets.
     """
     return {'position': position, 'config': recipe.to_json(config), 'vocab': vocab.to_json(),
             'vocab_hash': vocab.hash, 'rows': rows, 'cpus': len(os.sched_getaffinity(0)), 'sets': sets,
-            'plan': plan}
+            'plan': plan, 'fingerprints': dict(fingerprints)}
 
 
 def write(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:

@@ -1,0 +1,43 @@
+"""What tells that a set is still the one it was: a hash that changes with its examples."""
+
+import hashlib
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from recog.data import file_hashes
+from recog.data.drawn.words import Words
+from recog.data.origin import DRAWN_BY, origin
+from recog.data.sets import open_set, set_folder
+
+
+def fingerprint(name: str, config: ConfigDict, root: str | Path) -> str:
+    """The hash of a set: of what draws it, of the recorded hashes of its files, else of labels and sizes."""
+    if name.partition(':')[0] in DRAWN_BY:
+        source = open_set(name, config, root)
+        drawn_from = source.drawn_from() if isinstance(source, Words) else {}
+        content = json.dumps([origin(name, config), drawn_from], sort_keys=True, default=str)
+        return hashlib.sha256(content.encode()).hexdigest()[:16]
+    folder = set_folder(name, root)
+    if (folder / file_hashes.SEAL).is_file():
+        return file_hashes.digest(folder)[:16]
+    total = hashlib.sha256()
+    for path, size in sorted(_files(folder)):
+        total.update(f'{path}\0{size}\n'.encode(errors='surrogateescape'))
+    if (folder / 'labels.tsv').is_file():
+        total.update((folder / 'labels.tsv').read_bytes())
+    return total.hexdigest()[:16]
+
+
+def _files(folder: Path, within: str = '') -> Iterator[tuple[str, int]]:
+    """Path and size of every file below a folder."""
+    with os.scandir(folder / within) as entries:
+        for entry in entries:
+            path = f'{within}{entry.name}'
+            if entry.is_dir():
+                yield from _files(folder, f'{path}/')
+            else:
+                yield path, entry.stat().st_size if entry.is_file() else 0
