@@ -38,7 +38,7 @@ BRING = """([kind, encoded]) => {
     ? new ClipboardEvent(kind, { clipboardData: files, bubbles: true })
     : new DragEvent(kind, { dataTransfer: files, bubbles: true, cancelable: true }));
 }"""
-TOKEN = 'only for this test'
+TOKEN = 'only-for-this-test'
 WIDE, NARROW = {'width': 1280, 'height': 900}, {'width': 390, 'height': 844}
 
 
