@@ -59,12 +59,13 @@ def _reproduce(row: 'Row', arguments: argparse.Namespace, folder: Path) -> int:
 
     from recog.train import processes
     from recog.workdir.folder import workdir_path
+    from recog.workdir.lock import Lock
     from recog.workdir.opened import open_workdir
 
     workdir = workdir_path(arguments.workdir)
-    with contextlib.closing(processes.Stop()) as stop:
+    with contextlib.closing(processes.Stop()) as stop, contextlib.closing(Lock(workdir)) as lock:
         stop.after(60 * arguments.minutes)
-        run = train.prepare(config, workdir, arguments.data, arguments.devices)
+        run = train.prepare(config, workdir, arguments.data, arguments.devices, lock)
         outcome = train.train_and_measure(run, workdir, stop, arguments.data, announce=True)
     if outcome.results is None:
         return outcome.status

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from recog.evaluation.results import Result
     from recog.train.processes import Stop
     from recog.train.run import Run
+    from recog.workdir.lock import Lock
 
 
 def add(train: argparse.ArgumentParser) -> None:
@@ -84,13 +85,15 @@ def _overfit(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
 def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> int:
     """Train or resume, then measure and show what came of it; an error ends the other processes, too."""
     from recog.train import processes
+    from recog.workdir.lock import Lock
 
     stop = processes.Stop()  # a signal may come while everything is being set up
-    with contextlib.closing(stop):
-        return _watched(config, workdir, arguments, stop)
+    with contextlib.closing(stop), contextlib.closing(Lock(workdir)) as lock:
+        return _watched(config, workdir, arguments, stop, lock)
 
 
-def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, stop: 'Stop') -> int:
+def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, stop: 'Stop',
+             lock: 'Lock') -> int:
     """Train or resume as one of several processes, each of which notices when another is lost."""
     import jax
 
@@ -98,7 +101,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
     from recog.train import processes
     from recog.workdir.checkpoints import SaveFailed
 
-    run = prepare(config, workdir, arguments.data, arguments.devices, lambda: join(
+    run = prepare(config, workdir, arguments.data, arguments.devices, lock, lambda: join(
         arguments.coordinator, arguments.processes, arguments.process, arguments.cluster), arguments.change)
     watch = processes.Watch(workdir, arguments.patience)
     try:
@@ -114,7 +117,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
     return status
 
 
-def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
+def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str, lock: 'Lock',
             join: Callable[[], None] = lambda: None, change: bool = False) -> 'Run':
     """The run, once all processes have joined, agree, and see a workdir that is right for it."""
     import jax
@@ -136,6 +139,7 @@ def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str,
     else:
         processes.together(run.initial)  # what it starts from is looked at before anything is written
     processes.check_workdir(workdir)
+    processes.together(lock.take if jax.process_index() == 0 else lambda: None)
     sources = [*run.source.sources, *run.validation]
     processes.check_alike(config, {source.name: f'{len(source)} examples' for source in sources}
                           | {f'{name}: files': found for name, found in run.fingerprints.items()})

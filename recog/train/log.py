@@ -8,6 +8,7 @@ from typing import Any, TextIO
 
 from recog.devices import processes
 from recog.workdir import files
+from recog.workdir.folder import write_whole
 
 
 class Log:
@@ -24,7 +25,7 @@ class Log:
         # What a killed run wrote beyond its last checkpoint will be written again.
         lines = [line for line in files.read_log(workdir) if line['step'] <= start]
         self.before = max((line['seconds'] for line in lines if 'seconds' in line), default=0.0)
-        (workdir / files.LOG).write_text(''.join(json.dumps(line) + '\n' for line in lines))
+        write_whole(workdir / files.LOG, ''.join(json.dumps(line) + '\n' for line in lines))
         self._file = (workdir / files.LOG).open('a')
         self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05,
                          dynamic_ncols=True)
@@ -108,7 +109,8 @@ class Rejections:
         self.file = workdir / ('rejected.tsv' if process == 0 else f'rejected.{process}.tsv')
         self._before: Counter[str] = Counter(counts)
         self._counts: Counter[str] = Counter()
-        lines = self.file.read_text(encoding='utf-8').splitlines()[1:] if self.file.is_file() else []
+        text = self.file.read_text(encoding='utf-8', errors='replace') if self.file.is_file() else ''
+        lines = text.splitlines()[1:]
         self._listed = {tuple(line.split('\t')[:2]) for line in lines}
 
     def add(self, read: int, notes: list[tuple]) -> None:

@@ -1,6 +1,8 @@
 """What a workdir says of its run: config.json, vocab.json, and the record in every checkpoint."""
 
+import json
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -12,6 +14,7 @@ from recog.config import recipe, values
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 from recog.workdir.files import CONFIG, VOCAB, is_workdir
+from recog.workdir.folder import write_whole
 
 # Fields that make a workdir what it is: a run that differs in one of them is another experiment.
 FIXED = ('model', 'text', 'image', 'optimizer.name')
@@ -37,8 +40,8 @@ def record(config: ConfigDict, vocab: Vocab, position: int, rows: dict[str, int]
 def write(workdir: Path, config: ConfigDict, vocab: Vocab) -> None:
     """config.json and vocab.json beside the checkpoints, for people and for the next start."""
     workdir.mkdir(parents=True, exist_ok=True)
-    (workdir / CONFIG).write_text(recipe.to_json(config) + '\n', encoding='utf-8')
-    (workdir / VOCAB).write_text(vocab.to_json() + '\n', encoding='utf-8')
+    write_whole(workdir / CONFIG, recipe.to_json(config) + '\n')
+    write_whole(workdir / VOCAB, vocab.to_json() + '\n')
 
 
 def measure(config: ConfigDict) -> str:
@@ -75,7 +78,10 @@ def read_config(workdir: Path) -> ConfigDict:
     if not is_workdir(workdir):
         raise ConfigError(f'{workdir} is not a workdir of recog: it has no config.json'
                           if workdir.exists() else f'workdir {workdir} does not exist')
-    return parse_config((workdir / CONFIG).read_text(encoding='utf-8'))
+    try:
+        return parse_config((workdir / CONFIG).read_text(encoding='utf-8'))
+    except ValueError as error:
+        return parse_config(_of_checkpoint(workdir, CONFIG, 'config', error))
 
 
 def parse_config(text: str) -> ConfigDict:
@@ -85,4 +91,24 @@ def parse_config(text: str) -> ConfigDict:
 
 def read_vocab(workdir: Path) -> Vocab:
     """The vocabulary of a workdir."""
-    return Vocab.load(workdir / VOCAB)
+    try:
+        return Vocab.load(workdir / VOCAB)
+    except ValueError as error:
+        return Vocab.from_json(_of_checkpoint(workdir, VOCAB, 'vocab', error))
+
+
+def _of_checkpoint(workdir: Path, name: str, part: str, error: ValueError) -> str:
+    """What the newest sound checkpoint holds instead of a damaged file, which is said."""
+    damaged = f'{workdir / name} is damaged ({" ".join(str(error).split())[:120]})'
+    for step in sorted((step for step in (workdir / 'checkpoints').glob('*') if step.name.isdigit()),
+                       key=lambda step: -int(step.name)):
+        for file in (step / 'run').glob('*'):
+            try:
+                record = json.loads(file.read_text(encoding='utf-8'))
+                found = {key: value for key, value in record.items() if key != 'digest'}
+                if values.digest(found) == record['digest']:
+                    print(f'recog: {damaged}; that of checkpoint {step.name} is used', file=sys.stderr)
+                    return record[part]
+            except (OSError, ValueError, LookupError, AttributeError):
+                continue
+    raise ConfigError(f'{damaged}, and no checkpoint holds another')

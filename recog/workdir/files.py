@@ -46,13 +46,15 @@ def reported_step(folder: Any) -> int | None:
 
 
 def read_log(folder: Any) -> list[dict[str, float]]:
-    """The lines of the log, none without one; a line that a killed run left half written does not count."""
+    """The lines of the log, none without one; what is no line of it, as after a power cut, does not count."""
     file, lines = folder / LOG, []
     for line in file.read_text(encoding='utf-8', errors='replace').splitlines() if file.is_file() else []:
         try:
-            lines.append(json.loads(line))
+            found = json.loads(line)
         except ValueError:
             continue
+        if isinstance(found, dict) and isinstance(found.get('step'), int):
+            lines.append(found)
     return lines
 
 

@@ -4,6 +4,7 @@ Checkpoints are written straight to a bucket; other files are written here and c
 """
 
 import importlib.util
+import os
 import shutil
 import tempfile
 from pathlib import Path
@@ -37,6 +38,21 @@ def workdir_path(name: Any) -> Any:
 def is_remote(folder: Any) -> bool:
     """Whether the folder is in a bucket."""
     return '://' in str(folder)
+
+
+def write_whole(file: Any, text: str) -> None:
+    """Write a file if it holds anything else, so that whatever happens either the old or the new is there."""
+    if file.is_file() and file.read_bytes() == text.encode():
+        return
+    if is_remote(file):  # an object of a bucket is replaced in one go
+        file.write_text(text)
+        return
+    part = file.with_name(f'.{file.name}.new')
+    with part.open('wb') as out:
+        out.write(text.encode())
+        out.flush()
+        os.fsync(out.fileno())
+    os.replace(part, file)
 
 
 def refuse_other_things(folder: Any, *, resumes: bool, named: bool = True) -> None:
