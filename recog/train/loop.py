@@ -51,7 +51,7 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
 
 def _command() -> str:
     """The command line of this process."""
-    return shlex.join([Path(sys.argv[0]).name, *sys.argv[1:]])
+    return shlex.join(['recog', *sys.argv[1:]])
 
 
 def _next(position: int, length: int) -> int | float:
