@@ -11,13 +11,14 @@ from ml_collections import ConfigDict
 from recog.data import file_hashes
 from recog.data.drawn.words import Words
 from recog.data.origin import DRAWN_BY, origin
-from recog.data.sets import open_set, set_folder
+from recog.data.rows import Source
+from recog.data.sets import set_folder
 
 
-def fingerprint(name: str, config: ConfigDict, root: str | Path) -> str:
+def fingerprint(source: Source, config: ConfigDict, root: str | Path) -> str:
     """The hash of a set: of what draws it, of the recorded hashes of its files, else of labels and sizes."""
+    name = source.name
     if name.partition(':')[0] in DRAWN_BY:
-        source = open_set(name, config, root)
         drawn_from = source.drawn_from() if isinstance(source, Words) else {}
         content = json.dumps([origin(name, config), drawn_from], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:16]

@@ -3,7 +3,6 @@
 import csv
 import io
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,6 +13,7 @@ from recog.evaluation.measurements import CONDITIONS, Measurement
 from recog.evaluation.results import OF_FORMULAS, Prediction, Result, document, interval, with_lexicons
 from recog.text.lines import in_line
 from recog.workdir import files
+from recog.workdir.folder import write_whole
 
 COLUMNS = ('kind', 'own', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
            'unreadable', 'note')
@@ -36,12 +36,12 @@ def _write(folder: Path, every: Sequence[Measurement], before: set[str]) -> None
     documents = [{**each.document, 'predictions': _file(number, each)} for number, each in enumerate(every)]
     for found, each in zip(documents, every, strict=True):
         if each.predictions:
-            _replace(folder / found['predictions'], _as_tsv(each.predictions))
+            write_whole(folder / found['predictions'], _as_tsv(each.predictions))
     first, *more = documents
     whole = {**first, **({'more': more} if more else {})}
-    _replace(folder / files.RESULTS, json.dumps(whole, indent=2) + '\n')
-    _replace(folder / files.RESULTS_CSV, as_csv(documents))
-    _replace(folder / files.RESULTS_PAGE, '\n\n'.join(map(_page, documents)) + '\n')
+    write_whole(folder / files.RESULTS, json.dumps(whole, indent=2) + '\n')
+    write_whole(folder / files.RESULTS_CSV, as_csv(documents))
+    write_whole(folder / files.RESULTS_PAGE, '\n\n'.join(map(_page, documents)) + '\n')
     for name in before - {found['predictions'] for found in documents}:
         (folder / name).unlink(missing_ok=True)
 
@@ -53,13 +53,6 @@ def _file(number: int, measurement: Measurement) -> str:
     stem, kind = files.PREDICTIONS.split('.')
     parts = [f'{name}{measurement.document[name]}' for name in CONDITIONS if name in measurement.document]
     return '-'.join([stem, *parts, *(['own'] if measurement.own else [])]).replace(' ', '') + f'.{kind}'
-
-
-def _replace(file: Path, text: str) -> None:
-    """Write a file, so that a kill leaves either the former one or the whole new one."""
-    written = file.with_name(f'.{file.name}')
-    written.write_bytes(text.encode())
-    os.replace(written, file)
 
 
 def _as_tsv(predictions: Iterable[Prediction]) -> str:

@@ -2,8 +2,6 @@
 after comparing it with its workdir."""
 
 import json
-import shutil
-import tempfile
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
@@ -23,7 +21,7 @@ from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
 from recog.workdir import provenance
 from recog.workdir.files import SAMPLES
-from recog.workdir.folder import is_remote
+from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
 
 PLATFORMS = ('cpu', 'cuda', 'tpu')
@@ -42,9 +40,7 @@ def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: i
 
 def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> parity.Parity:
     """Write the folder under a temporary name, compare it, and only then rename it."""
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
-    try:
+    with drafted(place) as draft:
         form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
         manifest = _manifest(opened, form, beam, source) | form_facts
         manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
@@ -55,11 +51,6 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
         # A path may be no UTF-8; what is escaped is JSON still.
         (draft / MANIFEST).write_text(json.dumps(manifest, indent=2, ensure_ascii=False) + '\n',
                                       encoding='utf-8', errors='backslashreplace')
-        draft.chmod(0o755)
-        draft.rename(place)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
     return found
 
 

@@ -2,7 +2,6 @@
 
 import json
 import os
-import shutil
 import tempfile
 import time
 from collections.abc import Mapping, Sequence
@@ -25,7 +24,7 @@ from recog.reading.compiled import Compiled, decoder
 from recog.reading.read import Reading, read_source
 from recog.reading.recognizer import Arrays
 from recog.workdir import files, provenance, published
-from recog.workdir.folder import is_remote
+from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
 
 CODE = 'Apache-2.0'  # recog's own licence
@@ -50,17 +49,9 @@ def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
         raise ConfigError(f'{opened.workdir} is a published reader already; publish its workdir')
     content, variables = published.encoded(opened.variables, asked.kind)
     rounded = opened._replace(variables=jax.device_put(variables, replicated(one_device())))
-    place.parent.mkdir(parents=True, exist_ok=True)
-    draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
-    try:
+    with drafted(place) as draft:
         (draft / published.WEIGHTS).write_bytes(content)
-        manifest = _write(opened, rounded, draft, place.name, asked)
-        draft.chmod(0o755)
-        draft.rename(place)
-    except BaseException:
-        shutil.rmtree(draft, ignore_errors=True)
-        raise
-    return manifest
+        return _write(opened, rounded, draft, place.name, asked)
 
 
 def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked) -> dict[str, Any]:

@@ -90,17 +90,6 @@ class Clock:
         return figures
 
 
-class Age:
-    """The seconds that a run has taken in all its pieces, evaluations and checkpoints included."""
-
-    def __init__(self, before: float):
-        self._start = time.perf_counter() - before
-
-    def seconds(self) -> float:
-        """Up to now."""
-        return time.perf_counter() - self._start
-
-
 class Rejections:
     """Rows that were changed or left out: counted by reason, and listed once, in a file of each process."""
 

@@ -1,6 +1,7 @@
 """The metrics of a run's steps: each read while the next step runs, checked, and logged if a line is due."""
 
 import math
+import time
 from collections.abc import Callable
 from pathlib import Path
 
@@ -9,15 +10,13 @@ import numpy as np
 
 from recog.devices import cost
 from recog.train.advance import Dispatched
-from recog.train.log import Age, Clock, Log, Rejections, concerns, kept
+from recog.train.log import Clock, Log, Rejections, concerns, kept
 from recog.train.run import Run
 
 # The metrics of every model; what a line says of a step besides is the model's own.
 KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second',
          'images', 'seconds')
 SHOWN = 8  # rows named where a step went wrong
-
-
 EMPTY = 10  # batches without any label, one after another, that end a run
 
 
@@ -40,7 +39,8 @@ class Progress:
         self.log = Log(folder, position, run.total, first=process == 0,
                        tensorboard=run.config.log.tensorboard)
         self.rejections = Rejections(folder, process, rows)
-        self._clock, self._age = Clock(), Age(self.log.before)
+        self._clock = Clock()
+        self._began = time.perf_counter() - self.log.before  # had all its pieces been one
         self._pending: tuple[int, Dispatched] | None = None
         self._empty = 0  # batches in a row of which every label was dropped
 
@@ -71,7 +71,7 @@ class Progress:
             self.log.advance()
             if position % self.run.config.log.every == 0 or position in (1, self.run.total):
                 speed = speed or self._speed(sent.flops)
-                self._write(position, values | speed | {'seconds': self._age.seconds()})
+                self._write(position, values | speed | {'seconds': time.perf_counter() - self._began})
 
     def restart_clock(self) -> None:
         """Leave out of the speed what was done between steps, such as an evaluation."""

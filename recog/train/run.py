@@ -76,7 +76,6 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
         raise ConfigError(f'config.train.length={config.train.length!r} is less than one step')
     validation = [open_set(name, config, root) for name in config.eval.sets]
     model = models.build(config, vocab)
-    names = dict.fromkeys((*config.data.train, *config.eval.sets))
-    fingerprints = {name: fingerprint(name, config, root) for name in names}
+    fingerprints = {each.name: fingerprint(each, config, root) for each in (*opened, *validation)}
     return Run(config, vocab, model, mesh, source, validation, plan, total,
                functools.cache(functools.partial(initial.load, config, vocab, model)), fingerprints)

@@ -3,10 +3,12 @@
 Checkpoints are written straight to a bucket; other files are written here and copied.
 """
 
+import contextlib
 import importlib.util
 import os
 import shutil
 import tempfile
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -53,6 +55,20 @@ def write_whole(file: Any, text: str) -> None:
         out.flush()
         os.fsync(out.fileno())
     os.replace(part, file)
+
+
+@contextlib.contextmanager
+def drafted(place: Path) -> Iterator[Path]:
+    """A folder under a temporary name that becomes `place` at the end; nothing is left if that fails."""
+    place.parent.mkdir(parents=True, exist_ok=True)
+    draft = Path(tempfile.mkdtemp(prefix=f'.{place.name}-', dir=place.parent))
+    try:
+        yield draft
+        draft.chmod(0o755)
+        draft.rename(place)
+    except BaseException:
+        shutil.rmtree(draft, ignore_errors=True)
+        raise
 
 
 def refuse_other_things(folder: Any, *, resumes: bool, named: bool = True) -> None:

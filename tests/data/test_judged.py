@@ -53,16 +53,20 @@ def test_other_sets_may_be_trained_on(narrow, name):
     checks.check(narrow(f'data.train={name}'))
 
 
+def of(name, config, root):
+    return fingerprint(open_set(name, config, root), config, root)
+
+
 def test_a_fingerprint_changes_with_labels_images_and_what_is_drawn(narrow, folder):
     root, config = words(folder, bad=0), narrow()
-    found = [fingerprint('words', config, root), fingerprint('words', config, root)]
+    found = [of('words', config, root), of('words', config, root)]
     assert found[0] == found[1]
     labels = root / 'words' / 'labels.tsv'
     labels.write_text(labels.read_text().replace('word', 'more'))
-    found.append(fingerprint('words', config, root))
+    found.append(of('words', config, root))
     (root / 'words' / '0.png').write_bytes(b'other')
-    found.append(fingerprint('words', config, root))
+    found.append(of('words', config, root))
     assert len(set(found)) == 3
-    assert fingerprint('rendered:train', config, root) == fingerprint('rendered:train', narrow(), root)
-    assert fingerprint('rendered:train', config, root) != \
-        fingerprint('rendered:train', narrow('render.difficulty=0.5'), root)
+    assert of('rendered:train', config, root) == of('rendered:train', narrow(), root)
+    assert of('rendered:train', config, root) != \
+        of('rendered:train', narrow('render.difficulty=0.5'), root)

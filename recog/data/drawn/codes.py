@@ -1,11 +1,12 @@
 """What stands on signs besides plain words: numbers, codes, single letters, and punctuation."""
 
+import string
+
 from recog.data.drawn.dice import Dice
 
 LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 DIGITS = '0123456789'
 UNITS = 'km kg g ml l cm mm m am pm th st nd rd x p A B C'.split()
-PLAIN_MARKS = '!"#$%&\'()*+,-./:;<=>?@[\\]^_`{|}~'
 ENDS = '. . , , : ! ! ? ; ... \''.split()
 AROUND = ('()', '""', "''", '[]', '--', '##')
 
@@ -40,7 +41,7 @@ def marked(text: str, dice: Dice) -> str:
         start, end = dice.pick(AROUND)
         return f'{start}{text}{end}'
     place = dice.whole(0, len(text))
-    return text[:place] + dice.pick("-'&./" if kind < 0.85 else PLAIN_MARKS) + text[place:]
+    return text[:place] + dice.pick("-'&./" if kind < 0.85 else string.punctuation) + text[place:]
 
 
 def _digits(dice: Dice, length: int) -> str:
