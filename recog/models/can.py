@@ -19,7 +19,7 @@ from ml_collections import FrozenConfigDict
 
 from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
 from recog.models.backbones import densenet
-from recog.models.backbones.densenet import STRIDE, DenseNet, inside, masked
+from recog.models.backbones.densenet import BLOCKS, STRIDE, DenseNet, inside, masked
 from recog.models.decoding.search import Codes, search
 from recog.models.parts import coverage_attention
 from recog.models.parts.coverage_weights import Memory
@@ -168,10 +168,14 @@ def _about(settings: Any, init: Any) -> About:
 
 
 def _module(settings: Any, classes: int) -> CAN:
-    backbone = DenseNet(settings.growth, settings.layers, settings.stem, settings.dropout)
+    backbone = DenseNet(settings.growth, settings.layers, settings.stem, settings.dropout, _blocks(settings))
     head = coverage_attention.CoverageDecoder(
         settings.hidden, settings.attention, settings.coverage, classes, bool(settings.counting))
     return CAN(backbone, tuple(settings.counting), settings.counting_width, classes, head)
+
+
+def _blocks(settings: Any) -> int:
+    return settings.get('blocks', BLOCKS)  # older recipes do not say it
 
 
 def _check(config: Any) -> None:
@@ -180,6 +184,7 @@ def _check(config: Any) -> None:
     scales, capacity = settings.counting, settings.capacity
     odd = [scale > 0 and scale % 2 == 1 for scale in (*scales, settings.coverage)]
     refuse(config, {
+        'model.blocks': (_blocks(settings) in (BLOCKS - 1, BLOCKS), f'{BLOCKS - 1} or {BLOCKS}'),
         'model.growth': (settings.growth >= 1, 'at least 1'),
         'model.layers': (settings.layers >= 1, 'at least 1'),
         'model.stem': (settings.stem >= 1, 'at least 1'),

@@ -51,8 +51,9 @@ def labelled(rows: int = 4) -> dict[str, Any]:
     }
 
 
-def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone():
-    model = build()
+@pytest.mark.parametrize('blocks', [2, 3])
+def test_decoding_a_padded_batch_equals_the_unmasked_model_on_each_image_alone(blocks):
+    model = build(blocks=blocks)
     assert not model.about.masked
     variables, (alone, canvas) = random_variables(model), pictures()
     decode = jax.jit(model.decode, static_argnames=('details',), compiler_options=QUICKLY)

@@ -134,6 +134,24 @@ def test_a_convolution_with_strides_over_blocks_equals_the_general_one_and_learn
     assert cost.flops(kernel_gradient, kernel) == 2 * once
 
 
+@pytest.mark.parametrize(('size', 'strides', 'edges'), [
+    ((32, 48), (4, 4), ((2, 2), (2, 2))), ((19, 30), (4, 3), ((2, 1), (0, 2)))])
+def test_a_convolution_of_kernels_of_two_strides_is_a_product_on_a_cpu_and_learns_alike(size, strides, edges):
+    shapes = (2, *size, 2), (2 * strides[0], 2 * strides[1], 2, 5)
+    x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in shapes)
+    native, conv = (functools.partial(each, strides=strides, padding=edges)
+                    for each in (convolutions.native_conv, convolutions.conv))
+    want, back = jax.vjp(native, x, kernel)
+    got, learnt = jax.vjp(conv, x, kernel)
+    np.testing.assert_allclose(got, want, atol=2e-5)
+    gradient = RNG.normal(size=want.shape).astype(np.float32)
+    for ours, theirs in zip(learnt(gradient), back(gradient), strict=True):
+        np.testing.assert_allclose(ours, theirs, atol=1e-4)
+    texts = [jax.jit(conv).trace(x, kernel).lower(lowering_platforms=(platform,)).as_text()
+             for platform in ('cpu', 'cuda')]
+    assert ['stablehlo.convolution' in text for text in texts] == [False, True]
+
+
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1), (2, 2)])
 def test_a_1x1_convolution_equals_the_general_one(strides):
     x, kernel = (RNG.normal(size=shape).astype(np.float32) for shape in ((2, 3, 5, 4), (1, 1, 4, 7)))

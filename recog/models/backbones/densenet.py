@@ -46,12 +46,13 @@ def average_pool(x: jax.Array, cells: jax.Array | None = None) -> jax.Array:
 
 def _window_sums(x: jax.Array) -> jax.Array:
     """Sums of windows of 2 x 2."""
-    x = _padded_to_even(x)
+    x = _padded(x)
     return x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, x.shape[3]).sum((2, 4))
 
 
-def _padded_to_even(x: jax.Array) -> jax.Array:
-    return jnp.pad(x, ((0, 0), (0, x.shape[1] % 2), (0, x.shape[2] % 2), (0, 0)))
+def _padded(x: jax.Array, stride: int = 2) -> jax.Array:
+    """Padded at the end to multiples of the stride."""
+    return jnp.pad(x, ((0, 0), (0, -x.shape[1] % stride), (0, -x.shape[2] % stride), (0, 0)))
 
 
 def concatenated(x: jax.Array, new: jax.Array) -> jax.Array:
@@ -87,6 +88,9 @@ class Unit(nn.Module):
 class DenseNet(nn.Module):
     """Images [B, H, W, C] to maps [B, H / 16, W / 16, D], sizes rounded up.
 
+    With two blocks, the first convolution has stride 4 and no block is at stride 4, whose large maps take
+    a CPU more time than all else.
+
     With `sizes` [B, 2], the padding is zero in every layer and counts in no average or statistic: the maps of
     an image do not depend on its padding. Without, padding is treated as part of the image, as in the
     reference.
@@ -96,6 +100,7 @@ class DenseNet(nn.Module):
     layers: int  # of each block
     stem: int
     dropout: float
+    blocks: int = BLOCKS  # or one fewer
 
     @nn.compact
     def __call__(self, image: jax.Array, sizes: jax.Array | None, context: Context) -> jax.Array:
@@ -103,17 +108,19 @@ class DenseNet(nn.Module):
             return context if sizes is None else context._replace(cells=inside(sizes, x, stride))
 
         x = masked(image, with_cells(image, 1))
-        x = jax.nn.relu(Conv(self.stem, (7, 7), strides=(2, 2), name='stem')(x))
+        stride, size, edge = (2, 7, 3) if self.blocks == BLOCKS else (4, 8, 2)
+        stem = Conv(self.stem, (size, size), (stride, stride), ((edge, edge), (edge, edge)), name='stem')
+        x = jax.nn.relu(stem(_padded(x, stride)))
         # No value is below 0, so zeros change no maximum.
-        x = max_pool(_padded_to_even(masked(x, with_cells(x, 2))), (2, 2))
-        for block in range(BLOCKS):
-            here = with_cells(x, 4 << block)
+        x = max_pool(_padded(masked(x, with_cells(x, stride))), (2, 2))
+        for block in range(self.blocks):
+            here = with_cells(x, 2 * stride << block)
             for layer in range(self.layers):
                 name = f'dense{block}_{layer}'
                 new = Unit(4 * self.growth, (1, 1), self.dropout, name=f'{name}_narrow')(x, here)
                 new = Unit(self.growth, (3, 3), self.dropout, name=f'{name}_grow')(new, here)
                 x = concatenated(x, new)
-            if block < BLOCKS - 1:
+            if block < self.blocks - 1:
                 half = Unit(x.shape[-1] // 2, (1, 1), self.dropout, biased=False, name=f'transition{block}')
                 x = half(x, here)
                 x = average_pool(x, here.cells)
