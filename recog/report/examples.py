@@ -6,12 +6,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.looks.charts import Album
+from recog.looks.markup import Html, Section, captioned, element, joined, paragraph, picture, quoted
 from recog.models import RECTIFIED
 from recog.reading import explain
 from recog.reading.read import Reading
-from recog.report import charts, gallery, maps, tallies
+from recog.report import gallery, maps, tallies
 from recog.report.gallery import Gallery, Pictured
-from recog.report.markup import Html, Section, captioned, element, joined, paragraph, picture, quoted
 from recog.report.record import Judged, Record
 from recog.report.sections import NO_RESULTS, listed
 from recog.workdir.opened import Opened
@@ -61,7 +62,7 @@ def readings(opened: Opened, shown: Shown, beam: int, mesh: Any) -> Shown:
 class Explainer:
     """Draws how images were read, each image once."""
 
-    def __init__(self, opened: Opened, album: charts.Album):
+    def __init__(self, opened: Opened, album: Album):
         self._opened, self._album = opened, album
         self._files: dict[Judged, Path] = {}
 
@@ -80,7 +81,7 @@ class Explainer:
         return captioned(picture(self._files[example], f'how {example.truth} was read'), caption, 'photo')
 
 
-def mistakes(record: Record, shown: Shown, found: Gallery, album: charts.Album,
+def mistakes(record: Record, shown: Shown, found: Gallery, album: Album,
              explainer: Explainer | None) -> Section:
     """The most confident and the worst mistakes as pictures, the first few with an explanation."""
     wrong = sum(not example.right for example in record.examples)
@@ -105,7 +106,7 @@ def mistakes(record: Record, shown: Shown, found: Gallery, album: charts.Album,
     return Section('mistakes', 'Mistakes', joined(parts))
 
 
-def _card(each: Pictured, name: str, record: Record, album: charts.Album) -> Html:
+def _card(each: Pictured, name: str, record: Record, album: Album) -> Html:
     """An image with its truth, its text and what differs."""
     example = each.example
     truth, text = marked(example, record.separator)
@@ -144,7 +145,7 @@ def _smaller(image: np.ndarray) -> np.ndarray:
     return np.asarray(cv2.resize(image, size, interpolation=cv2.INTER_AREA))
 
 
-def features(shown: Shown, found: Gallery, opened: Opened | None, album: charts.Album) -> Section:
+def features(shown: Shown, found: Gallery, opened: Opened | None, album: Album) -> Section:
     """The feature maps of every stage that has some, for a few images."""
     title = 'Feature maps'
     if opened is None or not shown.samples:

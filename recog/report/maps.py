@@ -6,10 +6,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.looks.charts import figure as new_figure
 from recog.models import RECTIFIED
 from recog.reading.explain import HEAT
 from recog.reading.read import Reading
-from recog.report import charts
 
 CHANNELS, COLUMNS = 16, 4
 WIDTH, TALLEST = 10.0, 1.0  # inches; height of a picture as a share of its width, at most
@@ -33,7 +33,7 @@ def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: boo
     ratio = min(cut.image.shape[0] / cut.image.shape[1], TALLEST)
     rows = -(-len(order) // COLUMNS)
     tall = WIDTH / 2 * ratio + 0.35, rows * (WIDTH / COLUMNS * ratio + 0.3)
-    figure = charts.figure(WIDTH, sum(tall))
+    figure = new_figure(WIDTH, sum(tall))
     top, below = figure.subfigures(2, 1, height_ratios=tall)
     image, heat = top.subplots(1, 2)
     _show(image, cut.image, RECTIFIED if RECTIFIED in found else 'as the model sees it')

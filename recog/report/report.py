@@ -8,7 +8,9 @@ import jax
 
 from recog.devices.mesh import one_device
 from recog.errors import ConfigError
-from recog.report import charts, examples, markup, record, sections
+from recog.looks import markup
+from recog.looks.charts import Album
+from recog.report import examples, record, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
 from recog.workdir.folder import Mirror
@@ -33,7 +35,7 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
     """Write the page, and its pictures to the folder of the same name. Without a model it has only the
     parts that need none, and says `why`."""
     file.parent.mkdir(parents=True, exist_ok=True)
-    album = charts.Album(file.with_suffix(''))
+    album = Album(file.with_suffix(''))
     gallery = Gallery(found.config, root, found.sets)
     shown, explainer = examples.choose(found, gallery), None
     if opened is not None:

@@ -12,9 +12,11 @@ from recog.devices import cost
 from recog.devices.measured import recorded
 from recog.evaluation.measurements import conditions
 from recog.evaluation.results import OF_FORMULAS, with_lexicons
+from recog.looks import charts as looks
+from recog.looks.charts import Album
+from recog.looks.markup import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
-from recog.report.markup import Html, Section, element, folded, joined, paragraph, quoted, table
 from recog.report.record import Record
 from recog.workdir.opened import Opened
 
@@ -58,7 +60,7 @@ def _fields(fields: Mapping[str, Any]) -> Html:
                                       sorted(fields.items())), texts=2)
 
 
-def curves(record: Record, album: charts.Album) -> Section:
+def curves(record: Record, album: Album) -> Section:
     """Loss, accuracy of each set, and learning rate over the steps."""
     loss, rate = _series(record, 'loss'), _series(record, 'rate')
     if not loss:
@@ -66,19 +68,19 @@ def curves(record: Record, album: charts.Album) -> Section:
     parts = [album.chart('curve-loss',
                          f'Loss of the training batches; the last is {loss[-1][1]:.4g} at step '
                          f'{loss[-1][0]}.',
-                         charts.curves, {'loss': loss}, 'loss',
+                         looks.curves, {'loss': loss}, 'loss',
                          'log' if min(value for _, value in loss) > 0 else 'linear')]
     ends = [name for line in record.lines for name in line if name.endswith('/accuracy')]
     accuracies = {name.removesuffix('/accuracy'): _series(record, name) for name in dict.fromkeys(ends)}
     if accuracies:
         best = '; '.join(f'{name}: best {max(value for _, value in points):.2%}'
                          for name, points in accuracies.items())
-        parts.append(album.chart('curve-accuracy', f'Accuracy while training. {best}.', charts.curves,
+        parts.append(album.chart('curve-accuracy', f'Accuracy while training. {best}.', looks.curves,
                                  accuracies, 'accuracy', 'linear', 1.02))
     if rate:
         parts.append(album.chart('curve-rate',
                                  f'Learning rate; at most {max(value for _, value in rate):.3g}.',
-                                 charts.curves, {'rate': rate}, 'learning rate'))
+                                 looks.curves, {'rate': rate}, 'learning rate'))
     return Section('curves', 'Curves', element('div', *parts, class_='charts'))
 
 
@@ -147,7 +149,7 @@ def _figure(name: str, value: float) -> str:
     return f'{value:.4f}' if name == 'one_minus_ned' or not 0 <= value <= 1 else f'{value:.2%}'
 
 
-def confusion(record: Record, album: charts.Album) -> Section:
+def confusion(record: Record, album: Album) -> Section:
     """Which characters, or tokens, are read as which."""
     title = 'Confusion matrix'
     found = tallies.pairs(record.examples)
@@ -173,7 +175,7 @@ def confusion(record: Record, album: charts.Album) -> Section:
                                                listed]))
 
 
-def lengths(record: Record, album: charts.Album) -> Section:
+def lengths(record: Record, album: Album) -> Section:
     """Accuracy by the length of the truth."""
     if not record.examples:
         return Section('length', 'Accuracy by length', paragraph(NO_RESULTS))
@@ -187,7 +189,7 @@ def lengths(record: Record, album: charts.Album) -> Section:
     return Section('length', 'Accuracy by length', joined([chart, figures]))
 
 
-def calibration(record: Record, album: charts.Album) -> Section:
+def calibration(record: Record, album: Album) -> Section:
     """Confidence against accuracy."""
     if not record.examples:
         return Section('calibration', 'Confidence against accuracy', paragraph(NO_RESULTS))
@@ -208,7 +210,7 @@ def calibration(record: Record, album: charts.Album) -> Section:
                    joined([said, chart, folded('Figures', table(heads, rows))]))
 
 
-def speed(record: Record, album: charts.Album, device: str) -> Section:
+def speed(record: Record, album: Album, device: str) -> Section:
     """How fast it was trained."""
     rows = []
     for name, (label, form, unit) in SPEEDS.items():
@@ -223,7 +225,7 @@ def speed(record: Record, album: charts.Album, device: str) -> Section:
         parts = [paragraph('While training, by the log; its first line, which has the compilation in it, is '
                            'left out.'),
                  table(('', 'median', 'least', 'most'), rows),
-                 album.chart('curve-speed', 'Images a second while training.', charts.curves,
+                 album.chart('curve-speed', 'Images a second while training.', looks.curves,
                              {'images a second': rate}, 'images a second')]
     measured = recorded(record.config, device)
     if measured is not None:

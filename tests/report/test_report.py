@@ -23,9 +23,11 @@ from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.evaluation import measure
 from recog.evaluation.write import write_results
+from recog.looks import charts as looks
+from recog.looks import markup
+from recog.looks.markup import joined
 from recog.metrics.words import word_figures
-from recog.report import charts, examples, gallery, maps, markup, record, sections, tallies
-from recog.report.markup import joined
+from recog.report import charts, examples, gallery, maps, record, sections, tallies
 from recog.report.record import Judged
 from recog.text.vocabulary import Vocab
 from recog.workdir.opened import Opened
@@ -129,8 +131,8 @@ def workdir(trained, tmp_path, monkeypatch):
 @pytest.fixture
 def empty_charts(monkeypatch):
     """Charts take most of the time of a page; here they show nothing."""
-    for name in ('curves', 'bars', 'reliability', 'confusion'):
-        monkeypatch.setattr(charts, name, lambda *_: charts.figure(1, 1))
+    for module, name in ((looks, 'curves'), (charts, 'bars'), (charts, 'reliability'), (charts, 'confusion')):
+        monkeypatch.setattr(module, name, lambda *_: looks.figure(1, 1))
 
 
 def rewrite(workdir, change):
@@ -188,11 +190,11 @@ def test_what_comes_from_data_is_escaped():
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):
-    album = charts.Album(tmp_path)
+    album = looks.Album(tmp_path)
     matrix = tallies.matrix(tallies.pairs([example(HOSTILE, 'abc'), example('a b', 'a\tb')]), False)
     drawn = album.chart('confusion', f'of {HOSTILE}', charts.confusion, matrix)
-    again = charts.Album(tmp_path / 'again').chart('confusion', f'of {HOSTILE}', charts.confusion, matrix)
-    assert drawn == again and 'currentColor' in drawn and charts.PAPER not in drawn and '<!--' not in drawn
+    again = looks.Album(tmp_path / 'again').chart('confusion', f'of {HOSTILE}', charts.confusion, matrix)
+    assert drawn == again and 'currentColor' in drawn and looks.PAPER not in drawn and '<!--' not in drawn
     assert (tmp_path / 'confusion.png').stat().st_size and not NETWORK.search(drawn)
     assert '<script' not in drawn
     assert xml.etree.ElementTree.parse(tmp_path / 'confusion.svg').getroot().tag.endswith('svg')
@@ -297,7 +299,7 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     given = {'workdir': tmp_path, 'config': config, 'vocab': vocab, 'model': model, 'variables': variables}
     opened = Opened(**dict.fromkeys(Opened._fields, '') | given)
     pictures = gallery.Gallery(config, folder('words', [('a.png', '012')]), {})
-    album = charts.Album(tmp_path / 'pictures')
+    album = looks.Album(tmp_path / 'pictures')
     shown = examples.Shown([], [], [], pictures.pictured(pictures.first(['absent', 'words'], 1)))
     shown = examples.readings(opened, shown, 1, one_device())
     explainer = examples.Explainer(opened, album)

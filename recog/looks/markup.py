@@ -8,53 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
-STYLE = """
-:root { color-scheme: light dark; --paper: #ffffff; --ink: #1b1e23; --faint: #667080; --line: #d9dde3;
-  --card: #f5f6f8;
-  --good: #1d7a4c; --bad: #b3261e; --bad-paper: #fbe3e1; --link: #1f5fa8; }
-@media (prefers-color-scheme: dark) { :root { --paper: #15181d; --ink: #e4e7eb; --faint: #98a2b0;
-  --line: #343a44;
-  --card: #1e2229; --good: #62c996; --bad: #ff8d84; --bad-paper: #4a2522; --link: #8dbdf5; } }
-* { box-sizing: border-box; }
-body { margin: 0 auto; max-width: 76rem; padding: 1rem clamp(.75rem, 3vw, 2rem) 4rem;
-  background: var(--paper); color: var(--ink);
-  font: 1rem/1.5 system-ui, sans-serif; }
-h1 { font-size: 1.6rem; margin: .5rem 0 0; overflow-wrap: anywhere; }
-h2 { font-size: 1.25rem; margin: 2.5rem 0 .75rem; padding-top: .5rem; border-top: 1px solid var(--line); }
-h3 { font-size: 1rem; margin: 1.5rem 0 .5rem; }
-p, ul { max-width: 52rem; }
-a { color: var(--link); }
-nav { display: flex; flex-wrap: wrap; gap: .25rem 1rem; margin: 1rem 0; }
-code, bdi, .pieces { font-family: ui-monospace, monospace; font-size: .92em; overflow-wrap: anywhere; }
-.faint { color: var(--faint); }
-.wide { overflow-x: auto; max-width: 100%; }
-table { border-collapse: collapse; font-variant-numeric: tabular-nums; }
-th, td { padding: .25rem .75rem .25rem 0; border-bottom: 1px solid var(--line); text-align: right;
-  vertical-align: top; }
-th { color: var(--faint); font-weight: 600; white-space: nowrap; }
-td.text, th.text { text-align: left; }
-td:first-child { white-space: nowrap; }
-figure { margin: 0; min-width: 0; }
-figcaption { font-size: .9rem; color: var(--faint); overflow-wrap: anywhere; }
-svg, img { display: block; max-width: 100%; height: auto; }
-.charts, .cards { display: grid; gap: 1.25rem; margin: 1rem 0; }
-.charts { grid-template-columns: repeat(auto-fit, minmax(min(100%, 26rem), 1fr)); }
-.cards { grid-template-columns: repeat(auto-fill, minmax(min(100%, 17rem), 1fr)); }
-.cards > figure { background: var(--card); border: 1px solid var(--line); border-radius: .4rem;
-  padding: .75rem; }
-.cards img { min-height: 2.5rem; max-height: 9rem; object-fit: contain; margin: 0 auto .5rem; }
-.cards dl { display: grid; grid-template-columns: auto 1fr; gap: 0 .6rem; margin: 0; color: var(--ink); }
-.cards dt { color: var(--faint); }
-.cards dd { margin: 0; min-width: 0; }
-.photo { margin: 1rem 0; }
-.photo img { max-width: min(100%, 50rem); border: 1px solid var(--line); border-radius: .4rem;
-  background: #ffffff; }
-mark { background: var(--bad-paper); color: var(--bad); border-radius: .15rem; padding: 0 .1em;
-  text-decoration: underline; }
-pre { overflow-x: auto; background: var(--card); padding: .75rem; font-size: .85rem; }
-summary { cursor: pointer; color: var(--link); }
-@media print { nav { display: none; } }
-"""
+STYLE = Path(__file__).with_name('style.css')
 
 
 class Html(str):
@@ -139,11 +93,12 @@ def captioned(body: Html, caption: Any, kind: str = '') -> Html:
 
 def page(title: str, lead: Any, sections: Sequence[Section]) -> str:
     """The whole page."""
+    style = STYLE.read_text(encoding='utf-8')
     links = element('nav', *(element('a', section.title, href=f'#{section.name}') for section in sections))
     body = joined(element('section', element('h2', section.title), '\n', section.body, id=section.name)
                   for section in sections)
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
-            f'<title>{safe(title)}</title>\n<style>{STYLE}</style>\n</head>\n<body>\n'
+            f'<title>{safe(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n'
             f'<header>\n{element("h1", title)}\n{safe(lead)}\n{links}\n</header>\n'
             f'<main>\n{body}\n</main>\n</body>\n</html>\n')
