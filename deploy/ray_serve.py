@@ -14,7 +14,6 @@ import asyncio
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 from ray import serve
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -47,16 +46,17 @@ class Reader:
             pass
 
     @serve.batch(batch_wait_timeout_s=WAIT)
-    async def _read(self, images: list[np.ndarray]) -> list[Any]:
+    async def _read(self, images: list[Any]) -> list[Any]:
         self._batches, self._images = self._batches + 1, self._images + len(images)
         return await asyncio.to_thread(self.recognizer.readings, images)
 
-    async def read(self, images: list[np.ndarray], explain: bool) -> list[Any]:
+    async def read(self, images: list[Any], explain: bool) -> list[Any]:
         """The readings of images, in their order; requests that come together are read together."""
         return await asyncio.gather(*(self._read(image) for image in images))
 
     async def __call__(self, request: Request) -> Response:
-        from recog.server.desk import described, refusal
+        from recog.server.described import described
+        from recog.server.desk import refusal
         from recog.server.intake import Refused
 
         try:

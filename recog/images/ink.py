@@ -14,6 +14,8 @@ MARGIN = 13    # pixels from the border to the middle of the outermost line
 BORDER = 2 * MARGIN + 1  # pixels by which an image may be larger than its points span
 PEN = 3        # pixels
 LARGEST = 8192  # pixels a side; only nonsense is larger (CROHME: 2,116)
+PAPER = 96, 1536  # pixels: height and largest width of the ink on paper
+NIB = 0.11  # width of the pen there, as a share of the height
 FARTHEST = 1e9  # of a coordinate; only nonsense is farther (CROHME: 65,000)
 
 
@@ -81,6 +83,28 @@ def draw(strokes: Sequence[np.ndarray], *, height: float | None = HEIGHT, pen: i
     lines = _lines(placed)
     image[lines[:, 1], lines[:, 0]] = 255
     return cv2.dilate(image, np.ones((pen, pen), np.uint8)) if pen > 1 else image
+
+
+def on_paper(strokes: Sequence[np.ndarray]) -> np.ndarray:
+    """Black ink on white as on a photograph, uint8 [H, W, 3]: the pen is as wide as letters of that height
+    have their strokes."""
+    import cv2
+
+    strokes = [stroke for stroke in strokes if len(stroke)]
+    if not strokes:
+        raise ValueError('there is no stroke to draw')
+    points = np.concatenate(strokes)
+    across, down = points.max(0) - points.min(0)
+    scale = min(PAPER[0] / max(down, across / 8, 1e-9), PAPER[1] / max(across, 1e-9))
+    pen = max(2, round(min(down * scale, PAPER[0]) * NIB), round(PAPER[0] * NIB / 2))
+    corner = points.min(0) * scale - 2 * pen
+    width, height = np.ceil(points.max(0) * scale - corner + 2 * pen).astype(int) + 1
+    image = np.full((height, width, 3), 255, np.uint8)
+    for stroke in strokes:
+        placed = np.round((stroke * scale - corner) * 16).astype(np.int32)  # in sixteenths of a pixel
+        ends = placed if len(placed) > 1 else placed.repeat(2, 0)  # a dot is a line, too
+        cv2.polylines(image, [ends], False, (0, 0, 0), pen, cv2.LINE_AA, 4)
+    return image
 
 
 def drawn_size(low: np.ndarray, high: np.ndarray) -> tuple[int, int]:

@@ -36,7 +36,8 @@ class Adapted:
 
     def rows(self, indices: Sequence[int]) -> Iterator[Row]:
         for row in self._source.rows(indices):
-            yield row if row.image is None else row._replace(
+            drawn = len(row.strokes) > 0  # as in training already
+            yield row if row.image is None or drawn else row._replace(
                 image=adapted(row.image, self._rule, self._invert))
 
 

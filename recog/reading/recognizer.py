@@ -4,12 +4,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ml_collections import ConfigDict
+
 from recog.data.files import read_row
 from recog.data.rows import Row, Source
 from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, image_of
 from recog.metrics.formulas import formula_tokens, well_formed
-from recog.reading import adapt, named
+from recog.reading import adapt, drawings, named
+from recog.reading.drawings import Drawing
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.read import Engine, Reading, read_source, set_length
 from recog.workdir.files import CONFIG, is_workdir
@@ -30,12 +33,15 @@ class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
 
 
 class Arrays:
-    """Images given as arrays, Pillow's images, encoded bytes or paths, as a source."""
+    """Images given as arrays, Pillow's images, encoded bytes or paths, as a source.
+
+    With the rule of a recipe, `config.image`, also drawings.
+    """
 
     name = 'images'
 
-    def __init__(self, images: Sequence[Any]):
-        self.images = images
+    def __init__(self, images: Sequence[Any], rule: ConfigDict | None = None):
+        self.images, self._rule = images, rule
 
     def __len__(self) -> int:
         return len(self.images)
@@ -53,6 +59,8 @@ class Arrays:
     def _row(self, name: str, image: Any) -> Row:
         if isinstance(image, str | Path | bytes):
             return read_row(name, '', image)
+        if isinstance(image, Drawing) and self._rule is not None:
+            return drawings.row(name, image, self._rule)
         try:
             return Row(name, '', image_of(image))
         except Unreadable as error:
@@ -103,10 +111,11 @@ class Recognizer:
     @property
     def about(self) -> dict[str, Any]:
         """The model and how it reads."""
-        protocol = self.config.eval.protocol
+        protocol, rule = self.config.eval.protocol, self.config.image
         return {'path': str(self._path), 'form': self._form, 'model': self.config.model.name,
                 'formula': protocol == 'latex', 'beam': self.beam, 'max_length': self.config.text.max_length,
-                'protocol': protocol}
+                'protocol': protocol, 'tokens': self.opened.vocab.tokens, 'trained_on': list(
+                    self.config.data.train), 'ink': rule.ink, 'shape': (rule.height, rule.width)}
 
     def read(self, source: Source) -> Iterator[Reading]:
         """What stands in each image of a source, in its order."""
@@ -114,7 +123,7 @@ class Recognizer:
 
     def readings(self, given: Sequence[Any]) -> list[Reading]:
         """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        source = self._adapted(Arrays(given))
+        source = self._adapted(Arrays(given, self.config.image))
         if isinstance(source, adapt.Adapted):  # which would be done again for each time that rows are read
             source = Held(source.rows(range(len(source))))
         return list(self._read(source))
@@ -131,7 +140,7 @@ class Recognizer:
         """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
         if not isinstance(given, list | tuple):
             return self([given])[0]
-        source, answers = Arrays(given), []
+        source, answers = Arrays(given, self.config.image), []
         for reading in self.read(source):
             if reading.text is None:
                 raise Unreadable(source.labels([reading.row])[0][0], reading.reason)

@@ -1,16 +1,20 @@
-"""The answer for a reading: JSON with text and confidence, formulas drawn as SVG,
-pictures of where the model looked."""
+"""The answer for a reading: JSON with text and confidence, formulas drawn as SVG, where the model looked."""
 
 import base64
+import contextlib
 import io
 import tempfile
 from pathlib import Path
 from typing import Any
 
-from recog.metrics.formulas import Tokens, formula_tokens
+import numpy as np
+
+from recog.metrics.formulas import Tokens, formula_tokens, well_formed
 from recog.reading.recognizer import text_facts
 from recog.server.intake import Options
 from recog.text.latex import to_latex
+from recog.text.normal_form import Malformed, normal_tokens
+from recog.text.written_mathml import to_mathml
 
 SIZE = 28  # of drawn formulas, in points
 
@@ -24,6 +28,8 @@ def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
     if options.nbest > 1:
         found['nbest'] = [facts(text, sure, formula, score, draw=options.draw)
                           for text, sure, score in reading.others[:options.nbest]]
+    if options.places:
+        found['places'] = places(reading, recognizer)
     if options.explain:
         found['explanation'] = _encoded('image/png', explanation(reading, recognizer))
     return found
@@ -34,9 +40,24 @@ def facts(text: str, confidence: float, formula: bool, score: float | None = Non
     """What `recog predict --json` gives for a text; for a well-formed
     formula also its drawing, if asked for."""
     found = text_facts(formula, text, confidence, score)
-    if draw and formula and found['well_formed']:
-        found['svg'] = _encoded('image/svg+xml', svg(formula_tokens(text)))
+    return found | (set_formula(text, found['well_formed']) if draw and formula else {})
+
+
+def set_formula(text: str, sound: bool) -> dict[str, str]:
+    """A formula as LaTeX without needless blanks; if it is well-formed also drawn, and as MathML."""
+    tokens = formula_tokens(text)
+    found = {'latex': to_latex(tokens)}
+    if sound:
+        found['svg'] = _encoded('image/svg+xml', svg(tokens))
+        with contextlib.suppress(Malformed):  # of some LaTeX there is none
+            found['mathml'] = to_mathml(normal_tokens(text))
     return found
+
+
+def typed_formula(text: str) -> dict[str, Any]:
+    """The answer for a formula that somebody has typed."""
+    sound = well_formed(formula_tokens(text))
+    return {'text': text, 'well_formed': sound, **set_formula(text, sound)}
 
 
 def svg(tokens: Tokens) -> bytes:
@@ -65,6 +86,29 @@ def explanation(reading: Any, recognizer: Any) -> bytes:
         file = Path(folder) / 'explanation.png'
         explain.draw(reading, recognizer.opened.vocab, recognizer.config.image, file)
         return file.read_bytes()
+
+
+def places(reading: Any, recognizer: Any) -> dict[str, Any]:
+    """The image as the model saw it, and of each token its confidence and where it was read from: weights
+    from 0 to 255 of cells over the image."""
+    import cv2
+
+    from recog.reading.places import seen
+
+    found = seen(reading, recognizer.opened.vocab, recognizer.config.image)
+    image = cv2.imencode('.png', np.ascontiguousarray(found.image[..., ::-1]))[1].tobytes()
+    tokens = [{'text': each.token, 'confidence': round(each.confidence, 4), 'weights': _levels(each.weights)}
+              for each in found.places]
+    return {'image': _encoded('image/png', image), 'tokens': tokens}
+
+
+def _levels(weights: np.ndarray) -> list[list[int]]:
+    return np.rint(weights * (255 / max(float(weights.max()), 1e-9))).astype(int).tolist()
+
+
+def as_address(png: bytes) -> str:
+    """A PNG as a data: address."""
+    return _encoded('image/png', png)
 
 
 def _encoded(kind: str, data: bytes) -> str:

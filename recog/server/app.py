@@ -14,15 +14,19 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from recog.looks.markup import STYLE
 from recog.server import counters
 from recog.server.batching import Reader
-from recog.server.desk import Desk, described, refusal
+from recog.server.described import described
+from recog.server.desk import Desk, refusal
 from recog.server.intake import Limits, Refused
 from recog.server.visitors import Visitors
 
 LAST = 2.0  # seconds that a model has for its last batch, once no request waits for it
 PAGE = Path(__file__).parent / 'page'
-FILES = {'/': 'index.html', '/style.css': 'style.css', '/page.js': 'page.js', '/drawing.js': 'drawing.js'}
+# By the path of their addresses.
+FILES = {'/': PAGE / 'index.html', '/style.css': STYLE,
+         **{f'/{file.name}': file for kind in ('*.js', 'page.css') for file in sorted(PAGE.glob(kind))}}
 # The page loads nothing from other places, and no other page may embed it.
 SAFE = {'content-security-policy': "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' "
                                    "data: blob:; "
@@ -39,11 +43,13 @@ class Server:
         self.figures = figures or counters.Counters()
         self._desk = Desk(limits or Limits(), token)
         self._stopping = False
-        pages = [Route(path, functools.partial(_page, name=name)) for path, name in FILES.items()]
+        pages = [Route(path, functools.partial(_page, file=file)) for path, file in FILES.items()]
         self.application = Starlette(
             routes=[*pages, Route('/health', self._health), Route('/metrics', self._metrics),
                     Route('/v1/models', self._models),
-                    Route('/v1/models/{name}/read', self._read, methods=['POST'])],
+                    Route('/v1/models/{name}/read', self._read, methods=['POST']),
+                    Route('/v1/models/{name}/examples', self._examples),
+                    Route('/v1/formula', self._formula, methods=['POST'])],
             exception_handlers={Refused: _refused, HTTPException: _refused, Exception: _failed},
             middleware=[Middleware(Visitors, host, others)], lifespan=self._lifespan)
 
@@ -78,25 +84,38 @@ class Server:
         return JSONResponse({'models': [{**described(reader), 'ready': reader.ready}
                                         for reader in self.readers.values()]})
 
-    async def _read(self, request: Request) -> Response:
+    async def _examples(self, request: Request) -> Response:
         self._desk.check_token(request)
+        return await self._desk.examples(self._reader(request))
+
+    async def _formula(self, request: Request) -> Response:
+        self._desk.check_token(request)
+        return await self._desk.formula(request)
+
+    def _reader(self, request: Request) -> Reader:
+        """The model that the path names."""
         name = request.path_params['name']
         if name not in self.readers:
             raise Refused(404, f'there is no model {name[:40]!r}; there are: {", ".join(self.readers)}')
+        return self.readers[name]
+
+    async def _read(self, request: Request) -> Response:
+        self._desk.check_token(request)
+        reader = self._reader(request)
         started, status = time.monotonic(), 500
         try:
-            response = await self._desk.answer(request, self.readers[name])
+            response = await self._desk.answer(request, reader)
             status = response.status_code
             return response
         except Refused as error:
             status = error.status
             raise
         finally:
-            self.figures.request(name, status, time.monotonic() - started)
+            self.figures.request(reader.name, status, time.monotonic() - started)
 
 
-async def _page(request: Request, name: str) -> Response:
-    return FileResponse(PAGE / name, headers=SAFE)
+async def _page(request: Request, file: Path) -> Response:
+    return FileResponse(file, headers=SAFE)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

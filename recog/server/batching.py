@@ -11,13 +11,14 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.reading.drawings import Drawing
 from recog.server.intake import Refused
 
 
 class Job(NamedTuple):
     """An image that waits, and the future that receives its reading."""
 
-    image: np.ndarray  # uint8 [H, W, 3]
+    image: np.ndarray | Drawing  # uint8 [H, W, 3], or strokes
     explain: bool
     answer: asyncio.Future
 
@@ -55,8 +56,8 @@ class Reader:
         if self._thread.ident:
             self._thread.join(seconds)
 
-    async def read(self, images: Sequence[np.ndarray], explain: bool = False) -> list[Any]:
-        """The readings of images, in their order."""
+    async def read(self, images: Sequence[np.ndarray | Drawing], explain: bool = False) -> list[Any]:
+        """The readings of images and drawings, in their order."""
         if not self.ready or self._closed:
             raise Refused(503, self.failed or ('the server is stopping' if self._closed
                                                else 'the model is warming up'))

@@ -5,7 +5,7 @@ import functools
 import hmac
 import os
 import re
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Protocol
 
@@ -14,11 +14,13 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 
 from recog.errors import ConfigError
-from recog.server import answers, intake
+from recog.reading.drawings import Drawing
+from recog.server import answers, described, hints, intake, strokes
 from recog.server.decoders import Decoders
 from recog.server.intake import Budgets, Given, Limits, Refused
 
 TOKEN = 'RECOG_TOKEN'
+MOST_TYPED = 1_000  # bytes of a formula that somebody types
 HEADERS = {401: {'www-authenticate': 'Bearer'}, 429: {'retry-after': '1'}, 503: {'retry-after': '5'}}
 
 
@@ -29,8 +31,8 @@ class Reads(Protocol):
     recognizer: Any
     explaining: Any  # the same with explanations, or None
 
-    async def read(self, images: list[np.ndarray], explain: bool) -> list[Any]:
-        """The readings of images, in their order."""
+    async def read(self, images: list[np.ndarray | Drawing], explain: bool) -> list[Any]:
+        """The readings of images and drawings, in their order."""
 
 
 class Desk:
@@ -42,6 +44,7 @@ class Desk:
         self._decoders = Decoders()
         self._waits: set[asyncio.Timeout] = set()
         self._stopping = False
+        self._examples: dict[str, list[str]] = {}  # by model, as data: addresses
         self._drawing = ThreadPoolExecutor(1, 'recog-drawing')  # mathtext's parser is not thread-safe
 
     def close(self) -> None:
@@ -103,17 +106,38 @@ class Desk:
 
     async def _one(self, reader: Reads, given: Given, options: intake.Options) -> dict[str, Any]:
         """The answer for one image."""
-        most = self.limits.pixels
-        count = await self._decoders.run(intake.pixels, given, most)
+        most, run, hint = self.limits.pixels, self._decoders.run, ''
+        drawing = await run(strokes.parsed, given.data) if given.drawn else None
+        count = await (run(strokes.size, drawing, most) if drawing else run(intake.pixels, given, most))
         async with self._decoders.room(count):
-            image = await self._decoders.run(intake.decode, given, most, pixels=count)
-            reading, = await reader.read([image], options.explain)
+            image = drawing or await run(intake.decode, given, most, pixels=count)
+            if not drawing:
+                hint = await run(hints.hint, image, reader.recognizer.about)
+            reading, = await reader.read([image], options.explain or options.places)
         if reading.text is None:
             raise Refused(422, f'the image {reading.reason}')
         work = functools.partial(answers.answer, reading, reader.recognizer, options)
-        if not reader.recognizer.about['formula'] and not options.explain:
-            return work()
+        plain = not reader.recognizer.about['formula'] and not options.explain
+        found = work() if plain else await self._drawn(work)
+        return found | ({'hint': hint} if hint else {})
+
+    async def _drawn(self, work: Callable[[], Any]) -> Any:
         return await asyncio.get_running_loop().run_in_executor(self._drawing, work)
+
+    async def formula(self, request: Request) -> Response:
+        """A formula that somebody has typed, drawn and as MathML."""
+        with self._budgets.bytes.hold() as take:
+            body = await self._in_time(intake.limited(request, MOST_TYPED, take).body(), 408,
+                                       'the request did not arrive')
+            work = functools.partial(answers.typed_formula, body.decode('utf-8', 'replace'))
+            return JSONResponse(await self._in_time(self._drawn(work), 503, 'there was no answer'))
+
+    async def examples(self, reader: Reads) -> Response:
+        """Images to try a model with; they are drawn when they are first asked for."""
+        if reader.name not in self._examples:
+            found = await self._drawn(functools.partial(described.examples, reader.recognizer))
+            self._examples[reader.name] = [answers.as_address(each) for each in found]
+        return JSONResponse({'examples': self._examples[reader.name]})
 
 
 def required_token() -> str:
@@ -129,11 +153,3 @@ def refusal(error: Refused) -> Response:
     """The response to a refused request: its reason in one line."""
     headers = HEADERS[error.status] if error.status in HEADERS else None
     return JSONResponse({'error': str(error)}, error.status, headers)
-
-
-def described(reader: Reads) -> dict[str, Any]:
-    """What clients may know of a model: all but its path."""
-    about = reader.recognizer.about
-    told = ('model', 'form', 'formula', 'beam', 'max_length', 'protocol')
-    return {'name': reader.name, **{key: about[key] for key in told},
-            'explain': reader.explaining is not None}

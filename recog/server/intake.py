@@ -38,10 +38,11 @@ class Limits(NamedTuple):
 
 
 class Given(NamedTuple):
-    """An image as it came: the name that the client gave it, and its bytes."""
+    """An image as it came: the name that the client gave it, its bytes, and whether these are strokes."""
 
     name: str
     data: bytes
+    drawn: bool = False
 
 
 class Options(NamedTuple):
@@ -49,7 +50,8 @@ class Options(NamedTuple):
 
     nbest: int = 1
     explain: bool = False
-    draw: bool = False  # formulas as SVG
+    draw: bool = False  # formulas as SVG, MathML and LaTeX without blanks
+    places: bool = False  # where each character was read from
 
 
 class Budget:
@@ -139,8 +141,9 @@ async def _received(request: Request, most: int) -> tuple[list[Given], bool, dic
         data = await request.body()
         if not data:
             raise Refused(400,
-                          'the request is empty: send the bytes of an image, or files as multipart/form-data')
-        return [Given('image', data)], False, {}
+                          'the request is empty: send the bytes of an image, strokes as application/json, or '
+                          'files as multipart/form-data')
+        return [Given('image', data, kind.startswith('application/json'))], False, {}
     _, parameters = parse_options_header(kind)
     if parameters.get(b'charset', b'utf-8').lower() not in (b'utf-8', b'utf8'):
         raise Refused(400, 'the form cannot be read: its charset must be UTF-8')  # Python knows odd ones
@@ -174,9 +177,10 @@ def options(given: dict[str, str], beam: int, explains: bool) -> Options:
                       else f'nbest {nbest[:40]!r}: this model was started, or exported, without a beam '
                            '(--beam)')
     asked = Options(int(nbest), *(_flag(name, given[name] if name in given else '')
-                                 for name in ('explain', 'draw')))
-    if asked.explain and not explains:
-        raise Refused(400, 'explain: this server was started without --explain')
+                                 for name in ('explain', 'draw', 'places')))
+    for name in ('explain', 'places'):
+        if getattr(asked, name) and not explains:
+            raise Refused(400, f'{name}: this server was started without --explain')
     return asked
 
 

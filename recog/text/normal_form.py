@@ -13,7 +13,7 @@ from recog.text.latex import CROHME
 IGNORED = frozenset((
     r'$ \( \) \[ \] ~ \, \: \; \! \> \quad \qquad \thinspace \left \right \middle \big \bigl \bigr \Big '
     r'\Bigl \Bigr \bigg \biggl \biggr \Bigg \Biggl \Biggr \displaystyle \textstyle \scriptstyle \nolimits '
-    r'\rm \it \bf \cal \mathstrut').split()) | {'\\ ', '\\\n', '\\/'}
+    r'\rm \it \bf \cal \mathstrut').split()) | {'\\ ', '\\\n', '\\/', '\u2061'}
 # 2. Names for the same thing, those of MathML and Unicode among them, become one.
 SYNONYMS = {other: name for name, others in {
     r'\rightarrow': r'\to \rarr →', r'\leq': r'\le ≤', r'\geq': r'\ge ≥', r'\neq': r'\ne ≠',

@@ -4,6 +4,7 @@ Most recognisers here only count."""
 import asyncio
 import base64
 import contextlib
+import re
 import socket
 import zlib
 
@@ -13,14 +14,15 @@ import httpx
 import jax
 import numpy as np
 import pytest
-from counting import READ, Counting, picture
+from counting import READ, Counting, asked, one, picture, serving
 from small import ROOT
 
 from recog.commands import command_line
 from recog.config import experiments
 from recog.errors import ConfigError
+from recog.looks.markup import STYLE
 from recog.server import demo, serve
-from recog.server.app import PAGE, Server
+from recog.server.app import FILES, PAGE, Server
 from recog.server.batching import Reader
 from recog.server.intake import Budget, Limits, Refused
 
@@ -29,31 +31,6 @@ async def arrived(reader, count):
     """Wait until this many images are queued or held by the recogniser."""
     while reader.waiting + reader.recognizer.taken < count:
         await asyncio.sleep(0.001)
-
-
-def serving(work, *readers, limits=None, token='', warm=True):
-    """Run `work(client)` with a client of a started server."""
-    async def run():
-        server = Server(readers, limits, token)
-        transport = httpx.ASGITransport(server.application, raise_app_exceptions=False)
-        async with server.application.router.lifespan_context(server.application), \
-                httpx.AsyncClient(transport=transport, base_url='http://recog') as client:
-            while warm and not all(reader.ready for reader in readers):
-                await asyncio.sleep(0.001)
-            return await work(client)
-    return asyncio.run(run())
-
-
-def asked(*posts, reader=None, limits=None, token='', headers=None):
-    """The answers to requests that are made at the same time."""
-    async def work(client):
-        return await asyncio.gather(*(client.post(path, **how) for path, how in posts))
-    return serving(work, reader or Reader('fake', Counting(), batch=4), limits=limits, token=token)
-
-
-def one(content, query='', **others):
-    """The answer to one request."""
-    return asked((READ + query, {'content': content}), **others)[0]
 
 
 def test_an_image_gets_its_text_and_confidence():
@@ -358,18 +335,23 @@ def test_the_list_of_models_says_what_each_can_do_and_not_where_it_lies():
                      Reader('b', Counting(beam=4, formula=True), Counting(), batch=1))
     first, second = listed['models']
     assert first == {'name': 'a', 'model': 'counting', 'form': 'workdir', 'formula': False, 'beam': 1,
-                     'max_length': 25, 'protocol': '36', 'explain': False, 'ready': True}
+                     'max_length': 25, 'protocol': '36', 'explain': False, 'ready': True, 'ink': '',
+                     'trained_on': ['words:train'], 'reads': 'one word of up to 25 characters: digits'}
     assert (second['beam'], second['formula'], second['explain']) == (4, True, True)
 
 
 def test_the_page_is_whole_and_takes_nothing_from_elsewhere():
     async def work(client):
-        return [await client.get(path) for path in ('/', '/style.css', '/page.js', '/drawing.js')]
-    for response in serving(work, Reader('fake', Counting(), batch=1)):
-        assert response.status_code == 200
+        return {path: await client.get(path) for path in FILES}
+    found = serving(work, Reader('fake', Counting(), batch=1))
+    for path, response in found.items():
+        assert response.status_code == 200, path
         assert "default-src 'none'" in response.headers['content-security-policy']
         assert 'http://' not in response.text and 'https://' not in response.text
-    assert {path.name for path in PAGE.iterdir()} == {'index.html', 'style.css', 'page.js', 'drawing.js'}
+    assert set(FILES.values()) == {STYLE, *PAGE.iterdir()}
+    wanted = {name for response in found.values()
+              for name in re.findall(r'''(?:from '\.|(?:src|href)=")(/[\w.]+)''', response.text)}
+    assert wanted == set(FILES) - {'/'}
 
 
 def test_models_are_named_after_their_folders_or_as_one_likes():

@@ -1,114 +1,150 @@
-// Paper to draw on; strokes are kept, so that the last can be undone.
+// Paper to draw on. What counts are the points of the strokes; the pixels are only what the hand sees.
 
-const MARGIN = 24;  // white around the ink, in pixels of the paper
+const PEN = 6;  // in units of the paper
+const RUBBER = 18;
 
 export class Drawing {
-  constructor(canvas) {
+  constructor(canvas, changed) {
     this.canvas = canvas;
-    this.pen = canvas.getContext('2d', { willReadFrequently: true });
-    this.width = 8;
+    this.changed = changed;  // called when a stroke has ended, or was taken back
+    this.pen = canvas.getContext('2d');
     this.erasing = false;
     this.strokes = [];
-    this.open = null;  // the stroke that is being drawn
+    this.past = [];  // the strokes before each change
+    this.future = [];
+    this.open = null;  // the points of the stroke that is being drawn
     for (const [name, act] of [['pointerdown', this.begin], ['pointermove', this.go], ['pointerup', this.end],
       ['pointercancel', this.end]]) {
       canvas.addEventListener(name, act.bind(this));
     }
     this.resize();
-    addEventListener('resize', () => this.strokes.length || this.resize());
+    addEventListener('resize', () => this.resize());
+    matchMedia('(prefers-color-scheme: dark)').addEventListener('change', () => this.redraw());
   }
 
-  // Pixels do not depend on the screen; narrow screens get a higher paper.
+  // Narrow screens get a higher paper; its units do not depend on the screen, but its sharpness does.
   resize() {
-    this.canvas.width = 800;
-    this.canvas.height = innerWidth < 600 ? 600 : 400;
+    const narrow = innerWidth < 600;
+    const [width, height] = [800, narrow ? 600 : 400];
+    const sharp = Math.max(1, Math.min(2, devicePixelRatio * (this.canvas.clientWidth || 800) / 800));
+    [this.canvas.width, this.canvas.height] = [width * sharp, height * sharp];
+    this.pen.setTransform(sharp, 0, 0, sharp, 0, 0);
     this.redraw();
   }
 
   place(event) {
     const box = this.canvas.getBoundingClientRect();
-    return [(event.clientX - box.left) * this.canvas.width / box.width, (event.clientY - box.top) * this.canvas.height / box.height];
+    const unit = 800 / box.width;
+    return [(event.clientX - box.left) * unit, (event.clientY - box.top) * unit]
+      .map((value) => Math.round(value * 10) / 10);
   }
 
   begin(event) {
     if (event.button) return;
     event.preventDefault();
     this.canvas.setPointerCapture(event.pointerId);
-    this.open = { width: this.erasing ? 4 * this.width : this.width, erasing: this.erasing, points: [this.place(event)] };
-    this.strokes.push(this.open);
-    this.draw(this.open);
+    this.open = [this.place(event)];
+    this.before = this.strokes;
+    this.continue();
   }
 
   go(event) {
     if (!this.open) return;
     const passed = event.getCoalescedEvents ? event.getCoalescedEvents() : [];
-    const before = this.open.points.length;
-    for (const one of passed.length ? passed : [event]) this.open.points.push(this.place(one));
-    this.draw(this.open, before);
+    for (const one of passed.length ? passed : [event]) this.open.push(this.place(one));
+    this.continue();
+  }
+
+  continue() {
+    if (this.erasing) {
+      const rubber = this.open.slice(-8);
+      this.strokes = this.strokes.flatMap((stroke) => without(stroke, rubber));
+      this.redraw();
+    } else {
+      this.line(this.open);
+    }
   }
 
   end() {
+    if (!this.open) return;
+    if (!this.erasing) this.strokes = [...this.strokes, this.open];
     this.open = null;
+    if (this.strokes.length === this.before.length && this.erasing) return;
+    this.past.push(this.before);
+    this.future = [];
+    this.changed();
   }
 
-  // A stroke from one of its points on, piece by piece, so that it looks the same when it is drawn again.
-  draw({ width, erasing, points }, from = 0) {
+  line(points) {
     const { pen } = this;
-    pen.lineWidth = width;
-    pen.lineCap = 'round';
-    pen.strokeStyle = erasing ? 'white' : 'black';
-    for (let index = from; index < points.length; index++) {
-      pen.beginPath();
-      pen.moveTo(...points[Math.max(index - 1, 0)]);
-      pen.lineTo(...points[index]);
-      pen.stroke();
-    }
+    pen.lineWidth = PEN;
+    pen.lineCap = pen.lineJoin = 'round';
+    pen.strokeStyle = getComputedStyle(this.canvas).color;
+    pen.beginPath();
+    pen.moveTo(...points[0]);
+    points.forEach((point) => pen.lineTo(...point));
+    pen.stroke();
   }
 
   redraw() {
-    this.pen.fillStyle = 'white';
-    this.pen.fillRect(0, 0, this.canvas.width, this.canvas.height);
-    this.strokes.forEach((stroke) => this.draw(stroke));
+    this.pen.clearRect(0, 0, 800, 800);
+    this.strokes.forEach((stroke) => this.line(stroke));
   }
 
-  undo() {
-    this.strokes.pop();
+  move(from, to) {
+    if (!from.length) return;
+    to.push(this.strokes);
+    this.strokes = from.pop();
     this.redraw();
+    this.changed();
   }
+
+  undo() { this.move(this.past, this.future); }
+
+  redo() { this.move(this.future, this.past); }
 
   clear() {
+    if (!this.strokes.length) return;
+    this.past.push(this.strokes);
     this.strokes = [];
-    this.resize();
+    this.redraw();
+    this.changed();
   }
 
-  // The bounding box of the ink: left, top, right, bottom; null if there is none.
-  ink() {
-    const { width, height } = this.canvas;
-    const { data } = this.pen.getImageData(0, 0, width, height);
-    let [left, top, right, bottom] = [width, height, -1, -1];
-    for (let y = 0; y < height; y++) {
-      for (let x = 0; x < width; x++) {
-        if (data[4 * (y * width + x)] < 128) {
-          left = Math.min(left, x); right = Math.max(right, x);
-          top = Math.min(top, y); bottom = y;
-        }
-      }
-    }
-    return right < 0 ? null : [left, top, right, bottom];
-  }
-
-  // A PNG of the ink with some white around it; null if there is none.
-  async image() {
-    const box = this.ink();
-    if (!box) return null;
-    const [left, top, right, bottom] = box;
-    const cut = document.createElement('canvas');
-    cut.width = right - left + 1 + 2 * MARGIN;
-    cut.height = bottom - top + 1 + 2 * MARGIN;
-    const pen = cut.getContext('2d');
+  // The drawing as a small picture for a list.
+  picture() {
+    const points = this.strokes.flat();
+    const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
+    const [left, top] = [Math.min(...xs) - 12, Math.min(...ys) - 12];
+    const [width, height] = [Math.max(...xs) - left + 12, Math.max(...ys) - top + 12];
+    const small = document.createElement('canvas');
+    const scale = Math.min(240 / width, 120 / height);
+    [small.width, small.height] = [Math.ceil(width * scale), Math.ceil(height * scale)];
+    const pen = small.getContext('2d');
     pen.fillStyle = 'white';
-    pen.fillRect(0, 0, cut.width, cut.height);
-    pen.drawImage(this.canvas, left, top, right - left + 1, bottom - top + 1, MARGIN, MARGIN, right - left + 1, bottom - top + 1);
-    return new Promise((resolve) => cut.toBlob(resolve, 'image/png'));
+    pen.fillRect(0, 0, small.width, small.height);
+    pen.scale(scale, scale);
+    pen.translate(-left, -top);
+    pen.lineWidth = Math.max(PEN, 2 / scale);
+    pen.lineCap = pen.lineJoin = 'round';
+    for (const stroke of this.strokes) {
+      pen.beginPath();
+      pen.moveTo(...stroke[0]);
+      stroke.forEach((point) => pen.lineTo(...point));
+      pen.stroke();
+    }
+    return small.toDataURL();
   }
+}
+
+// What is left of a stroke: its parts between points that the rubber touches.
+function without(stroke, rubber) {
+  const near = ([x, y]) => rubber.some(([a, b]) => Math.hypot(x - a, y - b) < RUBBER);
+  const parts = [[]];
+  for (const point of stroke) {
+    if (near(point)) parts.push([]);
+    else parts[parts.length - 1].push(point);
+  }
+  const left = parts.filter((part) => part.length);
+  return left.length === 1 && left[0].length === stroke.length ? [stroke] : left;
 }

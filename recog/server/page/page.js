@@ -1,177 +1,175 @@
-// Sends one image at a time, from a file, the clipboard or the drawing, and shows what the chosen model reads.
+// The page: images and drawings are items of a session, read by the chosen reader, or by all of them.
 
+import { ask, blobOf, examplesOf, readBy, Unauthorised } from './api.js';
+import { Crop, cut } from './crop.js';
+import { $, make, show } from './dom.js';
 import { Drawing } from './drawing.js';
+import { add, clear, line, mark, present, say } from './session.js';
 
-const $ = (id) => document.getElementById(id);
-const drawing = new Drawing($('canvas'));
+const ALL = '*';  // the choice of all readers; no model is called so
 let models = [];
-const given = { file: null, draw: null };  // the image from a file, and the drawn one
-let asked = 0;     // number of the last request; answers to earlier ones are dropped
-
-async function ask(path, options = {}) {
-  const token = sessionStorage.getItem('token');
-  let response;
-  try {
-    response = await fetch(path, { ...options, headers: token ? { authorization: `Bearer ${token}` } : {} });
-  } catch {
-    throw new Error('The server cannot be reached.');
-  }
-  const said = await response.json().catch(() => ({ error: `The server answered with status ${response.status}.` }));
-  if (response.ok) return said;
-  if (response.status === 401) {
-    show('login', true);
-    throw new Error(token ? 'This token is wrong.' : '');
-  }
-  throw new Error(said.error);
-}
-
-function show(id, visible) {
-  $(id).hidden = !visible;
-}
-
-function say(words, error = '') {
-  $('status').textContent = words;
-  show('status', words);
-  $('error').textContent = error;
-  show('error', error);
-}
-
+let current = null;  // the item that is shown
+const of = { file: null, draw: null };  // the item of each way
 const way = () => $('ways').elements.way.value;
 const chosen = () => models.find((model) => model.name === $('model').value);
+const asked = () => ($('model').value === ALL ? models : [chosen()].filter(Boolean));
+
+function failed(error) {
+  if (error instanceof Unauthorised) show('login', true);
+  say('', error.message);
+}
 
 async function list() {
-  const before = chosen();
+  const before = $('model').value;
+  const wasReady = asked().every((model) => model.ready);
   const found = (await ask('/v1/models')).models;
   const changed = JSON.stringify(found) !== JSON.stringify(models);
   models = found;
   if (changed) {  // replacing the options would close an open list
-    $('model').replaceChildren(...models.map(({ name, formula, ready }) => {
-      const option = new Option(`${name} – ${formula ? 'formulas' : 'words'}${ready ? '' : ' (warming up)'}`, name);
-      option.selected = before && name === before.name;
-      return option;
-    }));
+    const options = models.map(({ name, formula, ready }) => new Option(
+      `${name} – ${formula ? 'formulas' : 'words'}${ready ? '' : ' (warming up)'}`, name));
+    if (models.length > 1) options.push(new Option('all of them, side by side', ALL));
+    $('model').replaceChildren(...options);
+    if (options.some((option) => option.value === before)) $('model').value = before;
+    describe();
   }
   $('model').disabled = false;
   show('login', false);
-  if (before && !before.ready && chosen().ready && given[way()]) read();
+  const unread = current && !current.answers && !current.error;
+  if (current && (unread || !wasReady) && asked().every((model) => model.ready)) read(current);
   if (models.some((model) => !model.ready)) setTimeout(start, 1000);
 }
 
 function start() {
-  list().catch((error) => say('', error.message));
+  list().catch(failed);
 }
 
-async function read(explain = false) {
-  const [model, image, question] = [chosen(), given[way()], ++asked];
-  if (!explain) show('answer', false);
-  if (!image || !model) {
-    say('Waiting for an image.');
-    return;
-  }
-  say(explain ? 'Drawing …' : 'Reading …');
-  const query = new URLSearchParams({ nbest: Math.max(model.beam, 1), draw: 1, explain: explain ? 1 : 0 });
+let offered = '';  // the reader whose examples are shown
+
+async function describe() {
+  const model = chosen() || models[0];
+  if (!model) return;
+  $('reads').textContent = chosen()
+    ? `Reads ${model.reads}. Trained on ${model.trained_on.join(', ')}.`
+    : 'Every reader reads the image; choose one to see more of its answer.';
+  if (offered === model.name) return;
+  offered = model.name;
+  const found = await examplesOf(model).catch(() => []);
+  if (offered !== model.name) return;
+  show('examples', found.length);
+  $('offered').replaceChildren(...found.map((address, number) => {
+    const name = `example ${number + 1}`;
+    const button = make('button', { type: 'button' }, make('img', { src: address, alt: name }));
+    button.addEventListener('click', () => take([new File([blobOf(address)], name)]));
+    return button;
+  }));
+}
+
+// Reading
+
+async function read(item) {
+  const readers = asked();
+  if (!readers.length) return;
+  const number = item.number = (item.number || 0) + 1;
+  item.error = '';
+  if (item === current && !item.strokes) clear('Reading …');
   try {
-    const answer = await ask(`/v1/models/${encodeURIComponent(model.name)}/read?${query}`, { method: 'POST', body: image });
-    if (question === asked) tell(answer, model);
+    const source = item.part ? { blob: await cut(item.blob, item.part) } : item;
+    const answers = await Promise.all(readers.map((model) => readBy(model, source)
+      .then((answer) => ({ model, answer }), (error) => ({ model, error }))));
+    if (item.number !== number) return;
+    if (answers.length === 1 && answers[0].error) throw answers[0].error;
+    item.answers = answers;
   } catch (error) {
-    if (question === asked) say('', error.message);
+    if (item.number !== number) return;
+    Object.assign(item, { answers: null, error: error.message });
+    if (error instanceof Unauthorised) show('login', true);
   }
+  line(item);
+  if (item === current) present(item, pick);
 }
 
-function tell(answer, model) {
-  say(answer.text ? '' : 'The model reads nothing in this image.');
-  show('formula', answer.svg);
-  if (answer.svg) $('formula').src = answer.svg;
-  $('formula').alt = answer.text;
-  const broken = model.formula && !answer.well_formed;
-  $('text').textContent = model.formula ? (broken && answer.text ? 'This LaTeX is not well-formed.' : '') : answer.text;
-  $('text').className = model.formula ? 'small' : '';
-  $('latex').textContent = answer.text;
-  show('source', model.formula && answer.text);
-  $('confidence').value = answer.confidence;
-  $('percent').textContent = percent(answer.confidence);
-  $('note').textContent = answer.note || '';
-  show('note', answer.note);
-  const others = answer.nbest || [];
-  $('rows').replaceChildren(...others.map(row));
-  show('others', others.length > 1);
-  show('explain', model.explain && !answer.explanation);
-  show('enlarge', answer.explanation);
-  if (answer.explanation) picture(answer.explanation);
-  show('answer', true);
-  if (answer.explanation) $('enlarge').focus();
+function pick(model) {
+  $('model').value = model.name;
+  $('model').dispatchEvent(new Event('change'));
+  $('model').focus();
 }
 
-// Browsers do not open data: addresses in a new tab, so it becomes a blob.
-function picture(data) {
-  URL.revokeObjectURL($('enlarge').href);
-  const bytes = Uint8Array.from(atob(data.split(',')[1]), (letter) => letter.charCodeAt(0));
-  $('explanation').src = $('enlarge').href = URL.createObjectURL(new Blob([bytes], { type: 'image/png' }));
-}
-
-const percent = (share) => `${(100 * share).toFixed(1)} %`;
-
-function row({ text, confidence, score, svg }) {
-  const cells = [text, percent(confidence), score.toFixed(2)].map((words) => {
-    const cell = document.createElement('td');
-    cell.textContent = words;
-    return cell;
-  });
-  if (svg) {
-    const drawn = new Image();
-    drawn.src = svg;
-    drawn.alt = cells[0].title = text;
-    cells[0].replaceChildren(drawn);
+function choose(item, again = true) {
+  current = item;
+  mark(item);
+  of[item.strokes ? 'draw' : 'file'] = item;
+  $('ways').elements.way.value = item.strokes ? 'draw' : 'file';
+  turn(false);
+  if (!item.strokes) preview(item);
+  else if (item !== open) {
+    paper.past.push(paper.strokes);
+    paper.strokes = item.strokes;
+    open = item;
+    paper.redraw();
+    buttons();
   }
-  const line = document.createElement('tr');
-  line.append(...cells);
-  return line;
+  if (again) present(item, pick);
 }
 
-function take(files) {
-  const file = [...files][0];
-  if (!file) return;
-  given.file = file;
-  $('ways').elements.way.value = 'file';
-  turn();
-  URL.revokeObjectURL($('preview').src);
-  $('preview').src = URL.createObjectURL(file);
-  $('hint').textContent = 'Drop another one here, paste it, or';
-}
-
-function turn() {
+function turn(anew = true) {
   show('file-way', way() === 'file');
   show('draw-way', way() === 'draw');
-  read();
+  if (way() === 'draw') paper.resize();
+  if (!anew) return;
+  current = of[way()];
+  if (current) choose(current);
+  else clear('Waiting for an image.');
 }
 
-async function copy() {
-  const words = $('latex').textContent;
-  try {
-    await navigator.clipboard.writeText(words);
-  } catch {  // without https, scripts cannot use the clipboard
-    const field = document.createElement('textarea');
-    field.value = words;
-    document.body.append(field);
-    field.select();
-    document.execCommand('copy');
-    field.remove();
-    $('copy').focus();
-  }
-  $('copy').textContent = 'Copied';
-  setTimeout(() => { $('copy').textContent = 'Copy'; }, 1500);
+// Files
+
+async function take(files) {
+  const news = [...files].map((file) => ({ name: file.name, blob: file, url: URL.createObjectURL(file) }));
+  if (!news.length) return;
+  add(news, choose);
+  choose(news[0]);
+  for (const item of news) await read(item);
 }
 
-function undo() {
-  drawing.undo();
+function preview(item) {
+  $('preview').src = item.url;
+  $('hint').textContent = 'Drop others here, paste one, or';
+  crop.turn(Boolean(item.part), item.part);
+  $('crop').setAttribute('aria-pressed', crop.on);
 }
 
-$('ways').addEventListener('change', turn);
-$('model').addEventListener('change', () => read());
+const crop = new Crop($('stage'), $('preview'), $('box'), () => {
+  const item = of.file;
+  if (!crop.on || !item) return;
+  item.part = crop.part;
+  read(item);
+});
+
+$('crop').addEventListener('click', () => {
+  const item = of.file;
+  crop.turn(!crop.on);
+  $('crop').setAttribute('aria-pressed', crop.on);
+  item.part = crop.part;
+  if (crop.on) $('box').focus();
+  read(item);
+});
 $('choose').addEventListener('click', () => $('file').click());
-$('file').addEventListener('change', () => { take($('file').files); $('file').value = ''; });
-$('preview').addEventListener('load', () => show('preview', true));
-$('preview').addEventListener('error', () => show('preview', false));
+$('photo').addEventListener('click', () => $('camera').click());
+for (const id of ['file', 'camera']) {
+  $(id).addEventListener('change', () => { take($(id).files); $(id).value = ''; });
+}
+for (const [event, there] of [['load', true], ['error', false]]) {
+  $('preview').addEventListener(event, () => {
+    show('stage', there);
+    show('crop', there);
+    // Small images are enlarged, so that they can be seen and cropped.
+    const { naturalWidth: width, naturalHeight: height } = $('preview');
+    $('preview').style.width = `${Math.round(width * Math.min(288 / height, 480 / width, 3))}px`;
+    crop.lay();
+  });
+}
+addEventListener('resize', () => crop.lay());
 addEventListener('paste', (event) => take(event.clipboardData.files));
 addEventListener('dragover', (event) => { event.preventDefault(); $('drop').classList.add('over'); });
 addEventListener('dragleave', (event) => event.relatedTarget || $('drop').classList.remove('over'));
@@ -180,23 +178,52 @@ addEventListener('drop', (event) => {
   $('drop').classList.remove('over');
   take(event.dataTransfer.files);
 });
-$('pen').addEventListener('input', () => { drawing.width = Number($('pen').value); });
+
+// Drawing: all that is drawn until the paper is cleared is one item.
+
+let open = null;
+const paper = new Drawing($('canvas'), () => {
+  buttons();
+  if (!paper.strokes.length) {
+    open = of.draw = current = null;
+    return clear('Waiting for a drawing.');
+  }
+  if (!open) {
+    open = { name: 'drawing', strokes: paper.strokes, url: paper.picture() };
+    add([open], choose);
+  }
+  Object.assign(open, { strokes: paper.strokes, url: paper.picture() });
+  if (current !== open) choose(open, false);
+  return read(open);
+});
+
+function buttons() {
+  $('undo').disabled = !paper.past.length;
+  $('redo').disabled = !paper.future.length;
+  $('clear').disabled = !paper.strokes.length;
+}
+
 $('eraser').addEventListener('click', () => {
-  drawing.erasing = !drawing.erasing;
-  $('eraser').setAttribute('aria-pressed', drawing.erasing);
+  paper.erasing = !paper.erasing;
+  $('eraser').setAttribute('aria-pressed', paper.erasing);
 });
-$('undo').addEventListener('click', undo);
+$('undo').addEventListener('click', () => paper.undo());
+$('redo').addEventListener('click', () => paper.redo());
+$('clear').addEventListener('click', () => paper.clear());
 addEventListener('keydown', (event) => {
-  if ((event.ctrlKey || event.metaKey) && event.key === 'z' && !$('draw-way').hidden) undo();
+  if (!(event.ctrlKey || event.metaKey) || $('draw-way').hidden || event.target === $('latex')) return;
+  const key = event.key.toLowerCase();
+  if (key === 'y' || (key === 'z' && event.shiftKey)) paper.redo();
+  else if (key === 'z') paper.undo();
 });
-$('clear').addEventListener('click', () => drawing.clear());
-$('read').addEventListener('click', async () => {
-  given.draw = await drawing.image();
-  read();
-  if (!given.draw) say('', 'The paper is empty: draw something first.');
+
+// Readers and the token
+
+$('ways').addEventListener('change', () => turn());
+$('model').addEventListener('change', () => {
+  describe();
+  if (current) read(current);
 });
-$('explain').addEventListener('click', () => read(true));
-$('copy').addEventListener('click', copy);
 $('login').addEventListener('submit', (event) => {
   event.preventDefault();
   sessionStorage.setItem('token', $('token').value);
