@@ -16,11 +16,13 @@ class Html(str):
 
 
 class Section(NamedTuple):
-    """A part of the page: the name that links to it, its heading, and what it holds."""
+    """A part of the page: the name that links to it, its heading, what it holds, and whether half of a wide
+    page is enough for it."""
 
     name: str
     title: str
     body: Html
+    half: bool = False
 
 
 def safe(value: Any) -> str:
@@ -66,9 +68,9 @@ def folded(title: str, body: Any) -> Html:
     return element('details', element('summary', title), body)
 
 
-def picture(file: Path, alternative: str) -> Html:
-    """A PNG file, embedded in the page."""
-    data = base64.b64encode(file.read_bytes()).decode()
+def picture(png: Path | bytes, alternative: str) -> Html:
+    """A PNG, of a file or its bytes, embedded in the page."""
+    data = base64.b64encode(png if isinstance(png, bytes) else png.read_bytes()).decode()
     return Html(f'<img src="data:image/png;base64,{data}" alt="{html.escape(alternative)}">')
 
 
@@ -95,8 +97,8 @@ def page(title: str, lead: Any, sections: Sequence[Section]) -> str:
     """The whole page."""
     style = STYLE.read_text(encoding='utf-8')
     links = element('nav', *(element('a', section.title, href=f'#{section.name}') for section in sections))
-    body = joined(element('section', element('h2', section.title), '\n', section.body, id=section.name)
-                  for section in sections)
+    body = joined(element('section', element('h2', section.title), '\n', section.body, id=section.name,
+                          **({'class_': 'half'} if section.half else {})) for section in sections)
     return (f'<!DOCTYPE html>\n<html lang="en">\n<head>\n<meta charset="utf-8">\n'
             f'<meta name="viewport" content="width=device-width, initial-scale=1">\n'
             f'<title>{safe(title)}</title>\n<style>{style}</style>\n</head>\n<body>\n'

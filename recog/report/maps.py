@@ -45,6 +45,8 @@ def stage(reading: Reading, found: Mapping[str, np.ndarray], name: str, bgr: boo
     for cell, channel in zip(cells, order, strict=False):
         cell.imshow(cut.maps[:, :, channel], cmap=HEAT, extent=cut.region, interpolation='nearest')
         cell.set_title(f'{channel}: {strengths[channel]:.2f}', fontsize=8)
+    bar = figure.colorbar(heat.images[-1], ax=heat, shrink=0.8, ticks=())
+    bar.set_label('response: least to most', fontsize=8)
     for cell in (heat, *cells):
         cell.set(xlim=image.get_xlim(), ylim=image.get_ylim())
     return figure

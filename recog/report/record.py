@@ -32,9 +32,9 @@ class Judged(NamedTuple):
     written: tuple[str, ...]
 
     @property
-    def distance(self) -> float:
-        """Edits as a share of the longer text."""
-        return edit_distance(self.wanted, self.written) / max(len(self.wanted), len(self.written), 1)
+    def edits(self) -> int:
+        """The fewest edits that turn one text into the other."""
+        return edit_distance(self.wanted, self.written)
 
 
 class Record(NamedTuple):

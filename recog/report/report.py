@@ -10,7 +10,8 @@ from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.looks import markup
 from recog.looks.charts import Album
-from recog.report import examples, record, sections
+from recog.metrics.words import wilson_interval
+from recog.report import examples, groups, looked, record, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
 from recog.workdir.folder import Mirror
@@ -41,14 +42,16 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
     if opened is not None:
         beam = int(found.facts['beam']) if 'beam' in found.facts else 1
         shown = examples.readings(opened, shown, beam, one_device(devices[0]))
-        explainer = examples.Explainer(opened, album)
+        explainer = looked.Explainer(opened, album)
     parts = [
-        sections.run(found, opened, why), sections.curves(found, album), sections.results(found),
-        sections.confusion(found, album), sections.lengths(found, album), sections.calibration(found, album),
+        examples.samples(found, shown, gallery, album), sections.results(found),
         examples.mistakes(found, shown, gallery, album, explainer),
-        examples.features(shown, gallery, opened, album),
-        examples.attention(found, shown, gallery, explainer),
-        sections.speed(found, album, devices[0].device_kind)]
+        groups.groups(found, gallery, root, album), sections.lengths(found, album),
+        sections.calibration(found, album), sections.confusion(found, album),
+        looked.attention(found, shown.right, shown.samples, gallery, explainer),
+        looked.features(shown.samples, gallery, opened, album),
+        sections.curves(found, album), sections.speed(found, album, devices[0].device_kind),
+        sections.run(found, opened, why)]
     file.write_text(markup.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
 
 
@@ -70,8 +73,17 @@ def _open(folder: Any, found: record.Record, asked: int | None, devices: list[ja
 
 
 def _lead(found: record.Record) -> markup.Html:
-    """The main figures: the accuracy of each set."""
-    said = [f'{figures["accuracy"]:.2%} of {name}' for name, figures in found.sets.items()
-            if 'accuracy' in figures]
-    return markup.paragraph(f'{found.config.model.name}: '
-                            + (', '.join(said) if said else 'not evaluated yet'), faint=True)
+    """The headline: the accuracy of each set, and what was trained on what."""
+    figures = []
+    for name, each in found.sets.items():
+        if 'accuracy' in each:
+            low, high = wilson_interval(int(each['right']), int(each['count']))
+            figures.append(markup.element(
+                'div', markup.element('strong', f'{each["accuracy"]:.1%}'),
+                f'right of {int(each["count"]):,} in {name}',
+                markup.element('div', f'95 % interval {low:.1%} to {high:.1%}', class_='faint')))
+    trained = ', '.join(found.config.data.train)
+    step = f', step {found.facts["step"]}' if 'step' in found.facts else ''
+    said = markup.paragraph(f'{found.config.model.name}, trained on {trained}{step}'
+                            + ('' if figures else ': not evaluated yet'), faint=True)
+    return markup.joined([said, *([markup.element('div', *figures, class_='headline')] if figures else [])])

@@ -95,8 +95,7 @@ def results(record: Record) -> Section:
         return Section('results', 'Results', paragraph(NO_RESULTS))
     parts = [_figures(with_lexicons(record.sets), record.missing)]
     if 'averages' in record.facts and record.facts['averages']:
-        averages = [(each['name'], _average(each), each['definition']) for each in record.facts['averages']]
-        parts += [element('h3', 'Averages'), table(('average', 'value', 'of'), averages, texts=3)]
+        parts += _averages(record.facts['averages'])
     depths = {name: figures['by_depth'] for name, figures in record.sets.items() if 'by_depth' in figures}
     if depths:
         rows = [(name, *(f'{cell["accuracy"]:.2%} of {cell["count"]:,}' if cell['count'] else ''
@@ -132,11 +131,14 @@ def _figures(every: Sequence[tuple[str, Mapping[str, Any]]], missing: Sequence[s
     return table([*heads[:place], '95 % interval', *heads[place:]], rows)
 
 
-def _average(average: Mapping[str, Any]) -> str:
-    """The value of an average or its range, or why there is none."""
-    if average['value'] is None:
-        return f'not given: {", ".join(average["missing"])}'
-    return f'{average["value"]:.2%}' + (f' to {average["high"]:.2%}' if average['high'] is not None else '')
+def _averages(averages: Sequence[Mapping[str, Any]]) -> list[Html]:
+    """The averages that can be computed, and in one line what is missing for all others."""
+    rows = [(each['name'], f'{each["value"]:.2%}' + (f' to {each["high"]:.2%}' if each['high'] else ''),
+             each['definition']) for each in averages if each['value'] is not None]
+    missing = dict.fromkeys(what for each in averages if each['value'] is None for what in each['missing'])
+    said = paragraph(f'Other averages cannot be computed: {", ".join(missing)}.', faint=True)
+    return [element('h3', 'Averages'), *([table(('average', 'value', 'of'), rows, texts=3)] if rows else []),
+            *([said] if missing else [])]
 
 
 def _is_number(value: Any) -> bool:
@@ -167,18 +169,19 @@ def confusion(record: Record, album: Album) -> Section:
     chart = album.chart('confusion',
                         'Rows are the truth, columns what was read; what is right is grey, by its share of '
                         'the row.',
-                        charts.confusion, matrix)
+                        charts.confusion, matrix, kind='large')
     rows = [(quoted(charts.shown(truth)), quoted(charts.shown(read)), f'{times:,}',
              '' if truth == tallies.NOTHING else f'{share:.2%}') for truth, read, times, share in often]
     listed = table(('truth', 'read as', 'times', 'of this truth'), rows, texts=2)
-    return Section('confusion', title, joined([said, chart, element('h3', 'Most frequent confusions'),
-                                               listed]))
+    often_read = element('div', element('h3', 'Most frequent confusions'), listed)
+    both = element('div', chart, often_read, class_='pair uneven')
+    return Section('confusion', title, joined([said, both]))
 
 
 def lengths(record: Record, album: Album) -> Section:
     """Accuracy by the length of the truth."""
     if not record.examples:
-        return Section('length', 'Accuracy by length', paragraph(NO_RESULTS))
+        return Section('length', 'Accuracy by length', paragraph(NO_RESULTS), True)
     bins = tallies.by_length(record.examples)
     things = 'tokens' if record.protocol == 'latex' else 'characters'
     chart = album.chart('length',
@@ -186,13 +189,13 @@ def lengths(record: Record, album: Album) -> Section:
                         'below, how many examples there are.', charts.bars, bins, things)
     rows = [(each.label, f'{each.total:,}', f'{each.right / each.total:.2%}') for each in bins]
     figures = folded('Figures', table((things, 'examples', 'accuracy'), rows))
-    return Section('length', 'Accuracy by length', joined([chart, figures]))
+    return Section('length', 'Accuracy by length', joined([chart, figures]), True)
 
 
 def calibration(record: Record, album: Album) -> Section:
     """Confidence against accuracy."""
     if not record.examples:
-        return Section('calibration', 'Confidence against accuracy', paragraph(NO_RESULTS))
+        return Section('calibration', 'Confidence against accuracy', paragraph(NO_RESULTS), True)
     bins, count = tallies.by_confidence(record.examples), len(record.examples)
     error = tallies.calibration_error(bins)
     mean = sum(example.confidence for example in record.examples) / count
@@ -207,7 +210,7 @@ def calibration(record: Record, album: Album) -> Section:
             if each.total]
     heads = ('confidence', 'examples', 'mean confidence', 'accuracy')
     return Section('calibration', 'Confidence against accuracy',
-                   joined([said, chart, folded('Figures', table(heads, rows))]))
+                   joined([said, chart, folded('Figures', table(heads, rows))]), True)
 
 
 def speed(record: Record, album: Album, device: str) -> Section:

@@ -27,13 +27,13 @@ from recog.looks import charts as looks
 from recog.looks import markup
 from recog.looks.markup import joined
 from recog.metrics.words import word_figures
-from recog.report import charts, examples, gallery, maps, record, sections, tallies
+from recog.report import charts, examples, gallery, groups, looked, maps, record, sections, tallies
 from recog.report.record import Judged
 from recog.text.vocabulary import Vocab
 from recog.workdir.opened import Opened
 
-SECTIONS = ['run', 'curves', 'results', 'confusion', 'length', 'calibration', 'mistakes', 'features',
-            'attention', 'speed']
+SECTIONS = ['samples', 'results', 'mistakes', 'groups', 'length', 'calibration', 'confusion', 'attention',
+            'features', 'curves', 'speed', 'run']
 HOSTILE = '<script>alert("1")</script>&$x_'
 NETWORK = re.compile(r'(?:src|href|action|data|poster)\s*=\s*["\']?\s*(?:https?:)?//'
                      r'|url\(\s*["\']?(?:https?:)?//|@import', re.I)
@@ -302,13 +302,17 @@ def test_every_model_shows_its_maps(name, folder, tmp_path):
     album = looks.Album(tmp_path / 'pictures')
     shown = examples.Shown([], [], [], pictures.pictured(pictures.first(['absent', 'words'], 1)))
     shown = examples.readings(opened, shown, 1, one_device())
-    explainer = examples.Explainer(opened, album)
+    explainer = looked.Explainer(opened, album)
     found = record.Record('run', config, {}, {}, [], [], [], '36')
-    parts = [examples.features(shown, pictures, opened, album),
-             examples.attention(found, shown, pictures, explainer)]
+    parts = [looked.features(shown.samples, pictures, opened, album),
+             looked.attention(found, shown.right, shown.samples, pictures, explainer)]
     files = {file.name for file in album.folder.iterdir()}
     assert {'features-1-backbone.png', 'sample-1-read.png'} <= files
-    assert sum(part.body.count('<img') for part in parts) == len(files)
+    explained = parts[1].body
+    places = explained.partition('class="tokens"')[2].partition('<details>')[0]
+    assert explained.count('<img') == places.count('<img') + 1
+    assert places.count('<figure>') == places.count('<img') > 0
+    assert parts[0].body.count('<svg') == sum(name.endswith('.svg') for name in files)
 
 
 def test_results_hold_every_figure_lexicons_averages_and_depths():
@@ -323,7 +327,7 @@ def test_results_hold_every_figure_lexicons_averages_and_depths():
     words = Page(sections.results(found).body).text
     assert all(each in words for each in ('75.00%', '30.06% to 95.44%', 'invented', '2.5000', 'IIIT5K-50',
                                           '100.00%', 'missing',
-                                          '50.00% to 75.00%', 'of <all>', 'not given: svt, cute80',
+                                          '50.00% to 75.00%', 'of <all>', 'cannot be computed: svt, cute80.',
                                           '75.00% of 4'))
 
 
@@ -363,6 +367,43 @@ def test_what_was_measured_in_other_ways_is_told_and_shown_where_its_set_or_step
     assert read(['words'], 2)[0].facts['step'] == 4
     with pytest.raises(ConfigError, match='there are: words, more, others$'):
         read(['word'])
+
+
+def test_the_worst_mistakes_have_most_edits_and_of_these_the_longest_words_come_first(monkeypatch):
+    given = [example('ab', 'ax', 0.9), example('abcdef', 'abxyef', 0.1), example('abcd', 'xycd', 0.2),
+             example('abc', 'abc'), example('abcdefgh', 'xbcdefgh', 0.3)]
+    found = record.Record('run', recipe.base(name='crnn'), {}, {}, [], [], given, '36')
+    shown = examples.choose(found, argparse.Namespace(pictured=lambda group: group, absent={}))
+    assert [each.truth for each in shown.worst] == ['abcdef', 'abcd', 'abcdefgh', 'ab']
+    assert [each.truth for each in shown.confident][0] == 'ab' and len(shown.overview) == 5
+
+
+def test_examples_are_parted_by_kind_height_and_what_training_had(folder):
+    given = [example('12', '12'), example('ab', 'ax'), example('a1', 'a1'), example('cd', 'cd')]
+    kinds = groups.by_kind(given, groups.WORDS)
+    assert [(each.label, each.total, each.right) for each in kinds] == [
+        ('digits alone', 1, 1), ('letters alone', 2, 1), ('digits and letters', 1, 1)]
+    heights = groups.by_height(list(zip(given, (15, 16, 31, 999), strict=True)))
+    assert {each.label: each.total for each in heights} == {'0–15': 1, '16–23': 1, '24–31': 1, '256+': 1}
+    config = recipe.base(name='crnn')
+    config.data.train = ('words', 'rendered:train')
+    root = folder('words', [('a.png', 'AB'), ('b.png', 'zz')])
+    known, why = groups.trained(config, root, '36')
+    assert known == {'ab', 'zz'} and not why
+    assert [(each.total, each.right) for each in groups.by_known(given, known, '36')] == [(1, 0), (3, 3)]
+    config.data.train = ('nowhere',)
+    assert "'nowhere' is not there" in groups.trained(config, root, '36')[1]
+    config.data.train = ('rendered:train',)
+    assert 'without end' in groups.trained(config, root, '36')[1]
+
+
+def test_averages_that_cannot_be_computed_take_one_line():
+    averages = [{'name': f'number {place}', 'definition': 'long ' * 50, 'value': None, 'high': None,
+                 'missing': ['SVT missing']} for place in range(15)]
+    figures = {'words': {'count': 1, 'right': 1, 'accuracy': 1.0}}
+    found = record.Record('run', recipe.base(name='crnn'), {'averages': averages}, figures, [], [], [], '36')
+    words = Page(sections.results(found).body).text
+    assert words.count('SVT missing') == 1 and 'number 3' not in words and 'long' not in words
 
 
 def test_what_differs_is_marked():

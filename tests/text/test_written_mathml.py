@@ -55,6 +55,7 @@ def test_what_has_no_form_is_refused(text):
 
 def test_rendered_formulas_come_back_the_same_as_they_are_read_from_mathml():
     rule = recipe.base(name='can').formulas
+    # MathML does not say \limits.
     for _, text in Formulas(rule, 'test', seed=0).labels(range(100)):
-        tokens = tuple(token for token in normal_tokens(text) if token != r'\limits')  # MathML does not say it
+        tokens = tuple(token for token in normal_tokens(text) if token != r'\limits')
         assert from_mathml(xml.etree.ElementTree.fromstring(to_mathml(tokens))) == tokens
