@@ -1,5 +1,5 @@
-"""Drives the page of `recog serve` in headless Chromium: upload, draw, change of model, bad file,
-narrow and dark screen.
+"""Drives the page of `recog serve` in headless Chromium: files, crops, drawings, change of reader, places by
+keyboard, bad file, narrow and dark screen.
 
     pip install 'recog[serve]' playwright && python tests/programs/page.py [WORDS FORMULAS] [--shots FOLDER]
     [--chromium FILE]
@@ -28,8 +28,9 @@ ROOT = Path(__file__).parents[2]
 INK = """() => {
   const paper = document.getElementById('canvas');
   const { data } = paper.getContext('2d').getImageData(0, 0, paper.width, paper.height);
-  return data.filter((level, place) => place % 4 == 0 && level < 128).length;
+  return data.filter((level, place) => place % 4 == 3 && level > 128).length;
 }"""
+SEEN = "document.getElementById('seen').toDataURL()"
 BRING = """([kind, encoded]) => {
   const files = new DataTransfer();
   const bytes = Uint8Array.from(atob(encoded), (letter) => letter.charCodeAt(0));
@@ -100,7 +101,8 @@ class Visitor:
     def answered(self):
         """The text of the answer, once it is there."""
         self.page.wait_for_selector('#answer', state='visible')
-        return self.page.text_content('#latex')
+        formula = self.page.locator('#source').is_visible()
+        return self.page.input_value('#latex') if formula else self.page.text_content('#text')
 
     def upload(self, file):
         self.page.set_input_files('#file', str(file))
@@ -145,41 +147,48 @@ def samples(folder):
 
 
 def upload_and_change(browser, address, shots, words, formulas):
-    """Files, models, n-best, explanations, copying and what is no image."""
+    """Files, readers, n-best, places, copying, formulas to change, and what is no image."""
     import recog
     from recog.metrics.formulas import formula_tokens, well_formed
+    from recog.text.latex import to_latex
 
     visitor = Visitor(browser, address, shots, viewport=WIDE,
                       permissions=['clipboard-read', 'clipboard-write'])
     page = visitor.page
+    page.wait_for_selector('#offered img')
+    reads = page.text_content('#reads')
+    check(f'the page says what is read: {reads!r}', 'one word' in reads)
+    visitor.shot('start')
     image = samples(words)[1]
     visitor.upload(image)
     read, best = visitor.answered(), recog.load(words, beam=3, best=3)(image)
     check(f'an uploaded word is read: {read!r}', read == best.text)
     listed = page.locator('#rows tr td:first-child').all_text_contents()
     check(f'the texts of the beam are listed: {listed}', listed == [text for text, *_ in best.others])
+    places(visitor, read)
     visitor.shot('wide')
     for kind, other in (('paste', samples(words)[2]), ('drop', samples(words)[3])):
         page.evaluate(BRING, [kind, base64.b64encode(other.read_bytes()).decode()])
         check(f'the same by {kind}', visitor.answered() == recog.load(words, beam=3)(other).text)
     visitor.upload(image)
     visitor.answered()
-    page.click('#explain')
-    page.wait_for_selector('#explanation', state='visible')
-    check('the explanation is drawn',
-          page.evaluate("document.getElementById('explanation').naturalWidth > 500"))
-    visitor.shot('explained')
-    page.click('#copy')
+    page.click('#copies button')
     check('the text is copied', page.evaluate('navigator.clipboard.readText()') == read)
     formula = samples(formulas)[2]
     other, expected = (answer.text for answer in recog.load(formulas, beam=3)([image, formula]))
     page.select_option('#model', 'formulas')
-    check('another model reads the same image', visitor.answered() == other)
+    check('another reader reads the same image', visitor.answered() == to_latex(formula_tokens(other)))
     visitor.upload(formula)
     text, drawn = visitor.answered(), page.locator('#formula').is_visible()
-    check(f'an uploaded formula is read: {text}', text == expected)
+    check(f'an uploaded formula is read: {text}', text == to_latex(formula_tokens(expected)))
     check(f'it is drawn if it is well-formed: {drawn}', drawn == well_formed(formula_tokens(text)))
     visitor.shot('formula')
+    page.fill('#latex', r'\frac{1}{2}')
+    page.wait_for_timeout(1500)
+    page.click('#copies button >> nth=2')
+    copied = page.evaluate('navigator.clipboard.readText()')
+    check('a changed formula is set again, also as MathML',
+          '<mfrac>' in copied and page.locator('#formula').is_visible())
     page.set_input_files('#file', files=[{'name': 'letter.png', 'mimeType': 'image/png',
                                           'buffer': b'Dear reader'}])
     page.wait_for_selector('#error', state='visible')
@@ -189,37 +198,95 @@ def upload_and_change(browser, address, shots, words, formulas):
     visitor.sound(allowed=1)
 
 
-def draw(browser, address, shots):
-    """Pen, eraser, undo and clear; by keyboard where there is nothing to draw."""
+def places(visitor, read):
+    """A bar for each character, and where it was read from, by keyboard."""
+    page = visitor.page
+    bars = page.locator('#tokens button')
+    check('each character has a bar', bars.count() == len(read))
+    if read:
+        plain = page.evaluate(SEEN)
+        bars.first.focus()
+        page.keyboard.press('End')
+        check('the place of a character is shown by keyboard', page.evaluate(SEEN) != plain)
+
+
+def several(browser, address, shots, words):
+    """Several files in their order, the session, a crop by keyboard, a hint, and all readers side by side."""
+    import cv2
+    import numpy as np
+
+    import recog
+
     visitor = Visitor(browser, address, shots, viewport=WIDE)
     page = visitor.page
+    files = samples(words)[:4]
+    page.set_input_files('#file', [str(file) for file in files])
+    texts = [answer.text for answer in recog.load(words, beam=3)(files)]
+    page.wait_for_selector('#items li:nth-child(4) .who:text("%")')
+    listed = page.locator('#items li bdi').all_text_contents()
+    check(f'several files are read in their order: {listed}', listed == [text for text in texts if text])
+    visitor.shot('several')
+    page.locator('#items button').nth(2).focus()
+    page.keyboard.press('Enter')
+    check('the session brings an answer back', visitor.answered() == texts[2])
+    page.focus('#crop')
+    page.keyboard.press('Enter')
+    for key in ('ArrowRight', 'Shift+ArrowLeft', 'Shift+ArrowUp'):
+        page.keyboard.press(key)
+    page.wait_for_timeout(1500)
+    visitor.answered()
+    check('a part of the image is read', page.locator('#box').is_visible())
+    visitor.shot('crop')
+    sheet = np.full((600, 500, 3), 255, np.uint8)
+    for top in range(60, 560, 50):
+        cv2.putText(sheet, 'a whole sheet of text', (20, top), cv2.FONT_HERSHEY_SIMPLEX, 1.2, (0, 0, 0), 2)
+    page.set_input_files('#file', files=[{'name': 'sheet.png', 'mimeType': 'image/png',
+                                          'buffer': cv2.imencode('.png', sheet)[1].tobytes()}])
+    visitor.answered()
+    check(f'a sheet gets a hint: {page.text_content("#warning")}', page.locator('#warning').is_visible())
+    visitor.shot('hint')
+    page.select_option('#model', '*')
+    page.wait_for_selector('#all .reader')
+    check('all readers read it side by side', page.locator('#all .reader').count() == 2)
+    visitor.shot('all')
+    page.click('#offered button >> nth=1')
+    page.wait_for_selector('#items li:nth-child(6)')
+    visitor.sound()
+
+
+def draw(browser, address, shots):
+    """Strokes are read as they end; eraser, undo, redo and clear."""
+    visitor = Visitor(browser, address, shots, viewport=WIDE)
+    page = visitor.page
+    sent = []
+    page.on('request', lambda request: request.post_data and sent.append(request.post_data))
     page.focus('input[value=file]')
     page.keyboard.press('ArrowRight')
     check('the paper is reached by keyboard', page.locator('#canvas').is_visible())
-    page.click('#read')
-    check('empty paper is refused', 'empty' in page.text_content('#error'))
     visitor.stroke([(0.2, 0.2), (0.2, 0.8), (0.4, 0.8)])
-    thin = page.evaluate(INK)
-    page.fill('#pen', '20')
+    first = page.evaluate(INK)
+    check(f'a stroke is read at once: {visitor.answered()!r}', page.text_content('#percent').endswith('%'))
     visitor.stroke([(0.6, 0.3), (0.6, 0.7)])
     both = page.evaluate(INK)
     page.click('#eraser')
-    visitor.stroke([(0.6, 0.25), (0.6, 0.75)])
+    visitor.stroke([(0.55, 0.5), (0.65, 0.5)])
     erased = page.evaluate(INK)
     page.click('#eraser')
-    check(f'the pen draws, wide and thin, and the eraser erases ({thin}, {both}, {erased})',
-          0 < thin < both and erased < both)
-    page.click('#undo')
-    page.keyboard.press('Control+z')
-    check('strokes are taken back', page.evaluate(INK) == thin)
+    check(f'the pen draws and the eraser erases ({first}, {both}, {erased})', 0 < first < erased < both)
+    for _ in range(2):
+        page.keyboard.press('Control+z')
+    check('strokes are taken back', page.evaluate(INK) == first)
+    page.click('#redo')
+    check('and brought again', page.evaluate(INK) == both)
     page.click('#clear')
     check('the paper is cleared', page.evaluate(INK) == 0)
-    page.fill('#pen', '12')
-    for letter in ([(.15, .2), (.15, .8), (.27, .8)], [(.4, .25), (.34, .5), (.4, .78), (.47, .5), (.4, .25)],
-                   [(.55, .2), (.55, .8), (.67, .8)]):
+    page.select_option('#model', 'formulas')
+    for letter in ([(.15, .3), (.25, .7)], [(.25, .3), (.15, .7)], [(.4, .5), (.5, .5)],
+                   [(.45, .4), (.45, .6)], [(.6, .3), (.6, .7)]):
         visitor.stroke(letter)
-    page.click('#read')
-    check(f'the drawing is read: {visitor.answered()!r}', page.text_content('#percent').endswith('%'))
+    page.wait_for_timeout(2000)
+    visitor.answered()
+    check('the points are sent, not pixels', '"strokes":[[[' in sent[-1] and sent[-1].count('[[') == 5)
     visitor.shot('drawn')
     visitor.sound()
 
@@ -229,12 +296,14 @@ def small(browser, address, shots, words, formulas):
     for scheme in ('light', 'dark'):
         visitor = Visitor(browser, address, shots, viewport=NARROW, color_scheme=scheme, has_touch=True,
                           device_scale_factor=2)
+        check('a phone may take a photo', visitor.page.locator('#photo').is_visible())
         visitor.page.select_option('#model', 'formulas')
         visitor.upload(samples(formulas)[0])
         visitor.answered()
         visitor.shot(f'narrow-{scheme}')
         visitor.page.click('text=Draw')
         visitor.stroke([(0.2, 0.2), (0.8, 0.8)])
+        visitor.answered()
         visitor.shot(f'narrow-paper-{scheme}')
         visitor.sound()
     visitor = Visitor(browser, address, shots, viewport=WIDE, color_scheme='dark')
@@ -279,6 +348,7 @@ def main():
         browser = play.chromium.launch(executable_path=arguments.chromium, args=['--no-sandbox'])
         with served(f'words={words}', f'formulas={formulas}', '--explain', '--beam', 3) as address:
             upload_and_change(browser, address, shots, words, formulas)
+            several(browser, address, shots, words)
             draw(browser, address, shots)
             small(browser, address, shots, words, formulas)
         with served(words, environment={'RECOG_TOKEN': TOKEN}) as address:

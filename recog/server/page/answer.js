@@ -7,7 +7,8 @@ import { Map } from './map.js';
 const map = new Map($('seen'));
 let shown = {};  // what is shown, with changes that were typed
 
-export function tell(answer, model) {
+// Whether it was `drawn` decides how what the model saw is shown.
+export function tell(answer, model, drawn) {
   shown = { ...answer };
   $('warning').textContent = answer.hint || '';
   show('warning', answer.hint);
@@ -27,7 +28,7 @@ export function tell(answer, model) {
   const others = answer.nbest || [];
   $('rows').replaceChildren(...others.map(row));
   show('others', others.length > 1);
-  places(answer.places, model);
+  places(answer.places, model.ink || (drawn ? 'dark' : ''));
   show('answer', true);
 }
 
@@ -56,10 +57,10 @@ function row({ text, latex, svg, confidence, score }) {
   return make('tr', {}, ...cells);
 }
 
-function places(found, model) {
+function places(found, ink) {
   show('where', found && found.tokens.length);
   if (!found) return;
-  map.take(found, model.ink);
+  map.take(found, ink);
   const buttons = found.tokens.map(({ text, confidence }) => {
     const bar = make('i');
     bar.style.setProperty('--share', confidence);

@@ -69,7 +69,10 @@ export class Drawing {
     if (!this.open) return;
     if (!this.erasing) this.strokes = [...this.strokes, this.open];
     this.open = null;
-    if (this.strokes.length === this.before.length && this.erasing) return;
+    this.redraw();  // piece by piece its edges are not as smooth
+    const same = this.strokes.length === this.before.length
+      && this.strokes.every((stroke, place) => stroke === this.before[place]);
+    if (same) return;
     this.past.push(this.before);
     this.future = [];
     this.changed();
@@ -87,7 +90,7 @@ export class Drawing {
   }
 
   redraw() {
-    this.pen.clearRect(0, 0, 800, 800);
+    this.pen.clearRect(0, 0, this.canvas.width, this.canvas.height);
     this.strokes.forEach((stroke) => this.line(stroke));
   }
 
@@ -111,7 +114,7 @@ export class Drawing {
     this.changed();
   }
 
-  // The drawing as a small picture for a list.
+  // The drawing as a small picture for a list, black on nothing.
   picture() {
     const points = this.strokes.flat();
     const [xs, ys] = [0, 1].map((axis) => points.map((point) => point[axis]));
@@ -121,8 +124,6 @@ export class Drawing {
     const scale = Math.min(240 / width, 120 / height);
     [small.width, small.height] = [Math.ceil(width * scale), Math.ceil(height * scale)];
     const pen = small.getContext('2d');
-    pen.fillStyle = 'white';
-    pen.fillRect(0, 0, small.width, small.height);
     pen.scale(scale, scale);
     pen.translate(-left, -top);
     pen.lineWidth = Math.max(PEN, 2 / scale);

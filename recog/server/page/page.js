@@ -19,6 +19,12 @@ function failed(error) {
   say('', error.message);
 }
 
+// What a reader reads, unless its name says it.
+function kind(name, formula) {
+  const words = formula ? 'formulas' : 'words';
+  return name.includes(words) ? '' : ` – ${words}`;
+}
+
 async function list() {
   const before = $('model').value;
   const wasReady = asked().every((model) => model.ready);
@@ -27,7 +33,7 @@ async function list() {
   models = found;
   if (changed) {  // replacing the options would close an open list
     const options = models.map(({ name, formula, ready }) => new Option(
-      `${name} – ${formula ? 'formulas' : 'words'}${ready ? '' : ' (warming up)'}`, name));
+      `${name}${kind(name, formula)}${ready ? '' : ' (warming up)'}`, name));
     if (models.length > 1) options.push(new Option('all of them, side by side', ALL));
     $('model').replaceChildren(...options);
     if (options.some((option) => option.value === before)) $('model').value = before;
@@ -155,6 +161,7 @@ $('crop').addEventListener('click', () => {
   read(item);
 });
 $('choose').addEventListener('click', () => $('file').click());
+show('photo', navigator.maxTouchPoints > 0);
 $('photo').addEventListener('click', () => $('camera').click());
 for (const id of ['file', 'camera']) {
   $(id).addEventListener('change', () => { take($(id).files); $(id).value = ''; });

@@ -45,8 +45,8 @@ export function line(item) {
   const by = item.answers?.length > 1 ? `${item.answers.length} readers`
     : read.length ? `${read[0].model.name}, ${percent(read[0].answer.confidence)}` : '';
   const said = item.error ? bad(item.error) : read.length ? text(read[0].answer) : faint('waiting …');
-  item.line.firstChild.replaceChildren(
-    make('img', { src: item.url, alt: item.name, className: 'thumb' }), said, faint(by));
+  const className = item.strokes ? 'thumb set' : 'thumb';
+  item.line.firstChild.replaceChildren(make('img', { src: item.url, alt: item.name, className }), said, faint(by));
 }
 
 // Shows the answers to an item; `pick` is called with a reader that is chosen among several.
@@ -54,7 +54,7 @@ export function present(item, pick) {
   clear(item.error || item.answers ? '' : 'Reading …');
   if (item.error) return say('', item.error);
   if (!item.answers) return undefined;
-  if (item.answers.length === 1) return tell(item.answers[0].answer, item.answers[0].model);
+  if (item.answers.length === 1) return tell(item.answers[0].answer, item.answers[0].model, item.strokes);
   $('all').replaceChildren(...item.answers.map(({ model, answer, error }) => {
     const button = make('button', { type: 'button', className: 'reader', title: `Choose ${model.name}` },
       faint(model.name), error ? bad(error.message) : text(answer),
