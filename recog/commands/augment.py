@@ -20,9 +20,9 @@ def run(arguments: argparse.Namespace) -> int:
     if not arguments.out.lower().endswith('.png'):
         raise ConfigError(f'--out {arguments.out} must be a file that ends in .png')
     config = recipe(arguments)
-    from recog.report import pictures
+    from recog.report import augmentations
 
-    print(pictures.show_augmentation(config, arguments.images, Path(arguments.out), every=arguments.all))
+    print(augmentations.show(config, arguments.images, Path(arguments.out), every=arguments.all))
     return 0
 
 

@@ -25,7 +25,6 @@ from recog.evaluation import measure
 from recog.evaluation.write import write_results
 from recog.looks import charts as looks
 from recog.looks import markup
-from recog.looks.markup import joined
 from recog.metrics.words import word_figures
 from recog.report import charts, examples, gallery, groups, looked, maps, record, sections, tallies
 from recog.report.record import Judged
@@ -180,13 +179,6 @@ def test_the_calibration_error_is_the_weighted_gap():
     bins = tallies.by_confidence(sure + unsure)
     assert [each.total for each in bins] == [0, 0, 2, 0, 0, 0, 0, 0, 0, 2]
     assert tallies.calibration_error(bins) == pytest.approx(0.5 * abs(0.5 - 0.975) + 0.5 * 0.75)
-
-
-def test_what_comes_from_data_is_escaped():
-    assert '<script' not in markup.table((HOSTILE,), [(HOSTILE,)])
-    assert '&lt;script' in markup.paragraph(HOSTILE)
-    assert '<b>' not in markup.element('p', '<b>', title='"<b>')
-    assert joined([markup.Html('<b>'), '<i>']) == '<b>\n&lt;i&gt;'
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):
