@@ -5,9 +5,15 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
+from recog.looks import charts
+
 # As in style.css.
 PAPER, CARD, INK, FAINT, LINE, GOOD, BAD = (
     '#fbfbfa', '#ffffff', '#1b1e23', '#5f6772', '#d9dce1', '#1d7a4c', '#b3261e')
+# For matplotlib.
+STYLE: dict[Any, Any] = charts.STYLE | {
+    **dict.fromkeys(('text.color', 'axes.labelcolor', 'axes.edgecolor', 'xtick.color', 'ytick.color'), INK),
+    **dict.fromkeys(('figure.facecolor', 'savefig.facecolor', 'axes.facecolor'), PAPER)}
 
 
 @cache

@@ -11,9 +11,11 @@ from typing import Any
 import numpy as np
 
 from recog.prepare import sheet
-from recog.prepare.folding import Fold
+from recog.prepare.folding import FORMULAS, Fold
 from recog.prepare.survey import Survey
 from recog.prepare.tally import MEASURES, MOST_TOKENS, QUANTILES, SETS, Shared, Tally, named, ranked
+
+NAMED, RARE = 30, 10  # tokens that are named, and times that one is rare below
 
 
 def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapping[str, Any]) -> list[str]:
@@ -27,13 +29,14 @@ def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapp
     lines += differences({split: tally.count for split, tally in tallies.items()}, expected)
     lines += _trained_lines(shared, tallies)
     problems = survey.problem_line()
-    text = [*lines, *_problem_lines(survey), *_split_lines(tallies),
+    formulas = survey.fold is FORMULAS
+    text = [*lines, *_problem_lines(survey), *_split_lines(tallies, formulas),
             *_shared_lines(shared, tallies, survey.fold)]
     facts = _facts(survey, title, expected, tallies, shared)
     (survey.folder / 'report.txt').write_text('\n'.join(text) + '\n', encoding='utf-8',
                                               errors='backslashreplace')
     (survey.folder / 'report.json').write_text(json.dumps(facts, indent=1) + '\n')
-    sheet.draw(survey.folder / 'report.png', title, tallies, survey.problems, shared, records)
+    sheet.draw(survey.folder / 'report.png', title, tallies, survey.problems, shared, records, formulas)
     for name, found in _dictionaries(tallies).items():
         (survey.folder / name).write_bytes(''.join(f'{each}\n' for each in found).encode('utf-8', 'replace'))
     return [*lines, problems] if problems else lines
@@ -66,21 +69,26 @@ def _problem_lines(survey: Survey) -> Iterator[str]:
             yield from (f'{"":14}{each}' for each in survey.listed[kind, reason])
 
 
-def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
+def _split_lines(tallies: Mapping[str, Tally], formulas: bool) -> Iterator[str]:
     for split, tally in tallies.items():
         yield ''
         yield (f'split {split}: {tally.count:,} records, {_distinct(tally, "label"):,} different labels '
                f'({_distinct(tally, "folded"):,} folded)')
         yield f'{"":34}' + ''.join(f'{name:>9}' for name in (*QUANTILES, 'mean'))
+        several = tally.quantiles('tokens')['max'] > 1
+        left_out = 'length' if formulas else '' if several else 'tokens'
         for measure, unit in MEASURES.items():
             quantiles = tally.quantiles(measure)
-            if measure != 'tokens' or quantiles['max'] > 1:
+            if measure != left_out:
                 figures = [*(f'{value:9,}' for value in quantiles.values()), f'{tally.mean(measure):9,.1f}']
                 yield f'  {f"{measure}, {unit}":32}' + ''.join(figures)
-        if tally.quantiles('tokens')['max'] > 1:
+        if several:
             yield from _canvas_lines(tally)
         if tally.counters['length'][0]:
             yield f'  empty labels: {tally.counters["length"][0]:,}'
+        if formulas:
+            yield from _token_lines(tally)
+            continue
         counts = ((name, tally.counters['outside'][name]) for name in SETS)
         outside = (f'{name} {count:,} ({count / tally.count:.2%})' for name, count in counts)
         yield f'  labels with characters outside the sets: {", ".join(outside)}; for 36 in lower case'
@@ -88,6 +96,16 @@ def _split_lines(tallies: Mapping[str, Tally]) -> Iterator[str]:
         strange = [f'{named(each)} {count:,}' for each, count in characters if each not in SETS['95']]
         if strange:
             yield f'  {len(strange):,} characters outside 95: {", ".join(strange[:30])}'
+
+
+def _token_lines(tally: Tally) -> Iterator[str]:
+    """How many different tokens there are, and which are frequent or rare."""
+    tokens = ranked(tally.counters['token'])
+    yield f'  {len(tokens):,} different tokens; most frequent: ' + ', '.join(
+        f'{token} {count:,}' for token, count in tokens[:NAMED])
+    rare = [token for token, count in tokens if count < RARE]
+    if rare:
+        yield f'  {len(rare):,} tokens occur less than {RARE} times: {", ".join(rare[:NAMED])}'
 
 
 def _canvas_lines(tally: Tally) -> Iterator[str]:

@@ -1,39 +1,52 @@
-"""The picture of a preparation's report: distributions, characters, what was rejected, and sample images."""
+"""The picture of a preparation's report: distributions, what labels are made of, what was rejected, samples.
+
+Labels of words are made of characters, those of formulas of tokens, and images of formulas go onto canvases.
+"""
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from recog.images.read import read_image
+from recog.looks.charts import BLUE, GREEN, GREY, ORANGE, PURPLE
+from recog.looks.sheets import STYLE
+from recog.prepare.pieces import MONO, characters, drawable, tokens
 from recog.prepare.tally import SETS, Shared, Tally, ranked, spread
 
-COLOURS = ('#1f4e79', '#c96a12', '#2a7f4f', '#7a3b8f', '#6b6b6b')
-CLASSES = {'36': '#1f4e79', '62': '#6fa0cc', '94': '#c96a12', 'outside 94': '#b3261e'}
-CHARACTERS, COLUMNS, ROWS, BINS = 64, 8, 3, 60
+COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
+CANVASES = 10  # that are listed
+COLUMNS, ROWS, BINS = 8, 3, 60
 CAPTION_LENGTH = 24  # characters over a picture
 # In inches, placed by hand: matplotlib's own layout of so many pictures takes seconds.
 WIDTH, MARGIN, GAP, CHART, LINE, CAPTION = 15.0, 0.2, 0.12, 1.9, 0.15, 0.2
-MONO = {'fontsize': 8, 'family': 'monospace', 'parse_math': False}
 
 
 def draw(file: Path, title: str, tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
-         shared: Sequence[Shared], records: Mapping[str, Any]) -> None:
+         shared: Sequence[Shared], records: Mapping[str, Any], formulas: bool = False) -> None:
     """Write the sheet; `tallies` and `records`, which gives random access, have the same splits."""
+    from matplotlib import rc_context
+
+    with rc_context(STYLE):
+        _draw(file, title, tallies, problems, shared, records, formulas)
+
+
+def _draw(file: Path, title: str, tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
+          shared: Sequence[Shared], records: Mapping[str, Any], formulas: bool) -> None:
     from matplotlib.figure import Figure
 
     samples = {split: _samples(source) for split, source in records.items()}
-    columns = _columns(tallies, problems, shared)
+    columns = _columns(tallies, problems, shared, formulas)
     words = LINE * (2 + max(map(len, columns.values())))
     heights = [0.45, CHART + 0.55, CHART + 0.55, words + 0.2, *(_height(each) for each in samples.values())]
     figure = Figure(figsize=(WIDTH, sum(heights)))
     tops = np.cumsum([0, *heights]).tolist()
     figure.text(MARGIN / WIDTH, 1 - 0.25 / sum(heights), title, fontsize=13, weight='bold', va='center')
-    _distributions(figure, tops[1], tallies)
-    _characters(figure, tops[2] + 0.15, tallies)
+    _distributions(figure, tops[1], tallies, formulas)
+    bars = tokens if formulas else characters
+    bars(_axes(figure, 0.6, tops[2] + 0.15, WIDTH - 0.8, CHART - (0.5 if formulas else 0.2)), tallies)
     _words(figure, tops[3], words, columns)
     for top, (split, rows), colour in zip(tops[4:], samples.items(), COLOURS * len(samples), strict=False):
         _cells(figure, top, rows, f'{split}: {len(rows)} of {tallies[split].count:,}', colour)
@@ -49,11 +62,13 @@ def _axes(figure: Any, left: float, top: float, width: float, height: float) -> 
     return axes
 
 
-def _distributions(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
+def _distributions(figure: Any, top: float, tallies: Mapping[str, Tally], formulas: bool) -> None:
     """A line for each split; the last bin holds all that is greater."""
     measures = {'width': 'width, pixels', 'height': 'height, pixels', 'length': 'length, characters'}
-    if any(tally.quantiles('tokens')['99 %'] > 1 for tally in tallies.values()):
-        measures['tokens'] = 'length, tokens between blanks'
+    if formulas:
+        measures = {'width': 'width, pixels', 'height': 'height, pixels', 'tokens': 'length, LaTeX tokens'}
+    elif any(tally.quantiles('tokens')['99 %'] > 1 for tally in tallies.values()):
+        measures['tokens'] = 'length, words between blanks'
     width = (WIDTH - MARGIN) / len(measures)
     for number, (measure, label) in enumerate(measures.items()):
         axes = _axes(figure, 0.6 + number * width, top, width - 0.7, CHART)
@@ -74,37 +89,18 @@ def _distributions(figure: Any, top: float, tallies: Mapping[str, Tally]) -> Non
     figure.axes[0].legend(fontsize=8, frameon=False)
 
 
-def _characters(figure: Any, top: float, tallies: Mapping[str, Tally]) -> None:
-    """How often each character occurs, coloured by the smallest usual set that holds it."""
-    from matplotlib.patches import Patch
-
-    total: Counter[str] = Counter()
-    for tally in tallies.values():
-        total.update(tally.counters['character'])
-    blanks = total.pop(' ', 0)
-    shown = [each for each, _ in ranked(total)[:CHARACTERS]]
-    kinds = [next((name for name, members in SETS.items() if each in members), 'outside 94')
-             for each in shown]
-    names = [drawable(each) for each in shown]
-    axes = _axes(figure, 0.6, top, WIDTH - 0.8, CHART - 0.2)
-    axes.bar(range(len(shown)), [100 * total[each] / total.total() for each in shown],
-             color=[CLASSES[kind] for kind in kinds])
-    axes.set_xticks(range(len(shown)), names, rotation=90 if max(map(len, names), default=0) > 1 else 0,
-                    **MONO)
-    axes.set_xlim(-0.7, max(len(shown), 20))
-    axes.set_ylabel('% of characters', fontsize=9)
-    more = f', the {len(shown)} most frequent of {len(total):,}'
-    more = more if len(total) > len(shown) else f' ({len(total):,} different)'
-    more += f', besides {blanks:,} blanks' if blanks else ''
-    axes.set_title(f'characters{more}; the smallest usual set that holds each:', fontsize=9)
-    if kinds:
-        axes.legend(handles=[Patch(color=colour, label=name)
-                             for name, colour in CLASSES.items() if name in kinds], fontsize=8,
-                    frameon=False, loc='upper center', ncols=len(CLASSES))
+def canvases(tally: Tally) -> list[str]:
+    """Lines with the share of images that fit into a canvas, for those that are as small as can be."""
+    lines, most = [], 0.0
+    for (height, width), share in sorted(tally.fitting().items(), key=lambda each: each[0][0] * each[0][1]):
+        if share > most + 0.001:  # what a smaller canvas holds, too, says nothing
+            lines.append(f'{share:11.1%}  {height} x {width}')
+            most = share
+    return lines[-CANVASES:]
 
 
 def _columns(tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
-             shared: Sequence[Shared]) -> dict[str, list[str]]:
+             shared: Sequence[Shared], formulas: bool) -> dict[str, list[str]]:
     """The lines of text, by heading."""
     rejected = [f'{count:>11,}  {kind}: {reason}' for kind, counts in problems.items()
                 for reason, count in ranked(counts)]
@@ -114,8 +110,10 @@ def _columns(tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
     common = [f'{each.folded:>11,} {each.folded / tallies[each.split].count:7.2%}  {each.split} in '
               f'{each.other}'
               for each in shared]
-    return {'rejected and noted': rejected or ['none'],
-            'labels with characters outside the usual sets': outside,
+    split = 'train' if 'train' in tallies else next(iter(tallies))
+    middle = {f'{split}: images that fit into a canvas, height x width': canvases(tallies[split])} \
+        if formulas else {'labels with characters outside the usual sets': outside}
+    return {'rejected and noted': rejected or ['none'], **middle,
             'labels that stand in another split, too (folded)': common or ['there is one split']}
 
 
@@ -162,16 +160,3 @@ def _cells(figure: Any, top: float, rows: Sequence[tuple[np.ndarray, str]], head
         said = said if len(said) <= CAPTION_LENGTH else f'{said[:CAPTION_LENGTH - 1]}…'
         axes.text(left + width / 2, upper + CAPTION / 2, said, ha='center', va='center', **MONO)
     axes.set(xlim=(0, WIDTH - 2 * MARGIN), ylim=(_height(rows), 0))
-
-
-def drawable(text: str) -> str:
-    """The text, with code points for characters that the font lacks; matplotlib would warn and draw boxes."""
-    return ''.join(each if 32 <= ord(each) < 127 or _has(each) else f'U+{ord(each):04X}' for each in text)
-
-
-@cache
-def _has(character: str) -> bool:
-    from matplotlib import font_manager
-
-    font = font_manager.get_font(font_manager.findfont('DejaVu Sans Mono'))
-    return character.isprintable() and bool(font.get_char_index(ord(character)))
