@@ -15,7 +15,7 @@ from recog.prepare.folding import FORMULAS, Fold
 from recog.prepare.survey import Survey
 from recog.prepare.tally import MEASURES, MOST_TOKENS, QUANTILES, SETS, Shared, Tally, named, ranked
 
-NAMED, RARE = 30, 10  # tokens that are named, and times that one is rare below
+NAMED, SELDOM = 30, 10  # tokens that are named, and times below which one is named as seldom
 
 
 def write(survey: Survey, title: str, expected: Mapping[str, int], records: Mapping[str, Any]) -> list[str]:
@@ -99,13 +99,13 @@ def _split_lines(tallies: Mapping[str, Tally], formulas: bool) -> Iterator[str]:
 
 
 def _token_lines(tally: Tally) -> Iterator[str]:
-    """How many different tokens there are, and which are frequent or rare."""
+    """How many different tokens there are, and which are frequent or seldom."""
     tokens = ranked(tally.counters['token'])
     yield f'  {len(tokens):,} different tokens; most frequent: ' + ', '.join(
         f'{token} {count:,}' for token, count in tokens[:NAMED])
-    rare = [token for token, count in tokens if count < RARE]
-    if rare:
-        yield f'  {len(rare):,} tokens occur less than {RARE} times: {", ".join(rare[:NAMED])}'
+    seldom = [token for token, count in tokens if count < SELDOM]
+    if seldom:
+        yield f'  {len(seldom):,} tokens occur less than {SELDOM} times: {", ".join(seldom[:NAMED])}'
 
 
 def _canvas_lines(tally: Tally) -> Iterator[str]:

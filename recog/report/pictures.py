@@ -1,14 +1,15 @@
 """Pictures that a run leaves in its workdir: its curves, and sample words with what was read."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from recog.data.rows import Source
 from recog.evaluation.results import Result
-from recog.looks.charts import BLUE, GREEN
-from recog.looks.sheets import BAD, GOOD
+from recog.looks.charts import COLOURS, GREY, MARKS, Series, figure
+from recog.looks.sheets import BAD, GOOD, STYLE
 from recog.workdir import files
 
 SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
@@ -16,7 +17,7 @@ SHOWN, KEPT = 32, 8  # sample words in the picture, and as files
 
 def curves(workdir: Path) -> list[Path]:
     """loss.png and loss.svg from metrics.jsonl: the loss and each set's accuracy over the steps."""
-    from matplotlib.figure import Figure
+    import matplotlib
 
     lines = files.read_log(workdir)
     losses = [(line['step'], line['loss']) for line in lines if 'loss' in line]
@@ -25,29 +26,36 @@ def curves(workdir: Path) -> list[Path]:
         for name, value in line.items():
             if name.endswith('/accuracy'):
                 accuracies.setdefault(name.removesuffix('/accuracy'), []).append((line['step'], value))
-    figure = Figure(figsize=(7, 4), layout='constrained')
-    left = figure.subplots()
-    left.plot(*zip(*losses, strict=True), color=BLUE, label='loss')
+    with matplotlib.rc_context(STYLE):
+        return _save(_curves(losses, accuracies), workdir / 'loss', ('png', 'svg'))
+
+
+def _curves(losses: Series, accuracies: Mapping[str, Series]) -> Any:
+    """The loss, and the accuracies on an axis of their own."""
+    drawn = figure(7, 4)
+    left = drawn.subplots()
+    left.plot(*zip(*losses, strict=True), color=GREY, label='loss')
     left.set(xlabel='step', ylabel='loss', yscale='log' if min(loss for _, loss in losses) > 0 else 'linear')
-    left.spines[['top']].set_visible(False)
     if accuracies:
         right = left.twinx()
-        right.set(ylabel='word accuracy', ylim=(0, 1.02))
-        right.spines[['top']].set_visible(False)
-        for (name, points), mark in zip(accuracies.items(), 'os^Dv<>ph*' * len(accuracies), strict=False):
-            right.plot(*zip(*points, strict=True), color=GREEN, marker=mark, label=name)
-        figure.legend(loc='outside upper center', ncols=1 + len(accuracies), frameon=False)
-    return _save(figure, workdir / 'loss', ('png', 'svg'))
+        right.set(ylabel='accuracy', ylim=(0, 1.02))
+        right.spines['right'].set_visible(True)
+        for place, (name, points) in enumerate(accuracies.items()):
+            right.plot(*zip(*points, strict=True), color=COLOURS[place % len(COLOURS)],
+                       marker=MARKS[place % len(MARKS)], label=name)
+        drawn.legend(loc='outside upper center', ncols=1 + len(accuracies), frameon=False)
+    return drawn
 
 
 def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool],
           file: Path, columns: int = 4) -> Path:
     """Images of words, each with what was read; mistakes are in red, with the truth beside them."""
-    from matplotlib.figure import Figure
+    import matplotlib
 
     rows = -(-len(words) // columns)
-    figure = Figure(figsize=(2.6 * columns, 0.95 * rows), layout='constrained')
-    cells = np.atleast_1d(figure.subplots(rows, columns)).reshape(-1)
+    with matplotlib.rc_context(STYLE):
+        drawn = figure(2.6 * columns, 0.95 * rows)
+    cells = np.atleast_1d(drawn.subplots(rows, columns)).reshape(-1)
     for cell in cells:
         cell.set_axis_off()
     for cell, image, truth, text, right in zip(cells, words, truths, texts, rights, strict=False):
@@ -56,7 +64,7 @@ def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[st
         said = text if right else f'{text or "(nothing)"}  [{truth}]'
         cell.set_title(said.replace('$', r'\$'), fontsize=9, color=GOOD if right else BAD,
                        family='monospace')
-    return _save(figure, file.with_suffix(''), ('png',))[0]
+    return _save(drawn, file.with_suffix(''), ('png',))[0]
 
 
 def samples(workdir: Path, source: Source, result: Result) -> None:
