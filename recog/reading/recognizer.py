@@ -138,7 +138,7 @@ class Recognizer:
 
     def __call__(self, given: Any) -> Any:
         """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
-        if not isinstance(given, list | tuple):
+        if isinstance(given, Drawing) or not isinstance(given, list | tuple):
             return self([given])[0]
         source, answers = Arrays(given, self.config.image), []
         for reading in self.read(source):

@@ -46,6 +46,11 @@ class Gallery:
                 found.append(Pictured(example, image))
         return found
 
+    def heights(self, examples: Sequence[Judged]) -> list[tuple[Judged, int]]:
+        """The examples whose images are available, with the heights of these."""
+        measured = ((example, self._image(example)) for example in examples)  # one image at a time
+        return [(example, image.shape[0]) for example, image in measured if image is not None]
+
     def first(self, names: Sequence[str], count: int) -> list[Judged]:
         """The first examples of the first available set, without
         results; for a run that was not evaluated."""

@@ -44,7 +44,7 @@ def groups(record: Record, found: Gallery, root: str | Path, album: Album) -> Se
         record.examples, known, record.protocol))]
     parts = [element('div', *tables)]
     sampled = record.examples[::-(-len(record.examples) // MEASURED)]
-    bins = by_height([(each.example, each.image.shape[0]) for each in found.pictured(sampled)])
+    bins = by_height(found.heights(sampled))
     if bins:
         parts.append(element('div', element('h3', 'Height of the image'), album.chart(
             'height', f'Accuracy, with its 95 % interval, by the height of the image in pixels, of '

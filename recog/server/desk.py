@@ -112,7 +112,7 @@ class Desk:
         async with self._decoders.room(count):
             image = drawing or await run(intake.decode, given, most, pixels=count)
             if not drawing:
-                hint = await run(hints.hint, image, reader.recognizer.about)
+                hint = await run(hints.hint, image, reader.recognizer.about, pixels=count)
             reading, = await reader.read([image], options.explain or options.places)
         if reading.text is None:
             raise Refused(422, f'the image {reading.reason}')
@@ -126,7 +126,7 @@ class Desk:
 
     async def formula(self, request: Request) -> Response:
         """A formula that somebody has typed, drawn and as MathML."""
-        with self._budgets.bytes.hold() as take:
+        with self._budgets.bytes.hold() as take, self._budgets.images.hold(1):
             body = await self._in_time(intake.limited(request, MOST_TYPED, take).body(), 408,
                                        'the request did not arrive')
             work = functools.partial(answers.typed_formula, body.decode('utf-8', 'replace'))

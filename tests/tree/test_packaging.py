@@ -34,6 +34,8 @@ def test_the_wheel_holds_recog_and_nothing_else(built):
     assert tops == {'recog', next(top for top in tops if top.endswith('.dist-info'))}
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'recog').rglob('*.py')}
     assert modules == {name for name in names if name.endswith('.py')}
+    pages = {str(path.relative_to(ROOT)) for path in (ROOT / 'recog/server/page').iterdir()}
+    assert {*pages, 'recog/looks/style.css'} <= set(names)
 
 
 def test_the_sdist_holds_the_license_and_recog(built):
