@@ -30,7 +30,8 @@ def add(predict: argparse.ArgumentParser) -> None:
     predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - "
                          'for a list on standard input, one file a line')
     predict.add_argument('--json', action='store_true',
-                         help='one JSON object a line instead: file, text, confidence')
+                         help='one JSON object a line instead: file, text, confidence (the probability of '
+                         'the text), score (its logarithm), mean_token (the mean probability of its tokens)')
     predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
     predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
                          help='whether the images have dark ink where the training images have light, or the '
@@ -115,8 +116,7 @@ def _say(file: str, reading: 'Reading', formula: bool, as_json: bool) -> None:
         if as_json:
             _say_json({'file': file, 'error': reading.reason})
         return
-    answers = [text_facts(formula, *other) for other in reading.others] or \
-        [text_facts(formula, reading.text, reading.confidence)]
+    answers = [text_facts(formula, said) for said in reading.others or (reading,)]
     if as_json:
         several = {'nbest': answers} if reading.others else {}
         _say_json({'file': file, **answers[0], **several})

@@ -1,5 +1,6 @@
 """The results of an evaluation: figures of its sets and what is computed from them, as JSON holds them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from recog.metrics.words import NFKD, canonical, judge, wilson_interval
 OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised',
                'structure': 'structure', 'token_accuracy': 'tokens', 'bleu': 'BLEU-4',
                'accuracy_unseen': 'unseen', 'seen': 'seen'}
+# How the confidence agrees with the verdicts, and the heads of its columns.
+CALIBRATION = {'ece': 'ECE', 'auroc': 'AUROC'}
 
 
 class Prediction(NamedTuple):
@@ -22,16 +25,18 @@ class Prediction(NamedTuple):
     set: str
     truth: str
     text: str
-    confidence: float
+    confidence: float  # the probability of the text
     right: bool
     distance: int
+    score: float = math.nan  # its logarithm; like the confidence not a number where an older version read it,
+    mean_token: float = math.nan  # which knew the mean probability of its tokens alone
 
 
 class Result(NamedTuple):
     """The result of one set."""
 
     name: str
-    figures: dict[str, float]  # count, right, accuracy, one_minus_ned, unreadable, and those of formulas
+    figures: dict[str, float]  # count, right, accuracy, 1-NED, ece, auroc, unreadable; of formulas more
     predictions: list[Prediction]
     unreadable: list[tuple[str, str]]  # id, reason
     shrunk: list[tuple[str, str]]  # images larger than the largest canvas, and by how much they were shrunk

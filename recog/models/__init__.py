@@ -83,9 +83,9 @@ class Model(NamedTuple):
     loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); the loss is
       total / count, or just total where count is 0; metrics are sums too
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
-      ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
-      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar, or
-      one for each row [B].
+      ids, -1 after the end, length, score (log-probability of the text) and mean_token (mean probability of
+      its tokens, which references call its confidence) [B, N]; with details also token_confidence [B, N, L]
+      and the maps of about. max_length is an int32 scalar, or one for each row [B].
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers; renames weights that were published under other
       names

@@ -1,5 +1,6 @@
 """The parts of the page that show images: mistakes, feature maps, and where the model looked."""
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -33,8 +34,8 @@ class Shown(NamedTuple):
 def choose(record: Record, found: Gallery) -> Shown:
     """The examples to show: mistakes by confidence and by distance, and others spread over the sets."""
     wrong = [example for example in record.examples if not example.right]
-    confident = sorted(wrong, key=lambda example: -example.confidence)
-    worst = sorted(wrong, key=lambda example: (-example.distance, -example.confidence))
+    confident = sorted(wrong, key=lambda example: -example.sureness)
+    worst = sorted(wrong, key=lambda example: (-example.distance, -example.sureness))
     right = _spread([example for example in record.examples if example.right], RIGHT)
     samples = _spread(record.examples, SAMPLES)
     if not record.examples:
@@ -112,7 +113,9 @@ def _card(each: Pictured, name: str, record: Record, album: charts.Album) -> Htm
     rows: list[tuple[str, Any]] = [('truth', truth), ('text', text)]
     if record.separator.join(example.wanted) != example.truth and not record.separator:
         rows.append(('label', quoted(example.truth)))
-    rows += [('confidence', f'{example.confidence:.4f}'), ('edits', f'{example.distance:.0%} of its length')]
+    if not math.isnan(example.confidence):
+        rows.append(('confidence', f'{example.confidence:.4f}'))
+    rows += [('edits', f'{example.distance:.0%} of its length')]
     words = element('dl', *(part for head, value in rows
                             for part in (element('dt', head), element('dd', value))))
     caption = joined([words, quoted(f'{example.set} {example.id}')])

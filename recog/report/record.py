@@ -1,5 +1,6 @@
 """What a workdir holds of its run: results, log and predictions, each of which may be missing."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -30,6 +31,11 @@ class Judged(NamedTuple):
     right: bool
     wanted: tuple[str, ...]
     written: tuple[str, ...]
+
+    @property
+    def sureness(self) -> float:
+        """By which it is sorted: its confidence, 0 where an older version did not record it."""
+        return 0.0 if math.isnan(self.confidence) else self.confidence
 
     @property
     def distance(self) -> float:

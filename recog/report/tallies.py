@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recog.metrics.calibration import BINS, bin_of
 from recog.report.record import Judged
 
 # Longer than any character and no LaTeX token, so they cannot be mistaken for one.
@@ -15,7 +16,6 @@ NOTHING, OTHER = 'nothing', 'other'
 MOST_TOKENS, MOST_CHARACTERS = 30, 94  # tokens and characters with a row of their own in a matrix
 EACH_LENGTH = 25  # if no text is longer, every length is a bin
 LENGTHS = (1, 6, 11, 21, 41, 81)  # otherwise, where the bins begin
-BINS = 10  # of confidence
 
 Pairs = Counter[tuple[str, str]]  # how often a token (first) was read as another; NOTHING stands for none
 
@@ -111,17 +111,10 @@ def by_length(examples: Sequence[Judged]) -> list[Bin]:
 def by_confidence(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by confidence, in bins of equal width; empty ones are kept."""
     inside: list[list[Judged]] = [[] for _ in range(BINS)]
-    for example in examples:
-        inside[min(max(int(example.confidence * BINS), 0), BINS - 1)].append(example)
+    for example, place in zip(examples, bin_of([each.confidence for each in examples]), strict=True):
+        inside[place].append(example)
     return [_bin(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
             for number, found in enumerate(inside)]
-
-
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """The expected calibration error: |accuracy - confidence| of the bins,
-    weighted by their counts (Naeini et al. 2015)."""
-    total = sum(each.total for each in bins)
-    return sum(abs(each.right - each.confidence * each.total) for each in bins) / max(total, 1)
 
 
 def _bin(label: str, inside: Sequence[Judged]) -> Bin:

@@ -53,7 +53,8 @@ def test_training_leaves_everything_in_the_workdir(workdir):
     assert results['sets']['words']['count'] == 40 and results['missing'] == ['absent']
     assert results['seed'] == 0
     lines = (workdir / 'predictions.tsv').read_text().splitlines()
-    assert lines[0].split('\t') == ['id', 'set', 'truth', 'text', 'confidence', 'right', 'distance']
+    assert lines[0].split('\t') == ['id', 'set', 'truth', 'text', 'confidence', 'right', 'distance', 'score',
+                                    'mean_token']
     assert len(lines) == 41
     logged = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     assert {'loss', 'rate', 'grad_norm', 'images_per_second', 'data_wait'} <= set(logged[0])
@@ -113,17 +114,24 @@ def test_prediction_equals_evaluation(workdir, capsys):
         assert line.split('\t')[1] == row[3] and abs(float(line.split('\t')[2]) - float(row[4])) < 2e-3
 
 
-def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_refuses_what_is_no_image(workdir):
+def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_says_what_is_no_image(workdir):
+    import recog
     from recog.images.read import Unreadable
-    from recog.reading.recognizer import Recognizer
-    from recog.workdir.opened import open_workdir
 
-    read = Recognizer(open_workdir(workdir))
+    read = recog.load(workdir, batch=2, devices='0')
     file = workdir / 'samples' / '0.png'
     answers = read([str(file), file.read_bytes(), cv2.imread(str(file))])
     assert len(set(answers)) == 1 and len(answers) == 3
-    with pytest.raises(Unreadable, match='image 1: is not an image'):
-        read([str(file), b'no image'])
+    swapped = recog.load(workdir, devices='0', channels='rgb')(cv2.imread(str(file))[..., ::-1])
+    assert swapped[0] == answers[0].text
+    given = iter([str(file), b'no image', file])
+    stream = read(given)
+    first, none = next(stream), next(stream)
+    assert first.text == answers[0].text and first.score == answers[0].score and not first.error
+    assert none.text is None and none.error == 'is not an image'
+    assert next(given) == file and not list(stream)  # no more was taken than is read together
+    with pytest.raises(Unreadable, match='image 0: is not an image'):
+        read(b'no image')
 
 
 def test_a_broken_image_is_named_and_the_rest_is_read(workdir, capsys, tmp_path):

@@ -145,8 +145,8 @@ def test_a_group_of_sets_is_asked_for_by_its_name():
 
 def result(name, pairs, protocol='36', unreadable=0, **more):
     """A result as `evaluate.measure` makes it of (label, text)."""
-    read = [results.Prediction(str(number), name, truth, text, 0.5, *judge(truth, text, protocol))
-            for number, (truth, text) in enumerate(pairs)]
+    read = [results.Prediction(str(number), name, truth, text, 0.5, *judge(truth, text, protocol), -0.6931,
+                               0.9) for number, (truth, text) in enumerate(pairs)]
     truths, texts = zip(*pairs, strict=True) if pairs else ((), ())
     figures = word_figures(truths, texts, protocol)
     if protocol == 'latex':
@@ -188,7 +188,8 @@ def test_results_are_written_as_json_csv_and_markdown_and_say_where_they_come_fr
     assert float(rows[0]['low']) == pytest.approx(cute['interval'][0]) and rows[4]['accuracy'] == ''
     lines = (tmp_path / 'predictions.tsv').read_text(encoding='utf-8').splitlines()
     assert len(lines) == 291
-    assert lines[1].split('\t') == ['0', 'cute80:test', 'Café', 'cafe', '0.5000', 'wrong', '1']
+    assert lines[1].split('\t') == ['0', 'cute80:test', 'Café', 'cafe', '0.5000', 'wrong', '1', '-0.6931',
+                                    '0.9000']
 
 
 def test_all_ten_sets_give_every_average(tmp_path):
@@ -271,8 +272,8 @@ def reader(vocab, texts):
         for place, row in enumerate(rows):
             ids = vocab.encode(texts[row]).ids if row >= 0 else ()
             tokens[place, :len(ids)] = ids
-        return {'tokens': tokens, 'confidence': np.full(len(rows), 0.5), 'index': rows,
-                'weight': np.asarray(batch['weight'])}
+        return {'tokens': tokens, 'score': np.zeros(len(rows)), 'mean_token': np.ones(len(rows)),
+                'index': rows, 'weight': np.asarray(batch['weight'])}
     return decode
 
 
