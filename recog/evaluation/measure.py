@@ -85,8 +85,8 @@ def line(result: Result) -> str:
     figures = result.figures
     low, high = interval(figures)
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
-    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} {_things(result)} right '
-            f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
+    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:,.0f} {_things(result)} right '
+            f'({low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
 
 
 def concerns(result: Result) -> list[str]:

@@ -99,7 +99,7 @@ def merged(one: Measurement, other: Measurement) -> Measurement:
         | other.document.get('earlier', {}),
         'missing': [name for name in missing if name not in sets],
         **over_sets([_restored(name, values, read) for name, values in sets.items()],
-                    other.document['protocol']),
+                    other.document),
     }, read)
 
 

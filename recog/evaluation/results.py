@@ -47,22 +47,23 @@ def document(results: Sequence[Result], missing: list[str], about: Mapping[str, 
     """An evaluation as JSON holds it; `about` is its provenance, with the id of its protocol."""
     protocol = about['protocol']
     sets = {result.name: _of_a_set(result, protocol) for result in results}
-    return {**about, 'sets': sets, 'missing': missing, **over_sets(results, protocol)}
+    return {**about, 'sets': sets, 'missing': missing, **over_sets(results, about)}
 
 
-def over_sets(results: Iterable[Result], protocol: str) -> dict[str, Any]:
+def over_sets(results: Iterable[Result], about: Mapping[str, Any]) -> dict[str, Any]:
     """What is computed from the results of several sets: remarks, averages, and how often the choice of
-    protocol changes a verdict."""
-    results = list(results)
+    protocol changes a verdict, of those protocols whose characters the model has."""
+    results, protocol = list(results), about['protocol']
     found: dict[str, Any] = {'notes': list(_notes(results, protocol)), 'averages': []}
     if protocol == 'latex':
         return found
+    able = tuple(about['characters'].split()) if 'characters' in about else protocols.COMPARED
     plain = {result.name: _tally(result) for result in results}
     as_ascii = {result.name: _tally(result, protocol.removesuffix(NFKD) + NFKD) for result in results}
     words = (Word(each.set, each.id, each.truth, each.text)
              for result in results for each in result.predictions)
     return {**found, 'averages': [each._asdict() for each in averages(plain, as_ascii)],
-            'differences': protocols.as_json(protocols.differences(words, protocol))}
+            'differences': protocols.as_json(protocols.differences(words, protocol, able))}
 
 
 def interval(figures: Mapping[str, float]) -> tuple[float, float]:

@@ -8,8 +8,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.evaluation import markdown, measurements, protocols
-from recog.evaluation.averages import Average, averages_table
+from recog.evaluation import averages, markdown, measurements, protocols
+from recog.evaluation.averages import Average
 from recog.evaluation.measurements import CONDITIONS, Measurement
 from recog.evaluation.results import (
     CALIBRATION,
@@ -95,10 +95,10 @@ def sections(found: Mapping[str, Any]) -> str:
     parts = [f'Protocol {found["protocol"]}', _table(with_lexicons(found['sets']), found['missing']),
              *map(markdown.line, found['notes'])]
     if found['averages']:
-        parts += ['## Averages', averages_table(Average(**each) for each in found['averages'])]
+        parts += ['## Averages', averages.described(Average(**each) for each in found['averages'])]
     if found['protocol'] == 'latex':
         parts += _tables_by_size(found['sets'])
-    if 'differences' in found:
+    if any(found.get('differences', {}).get('counts', {}).values()):
         parts += ['## Where the protocol decides',
                   protocols.described(protocols.from_json(found['differences']))]
     return '\n\n'.join(parts)

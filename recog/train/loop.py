@@ -21,6 +21,7 @@ from recog.train import optimizer, processes
 from recog.train.advance import Resident, Streamed
 from recog.train.compiling import side_by_side
 from recog.train.forecast import forecast
+from recog.train.log import clock
 from recog.train.progress import Progress
 from recog.train.resume import begin
 from recog.train.run import Run
@@ -43,7 +44,7 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
             closing.callback(stop.close)  # the caller's signal handlers are restored
         trainer = Trainer(run, workdir, stop, announce)
         closing.callback(trainer.close)
-        trainer.progress.log.say(f'{run.describe()}; starting at step {trainer.start}')
+        trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
         finished = trainer.fit()
         trainer.progress.say_rejections(workdir)
         return finished
@@ -103,7 +104,7 @@ class Trainer:
                 progress.restart_clock()
             if stopped():
                 progress.log.say(f'stopped by {self.stop.why} after step {position}, which is saved; '
-                                 f'the same command goes on from there: {_command()}')
+                                 'the same command goes on from there:', command=_command())
                 return False
         return True
 
@@ -126,7 +127,7 @@ class Trainer:
             result = measure.measure_set(self.decode, variables, source, run.vocab, config, run.mesh,
                                          config.eval.limit)
             log.write(position, {f'{source.name}/{name}': value for name, value in result.figures.items()},
-                      f'step {position}  {measure.line(result)}')
+                      f'{clock()}  step {position}  {measure.line(result)}')
             for concern in measure.concerns(result):
                 log.say(f'step {position}: warning: {concern}')
             metrics = metrics or {name: float(value) for name, value in result.figures.items()}
