@@ -12,9 +12,12 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from recog import models
 from recog.config import recipe
 from recog.data.plan import RULE
+from recog.data.shared import shared
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
@@ -45,6 +48,9 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
         trainer = Trainer(run, workdir, stop, announce)
         closing.callback(trainer.close)
         trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
+        if jax.process_index() == 0:
+            for words in shared(run.source.sources, run.validation):
+                trainer.progress.log.say(f'warning: {words}')
         finished = trainer.fit()
         trainer.progress.say_rejections(workdir)
         return finished
