@@ -22,6 +22,7 @@ from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
 from recog.train.advance import Resident, Streamed
+from recog.train.advice import before, next_steps
 from recog.train.compiling import side_by_side
 from recog.train.forecast import forecast
 from recog.train.log import clock
@@ -49,7 +50,7 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
         closing.callback(trainer.close)
         trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
         if jax.process_index() == 0:
-            for words in shared(run.source.sources, run.validation):
+            for words in (*before(run, trainer.start), *shared(run.source.sources, run.validation)):
                 trainer.progress.log.say(f'warning: {words}')
         finished = trainer.fit()
         trainer.progress.say_rejections(workdir)
@@ -71,7 +72,7 @@ class Trainer:
 
     def __init__(self, run: Run, workdir: Path, stop: processes.Stop, announce: bool = False):
         config = run.config
-        self.run, self.stop, self.announce = run, stop, announce
+        self.run, self.stop, self.announce, self.advised = run, stop, announce, False
         rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
@@ -136,6 +137,9 @@ class Trainer:
                       f'{clock()}  step {position}  {measure.line(result)}')
             for concern in measure.concerns(result):
                 log.say(f'step {position}: warning: {concern}')
+                if not result.figures['right'] and not self.advised:
+                    log.say(f'  what may help: {next_steps(run)}')
+                    self.advised = True
             metrics = metrics or {name: float(value) for name, value in result.figures.items()}
         return metrics
 
