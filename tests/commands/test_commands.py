@@ -300,3 +300,33 @@ def test_the_command_begins_with_large_pages_unless_the_user_decides(asked, give
             'x']
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.stdout.splitlines()[-1] == given and 'no such file.py' in done.stderr
+
+
+def test_a_missing_file_among_others_is_named_in_its_turn_and_the_rest_is_read(workdir, capsys):
+    sample = workdir / 'samples' / '0.png'
+    status, out, err = run(capsys, 'predict', workdir, sample, 'no.png', sample, '--json', *ONE)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert status == 1 and [line['file'] for line in found] == [str(sample), 'no.png', str(sample)]
+    assert found[1]['error'] == 'does not exist' and 'no.png: does not exist\n' in err
+    assert err.count('\n') == 2 and '1 of 3 images could not be read' in err
+
+
+def test_an_empty_folder_among_others_is_said(workdir, capsys, tmp_path):
+    status, out, err = run(capsys, 'predict', workdir, tmp_path, workdir / 'samples' / '0.png', *ONE)
+    assert status == 1 and out.count('\n') == 1 and f'folder {tmp_path} holds no image' in err
+
+
+def test_several_texts_need_no_beam(workdir, capsys):
+    line = ['predict', workdir, workdir / 'samples' / '0.png', '--nbest', 3, *ONE]
+    status, out, _ = run(capsys, *line)
+    sure = [float(line.split('\t')[2]) for line in out.splitlines()]
+    assert status == 0 and len(sure) == 3 and sure == sorted(sure, reverse=True)
+    assert run(capsys, *line, '--beam', 2)[0] == 2
+
+
+def test_recog_alone_prints_its_commands_and_version(capsys):
+    status, out, _ = run(capsys)
+    assert status == 0 and {command.name for command in COMMANDS} <= set(out.split())
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(['--version'])
+    assert ended.value.code == 0 and re.fullmatch(r'recog \d+\.\d+\.\d+\n', capsys.readouterr().out)
