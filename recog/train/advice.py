@@ -5,8 +5,8 @@ from recog.data.sets import ENDLESS
 from recog.train.run import Run
 
 FEW = 20_000  # images that are not drawn, of which words can hardly be learnt from random weights
-LEARNT = ('of 6,725 words of photographs alone crnn.py:demo learnt to read 1 of 3,000 others; started from a '
-          'demo that had learnt from rendered words, it read 49.7 % of them')
+LEARNT = ('of 6,725 words of photographs alone a demo learnt to read 1 of 3,000 others; started from what it '
+          'had learnt of rendered words, it read 49.7 % of them')
 
 
 def before(run: Run, start: int) -> list[str]:

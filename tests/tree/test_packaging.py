@@ -52,7 +52,8 @@ def test_a_clone_called_recog_does_not_hide_the_package_from_the_folder_above(bu
         environment.install(builder.build_system_requires)
         builder.build('editable', tmp_path)
     with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as wheel:
-        added = {name: wheel.read(name).decode().strip() for name in wheel.namelist() if 'dist-info' not in name}
+        added = {name: wheel.read(name).decode().strip() for name in wheel.namelist()
+                 if 'dist-info' not in name}
     # A path, behind which Python looks for a package once it has found a folder that is none; no finder.
     assert list(added.values()) == [str(built / 'source')] and next(iter(added)).endswith('.pth')
 
