@@ -154,7 +154,7 @@ def get_config(variant: str = 'd28'):
         counting=(3, 5),       # kernels of the counters; () counts nothing
         counting_width=512,    # channels of a counter
         hidden=256,            # width of tokens and of the decoder's state
-        attention=512,
+        attention=512,         # width in which state and image are compared
         coverage=11,           # kernel over the past attention
         word_dropout=0.5,      # before the logits of each token
         # Whether every layer ignores padding, and the loss is the mean over the labels' own tokens. If not,

@@ -108,7 +108,7 @@ def get_config(variant: str = 'r34'):
     """The recipe of one variant."""
     config = configs.base(
         name='crnn',
-        backbone='resnet34_vd',
+        backbone='resnet34_vd',  # or mobilenet_v3, vgg, small, light
         mobilenet_scale=0.5,   # width of mobilenet_v3
         lstm_layers=2,         # 0: no recurrence
         lstm_hidden=256,       # in each direction

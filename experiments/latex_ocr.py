@@ -103,11 +103,11 @@ def get_config(variant: str = 'r34'):
         name='latex_ocr',
         depths=(3, 4), widths=(64, 128),  # blocks of the two stages, and their channels
         width=384,             # of the encoder's output and of the decoder
-        row_lstm=True,
+        row_lstm=True,         # over each row of the image's features
         layers=8,              # of the decoder
-        heads=8,
-        feed_forward=1536,
-        dropout=0.1,
+        heads=8,               # of attention
+        feed_forward=1536,     # width between the two layers of a block
+        dropout=0.1,           # in all layers of the decoder
         smoothing=0.1,         # of the labels: the share that is spread over all classes
         # Positions of the decoder; the reference has twice its longest sequence, 224 with start and end.
         positions=448,

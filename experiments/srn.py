@@ -107,8 +107,8 @@ def get_config(variant: str = 'r50'):
         depths=(3, 4, 6, 3),   # blocks of each stage
         widths=(64, 128, 256, 512),  # channels inside the blocks; their outputs have four times as many
         width=512,             # of the backbone's output and of all later layers
-        heads=8,
-        feed_forward=512,
+        heads=8,               # of attention
+        feed_forward=512,      # width between the two layers of a block
         encoder_layers=2,      # of PVAM
         semantic=True,         # False: neither GSRM nor VSFD
         branches='both',       # both, forward or backward
@@ -124,7 +124,7 @@ def get_config(variant: str = 'r50'):
         # multiplied by sqrt(width), as in PaddleOCR; learned: tables of positions and of the reading order
         # start as large as the features and are trained, which takes far fewer steps
         positions='fixed',
-        dropout=0.1,
+        dropout=0.1,           # in all blocks
         # downscale: training leaves kept values as they are, and evaluation multiplies all by 1 - dropout,
         # as PaddleOCR's exported model does (its own evaluation still drops values at random); upscale:
         # training divides kept values by 1 - dropout

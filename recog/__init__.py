@@ -8,17 +8,27 @@
         print(answer.text, answer.confidence)
 """
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from recog.reading.recognizer import Recognizer
 
 __version__ = '0.1.0'
 
 
-def load(path: Any, **how: Any) -> Any:
+def load(path: 'str | Path', *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
+         width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
+         devices: str = '', channels: str = 'bgr') -> 'Recognizer':
     """The recognizer of a workdir, an exported folder or a named reader: `recog.load(PATH)('word.png').text`.
 
-    The arguments are those of `recog predict`: beam, max_length, batch, invert, width_rule, best, explain,
-    step and devices.
+    `channels` is the order in arrays of colour: bgr, as OpenCV reads them, or rgb. All other arguments are
+    those of `recog predict`, where `best` is --nbest: so many texts, for which the beam is as wide unless
+    `beam` says otherwise.
     """
     from recog.reading import recognizer
 
-    return recognizer.load(path, **how)
+    return recognizer.load(path, beam=beam, max_length=max_length, batch=batch, invert=invert,
+                           width_rule=width_rule, best=best, explain=explain, step=step, devices=devices,
+                           channels=channels)

@@ -1,6 +1,7 @@
 """A recogniser for tests of the server, which only counts, and clients of a server of it."""
 
 import asyncio
+import math
 import threading
 
 import cv2
@@ -8,7 +9,7 @@ import httpx
 import numpy as np
 
 from recog.reading.drawings import Drawing
-from recog.reading.read import Reading
+from recog.reading.read import Reading, Scored
 from recog.server.app import Server
 from recog.server.batching import Reader
 
@@ -34,11 +35,12 @@ class Counting:
         if 13 in levels:
             raise RuntimeError('secret trouble')
         self.batches.append(len(given))
-        return [Reading(row, self.texts.get(level, str(level)), level / 255, '', None, self._others(level))
+        return [Reading(row, self.texts.get(level, str(level)), math.log(max(level, 1) / 255), level / 255,
+                        others=self._others(level))
                 for row, level in enumerate(levels)]
 
     def _others(self, level):
-        return tuple((f'{level}-{place}', 0.5, -float(place)) for place in range(self.about['beam']))
+        return tuple(Scored(f'{level}-{place}', -float(place), 0.5) for place in range(self.about['beam']))
 
 
 def picture(level, height=8, width=8, kind='.png'):

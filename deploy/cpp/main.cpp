@@ -4,6 +4,8 @@
 // FOLDER is what `recog export WORKDIR FOLDER --format onnx` wrote; OpenVINO runs it. The status is 0 if all
 // images were read, 1 if some could not be, 2 if the folder is no such export. --fit CANVAS.png FOLDER IMAGE
 // writes the image on its canvas instead, for inspection.
+#include <algorithm>
+#include <cmath>
 #include <cstdio>
 #include <opencv2/imgcodecs.hpp>
 #include <openvino/openvino.hpp>
@@ -31,7 +33,7 @@ public:
         request = model.create_infer_request();
     }
 
-    // The text and its confidence.
+    // The text and its probability.
     std::pair<std::string, float> read(Fitted fitted) {
         const size_t height = fitted.canvas.rows, width = fitted.canvas.cols, channels = fitted.canvas.channels();
         int32_t size[] = {fitted.size.height, fitted.size.width}, longest = manifest.max_length;
@@ -46,7 +48,7 @@ public:
             if (id < 0) break;
             text += (i ? manifest.separator : "") + manifest.tokens.at(id);
         }
-        return {text, request.get_tensor("confidence").data<float>()[0]};
+        return {text, std::exp(std::min(request.get_tensor("score").data<float>()[0], 0.0f))};
     }
 
 private:

@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from recog import __version__
 from recog.commands import (
     augment,
     bench,
@@ -39,7 +40,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; the exit status is 0 only if all of it succeeded."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors='surrogateescape')  # the name of a file may be no UTF-8
-    known, rest = parser().parse_known_args(arguments)
+    top = parser()
+    known, rest = top.parse_known_args(arguments)
+    if not known.command:
+        top.print_help()
+        return 0
     try:
         if rest and not known.overridable:
             raise ConfigError(f'argument {rest[0]!r} is not understood; see: recog {known.command} --help')
@@ -64,7 +69,8 @@ def parser() -> argparse.ArgumentParser:
     top = argparse.ArgumentParser(
         prog='recog', description='Text recognition in JAX.', allow_abbrev=False,
         epilog='First steps: recog train --config experiments/crnn.py:demo --workdir runs/demo')
-    commands = top.add_subparsers(dest='command', required=True, metavar='COMMAND')
+    top.add_argument('--version', action='version', version=f'recog {__version__}')
+    commands = top.add_subparsers(dest='command', metavar='COMMAND')
     for command in COMMANDS:
         epilog = f'{OVERRIDES}. {command.epilog}' if command.overridable else command.epilog
         sub = commands.add_parser(command.name, help=command.description, description=command.description,

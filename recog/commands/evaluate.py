@@ -103,11 +103,11 @@ def _compare(arguments: argparse.Namespace) -> int:
         if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
             raise ConfigError(f'--{name}: several workdirs are compared by what was measured of each; '
                               'measure each alone')
-    from recog.evaluation import compare
+    from recog.evaluation import compare, terminal
     from recog.workdir.folder import workdir_path
 
     said = compare.report([workdir_path(model_folder(folder)) for folder in arguments.workdir])
-    print(said)
+    print(terminal.shown(said))
     if arguments.out:
         folder = workdir_path(arguments.out)
         folder.mkdir(parents=True, exist_ok=True)

@@ -16,9 +16,12 @@ from recog.commands.options import (
     refuse_negative,
     start_for,
 )
+from recog.errors import ConfigError
 from recog.text.lines import in_line
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from recog.data.files import Files
     from recog.reading.read import Reading
     from recog.reading.recognizer import Recognizer
@@ -30,13 +33,14 @@ def add(predict: argparse.ArgumentParser) -> None:
     predict.add_argument('images', nargs='+', help="files, folders, quoted patterns ('scans/**/*.png'), or - "
                          'for a list on standard input, one file a line')
     predict.add_argument('--json', action='store_true',
-                         help='one JSON object a line instead: file, text, confidence')
+                         help='one JSON object a line instead: file, text, confidence (the probability of '
+                         'the text), score (its logarithm), mean_token (the mean probability of its tokens)')
     predict.add_argument('--batch', type=int, default=64, help='images at a time (default 64)')
     predict.add_argument('--invert', default='auto', choices=('yes', 'no', 'auto'),
                          help='whether the images have dark ink where the training images have light, or the '
                          'other way round; only for recipes with image.ink (default: found out for each)')
     predict.add_argument('--nbest', type=int, default=1, metavar='N',
-                         help='the N best texts of the beam, each on a line')
+                         help='the N best texts of the beam, each on a line; without --beam, a beam of N')
     predict.add_argument('--explain', action='store_true',
                          help='also draw for each image where each character was read')
     predict.add_argument('--out', default='explanations', metavar='FOLDER',
@@ -48,7 +52,7 @@ def add(predict: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Read images; what cannot be read is named, the rest goes on, and the status tells."""
     refuse_negative(arguments, 'batch', 'beam', 'max-length', 'nbest')
-    from recog.data.files import Files, find_images
+    from recog.data.files import Files
     from recog.reading.exported import is_exported
     from recog.reading.recognizer import load
 
@@ -57,7 +61,8 @@ def run(arguments: argparse.Namespace) -> int:
         existing_workdir(arguments.workdir)
     names = [line.rstrip('\n') for name in arguments.images
              for line in (sys.stdin if name == '-' else [name]) if line.strip()]
-    source = Files('images', find_images(names))
+    files, empty = _files(names)
+    source = Files('images', files)
     batch = arguments.batch or 64
     if len(source) <= batch and _all_broken(source):  # nothing is compiled for them
         return 1
@@ -65,8 +70,34 @@ def run(arguments: argparse.Namespace) -> int:
     recognizer = load(arguments.workdir, beam=arguments.beam, max_length=arguments.max_length, batch=batch,
                       invert=arguments.invert, width_rule=arguments.width_rule, best=arguments.nbest,
                       explain=arguments.explain, step=arguments.step, devices=arguments.devices)
-    return _print(recognizer, source, as_json=arguments.json,
-                  drawings=arguments.out if arguments.explain else '')
+    status = _print(recognizer, source, as_json=arguments.json,
+                    drawings=arguments.out if arguments.explain else '')
+    return 1 if empty else status
+
+
+def _files(names: 'Sequence[str]') -> tuple[list[str], bool]:
+    """The images of all names, and whether a folder among them holds none, which is said.
+
+    What is not there stays among them: it is named in its turn. Nothing at all is refused.
+    """
+    from recog.data.files import find_images
+
+    files: list[str] = []
+    problems: list[ConfigError] = []
+    empty = False
+    for name in names:
+        try:
+            files += find_images([name])
+        except ConfigError as error:
+            problems.append(error)
+            if Path(name).is_dir():
+                empty = True
+                print(f'recog predict: {in_line(str(error))}', file=sys.stderr)
+            else:
+                files.append(name)
+    if problems and len(problems) == len(names):
+        raise problems[0]
+    return files, empty
 
 
 def _all_broken(source: 'Files') -> bool:
@@ -115,8 +146,7 @@ def _say(file: str, reading: 'Reading', formula: bool, as_json: bool) -> None:
         if as_json:
             _say_json({'file': file, 'error': reading.reason})
         return
-    answers = [text_facts(formula, *other) for other in reading.others] or \
-        [text_facts(formula, reading.text, reading.confidence)]
+    answers = [text_facts(formula, said) for said in reading.others or (reading,)]
     if as_json:
         several = {'nbest': answers} if reading.others else {}
         _say_json({'file': file, **answers[0], **several})

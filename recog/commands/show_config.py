@@ -15,6 +15,9 @@ if TYPE_CHECKING:
 def add(config: argparse.ArgumentParser) -> None:
     """The arguments."""
     config.add_argument('--layers', action='store_true', help='print a table of the layers instead')
+    config.add_argument('--explain', action='store_true',
+                        help='print every field with its meaning instead; * marks what differs from its '
+                        'default')
     config.add_argument('--batch', type=int, default=1, help='images of that table (default 1)')
     config.add_argument('recipe', nargs='?', metavar='FILE:VARIANT', help='the same as --config')
     add_data(config)
@@ -27,6 +30,13 @@ def run(arguments: argparse.Namespace) -> int:
     arguments.config = arguments.config or arguments.recipe
     config = recipe(arguments)
     refuse_negative(arguments, 'batch')
+    if arguments.layers and arguments.explain:
+        raise ConfigError('--layers and --explain print two things; choose one')
+    if arguments.explain:
+        from recog.config import explained
+
+        print('\n'.join(explained.lines(config, arguments.config)))
+        return 0
     if arguments.layers:
         return _print_layers(config, max(arguments.batch, 1))
     from recog.config import values

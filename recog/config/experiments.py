@@ -2,6 +2,7 @@
 recipes."""
 
 import ast
+import functools
 import importlib.util
 import sys
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,7 @@ from typing import Any, NamedTuple
 
 from ml_collections import ConfigDict
 
+from recog.config import based
 from recog.config.recipe import override
 from recog.errors import ConfigError, nearest
 
@@ -122,8 +124,16 @@ def _is_experiment(file: Path) -> bool:
     return set(NEEDED) <= defined
 
 
-def experiment_module(path: str) -> ModuleType:
-    """The experiment file as a module, loaded by path."""
+def origin(path: str) -> str:
+    """The file whose recipe an experiment file changes in the end; itself if it has no BASE."""
+    module = experiment_module(path)
+    if not hasattr(module, 'BASE'):
+        return path
+    return origin(str(based.place(module.BASE.partition(':')[0], path)))
+
+
+def experiment_module(path: str, within: Sequence[Path] = ()) -> ModuleType:
+    """The experiment file as a module, loaded by path; `within` are files that are based on it."""
     if not Path(path).is_file():
         folder = Path(path).parent
         files = [str(file) for file in folder.glob('*.py')] if folder.is_dir() else []
@@ -138,7 +148,11 @@ def experiment_module(path: str) -> ModuleType:
         spec.loader.exec_module(module)
     except SyntaxError as error:
         raise ConfigError(f'experiment file {path}, line {error.lineno}: {error.msg}') from None
+    if hasattr(module, 'BASE'):
+        inner = functools.partial(experiment_module, within=(*within, Path(path).resolve()))
+        based.complete(module, path, inner, within)
     for name in NEEDED:
         if not hasattr(module, name):
-            raise ConfigError(f'experiment file {path!r} must define {name}; see experiments/crnn.py')
+            raise ConfigError(f'experiment file {path!r} must define {name}, or BASE; '
+                              'see experiments/README.md')
     return module

@@ -6,13 +6,6 @@ from typing import Any
 
 import jax
 from jax.extend import core
-from jax.sharding import Mesh
-
-# Dense bfloat16 operations a second, as the makers state them; part of the device's name, longer names first.
-PEAKS = {
-    'H200': 989e12, 'H100 PCIe': 756e12, 'H100': 989e12, 'A100': 312e12, 'L40S': 362e12,
-    'TPU v6 lite': 918e12, 'TPU v5 lite': 197e12, 'TPU v5': 459e12, 'TPU v4': 275e12,
-}
 
 # One operation per element of the result; all else (copies, comparisons, indexing) counts nothing.
 ELEMENTWISE = frozenset(
@@ -31,13 +24,6 @@ def flops(function: Callable, *args: Any) -> int:
 def count(closed: Any) -> int:
     """Floating-point operations of a jaxpr."""
     return _count(closed.jaxpr)
-
-
-def share_of_peak(flops_per_second: float, mesh: Mesh) -> str:
-    """'1.2 TFLOP/s', and the share of the devices' bfloat16 peak where that is known."""
-    peak = next((peak for name, peak in PEAKS.items() if name in mesh.devices.flat[0].device_kind), 0.0)
-    said = f'{flops_per_second / 1e12:.3g} TFLOP/s'
-    return f'{said} ({flops_per_second / peak / mesh.size:.1%} of the bfloat16 peak)' if peak else said
 
 
 def _count(jaxpr: Any) -> int:

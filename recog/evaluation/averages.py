@@ -10,6 +10,8 @@ from typing import NamedTuple
 from recog.config.test_sets import SETS
 from recog.evaluation import markdown
 
+MISSING = ' missing'
+
 
 class Tally(NamedTuple):
     """What was counted on a set."""
@@ -87,20 +89,31 @@ def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None 
         return []
     found = [_average(each, ascii_tallies if each.ascii else tallies) for each in DEFINITIONS]
     choices = found[:len(PADDLE)]
-    lacking = tuple(dict.fromkeys(what for each in choices for what in each.missing))
+    reasons = tuple(dict.fromkeys(what for each in choices for what in each.missing))
     values = [each.value for each in choices if each.value is not None]
-    low, high = (min(values), max(values)) if not lacking else (None, None)
+    low, high = (min(values), max(values)) if not reasons else (None, None)
     words = ('unweighted mean of seven sets; which variants of IC03, IC13 and IC15 is not said: '
              'the lowest and the highest of the eight choices')
-    return [Average('PaddleOCR', words, low, tuple(SETS), lacking, high), *found]
+    return [Average('PaddleOCR', words, low, tuple(SETS), reasons, high), *found]
 
 
-def averages_table(found: Iterable[Average]) -> str:
-    """The averages as a Markdown table, without those of PaddleOCR's choices that have no value."""
-    choices = {definition.name for definition in PADDLE}
-    rows = [[each.name, each.shown(), each.definition] for each in found
-            if each.value is not None or each.name not in choices]
-    return markdown.table(['average', 'value', 'definition'], rows)
+def described(found: Iterable[Average]) -> str:
+    """The averages that have a value as a Markdown table, and a line of what is missing for the others."""
+    found = list(found)
+    rows = [[each.name, each.shown(), each.definition] for each in found if each.value is not None]
+    parts = [markdown.table(['average', 'value', 'definition'], rows)] if rows else []
+    return '\n\n'.join([*parts, *([lacking(found)] if len(rows) < len(found) else [])])
+
+
+def lacking(found: Iterable[Average]) -> str:
+    """Why some averages have no value, in a line."""
+    found = list(found)
+    reasons = dict.fromkeys(reason for each in found for reason in each.missing)
+    absent = [reason.removesuffix(MISSING) for reason in reasons if reason.endswith(MISSING)]
+    parts = [f'{", ".join(absent)} missing'] if absent else []
+    parts += [reason for reason in reasons if not reason.endswith(MISSING)]
+    what = 'No other average' if any(each.value is not None for each in found) else 'No average'
+    return f'{what} of the literature: {", ".join(parts)}.'
 
 
 def _tests(figures: Mapping[str, Tally]) -> dict[str, Tally]:
@@ -118,15 +131,15 @@ def _whole(name: str, tally: Tally) -> bool:
 
 
 def _average(definition: Definition, tallies: Mapping[str, Tally]) -> Average:
-    lacking = []
+    reasons: list[str] = []
     for name in definition.sets:
         if name not in tallies:
-            lacking.append(f'{title(name)} missing')
+            reasons.append(title(name) + MISSING)
         elif not _whole(name, tallies[name]):
             there = tallies[name].images + tallies[name].unreadable
-            lacking.append(f'{title(name)} incomplete ({there:,} of {SETS[name]:,})')
-    if lacking:
-        return Average(definition.name, definition.words(), None, definition.sets, tuple(lacking))
+            reasons.append(f'{title(name)} incomplete ({there:,} of {SETS[name]:,})')
+    if reasons:
+        return Average(definition.name, definition.words(), None, definition.sets, tuple(reasons))
     counted = [tallies[name] for name in definition.sets]
     if definition.weighted:
         value = sum(each.right for each in counted) / sum(each.images for each in counted)

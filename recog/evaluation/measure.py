@@ -14,6 +14,7 @@ from recog.data.sets import ENDLESS, open_set
 from recog.errors import ConfigError
 from recog.evaluation.lexicons import constrained, word_lists
 from recog.evaluation.results import Prediction, Result, interval
+from recog.metrics.calibration import calibration_figures
 from recog.metrics.formulas import formula_figures, normal_forms
 from recog.metrics.words import judge, protocol_id, word_figures
 from recog.reading.compiled import Compiled
@@ -50,7 +51,8 @@ def _judged(source: Source, readings: Sequence[Reading], protocol: str, known: C
         if reading.reason:
             shrunk.append((name, reading.reason))
         verdict = judge(truth, reading.text, protocol)
-        predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict))
+        predictions.append(Prediction(name, source.name, truth, reading.text, reading.confidence, *verdict,
+                                      reading.score, reading.mean_token))
     truths, texts = [each.truth for each in predictions], [each.text for each in predictions]
     figures = word_figures(truths, texts, protocol)
     if protocol == 'latex':
@@ -58,6 +60,8 @@ def _judged(source: Source, readings: Sequence[Reading], protocol: str, known: C
     lists = word_lists(source, [reading.row for reading in readings if reading.text is not None])
     lexicons = {name: word_figures(truths, constrained(texts, words, protocol), protocol)
                 for name, words in lists.items()}
+    figures |= calibration_figures([each.confidence for each in predictions],
+                                   [each.right for each in predictions])
     figures |= {'unreadable': len(unreadable)}
     return Result(source.name, figures, predictions, unreadable, shrunk, lexicons)
 
@@ -81,8 +85,8 @@ def line(result: Result) -> str:
     figures = result.figures
     low, high = interval(figures)
     unread = f', {figures["unreadable"]:.0f} unreadable left out' if figures['unreadable'] else ''
-    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:.0f} {_things(result)} right '
-            f'(95 % interval {low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
+    return (f'{result.name}: {figures["accuracy"]:.2%} of {figures["count"]:,.0f} {_things(result)} right '
+            f'({low:.2%} to {high:.2%}), 1-NED {figures["one_minus_ned"]:.4f}{unread}')
 
 
 def concerns(result: Result) -> list[str]:

@@ -4,6 +4,7 @@
 run that has not reported anything, what was measured first. Each names the file of its predictions.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -98,7 +99,7 @@ def merged(one: Measurement, other: Measurement) -> Measurement:
         | other.document.get('earlier', {}),
         'missing': [name for name in missing if name not in sets],
         **over_sets([_restored(name, values, read) for name, values in sets.items()],
-                    other.document['protocol']),
+                    other.document),
     }, read)
 
 
@@ -146,9 +147,16 @@ def read_predictions(folder: Any, name: str) -> list[Prediction]:
     """The predictions in a file; none if it is lost."""
     if not (folder / name).is_file():
         return []
-    return [Prediction(row['id'], row['set'], row['truth'], row['text'], float(row['confidence']),
-                       row['right'] == 'right', int(row['distance']))
-            for row in files.read_predictions(folder, name)]
+    return [_prediction(row) for row in files.read_predictions(folder, name)]
+
+
+def _prediction(row: Mapping[str, str]) -> Prediction:
+    """A line; an older version wrote the mean probability of the tokens as the confidence."""
+    known = (row['confidence'], row['score'], row['mean_token']) if 'score' in row else \
+        ('', '', row['confidence'])
+    confidence, score, mean_token = (float(value) if value else math.nan for value in known)
+    return Prediction(row['id'], row['set'], row['truth'], row['text'], confidence, row['right'] == 'right',
+                      int(row['distance']), score, mean_token)
 
 
 def _restored(name: str, values: dict[str, Any], read: Sequence[Prediction]) -> Result:

@@ -1,11 +1,13 @@
 """How often the choice of protocol changes a verdict, with examples."""
 
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from itertools import combinations
 from typing import Any, NamedTuple
 
 from recog.evaluation import markdown
 from recog.metrics.words import NFKD, canonical
+from recog.text.vocabulary import CHARSETS
 
 COMPARED = ('36', '62', '94')
 SHOWN = 10  # examples of words whose verdict depends on the protocol
@@ -37,16 +39,24 @@ class Differences(NamedTuple):
     examples: list[Disputed]
 
 
-def differences(words: Iterable[Word], protocol: str) -> Differences:
-    """How verdicts differ between 36, 62 and 94 characters, and between the protocol with NFKD and without.
+def compared(characters: Iterable[str]) -> tuple[str, ...]:
+    """The protocols that a model with these characters can meet."""
+    held = frozenset(characters)
+    return tuple(name for name in COMPARED if held.issuperset(CHARSETS[name]))
 
-    For `exact` the last is 94. The examples alternate between all patterns of verdicts, so that each is
-    shown.
+
+def differences(words: Iterable[Word], protocol: str, able: Sequence[str] = COMPARED) -> Differences:
+    """How verdicts differ between those of 36, 62 and 94 characters that the model is able to meet, and
+    between the protocol with NFKD and without.
+
+    For `exact` the last is the widest. The examples alternate between all patterns of verdicts, so that each
+    is shown.
     """
     plain = protocol.removesuffix(NFKD)
-    plain = plain if plain in COMPARED else COMPARED[-1]
-    protocols = (*COMPARED, plain + NFKD)
-    pairs = [(0, 1), (0, 2), (1, 2), (protocols.index(plain), 3)]
+    plain = plain if plain in COMPARED else able[-1] if able else COMPARED[-1]
+    named = able if plain in able else (*able, plain)
+    protocols = (*named, plain + NFKD)
+    pairs = [*combinations(range(len(able)), 2), (protocols.index(plain), len(named))]
     counts, total = [0] * len(pairs), 0
     patterns: defaultdict[tuple[bool, ...], list[Disputed]] = defaultdict(list)
     for word in words:
@@ -62,8 +72,8 @@ def differences(words: Iterable[Word], protocol: str) -> Differences:
         if len(patterns[right]) < SHOWN:
             patterns[right].append(Disputed(word, tuple(labels), right))
     turns = [found[turn] for turn in range(SHOWN) for found in patterns.values() if turn < len(found)]
-    named = {(protocols[a], protocols[b]): count for (a, b), count in zip(pairs, counts, strict=True)}
-    return Differences(total, protocols, named, turns[:SHOWN])
+    by_pair = {(protocols[a], protocols[b]): count for (a, b), count in zip(pairs, counts, strict=True)}
+    return Differences(total, protocols, by_pair, turns[:SHOWN])
 
 
 def described(found: Differences) -> str:
@@ -93,5 +103,5 @@ def from_json(held: dict[str, Any]) -> Differences:
               for one, _, other in [pair.partition(' and ')]}
     examples = [Disputed(Word(*(each[name] for name in Word._fields)), tuple(each['labels'].values()),
                          tuple(each['right'].values())) for each in held['examples']]
-    return Differences(held['words'], tuple(dict.fromkeys(name for pair in counts for name in pair)), counts,
-                       examples)
+    names = held['examples'][0]['labels'] if examples else (name for pair in counts for name in pair)
+    return Differences(held['words'], tuple(dict.fromkeys(names)), counts, examples)

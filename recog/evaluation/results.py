@@ -1,5 +1,6 @@
 """The results of an evaluation: figures of its sets and what is computed from them, as JSON holds them."""
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -13,6 +14,8 @@ from recog.metrics.words import NFKD, canonical, judge, wilson_interval
 OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised',
                'structure': 'structure', 'token_accuracy': 'tokens', 'bleu': 'BLEU-4',
                'accuracy_unseen': 'unseen', 'seen': 'seen'}
+# How the confidence agrees with the verdicts, and the heads of its columns.
+CALIBRATION = {'ece': 'ECE', 'auroc': 'AUROC'}
 
 
 class Prediction(NamedTuple):
@@ -22,16 +25,18 @@ class Prediction(NamedTuple):
     set: str
     truth: str
     text: str
-    confidence: float
+    confidence: float  # the probability of the text
     right: bool
     distance: int
+    score: float = math.nan  # its logarithm; like the confidence not a number where an older version read it,
+    mean_token: float = math.nan  # which knew the mean probability of its tokens alone
 
 
 class Result(NamedTuple):
     """The result of one set."""
 
     name: str
-    figures: dict[str, float]  # count, right, accuracy, one_minus_ned, unreadable, and those of formulas
+    figures: dict[str, float]  # count, right, accuracy, 1-NED, ece, auroc, unreadable; of formulas more
     predictions: list[Prediction]
     unreadable: list[tuple[str, str]]  # id, reason
     shrunk: list[tuple[str, str]]  # images larger than the largest canvas, and by how much they were shrunk
@@ -42,22 +47,23 @@ def document(results: Sequence[Result], missing: list[str], about: Mapping[str, 
     """An evaluation as JSON holds it; `about` is its provenance, with the id of its protocol."""
     protocol = about['protocol']
     sets = {result.name: _of_a_set(result, protocol) for result in results}
-    return {**about, 'sets': sets, 'missing': missing, **over_sets(results, protocol)}
+    return {**about, 'sets': sets, 'missing': missing, **over_sets(results, about)}
 
 
-def over_sets(results: Iterable[Result], protocol: str) -> dict[str, Any]:
+def over_sets(results: Iterable[Result], about: Mapping[str, Any]) -> dict[str, Any]:
     """What is computed from the results of several sets: remarks, averages, and how often the choice of
-    protocol changes a verdict."""
-    results = list(results)
+    protocol changes a verdict, of those protocols whose characters the model has."""
+    results, protocol = list(results), about['protocol']
     found: dict[str, Any] = {'notes': list(_notes(results, protocol)), 'averages': []}
     if protocol == 'latex':
         return found
+    able = tuple(about['characters'].split()) if 'characters' in about else protocols.COMPARED
     plain = {result.name: _tally(result) for result in results}
     as_ascii = {result.name: _tally(result, protocol.removesuffix(NFKD) + NFKD) for result in results}
     words = (Word(each.set, each.id, each.truth, each.text)
              for result in results for each in result.predictions)
     return {**found, 'averages': [each._asdict() for each in averages(plain, as_ascii)],
-            'differences': protocols.as_json(protocols.differences(words, protocol))}
+            'differences': protocols.as_json(protocols.differences(words, protocol, able))}
 
 
 def interval(figures: Mapping[str, float]) -> tuple[float, float]:

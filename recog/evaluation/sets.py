@@ -15,7 +15,9 @@ from recog.data.rows import Source
 from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.evaluation import measure, measurements
+from recog.evaluation.protocols import compared
 from recog.evaluation.results import Result
+from recog.evaluation.terminal import shown
 from recog.evaluation.write import write_results
 from recog.metrics.words import protocol_id
 from recog.reading.compiled import decoder
@@ -41,7 +43,7 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
                                    progress=jax.process_index() == 0, known=known) for source in sources]
     if jax.process_index() == 0:
         mirror = Mirror(folder)
-        print(write_results(mirror.here, results, missing, about, own))
+        print(shown(write_results(mirror.here, results, missing, about, own)))
         mirror.close()
         for result in results:
             for name, reason in result.unreadable:
@@ -79,7 +81,8 @@ def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
-        'protocol': protocol_id(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
+        'protocol': protocol_id(config.eval.protocol, config.eval.nfkd),
+        'characters': ' '.join(compared(opened.vocab.tokens)), 'beam': config.eval.beam,
         'precision': recipe.evaluated(config).train.precision,
         'max length': config.text.max_length,
         'width rule': config.image.width_rule,

@@ -3,20 +3,29 @@
 import csv
 import io
 import json
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.evaluation import markdown, measurements, protocols
-from recog.evaluation.averages import Average, averages_table
+from recog.evaluation import averages, markdown, measurements, protocols
+from recog.evaluation.averages import Average
 from recog.evaluation.measurements import CONDITIONS, Measurement
-from recog.evaluation.results import OF_FORMULAS, Prediction, Result, document, interval, with_lexicons
+from recog.evaluation.results import (
+    CALIBRATION,
+    OF_FORMULAS,
+    Prediction,
+    Result,
+    document,
+    interval,
+    with_lexicons,
+)
 from recog.text.lines import in_line
 from recog.workdir import files
 from recog.workdir.folder import write_whole
 
 COLUMNS = ('kind', 'own', 'name', 'count', 'right', 'accuracy', 'low', 'high', 'one_minus_ned', *OF_FORMULAS,
-           'unreadable', 'note')
+           *CALIBRATION, 'unreadable', 'note')
 BY_SIZE = {'by_length': 'ExpRate by length in tokens', 'by_depth': 'ExpRate by depth of braces'}
 
 
@@ -60,10 +69,14 @@ def _as_tsv(predictions: Iterable[Prediction]) -> str:
         out = csv.writer(file, delimiter='\t', lineterminator='\n')
         out.writerow(Prediction._fields)
         for each in predictions:
-            words = {'id': in_line(each.id), 'confidence': f'{each.confidence:.4f}',
-                     'right': 'right' if each.right else 'wrong'}
+            words = {'id': in_line(each.id), 'right': 'right' if each.right else 'wrong',
+                     **{name: _number(getattr(each, name)) for name in ('confidence', 'score', 'mean_token')}}
             out.writerow((each._asdict() | words).values())
         return file.getvalue()
+
+
+def _number(value: float) -> str:
+    return '' if math.isnan(value) else f'{value:.4f}'
 
 
 def _page(found: Mapping[str, Any]) -> str:
@@ -82,10 +95,10 @@ def sections(found: Mapping[str, Any]) -> str:
     parts = [f'Protocol {found["protocol"]}', _table(with_lexicons(found['sets']), found['missing']),
              *map(markdown.line, found['notes'])]
     if found['averages']:
-        parts += ['## Averages', averages_table(Average(**each) for each in found['averages'])]
+        parts += ['## Averages', averages.described(Average(**each) for each in found['averages'])]
     if found['protocol'] == 'latex':
         parts += _tables_by_size(found['sets'])
-    if 'differences' in found:
+    if any(found.get('differences', {}).get('counts', {}).values()):
         parts += ['## Where the protocol decides',
                   protocols.described(protocols.from_json(found['differences']))]
     return '\n\n'.join(parts)
@@ -99,16 +112,17 @@ def table(results: Iterable[Result], missing: list[str]) -> str:
 
 def _table(named: Sequence[tuple[str, Mapping[str, Any]]], missing: list[str]) -> str:
     found = {name for _, figures in named for name in figures}
-    beside = [name for name in OF_FORMULAS if name in found]
+    beside, sure = ([name for name in names if name in found] for names in (OF_FORMULAS, CALIBRATION))
     things, accuracy = ('formulas', 'ExpRate') if beside else ('words', 'accuracy')
     heads = ['set', things, 'right', accuracy, '95 % interval', *(OF_FORMULAS[name] for name in beside),
-             '1-NED', 'unreadable']
+             '1-NED', *(CALIBRATION[name] for name in sure), 'unreadable']
     rows = []
     for name, figures in named:
         low, high = interval(figures)
         rows.append([name, f'{figures["count"]:.0f}', f'{figures["right"]:.0f}', f'{figures["accuracy"]:.2%}',
                      f'{low:.2%} to {high:.2%}', *(_cell(each, figures) for each in beside),
                      f'{figures["one_minus_ned"]:.4f}',
+                     *(f'{figures[each]:.4f}' if each in figures else '' for each in sure),
                      f'{figures["unreadable"]:.0f}' if 'unreadable' in figures else ''])
     rows += [[name, 'missing', *[''] * (len(heads) - 2)] for name in missing]
     return markdown.table(heads, rows)

@@ -17,7 +17,7 @@ from recog.reading.read import BY_IMAGE, BY_TEXT
 from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
-# For confidences and scores; relative for a score above 1, of which float32 has seven digits.
+# For scores and probabilities; relative for a score above 1, of which float32 has seven digits.
 TOLERANCE = 1e-4
 # For maps, which are only drawn; where a noisy image is sampled, a rounding error is amplified.
 OF_MAPS = 1e-2
@@ -26,7 +26,7 @@ BATCH = 8
 
 
 class Parity(NamedTuple):
-    """How many images were read, and the largest difference of a score or confidence."""
+    """How many images were read, and the largest difference of a score or of a mean probability."""
 
     images: int
     worst: float
@@ -90,7 +90,7 @@ def _name(images: list[Any], number: int) -> str:
 
 
 def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) -> tuple[float, Wrong]:
-    """The largest difference of scores and confidences of one image, and the worst error,
+    """The largest difference of scores and mean probabilities of one image, and the worst error,
     of which another text is worse than any number."""
     texts = [vocab.decode(out['tokens'][0].tolist()) for out in (wanted, got)]
     worst, wrong = 0.0, Wrong(0.0, '')
@@ -106,11 +106,11 @@ def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) 
             apart = np.where(one == other, 0, abs(one - other) / np.maximum(1, abs(one)))
         apart = np.where(np.isnan(apart), 1e9, apart)
         place = int(apart.argmax())
-        excess = float(apart[place]) / (TOLERANCE if name in ('score', 'confidence', 'token_confidence')
+        excess = float(apart[place]) / (TOLERANCE if name in ('score', 'mean_token', 'token_confidence')
                                         else OF_MAPS)
         if excess > max(1.0, wrong.size):
             wrong = Wrong(excess, f'has {name} {other[place]:.6g}, by the workdir {one[place]:.6g}')
-        worst = max(worst, float(apart[place])) if name in ('score', 'confidence') else worst
+        worst = max(worst, float(apart[place])) if name in ('score', 'mean_token') else worst
     return worst, wrong
 
 

@@ -75,14 +75,17 @@ def read_image(source: str | Path | bytes, name: str = '', most: int = 0) -> np.
         return _pillow(data, name, most) if image is None else image
 
 
-def image_of(value: Any) -> np.ndarray:
-    """An array that is an image, as it is, or one of Pillow's images as `read_image` would read its file."""
+def image_of(value: Any, channels: str = 'bgr') -> np.ndarray:
+    """An array that is an image, in BGR, or one of Pillow's images as `read_image` would read its file.
+
+    `channels` is the order of the array's own: bgr or rgb.
+    """
     if isinstance(value, np.ndarray):
         is_image = value.ndim == 2 or (value.ndim == 3 and value.shape[2] in (1, 3))
         if value.dtype != np.uint8 or not is_image or not value.size:
             raise Unreadable('', f'is an array of {value.dtype} {list(value.shape)}; '
-                             'uint8 [H, W, 3] (BGR), [H, W] and [H, W, 1] can be read')
-        return value
+                             f'uint8 [H, W, 3] ({channels.upper()}), [H, W] and [H, W, 1] can be read')
+        return np.ascontiguousarray(value[..., ::-1]) if channels == 'rgb' and value.ndim == 3 else value
     from PIL import Image
 
     if not isinstance(value, Image.Image):

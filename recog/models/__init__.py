@@ -83,9 +83,9 @@ class Model(NamedTuple):
     loss(variables, batch, *, key=None, train=True, step=0) -> (total, count), (stats, metrics); the loss is
       total / count, or just total where count is 0; metrics are sums too
     decode(variables, image, size, max_length, *, beam=1, details=False) -> tokens [B, N, L] int32 vocabulary
-      ids, -1 after the end, length, score (log-probability) and confidence (mean token probability) [B, N];
-      with details also token_confidence [B, N, L] and the maps of about. max_length is an int32 scalar, or
-      one for each row [B].
+      ids, -1 after the end, length, score (log-probability of the text) and mean_token (mean probability of
+      its tokens, which references call its confidence) [B, N]; with details also token_confidence [B, N, L]
+      and the maps of about. max_length is an int32 scalar, or one for each row [B].
     peers: key in the reference's checkpoint -> Peer
     adapt(arrays by name) -> arrays by the keys of peers; renames weights that were published under other
       names
@@ -144,15 +144,30 @@ def _earlier(name: str) -> Mapping[str, Any]:
 
 def build(config: Any, vocab: Any) -> Model:
     """The model that `config.model.name` names, for the tokens of `vocab`."""
-    name = config.model.name
-    if name not in names():
-        known = ', '.join(names())
-        raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}')
     from recog.models.precision import in_precision
 
-    model = importlib.import_module(f'{__name__}.{name}').build(config, vocab)
+    model = _module(config.model.name).build(config, vocab)
     return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
                              for part in ('apply', 'loss', 'decode')})
+
+
+def _module(name: str) -> Any:
+    """The module of an algorithm: one of this package, or a module elsewhere by its dotted name."""
+    if name in names():
+        return importlib.import_module(f'{__name__}.{name}')
+    if '.' not in name:
+        known = ', '.join(names())
+        raise ConfigError(f'config.model.name={name!r} is not one of {known}{nearest(name, names())}, nor a '
+                          "module of your own, such as 'my_package.my_model'")
+    try:
+        module = importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise ConfigError(f'config.model.name={name!r}: Python finds no module {error.name!r}; put the '
+                          'folder that holds it on PYTHONPATH, or install it') from None
+    if not hasattr(module, 'build'):
+        raise ConfigError(f'config.model.name={name!r}: the module must define build(config, vocab) -> '
+                          'Model; see recog/models/__init__.py')
+    return module
 
 
 def refuse(config: Any, checks: Mapping[str, tuple[bool, str]]) -> None:

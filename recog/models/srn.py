@@ -210,7 +210,7 @@ def build(config: Any, vocab: Any) -> Model:
         log_probs = parallel.log_probabilities(outputs['head'], settings.skip_ends)
         texts = parallel.best_texts(log_probs, beam)
         result = parallel.finish(texts, log_probs, max_length, settings.skip_ends, outputs['attention'])
-        plain = 'tokens', 'length', 'score', 'confidence'
+        plain = 'tokens', 'length', 'score', 'mean_token'
         return result if details else {key: result[key] for key in plain}
 
     leaves = list(flatten(jax.eval_shape(init, jax.random.key(0))))

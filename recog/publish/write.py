@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import jax
 from ml_collections import ConfigDict
 
-from recog import __version__
+from recog import __version__, models
 from recog.config import recipe
 from recog.devices import cost
 from recog.devices.mesh import one_device, replicated
@@ -47,6 +47,9 @@ def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
     """Write the folder `place`, or nothing if it fails; returns its manifest."""
     if files.is_published(opened.workdir):
         raise ConfigError(f'{opened.workdir} is a published reader already; publish its workdir')
+    if opened.config.model.name not in models.names():
+        raise ConfigError(f'config.model.name={opened.config.model.name!r} is a module of your own, which a '
+                          'reader does not bring along; only models of recog are published')
     content, variables = published.encoded(opened.variables, asked.kind)
     rounded = opened._replace(variables=jax.device_put(variables, replicated(one_device())))
     with drafted(place) as draft:

@@ -15,6 +15,7 @@ with its hash can make JAX's own reader hang or end the process.
 
 import hashlib
 import json
+import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -38,6 +39,7 @@ FILES = {'onnx': ('explain.onnx', 'model.onnx'),
 NUMBERS = ('beam', 'max_length', 'capacity')  # each at least 1
 MOST = 1 << 24  # bytes of a manifest, and the largest of these numbers
 AGAIN = 'export the model again'
+MEAN = 'confidence'  # what older exports call `mean_token`
 
 
 class Folder:
@@ -71,9 +73,9 @@ class Folder:
              *inputs: np.ndarray) -> dict[str, np.ndarray]:
         """What the model of a file gives, which must be tokens of the vocabulary."""
         try:
-            out = run(*inputs)
+            out = self._as_now(run(*inputs), inputs[-1])
             shape = (len(inputs[0]), self.manifest['beam'])
-            if out['tokens'].shape[:2] != shape or out['confidence'].shape != shape or \
+            if out['tokens'].shape[:2] != shape or out['mean_token'].shape != shape or \
                     out['score'].shape != shape or not np.issubdtype(out['tokens'].dtype, np.signedinteger):
                 raise ValueError('it gives something else than texts')
             if out['tokens'].max(initial=-1) >= len(self.vocab):
@@ -81,6 +83,20 @@ class Folder:
         except Exception as error:
             raise ConfigError(f'{file} cannot be run ({_line(error)}); {AGAIN}') from None
         return out
+
+    def _as_now(self, out: dict[str, np.ndarray], longest: np.ndarray) -> dict[str, np.ndarray]:
+        """What an older export gives, by the names of today.
+
+        It called the mean probability of tokens the confidence, and its scores were what ranks texts: divided
+        by a power of the number of classes, one of which is the end of a text that was not cut. The score of
+        CTC's best path was that of one alignment, which stays.
+        """
+        if MEAN not in out:
+            return out
+        penalty = self.config.model.get('length_penalty', 0.0)
+        classes = np.maximum(out['length'] + (out['length'] < longest), 1)
+        new = {'mean_token': out[MEAN], 'score': out['score'] * classes ** penalty}
+        return {name: value for name, value in out.items() if name != MEAN} | new
 
     def check(self, **asked: Any) -> None:
         """Refuse another beam, step or width_rule than the folder was exported with."""
@@ -118,7 +134,7 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
     if not sound:
         raise ConfigError(f'{file} is damaged, or was not written by recog export; {AGAIN}')
     try:
-        folder = _checked(path, manifest, devices)
+        folder, older = _checked(path, manifest, devices), MEAN in manifest['outputs']
     except ConfigError as error:
         raise ConfigError(f'{file}: {_line(error)}; {AGAIN}') from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -128,6 +144,9 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
             raise ConfigError(f'{path / name} is missing; {AGAIN}')
         if described(path / name) != facts:
             raise ConfigError(f'{path / name} is damaged: it is not what recog export wrote; {AGAIN}')
+    if older:
+        print(f'recog: {path} was exported by an older version, whose scores need not be probabilities of '
+              f'whole texts; {AGAIN}', file=sys.stderr)
     return folder
 
 

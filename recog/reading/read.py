@@ -16,9 +16,22 @@ from recog.text.vocabulary import Vocab
 
 HostBatch = dict[str, np.ndarray]
 # What `decode` gives of each text and of each image.
-BY_TEXT = ('tokens', 'length', 'score', 'confidence', 'token_confidence', *MAPS_OF_TEXTS)
+BY_TEXT = ('tokens', 'length', 'score', 'mean_token', 'token_confidence', *MAPS_OF_TEXTS)
 BY_IMAGE = MAPS_OF_IMAGES
 FED = ('image', 'size', 'index', 'weight')  # the arrays of a batch that `decode` takes: no labels
+
+
+class Scored(NamedTuple):
+    """One of the texts of an image, with its log-probability and the mean probability of its tokens."""
+
+    text: str
+    score: float
+    mean_token: float
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the text."""
+        return probability(self.score)
 
 
 class Reading(NamedTuple):
@@ -29,10 +42,21 @@ class Reading(NamedTuple):
 
     row: int
     text: str | None
-    confidence: float = 0.0
+    score: float = -math.inf  # the text's log-probability
+    mean_token: float = 0.0  # the mean probability of its tokens
     reason: str = ''
     details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
-    others: tuple[tuple[str, float, float], ...] = ()  # text, confidence, score of the beam's best, if wanted
+    others: tuple[Scored, ...] = ()  # the beam's best, this one first, if wanted
+
+    @property
+    def confidence(self) -> float:
+        """The probability of the text."""
+        return probability(self.score)
+
+
+def probability(score: float) -> float:
+    """The probability that a log-probability stands for, of which rounding may have made more than 0."""
+    return math.exp(min(score, 0.0))
 
 
 class Engine(Protocol):
@@ -53,14 +77,14 @@ def chosen(out: Mapping[str, Any], batch: Mapping[str, Any], best: int = 1,
            details: bool = False) -> dict[str, Any]:
     """Of `decode`'s output, the best text of each row; with `details` also its maps, image and size.
 
-    If `best` is above 1, that many of the best texts: `best_tokens`, `best_confidence` and `best_score`.
+    If `best` is above 1, that many of the best texts: `best_tokens`, `best_score` and `best_mean_token`.
     """
-    names = ('tokens', 'confidence')
+    names = ('tokens', 'score', 'mean_token')
     found = {name: out[name][:, 0] for name in (BY_TEXT if details else names) if name in out}
     if details:
         found |= {name: out[name] for name in BY_IMAGE if name in out}
     if best > 1:
-        found |= {f'best_{name}': out[name][:, :best] for name in (*names, 'score')}
+        found |= {f'best_{name}': out[name][:, :best] for name in names}
     return found | {name: batch[name] for name in (FED if details else ('index', 'weight'))}
 
 
@@ -102,10 +126,11 @@ def planned(engine: Engine, source: Source, config: ConfigDict, *, batch: int, l
 def _reading(row: dict[str, Any], vocab: Vocab) -> Reading:
     """One row of what `chosen` gives, as text."""
     text = vocab.decode(row['tokens'].tolist()) if row['weight'] else None
-    others: tuple[tuple[str, float, float], ...] = ()
+    others: tuple[Scored, ...] = ()
     if 'best_tokens' in row:
-        best = zip(row['best_tokens'], row['best_confidence'], row['best_score'], strict=True)
-        others = tuple((vocab.decode(tokens.tolist()), float(confidence), float(score))
-                       for tokens, confidence, score in best if math.isfinite(score))
+        best = zip(row['best_tokens'], row['best_score'], row['best_mean_token'], strict=True)
+        others = tuple(Scored(vocab.decode(tokens.tolist()), float(score), float(mean_token))
+                       for tokens, score, mean_token in best if math.isfinite(score))
     details = row if 'image' in row else None
-    return Reading(int(row['index']), text, float(row['confidence']), '', details, others)
+    return Reading(int(row['index']), text, float(row['score']), float(row['mean_token']), '', details,
+                   others)

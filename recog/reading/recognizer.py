@@ -1,8 +1,9 @@
 """A trained model that reads images, of a workdir or an exported folder, by the same code as evaluation."""
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ml_collections import ConfigDict
 
@@ -12,9 +13,10 @@ from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, image_of
 from recog.metrics.formulas import formula_tokens, well_formed
 from recog.reading import adapt, drawings, named
+from recog.reading.answer import Answer
 from recog.reading.drawings import Drawing
 from recog.reading.exported import Folder, is_exported, open_folder
-from recog.reading.read import Engine, Reading, read_source, set_length
+from recog.reading.read import Engine, Reading, Scored, read_source, set_length
 from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
@@ -24,12 +26,7 @@ if TYPE_CHECKING:
     from recog.workdir.opened import Opened
 
 INVERT = ('yes', 'no', 'auto')
-
-
-class Answer(NamedTuple('Answer', [('text', str), ('confidence', float)])):
-    """A text and its confidence; `others` is the beam's best as (text, confidence, score), this one first."""
-
-    others: tuple[tuple[str, float, float], ...] = ()
+CHANNELS = ('bgr', 'rgb')  # of arrays
 
 
 class Arrays:
@@ -40,8 +37,8 @@ class Arrays:
 
     name = 'images'
 
-    def __init__(self, images: Sequence[Any], rule: ConfigDict | None = None):
-        self.images, self._rule = images, rule
+    def __init__(self, images: Sequence[Any], channels: str = 'bgr', rule: ConfigDict | None = None):
+        self.images, self._channels, self._rule = images, channels, rule
 
     def __len__(self) -> int:
         return len(self.images)
@@ -62,7 +59,7 @@ class Arrays:
         if isinstance(image, Drawing) and self._rule is not None:
             return drawings.row(name, image, self._rule)
         try:
-            return Row(name, '', image_of(image))
+            return Row(name, '', image_of(image, self._channels))
         except Unreadable as error:
             return Row(name, '', None, error.reason)
 
@@ -86,19 +83,21 @@ class Held:
 
 
 class Recognizer:
-    """A trained model that reads images: paths, encoded bytes, Pillow's, or uint8 arrays (BGR or grey)."""
+    """A trained model that reads images: paths, encoded bytes, Pillow's, or uint8 arrays (colour or grey)."""
 
     def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64,
                  beam: int = 1, width_rule: str = '', max_length: int = 0, details: bool = False,
-                 best: int = 1, invert: str = ''):
+                 best: int = 1, invert: str = '', channels: str = 'bgr'):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
+        self.channels = channels  # of arrays
         self.config = opened.config.copy_and_resolve_references()
         with self.config.unlocked():
             self.config.data.workers = 0  # starting processes would take longer than reading
             self.config.image.width_rule = width_rule or self.config.image.width_rule
         best = best or beam  # all
         if best > beam:
-            raise ConfigError(f'--nbest {best} needs --beam {best} or more')
+            how = ' when it is exported' if isinstance(opened, Folder) else ''
+            raise ConfigError(f'--nbest {best} needs --beam {best} or more{how}')
         if isinstance(opened, Folder):
             self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
             self._engine: Engine = opened.engine(best, details)
@@ -123,7 +122,7 @@ class Recognizer:
 
     def readings(self, given: Sequence[Any]) -> list[Reading]:
         """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        source = self._adapted(Arrays(given, self.config.image))
+        source = self._adapted(self._source(given))
         if isinstance(source, adapt.Adapted):  # which would be done again for each time that rows are read
             source = Held(source.rows(range(len(source))))
         return list(self._read(source))
@@ -137,17 +136,27 @@ class Recognizer:
         return read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
 
     def __call__(self, given: Any) -> Any:
-        """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
-        if isinstance(given, Drawing) or not isinstance(given, list | tuple):
-            return self([given])[0]
-        source, answers = Arrays(given, self.config.image), []
-        for reading in self.read(source):
-            if reading.text is None:
-                raise Unreadable(source.labels([reading.row])[0][0], reading.reason)
-            answer = Answer(reading.text, reading.confidence)
-            answer.others = reading.others
-            answers.append(answer)
-        return answers
+        """The answer for an image, which must be readable; for a list of images, a list of answers.
+
+        For an iterator, an iterator, which takes as many images at a time as are read together. Among several
+        images, one that cannot be read has an answer without a text, which says why.
+        """
+        if isinstance(given, list | tuple) and not isinstance(given, Drawing):
+            return [Answer.of(reading) for reading in self.read(self._source(given))]
+        if isinstance(given, Iterator):
+            return self._stream(given)
+        source = self._source([given])
+        reading, = self.read(source)
+        if reading.text is None:
+            raise Unreadable(source.labels([0])[0][0], reading.reason)
+        return Answer.of(reading)
+
+    def _stream(self, given: Iterator[Any]) -> Iterator[Answer]:
+        while images := list(itertools.islice(given, self.batch)):
+            yield from self(images)
+
+    def _source(self, given: Sequence[Any]) -> Arrays:
+        return Arrays(given, self.channels, self.config.image)
 
 
 def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int) -> Engine:
@@ -160,12 +169,13 @@ def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, b
 
 def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
          width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
-         devices: str = '') -> Recognizer:
-    """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog predict`."""
-    if invert not in INVERT:
-        raise ConfigError(f'--invert {invert!r} must be one of {", ".join(INVERT)}')
+         devices: str = '', channels: str = 'bgr') -> Recognizer:
+    """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog.load`."""
+    for name, value, known in (('--invert', invert, INVERT), ('channels', channels, CHANNELS)):
+        if value not in known:
+            raise ConfigError(f'{name} {value!r} must be one of {", ".join(known)}')
     how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
-                           'details': explain, 'best': best, 'invert': invert}
+                           'details': explain, 'best': best, 'invert': invert, 'channels': channels}
     folder = workdir_path(named.find(path))
     if is_exported(folder):
         exported = open_folder(folder, devices)
@@ -180,7 +190,7 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     mesh = data_mesh(choose_devices(devices))
     with setup.quiet():
         opened = open_workdir(folder, step, mesh)
-    return Recognizer(opened, mesh, beam=beam or 1, **how)
+    return Recognizer(opened, mesh, beam=beam or max(best, 1), **how)
 
 
 def needs_workdir(folder: Any) -> None:
@@ -193,9 +203,9 @@ def needs_workdir(folder: Any) -> None:
         raise ConfigError(f'workdir {str(folder)!r} {what}{near}')
 
 
-def text_facts(formula: bool, text: str, confidence: float, score: float | None = None) -> dict[str, Any]:
-    """A text as JSON holds it: with its confidence, and for a formula whether its LaTeX is well-formed."""
-    found: dict[str, Any] = {'text': text, 'confidence': round(confidence, 4)}
-    if score is not None:
-        found['score'] = round(score, 4)
+def text_facts(formula: bool, said: Scored | Reading) -> dict[str, Any]:
+    """A text as JSON holds it: with its probabilities, and for a formula whether its LaTeX is well-formed."""
+    text = said.text or ''
+    found = {'text': text, 'confidence': round(said.confidence, 4), 'score': round(said.score, 4),
+             'mean_token': round(said.mean_token, 4)}
     return found | ({'well_formed': well_formed(formula_tokens(text))} if formula else {})

@@ -1,5 +1,6 @@
 """The parts of the page that show images with what was read: samples, and mistakes."""
 
+import math
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -31,8 +32,8 @@ class Shown(NamedTuple):
 def choose(record: Record, found: Gallery) -> Shown:
     """The examples to show: mistakes by confidence and by edits, and others spread over the sets."""
     wrong = [example for example in record.examples if not example.right]
-    confident = sorted(wrong, key=lambda example: -example.confidence)
-    worst = sorted(wrong, key=lambda example: (-example.edits, -len(example.wanted), -example.confidence))
+    confident = sorted(wrong, key=lambda example: -example.sureness)
+    worst = sorted(wrong, key=lambda example: (-example.edits, -len(example.wanted), -example.sureness))
     right = _spread([example for example in record.examples if example.right], RIGHT)
     samples, overview = _spread(record.examples, SAMPLES), _spread(record.examples, OVERVIEW)
     if not record.examples:
@@ -108,7 +109,8 @@ def _card(each: Pictured, name: str, record: Record, album: Album) -> Html:
     rows: list[tuple[str, Any]] = [*([] if example.right else [('truth', truth)]), ('text', text)]
     if record.separator.join(example.wanted) != example.truth and not record.separator:
         rows.append(('label', quoted(example.truth)))
-    rows.append(('confidence', f'{example.confidence:.1%}'))
+    if not math.isnan(example.confidence):
+        rows.append(('confidence', f'{example.confidence:.1%}'))
     if not example.right:
         rows.append(('edits', f'{example.edits} in {len(example.wanted)}'))
     words = element('dl', *(part for head, value in rows

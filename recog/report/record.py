@@ -1,5 +1,6 @@
 """What a workdir holds of its run: results, log and predictions, each of which may be missing."""
 
+import math
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -35,6 +36,11 @@ class Judged(NamedTuple):
     def edits(self) -> int:
         """The fewest edits that turn one text into the other."""
         return edit_distance(self.wanted, self.written)
+
+    @property
+    def sureness(self) -> float:
+        """By which it is sorted: its confidence, 0 where an older version did not record it."""
+        return 0.0 if math.isnan(self.confidence) else self.confidence
 
 
 class Record(NamedTuple):

@@ -2,6 +2,7 @@
 speed."""
 
 import json
+import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -11,10 +12,11 @@ from recog.config.fields import FIELDS
 from recog.devices import cost
 from recog.devices.measured import recorded
 from recog.evaluation.measurements import conditions
-from recog.evaluation.results import OF_FORMULAS, with_lexicons
+from recog.evaluation.results import CALIBRATION, OF_FORMULAS, with_lexicons
 from recog.looks import charts as looks
 from recog.looks.charts import Album
 from recog.looks.markup import Html, Section, element, folded, joined, paragraph, quoted, table
+from recog.metrics.calibration import calibration_figures
 from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
 from recog.report.record import Record
@@ -23,12 +25,15 @@ from recog.workdir.opened import Opened
 CONFUSIONS = 15
 # The headings of a set's figures; all others are shown by their own names.
 FIGURES = {'count': 'count', 'right': 'right', 'accuracy': 'accuracy', **OF_FORMULAS,
-           'one_minus_ned': '1-NED', 'unreadable': 'unreadable'}
+           'one_minus_ned': '1-NED', **CALIBRATION, 'unreadable': 'unreadable'}
+BY_FOUR_PLACES = ('one_minus_ned', *CALIBRATION)
 COUNTS = ('count', 'right', 'unreadable', 'seen')
 SPEEDS = {'images_per_second': ('images a second', '{:,.1f}', 1.0),
           'flops_per_second': ('TFLOP/s', '{:.3f}', 1e12),
           'data_wait': ('share of the time spent waiting for data', '{:.1%}', 1.0)}
 NO_RESULTS = 'The run has not been evaluated: recog evaluate does that.'
+OLDER = ('The predictions are those of an older version, which did not record how likely a text is: '
+         'recog evaluate writes them anew.')
 NO_LOG = 'The workdir has no metrics.jsonl: the run was not trained here, or has not begun.'
 
 
@@ -148,7 +153,7 @@ def _is_number(value: Any) -> bool:
 def _figure(name: str, value: float) -> str:
     if name in COUNTS:
         return f'{value:,.0f}'
-    return f'{value:.4f}' if name == 'one_minus_ned' or not 0 <= value <= 1 else f'{value:.2%}'
+    return f'{value:.4f}' if name in BY_FOUR_PLACES or not 0 <= value <= 1 else f'{value:.2%}'
 
 
 def confusion(record: Record, album: Album) -> Section:
@@ -194,14 +199,18 @@ def lengths(record: Record, album: Album) -> Section:
 
 def calibration(record: Record, album: Album) -> Section:
     """Confidence against accuracy."""
-    if not record.examples:
-        return Section('calibration', 'Confidence against accuracy', paragraph(NO_RESULTS), True)
-    bins, count = tallies.by_confidence(record.examples), len(record.examples)
-    error = tallies.calibration_error(bins)
-    mean = sum(example.confidence for example in record.examples) / count
-    right = sum(example.right for example in record.examples) / count
-    said = paragraph(f'Expected calibration error {error:.4f} over {len(bins)} bins of {count:,} examples; '
-                     f'mean confidence {mean:.4f}, accuracy {right:.4f}.')
+    examples = [example for example in record.examples if not math.isnan(example.confidence)]
+    if not examples:
+        return Section('calibration', 'Confidence against accuracy',
+                       paragraph(OLDER if record.examples else NO_RESULTS), True)
+    bins, count = tallies.by_confidence(examples), len(examples)
+    figures = calibration_figures([example.confidence for example in examples],
+                                  [example.right for example in examples])
+    mean = sum(example.confidence for example in examples) / count
+    right = sum(example.right for example in examples) / count
+    apart = f', AUROC {figures["auroc"]:.4f}' if 'auroc' in figures else ''
+    said = paragraph(f'Expected calibration error {figures["ece"]:.4f}{apart} over {len(bins)} bins of '
+                     f'{count:,} examples; mean confidence {mean:.4f}, accuracy {right:.4f}.')
     chart = album.chart('calibration',
                         'Accuracy of the examples of each bin over their mean confidence; on the dashed line '
                         'both agree. Below, how many examples there are.', charts.reliability, bins)

@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recog.metrics.calibration import BINS, bin_of
 from recog.report.record import Judged
 
 # Longer than any character and no LaTeX token, so they cannot be mistaken for one.
@@ -15,7 +16,6 @@ NOTHING, OTHER = 'nothing', 'other'
 MOST_TOKENS, MOST_CHARACTERS = 30, 94  # tokens and characters with a row of their own in a matrix
 EACH_LENGTH = 25  # if no text is longer, every length is a bin
 LENGTHS = (1, 6, 11, 21, 41, 81)  # otherwise, where the bins begin
-BINS = 10  # of confidence
 
 Pairs = Counter[tuple[str, str]]  # how often a token (first) was read as another; NOTHING stands for none
 
@@ -104,27 +104,20 @@ def by_length(examples: Sequence[Judged]) -> list[Bin]:
     for low, high in pairwise(sorted(set(edges))):
         inside = [example for example, length in zip(examples, lengths, strict=True) if low <= length < high]
         if inside:
-            bins.append(bin_of(str(low) if high == low + 1 else f'{low}–{high - 1}', inside))
+            bins.append(tallied(str(low) if high == low + 1 else f'{low}–{high - 1}', inside))
     return bins
 
 
 def by_confidence(examples: Sequence[Judged]) -> list[Bin]:
     """Examples by confidence, in bins of equal width; empty ones are kept."""
     inside: list[list[Judged]] = [[] for _ in range(BINS)]
-    for example in examples:
-        inside[min(max(int(example.confidence * BINS), 0), BINS - 1)].append(example)
-    return [bin_of(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
+    for example, place in zip(examples, bin_of([each.confidence for each in examples]), strict=True):
+        inside[place].append(example)
+    return [tallied(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
             for number, found in enumerate(inside)]
 
 
-def calibration_error(bins: Sequence[Bin]) -> float:
-    """The expected calibration error: |accuracy - confidence| of the bins,
-    weighted by their counts (Naeini et al. 2015)."""
-    total = sum(each.total for each in bins)
-    return sum(abs(each.right - each.confidence * each.total) for each in bins) / max(total, 1)
-
-
-def bin_of(label: str, inside: Sequence[Judged]) -> Bin:
+def tallied(label: str, inside: Sequence[Judged]) -> Bin:
     """Examples that belong together."""
     confidence = sum(example.confidence for example in inside) / max(len(inside), 1)
     return Bin(label, len(inside), sum(example.right for example in inside), confidence)

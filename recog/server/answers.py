@@ -1,4 +1,4 @@
-"""The answer for a reading: JSON with text and confidence, formulas drawn as SVG, where the model looked."""
+"""The answer for a reading: JSON with text and probabilities, formulas drawn, where the model looked."""
 
 import base64
 import contextlib
@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from recog.metrics.formulas import Tokens, formula_tokens, well_formed
+from recog.reading.read import Reading, Scored
 from recog.reading.recognizer import text_facts
 from recog.server.intake import Options
 from recog.text.latex import to_latex
@@ -22,12 +23,12 @@ SIZE = 28  # of drawn formulas, in points
 def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
     """The answer for one image. Drawing makes it slow, and matplotlib must draw in one thread."""
     formula = recognizer.about['formula']
-    found = facts(reading.text, reading.confidence, formula, draw=options.draw)
+    found = facts(reading, formula, draw=options.draw)
     if reading.reason:
         found['note'] = reading.reason
     if options.nbest > 1:
-        found['nbest'] = [facts(text, sure, formula, score, draw=options.draw)
-                          for text, sure, score in reading.others[:options.nbest]]
+        found['nbest'] = [facts(other, formula, draw=options.draw)
+                          for other in reading.others[:options.nbest]]
     if options.places:
         found['places'] = places(reading, recognizer)
     if options.explain:
@@ -35,12 +36,11 @@ def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
     return found
 
 
-def facts(text: str, confidence: float, formula: bool, score: float | None = None, *,
-          draw: bool = False) -> dict[str, Any]:
+def facts(said: Scored | Reading, formula: bool, *, draw: bool = False) -> dict[str, Any]:
     """What `recog predict --json` gives for a text; for a well-formed
     formula also its drawing, if asked for."""
-    found = text_facts(formula, text, confidence, score)
-    return found | (set_formula(text, found['well_formed']) if draw and formula else {})
+    found = text_facts(formula, said)
+    return found | (set_formula(found['text'], found['well_formed']) if draw and formula else {})
 
 
 def set_formula(text: str, sound: bool) -> dict[str, str]:

@@ -66,11 +66,11 @@ def _conclude(runs: Sequence[SweepRun], root: Path) -> int:
     """Write and print the table of what is done; the status."""
     done = [each for each in runs if is_done(each.workdir)]
     if done:
-        from recog.evaluation import compare
+        from recog.evaluation import compare, terminal
 
         table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
         (root / RESULTS_PAGE).write_text(f'{table}\n', encoding='utf-8')
-        print(f'\n{table}\n\nin {root / RESULTS_PAGE}')
+        print(f'\n{terminal.shown(table)}\n\nin {root / RESULTS_PAGE}')
     missing = [each.name for each in runs if each not in done]
     if missing:
         print(f'recog sweep: {len(missing)} of {len(runs)} runs are not done: {", ".join(missing)}',

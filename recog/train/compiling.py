@@ -12,9 +12,10 @@ Drafts = Mapping[Any, Callable[[], Any]]  # what lowers the program of a shape
 def side_by_side(training: Drafts, evaluation: Drafts, say: Callable[[str], None]) -> dict[Any, Any]:
     """The compiled programs of training by their shapes; those of evaluation are kept by JAX.
 
-    Nothing is done where neither has several: a single one is compiled when it is needed.
+    Where neither has several, a single one is compiled when it is needed.
     """
     if max(len(training), len(evaluation)) < 2:
+        say('compiling; the first step follows')
         return {}
     what = f'{len(training)} shapes of training and {len(evaluation)} of evaluation'
     say(f'compiling {what}')

@@ -1,14 +1,18 @@
 """Where a run's progress is written: the bar, log lines, metrics.jsonl, TensorBoard events, rejected rows."""
 
 import json
+import textwrap
 import time
 from collections import Counter
 from pathlib import Path
 from typing import Any, TextIO
 
+from recog.data.labels import CHANGED
 from recog.devices import processes
 from recog.workdir import files
 from recog.workdir.folder import write_whole
+
+COLUMNS = 110  # of a line
 
 
 class Log:
@@ -34,10 +38,14 @@ class Log:
 
             self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1)
 
-    def say(self, text: str) -> None:
-        """Print a line."""
+    def say(self, text: str, command: str = '') -> None:
+        """Print lines of at most COLUMNS, and below them a command to copy as it is."""
         if self._file is not None:
-            self._bar.write(text)
+            for line in text.split('\n'):
+                self._bar.write(textwrap.fill(line, COLUMNS, subsequent_indent='  ', break_long_words=False,
+                                              break_on_hyphens=False))
+            if command:
+                self._bar.write(f'  {command}')
 
     def write(self, step: int, values: dict[str, float], line: str) -> None:
         """Write the values of a step, and print their line."""
@@ -62,6 +70,11 @@ class Log:
             self._file.close()
             if self._events is not None:
                 self._events.close()
+
+
+def clock() -> str:
+    """The time of day, with which lines begin."""
+    return time.strftime('%H:%M:%S')
 
 
 class Clock:
@@ -91,31 +104,39 @@ class Clock:
 
 
 class Rejections:
-    """Rows that were changed or left out: counted by reason, and listed once, in a file of each process."""
+    """Rows that were left out or changed: counted by reason, and listed once, in a file each."""
 
     def __init__(self, workdir: Path, process: int, counts: dict[str, int]):
         """`counts` are those of all processes up to the checkpoint that the run goes on from."""
-        self.file = workdir / ('rejected.tsv' if process == 0 else f'rejected.{process}.tsv')
+        self._rejected, self._changed = (
+            workdir / (f'{name}.tsv' if process == 0 else f'{name}.{process}.tsv')
+            for name in ('rejected', 'changed'))
         self._before: Counter[str] = Counter(counts)
         self._counts: Counter[str] = Counter()
-        text = self.file.read_text(encoding='utf-8', errors='replace') if self.file.is_file() else ''
-        lines = text.splitlines()[1:]
-        self._listed = {tuple(line.split('\t')[:2]) for line in lines}
+        # An older version listed all rows in the first file.
+        self._listed = {tuple(line.split('\t')[:2]) for file in self.files
+                        for line in file.read_text(encoding='utf-8', errors='replace').splitlines()[1:]}
+
+    @property
+    def files(self) -> list[Path]:
+        """The files that list something."""
+        return [file for file in (self._rejected, self._changed) if file.is_file()]
 
     def add(self, read: int, notes: list[tuple]) -> None:
         """Count a batch of `read` rows; list those of its notes (row, id, reason, text) that are new."""
         self._counts['read'] += read
-        new = []
+        new: dict[Path, list[str]] = {self._rejected: [], self._changed: []}
         for row, name, reason, text in notes:
             self._counts[reason] += 1
             if (str(row), reason) not in self._listed:
                 self._listed.add((str(row), reason))
                 fields = (' '.join(str(field).split()) for field in (row, reason, name, text))
-                new.append('\t'.join(fields) + '\n')
-        if new:
-            head = '' if self.file.is_file() else 'row\treason\tid\ttext\n'
-            with self.file.open('a', encoding='utf-8') as out:
-                out.write(head + ''.join(new))
+                new[self._changed if reason == CHANGED else self._rejected].append('\t'.join(fields) + '\n')
+        for file, lines in new.items():
+            if lines:
+                head = '' if file.is_file() else 'row\treason\tid\ttext\n'
+                with file.open('a', encoding='utf-8') as out:
+                    out.write(head + ''.join(lines))
 
     def total(self) -> dict[str, int]:
         """The counts of all processes since the run began; every process must call this."""
@@ -139,8 +160,8 @@ def concerns(values: dict[str, float]) -> list[str]:
 
 def kept(counts: dict[str, int]) -> str:
     """'labels read 640: kept 630, 3 of them changed, dropped 10 (too long 10)'."""
-    reasons = {key: value for key, value in counts.items() if key not in ('read', 'changed')}
-    read, changed = counts.get('read', 0), counts.get('changed', 0)
+    reasons = {key: value for key, value in counts.items() if key not in ('read', CHANGED)}
+    read, changed = counts.get('read', 0), counts.get(CHANGED, 0)
     dropped = sum(reasons.values())
     listed = ', '.join(f'{reason} {count}' for reason, count in sorted(reasons.items()))
     why = f' ({listed})' if reasons else ''

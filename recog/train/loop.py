@@ -12,15 +12,20 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import jax
+
 from recog import models
 from recog.config import recipe
 from recog.data.plan import RULE
+from recog.data.shared import shared
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
 from recog.train.advance import Resident, Streamed
+from recog.train.advice import before, next_steps
 from recog.train.compiling import side_by_side
 from recog.train.forecast import forecast
+from recog.train.log import clock
 from recog.train.progress import Progress
 from recog.train.resume import begin
 from recog.train.run import Run
@@ -43,7 +48,10 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
             closing.callback(stop.close)  # the caller's signal handlers are restored
         trainer = Trainer(run, workdir, stop, announce)
         closing.callback(trainer.close)
-        trainer.progress.log.say(f'{run.describe()}; starting at step {trainer.start}')
+        trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
+        if jax.process_index() == 0:
+            for words in (*before(run, trainer.start), *shared(run.source.sources, run.validation)):
+                trainer.progress.log.say(f'warning: {words}')
         finished = trainer.fit()
         trainer.progress.say_rejections(workdir)
         return finished
@@ -64,7 +72,7 @@ class Trainer:
 
     def __init__(self, run: Run, workdir: Path, stop: processes.Stop, announce: bool = False):
         config = run.config
-        self.run, self.stop, self.announce = run, stop, announce
+        self.run, self.stop, self.announce, self.advised = run, stop, announce, False
         rate = optimizer.schedule(config, run.total, run.plan.epoch, run.plan.average)
         tx = optimizer.optimizer(config, rate)
         self.step = make_step(run.model, tx, rate, config, run.mesh)
@@ -103,7 +111,7 @@ class Trainer:
                 progress.restart_clock()
             if stopped():
                 progress.log.say(f'stopped by {self.stop.why} after step {position}, which is saved; '
-                                 f'the same command goes on from there: {_command()}')
+                                 'the same command goes on from there:', command=_command())
                 return False
         return True
 
@@ -126,9 +134,12 @@ class Trainer:
             result = measure.measure_set(self.decode, variables, source, run.vocab, config, run.mesh,
                                          config.eval.limit)
             log.write(position, {f'{source.name}/{name}': value for name, value in result.figures.items()},
-                      f'step {position}  {measure.line(result)}')
+                      f'{clock()}  step {position}  {measure.line(result)}')
             for concern in measure.concerns(result):
                 log.say(f'step {position}: warning: {concern}')
+                if not result.figures['right'] and not self.advised:
+                    log.say(f'  what may help: {next_steps(run)}')
+                    self.advised = True
             metrics = metrics or {name: float(value) for name, value in result.figures.items()}
         return metrics
 

@@ -8,14 +8,12 @@ from pathlib import Path
 import jax
 import numpy as np
 
-from recog.devices import cost
 from recog.train.advance import Dispatched
-from recog.train.log import Clock, Log, Rejections, concerns, kept
+from recog.train.forecast import duration
+from recog.train.log import Clock, Log, Rejections, clock, concerns, kept
 from recog.train.run import Run
 
-# The metrics of every model; what a line says of a step besides is the model's own.
-KNOWN = ('loss', 'grad_norm', 'rate', 'rows', 'images_per_second', 'data_wait', 'flops_per_second',
-         'images', 'seconds')
+WAITS = 0.2  # the share of the time that may be spent waiting for data before a line says so
 SHOWN = 8  # rows named where a step went wrong
 EMPTY = 10  # batches without any label, one after another, that end a run
 
@@ -42,6 +40,7 @@ class Progress:
         self._clock = Clock()
         self._began = time.perf_counter() - self.log.before  # had all its pieces been one
         self._pending: tuple[int, Dispatched] | None = None
+        self._said: set[str] = set()  # reasons for which rows were dropped or changed
         self._empty = 0  # batches in a row of which every label was dropped
 
     def add(self, position: int, sent: Dispatched) -> None:
@@ -79,9 +78,8 @@ class Progress:
 
     def say_rejections(self, workdir: Path) -> None:
         """The rows that were read, changed and dropped; every process must ask."""
-        counts = self.rejections.total()
-        listed = f'; listed in {workdir / self.rejections.file.name}' if set(counts) - {'read'} else ''
-        self.log.say(kept(counts) + listed)
+        names = ' and '.join(file.name for file in self.rejections.files)
+        self.log.say(kept(self.rejections.total()) + (f'; {names} in {workdir}' if names else ''))
 
     def _speed(self, flops: float) -> dict[str, float]:
         speed = self._clock.read()
@@ -90,20 +88,23 @@ class Progress:
     def _write(self, position: int, values: dict[str, float]) -> None:
         counts = self.rejections.total()
         values['images'] = counts.get('read', 0)
-        self.log.write(position, values, _line(self.run, position, values, counts))
+        self.log.write(position, values, _line(self.run, position, values))
+        if new := set(counts) - {'read'} - self._said:
+            self._said |= new
+            self.log.say(f'step {position}: {kept(counts)}')
         for concern in concerns(values):
             self.log.say(f'step {position}: warning: {concern}')
 
 
-def _line(run: Run, position: int, values: dict[str, float], counts: dict[str, int]) -> str:
-    """The log line of a step."""
-    words = [f'step {position}/{run.total}', f'epoch {position / run.plan.epoch:.2f}',
-             f'loss {values["loss"]:.4f}', f'rate {values["rate"]:.2e}',
-             f'gradient {values["grad_norm"]:.2f}', f'{values["images_per_second"]:.0f} images/s',
-             f'data wait {values["data_wait"]:.0%}',
-             cost.share_of_peak(values['flops_per_second'], run.mesh)]
-    words += [f'{name} {value:.0f}' for name, value in values.items() if name not in KNOWN and value]
-    return '  '.join(words + ([kept(counts)] if set(counts) - {'read'} else []))
+def _line(run: Run, position: int, values: dict[str, float]) -> str:
+    """The log line of a step; metrics.jsonl has all its values."""
+    speed = values['images_per_second']
+    left = (run.total - position) * run.plan.average / max(speed, 1e-9)
+    # The first step has compiled, too.
+    rest = [f'{speed:,.0f} images/s', f'{duration(left)} left'] if 1 < position < run.total else []
+    wait = [f'data wait {values["data_wait"]:.0%}'] if values['data_wait'] > WAITS else []
+    return '  '.join([clock(), f'step {position}/{run.total}', f'{position / run.total:.0%}',
+                      f'loss {values["loss"]:.4g}', f'rate {values["rate"]:.1e}', *rest, *wait])
 
 
 def _non_finite(run: Run, position: int, values: dict[str, float], last: int | None) -> NonFinite:

@@ -51,12 +51,12 @@ class Run(NamedTuple):
         def both(steps: int) -> str:
             return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
 
-        return (f'{both(self.total)} of {self.plan.average:.4g} images; '
-                f'{len(self.source):,} images in {self.source.name}; '
-                f'warm-up {both(self.steps(config.schedule.warmup))}; '
-                f'evaluation every {both(self.steps(config.eval.every))}; '
-                f'checkpoint every {both(self.steps(config.checkpoint.every))}; '
-                f'{self.mesh.size} x {self.mesh.devices.flat[0].device_kind}')
+        return (f'{both(self.total)} of {self.plan.average:.4g} images, '
+                f'on {self.mesh.size} x {self.mesh.devices.flat[0].device_kind}\n'
+                f'{len(self.source):,} images in {self.source.name}\n'
+                f'warm-up {both(self.steps(config.schedule.warmup))}, '
+                f'evaluation every {both(self.steps(config.eval.every))}, '
+                f'checkpoint every {both(self.steps(config.checkpoint.every))}')
 
 
 def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:

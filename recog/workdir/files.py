@@ -60,6 +60,6 @@ def read_log(folder: Any) -> list[dict[str, float]]:
 
 def read_predictions(folder: Any, name: str = PREDICTIONS) -> list[dict[str, str]]:
     """The rows of predictions.tsv, or of another file like it, by their columns: id, set, truth, text,
-    confidence, right, distance."""
+    confidence, right, distance, and since they are recorded score and mean_token."""
     text = (folder / name).read_bytes().decode()
     return list(csv.DictReader(io.StringIO(text, newline=''), delimiter='\t'))

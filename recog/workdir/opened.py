@@ -71,6 +71,9 @@ def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, p
     if step not in (None, facts['step']):
         raise ConfigError(f'--step {step}: {folder} holds step {facts["step"]} alone')
     config.eval.precision = precision or config.eval.precision
+    if config.model.name not in models.names():  # nothing that came from elsewhere may choose what is run
+        raise ConfigError(f'{folder}: config.model.name={config.model.name!r} is not one of '
+                          f'{", ".join(models.names())}')
     try:
         model = models.build(recipe.evaluated(config), found.vocab)
         layout = jax.eval_shape(model.init, jax.random.key(0))

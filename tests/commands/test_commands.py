@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import re
 import subprocess
 import sys
 
@@ -53,7 +54,8 @@ def test_training_leaves_everything_in_the_workdir(workdir):
     assert results['sets']['words']['count'] == 40 and results['missing'] == ['absent']
     assert results['seed'] == 0
     lines = (workdir / 'predictions.tsv').read_text().splitlines()
-    assert lines[0].split('\t') == ['id', 'set', 'truth', 'text', 'confidence', 'right', 'distance']
+    assert lines[0].split('\t') == ['id', 'set', 'truth', 'text', 'confidence', 'right', 'distance', 'score',
+                                    'mean_token']
     assert len(lines) == 41
     logged = [json.loads(line) for line in (workdir / 'metrics.jsonl').read_text().splitlines()]
     assert {'loss', 'rate', 'grad_norm', 'images_per_second', 'data_wait'} <= set(logged[0])
@@ -113,17 +115,24 @@ def test_prediction_equals_evaluation(workdir, capsys):
         assert line.split('\t')[1] == row[3] and abs(float(line.split('\t')[2]) - float(row[4])) < 2e-3
 
 
-def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_refuses_what_is_no_image(workdir):
+def test_a_recognizer_reads_paths_bytes_and_arrays_alike_and_says_what_is_no_image(workdir):
+    import recog
     from recog.images.read import Unreadable
-    from recog.reading.recognizer import Recognizer
-    from recog.workdir.opened import open_workdir
 
-    read = Recognizer(open_workdir(workdir))
+    read = recog.load(workdir, batch=2, devices='0')
     file = workdir / 'samples' / '0.png'
     answers = read([str(file), file.read_bytes(), cv2.imread(str(file))])
     assert len(set(answers)) == 1 and len(answers) == 3
-    with pytest.raises(Unreadable, match='image 1: is not an image'):
-        read([str(file), b'no image'])
+    swapped = recog.load(workdir, devices='0', channels='rgb')(cv2.imread(str(file))[..., ::-1])
+    assert swapped[0] == answers[0].text
+    given = iter([str(file), b'no image', file])
+    stream = read(given)
+    first, none = next(stream), next(stream)
+    assert first.text == answers[0].text and first.score == answers[0].score and not first.error
+    assert none.text is None and none.error == 'is not an image'
+    assert next(given) == file and not list(stream)  # no more was taken than is read together
+    with pytest.raises(Unreadable, match='image 0: is not an image'):
+        read(b'no image')
 
 
 def test_a_broken_image_is_named_and_the_rest_is_read(workdir, capsys, tmp_path):
@@ -171,7 +180,7 @@ def test_evaluation_of_a_folder_counts_leaves_out_the_unreadable_and_names_it(wo
     root = folder('words', [(f'{number}.png', 'word') for number in range(5)], ('3.png',))
     status, out, err = run(capsys, 'evaluate', workdir, '--set', 'words', '--data', root, '--out',
                            tmp_path / 'out', '--precision', 'highest', *ONE)
-    assert status == 0 and '| words | 4 | 0 |' in out and 'left out: 3.png: is not an image' in err
+    assert status == 0 and re.search('^words +4 +0 ', out, re.M) and 'left out: 3.png: is not an image' in err
     results = json.loads((tmp_path / 'out' / 'results.json').read_text())
     assert results['sets']['words']['unreadable_images'] == [['3.png', 'is not an image']]
     assert results['precision'] == 'highest'
@@ -291,3 +300,33 @@ def test_the_command_begins_with_large_pages_unless_the_user_decides(asked, give
             'x']
     done = subprocess.run(line, capture_output=True, text=True, cwd=ROOT, env=environment)
     assert done.stdout.splitlines()[-1] == given and 'no such file.py' in done.stderr
+
+
+def test_a_missing_file_among_others_is_named_in_its_turn_and_the_rest_is_read(workdir, capsys):
+    sample = workdir / 'samples' / '0.png'
+    status, out, err = run(capsys, 'predict', workdir, sample, 'no.png', sample, '--json', *ONE)
+    found = [json.loads(line) for line in out.splitlines()]
+    assert status == 1 and [line['file'] for line in found] == [str(sample), 'no.png', str(sample)]
+    assert found[1]['error'] == 'does not exist' and 'no.png: does not exist\n' in err
+    assert err.count('\n') == 2 and '1 of 3 images could not be read' in err
+
+
+def test_an_empty_folder_among_others_is_said(workdir, capsys, tmp_path):
+    status, out, err = run(capsys, 'predict', workdir, tmp_path, workdir / 'samples' / '0.png', *ONE)
+    assert status == 1 and out.count('\n') == 1 and f'folder {tmp_path} holds no image' in err
+
+
+def test_several_texts_need_no_beam(workdir, capsys):
+    line = ['predict', workdir, workdir / 'samples' / '0.png', '--nbest', 3, *ONE]
+    status, out, _ = run(capsys, *line)
+    sure = [float(line.split('\t')[2]) for line in out.splitlines()]
+    assert status == 0 and len(sure) == 3 and sure == sorted(sure, reverse=True)
+    assert run(capsys, *line, '--beam', 2)[0] == 2
+
+
+def test_recog_alone_prints_its_commands_and_version(capsys):
+    status, out, _ = run(capsys)
+    assert status == 0 and {command.name for command in COMMANDS} <= set(out.split())
+    with pytest.raises(SystemExit) as ended:
+        command_line.main(['--version'])
+    assert ended.value.code == 0 and re.fullmatch(r'recog \d+\.\d+\.\d+\n', capsys.readouterr().out)

@@ -53,7 +53,7 @@ def run(capsys, *arguments):
 def alike(one, other):
     """Whether JSON lines of predict are the same but for the last digit of a confidence."""
     def numbers(line):
-        return [line.pop(key) for key in ('confidence', 'score') if key in line]
+        return [line.pop(key) for key in ('confidence', 'score', 'mean_token') if key in line]
 
     for first, second in zip(map(json.loads, one.splitlines()), map(json.loads, other.splitlines()),
                              strict=True):
@@ -221,13 +221,13 @@ def test_an_export_that_reads_otherwise_names_the_worst_case_and_leaves_nothing(
 
 def test_another_text_is_worse_than_any_score_and_a_larger_difference_worse_than_a_smaller_one():
     vocab = Vocab(('a', 'b'))
-    right = {'tokens': np.array([[0, -1]]), 'score': np.array([-3.0]), 'confidence': np.array([0.5])}
+    right = {'tokens': np.array([[0, -1]]), 'score': np.array([-3.0]), 'mean_token': np.array([0.5])}
     assert parity.difference(right, right, vocab) == (0.0, parity.Wrong(0.0, ''))
     near = parity.difference(right, {**right, 'score': np.array([-3.0001])}, vocab)
     assert 1e-5 < near[0] < 1e-4 and not near[1].size
-    both = parity.difference(right, {**right, 'score': np.array([-3.1]), 'confidence': np.array([0.2])},
+    both = parity.difference(right, {**right, 'score': np.array([-3.1]), 'mean_token': np.array([0.2])},
                              vocab)
-    assert both[1].words == 'has confidence 0.2, by the workdir 0.5'
+    assert both[1].words == 'has mean_token 0.2, by the workdir 0.5'
     other = parity.difference(right, {**right, 'tokens': np.array([[1, -1]]), 'score': np.array([np.nan])},
                               vocab)
     assert other[1].words == "is read as 'b', by the workdir as 'a'"

@@ -126,7 +126,7 @@ def test_decoding_stays_in_the_vocabulary_and_stops(name, beam):
         ended = np.arange(tokens.shape[-1]) >= length[..., None]
         assert length.max() <= most and np.all(tokens[ended] == -1)
         assert np.all((tokens[~ended] >= 0) & (tokens[~ended] < len(VOCAB)))
-        assert np.all((result['confidence'] >= 0) & (result['confidence'] <= 1))
+        assert np.all((result['mean_token'] >= 0) & (result['mean_token'] <= 1))
         assert np.all(result['token_confidence'][ended] == 0)
         assert np.all(result['score'] <= 1e-4) and np.all(np.diff(result['score'], axis=1) <= 0)
     assert full['length'].max() > 1
@@ -143,7 +143,7 @@ def test_images_are_read_as_before_beside_rows_that_are_none_and_get_no_text(nam
     every = jax.device_get(decode(variables, images, longest))
     some = jax.device_get(decode(variables, images | {'weight': np.float32([1, 0, 1])}, longest))
     assert (every['tokens'][1] >= 0).any() and (some['tokens'][1] == -1).all()
-    for result in ('tokens', 'confidence'):
+    for result in ('tokens', 'mean_token'):
         np.testing.assert_array_equal(some[result][::2], every[result][::2])
 
 
@@ -156,7 +156,7 @@ def test_the_maps_and_features_that_are_declared_are_given(name):
     assert all(stages[stage].ndim == 4 for stage in model.about.features) and model.about.features
     decode = functools.partial(model.decode, details=True)
     found = jax.eval_shape(decode, variables, *given.values(), jnp.int32(5))
-    assert set(found) - {'tokens', 'length', 'score', 'confidence',
+    assert set(found) - {'tokens', 'length', 'score', 'mean_token',
                          'token_confidence'} == set(model.about.maps)
     assert set(model.about.maps) <= {*models.MAPS_OF_TEXTS, *models.MAPS_OF_IMAGES}
 

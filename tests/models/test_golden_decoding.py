@@ -30,7 +30,7 @@ def test_ctc_equals_the_references():
     result = finish(best_path(jnp.log(scores)), jnp.log(scores), 25, False)
     assert texts(result) == [text for text, _ in decoded]
     np.testing.assert_allclose(
-        result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
+        result['mean_token'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
 
 
 @pytest.mark.parametrize('stop', [False, True])
@@ -53,7 +53,7 @@ def test_attention_equals_the_references_or_stops_at_the_first_end(stop):
         assert any(end in row.argmax(1) for row in scores)
     assert texts(result) == [text for text, _ in decoded]
     np.testing.assert_allclose(
-        result['confidence'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
+        result['mean_token'][:, 0], [confidence for _, confidence in decoded], rtol=1e-6)
 
 
 @pytest.mark.parametrize('skip_ends', [True, False])
@@ -71,4 +71,4 @@ def test_all_places_at_once_equal_the_references_with_ends_skipped_or_stop_at_th
         assert got == [''.join(LETTERS[each] for each in row[: (row + [end]).index(end)]) for row in classes]
         assert got != [text for text, _ in decoded]
         wanted = [row[: len(text)].mean() for row, text in zip(scores.max(-1), got, strict=True)]
-    np.testing.assert_allclose(result['confidence'][:, 0], wanted, rtol=1e-6)
+    np.testing.assert_allclose(result['mean_token'][:, 0], wanted, rtol=1e-6)

@@ -10,7 +10,7 @@ import pytest
 from jax.test_util import check_grads
 
 from recog.models.backbones import text_lines
-from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam
+from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam, text_score
 from recog.models.parts import convolutions, layers, recurrence
 
 RNG = np.random.default_rng(0)
@@ -90,20 +90,29 @@ def test_a_narrow_prefix_beam_merges_equal_prefixes():
     result = jax.device_get(read(np.log(np.array([[[0.6, 0.4], [0.6, 0.4]]], np.float32)), 2, 2))
     assert result['tokens'][0].tolist() == [[0, -1], [-1, -1]]
     np.testing.assert_allclose(np.exp(result['score'][0]), [0.64, 0.36], rtol=1e-6)
-    np.testing.assert_allclose(result['confidence'][0], [0.4, 0.0], rtol=1e-6)
+    np.testing.assert_allclose(result['mean_token'][0], [0.4, 0.0], rtol=1e-6)
 
 
-def test_the_best_path_is_greedy_and_scores_its_alignment():
+def test_the_best_path_is_greedy_and_scores_its_text_in_all_alignments():
     path = (1, 1, 0, 1, 2, 2, 0)
     frames = np.full((1, 7, 3), 0.1, np.float32)
     frames[0, range(7), path] = [0.8, 0.7, 0.6, 0.5, 0.9, 0.4, 0.8]
     result = jax.device_get(read(np.log(frames), 0, 7))
     assert result['tokens'][0, 0].tolist() == [0, 0, 1, -1, -1, -1, -1] and result['length'][0, 0] == 3
     np.testing.assert_allclose(result['token_confidence'][0, 0, :3], [0.8, 0.5, 0.9], rtol=1e-6)
-    np.testing.assert_allclose(result['confidence'][0, 0], np.mean([0.8, 0.5, 0.9]), rtol=1e-6)
-    assert result['score'][0, 0] == pytest.approx(np.log([0.8, 0.7, 0.6, 0.5, 0.9, 0.4, 0.8]).sum(), rel=1e-5)
+    np.testing.assert_allclose(result['mean_token'][0, 0], np.mean([0.8, 0.5, 0.9]), rtol=1e-6)
+    assert result['score'][0, 0] == pytest.approx(texts(np.log(frames[0]))[0, 0, 1], rel=1e-5)
     cut = jax.device_get(read(np.log(frames), 0, 2))
     assert cut['tokens'][0, 0].tolist() == [0, 0, -1, -1, -1, -1, -1] and cut['length'][0, 0] == 2
+
+
+def test_the_score_of_a_long_and_unlikely_text_is_that_of_the_loss():
+    frames = jax.nn.log_softmax(jnp.asarray(RNG.normal(size=(4, 120, 7)), jnp.float32))
+    classes = best_path(frames).classes[:, 0]
+    length = (classes > 0).sum(1)
+    assert length.min() > 60
+    losses, _ = jax.jit(ctc_loss)(frames, classes - 1, length)
+    np.testing.assert_allclose(jax.jit(text_score)(frames, classes), -losses, rtol=1e-5)
 
 
 def norm(x, weight=None, group=0, train=True, mean=None, variance=None):

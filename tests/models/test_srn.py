@@ -167,7 +167,7 @@ def test_max_length_cuts_and_maps_go_with_their_tokens():
     assert skipped['attention'][0, 0, :, 0, 0].tolist() == [1, 3, 5, 0, 0]
     assert stopped['attention'][0, 0, :, 1, 2].tolist() == [1, 0, 0, 0, 0]
     np.testing.assert_allclose(stopped['score'], 5 * np.log(0.5), rtol=1e-6)
-    np.testing.assert_allclose(skipped['confidence'], 0.5)
+    np.testing.assert_allclose(skipped['mean_token'], 0.5)
 
 
 def recipe(*overrides, variant='demo'):

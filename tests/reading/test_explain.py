@@ -17,7 +17,7 @@ def reading(**maps):
     """A reading of two characters with these maps."""
     details = {'image': np.zeros((32, 100, 3), np.uint8), 'size': np.array([32, 60]),
                'tokens': np.array([10, 11, -1]), 'token_confidence': np.array([0.9, 0.8, 0.0]), **maps}
-    return Reading(0, WORD, 0.85, '', details)
+    return Reading(0, WORD, -0.16, 0.85, '', details)
 
 
 def drawn(folder, **maps):

@@ -1,5 +1,6 @@
 """What a recognizer accepts, in which order batches are read, and the results of images."""
 
+import math
 import weakref
 
 import cv2
@@ -18,8 +19,9 @@ from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.reading import adapt
-from recog.reading.read import chosen, read_source
-from recog.reading.recognizer import Answer, Arrays
+from recog.reading.answer import Answer
+from recog.reading.read import Reading, Scored, chosen, read_source
+from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
 
@@ -42,7 +44,8 @@ class Counted:
         for batch in batches:
             self.shapes.append(batch['image'].shape[:3])
             mean = np.rint(batch['image'].mean((1, 2, 3))).astype(np.int32)
-            out = {'tokens': mean[:, None, None], 'confidence': np.ones((len(mean), 1))}
+            out = {'tokens': mean[:, None, None], 'score': np.zeros((len(mean), 1)),
+                   'mean_token': np.ones((len(mean), 1))}
             yield chosen(out, batch), unpack_notes(batch['notes'])
 
 
@@ -168,10 +171,9 @@ def test_what_cannot_be_an_image_at_all_is_refused():
 
 
 def test_an_answer_is_a_pair_that_knows_the_others():
-    answer = Answer('ab', 0.5)
-    answer.others = (('ab', 0.5, -1.0), ('b', 0.4, -2.0))
+    answer = Answer.of(Reading(0, 'ab', 0.0, others=(Scored('ab', 0.0, 1.0), Scored('b', -9.0, 0.4))))
     text, confidence = answer
-    assert (text, confidence) == ('ab', 0.5) == (answer.text, answer.confidence) and len(answer.others) == 2
+    assert (text, confidence) == ('ab', 1.0) == (answer.text, answer.confidence) and len(answer.others) == 2
 
 
 def test_loading_what_is_not_there_is_refused():
@@ -179,3 +181,18 @@ def test_loading_what_is_not_there_is_refused():
         recog.load(ROOT)
     with pytest.raises(ConfigError, match='does not exist'):
         recog.load('runs/none')
+
+
+def test_the_confidence_of_a_text_is_its_probability_and_the_mean_of_its_tokens_stands_beside_it():
+    reading = Reading(0, 'ab', math.log(0.25), 0.5, others=(Scored('ab', math.log(0.25), 0.5),
+                                                            Scored('', math.log(0.1), 0.0)))
+    answer = Answer.of(reading)
+    assert answer == ('ab', pytest.approx(0.25)) and answer.mean_token == 0.5
+    assert [other.confidence for other in answer.others] == pytest.approx([0.25, 0.1])
+    assert Reading(0, 'a', 1e-7).confidence == 1  # what rounding made of 1
+
+
+def test_an_image_that_cannot_be_read_has_an_answer_that_says_why():
+    answer = Answer.of(Reading(0, None, reason='is broken'))
+    assert answer == (None, 0) and answer.error == 'is broken'
+    assert not Answer.of(Reading(0, 'a', -1.0, reason='was shrunk')).error

@@ -4,6 +4,7 @@ import argparse
 import csv
 import html.parser
 import json
+import math
 import re
 import shutil
 import xml.etree.ElementTree
@@ -174,11 +175,16 @@ def test_lengths_stand_for_themselves_until_they_are_many():
     assert tallies.by_length([]) == []
 
 
-def test_the_calibration_error_is_the_weighted_gap():
+def test_bins_of_confidence_have_equal_widths():
     sure, unsure = [example('a', 'a', 1.0), example('a', 'b', 0.95)], [example('a', 'a', 0.25)] * 2
     bins = tallies.by_confidence(sure + unsure)
     assert [each.total for each in bins] == [0, 0, 2, 0, 0, 0, 0, 0, 0, 2]
-    assert tallies.calibration_error(bins) == pytest.approx(0.5 * abs(0.5 - 0.975) + 0.5 * 0.75)
+
+
+def test_predictions_without_a_probability_are_not_held_against_the_accuracy(tmp_path):
+    older = record.Record('x', None, {}, {}, [], [], [example('a', 'b', math.nan)], '36', [])
+    section = sections.calibration(older, charts.Album(tmp_path))
+    assert sections.OLDER in section.body and not list(tmp_path.iterdir())
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):

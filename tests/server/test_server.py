@@ -36,7 +36,8 @@ async def arrived(reader, count):
 def test_an_image_gets_its_text_and_confidence():
     response = one(picture(51))
     assert response.status_code == 200
-    assert response.json() == {'model': 'fake', 'text': '51', 'confidence': 0.2}
+    assert response.json() == {'model': 'fake', 'text': '51', 'confidence': 0.2, 'score': -1.6094,
+                               'mean_token': 0.2}
 
 
 @pytest.mark.parametrize('kind', ['.jpg', '.bmp', '.webp', '.tiff'])
@@ -75,7 +76,8 @@ def test_several_files_are_answered_in_their_order_each_with_what_is_wrong_of_it
     answer = asked((READ, {'files': files, 'data': {'draw': '0'}}))[0]
     assert answer.status_code == 200
     first, second, third = answer.json()['answers']
-    assert first == {'name': 'a.png', 'text': '1', 'confidence': 0.0039} and third['text'] == '3'
+    assert first == {'name': 'a.png', 'text': '1', 'confidence': 0.0039, 'score': -5.5413,
+                     'mean_token': 0.0039} and third['text'] == '3'
     assert second['name'] == 'b.png' and second['status'] == 415 and 'no image' in second['error']
 
 

@@ -236,7 +236,7 @@ def test_what_is_done_is_not_run_again(swept, capsys):
 def test_a_run_that_fails_is_named_with_its_last_words_and_the_others_are_kept(swept, capsys):
     assert run(swept, variants='small,odd') == 1
     out, err = capsys.readouterr()
-    assert 'small-seed0: was done before' in out and '| ' in out
+    assert 'small-seed0: was done before' in out and '---' in out
     line = "recog sweep: odd-seed0 failed: recog train: config.mesh={'data': 3, 'fsdp': 1} does not fit"
     assert line in err
     assert err.splitlines()[-1] == 'recog sweep: 1 of 2 runs are not done: odd-seed0'

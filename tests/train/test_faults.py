@@ -81,7 +81,7 @@ def test_a_signal_saves_the_step_and_the_run_goes_on_from_there(whole, tmp_path,
     process.send_signal(number)
     said = process.communicate()[0]
     assert process.returncode == 0 and 'stopped by a signal after step' in said, said
-    assert 'the same command goes on from there: ' in said and f'--workdir {tmp_path / "run"}' in said
+    assert 'the same command goes on from there:\n  ' in said and f'--workdir {tmp_path / "run"}' in said
     assert ('again to stop at once' in said) == (number == signal.SIGINT)
     stopped = int(said.partition('stopped by a signal after step ')[2].partition(',')[0])
     saved = Checkpoints(tmp_path / 'run', writing=False)

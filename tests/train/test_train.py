@@ -188,10 +188,11 @@ def test_dropped_labels_are_counted_listed_and_survive_a_resume(narrow, folder, 
     config = narrow(*CONSTANT, 'data.train=words:train', 'eval.sets=words:validation', 'train.batch=4')
     workdir = trained(config, tmp_path / 'run', root=root, stop=2)
     trained(config, workdir, root=root)
-    rows = (workdir / 'rejected.tsv').read_text().splitlines()
-    assert {tuple(row.split('\t')[:3]) for row in rows[1:]} == {
-        ('0', 'is not an image', 'a.png'), ('1', 'empty', 'b.png'), ('2', 'changed', 'c.png'),
-        ('3', 'too long', 'd.png')}
+    rejected, changed = ((workdir / name).read_text().splitlines()
+                         for name in ('rejected.tsv', 'changed.tsv'))
+    assert {tuple(row.split('\t')[:3]) for row in rejected[1:]} == {
+        ('0', 'is not an image', 'a.png'), ('1', 'empty', 'b.png'), ('3', 'too long', 'd.png')}
+    assert [tuple(row.split('\t')[:3]) for row in changed[1:]] == [('2', 'changed', 'c.png')]
     saved = Checkpoints(workdir, writing=False)
     assert saved.run(4)['rows'] == {'read': 16, 'is not an image': 4, 'empty': 4, 'changed': 4, 'too long': 4}
     saved.close()

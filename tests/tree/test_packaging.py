@@ -8,6 +8,9 @@ import tarfile
 import zipfile
 
 import pytest
+from build import ProjectBuilder
+from build.env import DefaultIsolatedEnv
+from pyproject_hooks import quiet_subprocess_runner
 from small import ROOT
 
 
@@ -43,6 +46,18 @@ def test_the_sdist_holds_the_license_and_recog(built):
         names = {name.partition('/')[2] for name in sdist.getnames()}
     assert {'LICENSE', 'README.md', 'setup.cfg', 'pyproject.toml', 'recog/__main__.py',
             'recog/models/crnn.py'} <= names
+
+
+def test_a_clone_called_recog_does_not_hide_the_package_from_the_folder_above(built, tmp_path):
+    with DefaultIsolatedEnv() as environment:
+        builder = ProjectBuilder.from_isolated_env(environment, built / 'source', quiet_subprocess_runner)
+        environment.install(builder.build_system_requires)
+        builder.build('editable', tmp_path)
+    with zipfile.ZipFile(next(tmp_path.glob('*.whl'))) as wheel:
+        added = {name: wheel.read(name).decode().strip() for name in wheel.namelist()
+                 if 'dist-info' not in name}
+    # A path, behind which Python looks for a package once it has found a folder that is none; no finder.
+    assert list(added.values()) == [str(built / 'source')] and next(iter(added)).endswith('.pth')
 
 
 def test_no_folder_beside_recog_is_a_package():

@@ -10,6 +10,8 @@ from jax import lax
 
 from recog.models.decoding import by_row
 
+TINY = 1e-30  # as good as no probability
+
 
 class Paths(NamedTuple):
     """Texts as classes [B, N, L], 0 after the end, with token probabilities and log-probabilities [B, N]."""
@@ -23,8 +25,8 @@ def best_path(frames: jax.Array) -> Paths:
     """Greedy decoding of log-probabilities [B, T, 1 + V]: the best class of each frame, without repeats and
     blanks.
 
-    The score is that of this one alignment; a token's probability is that of its first frame, as in the
-    reference.
+    The score is that of the text in all its alignments; a token's probability is that of its first frame, as
+    in the reference.
     """
     best, value = jnp.argmax(frames, -1), jnp.max(frames, -1)
     before = jnp.pad(best, ((0, 0), (1, 0)))[:, :-1]
@@ -35,7 +37,35 @@ def best_path(frames: jax.Array) -> Paths:
     moved = kept[:, :, None] & ((jnp.cumsum(kept, 1) - 1)[:, :, None] == places)
     classes = jnp.sum(jnp.where(moved, best[:, :, None], 0), 1)
     confidence = jnp.sum(jnp.where(moved, jnp.exp(value)[:, :, None], 0), 1)
-    return Paths(classes[:, None], confidence[:, None], value.sum(1)[:, None])
+    return Paths(classes[:, None], confidence[:, None], text_score(frames, classes)[:, None])
+
+
+def text_score(frames: jax.Array, classes: jax.Array) -> jax.Array:
+    """The log-probability [B] of texts [B, L], 0 after the end, summed over all their alignments."""
+    there, places = classes > 0, jnp.arange(classes.shape[1])
+    new = classes != jnp.pad(classes, ((0, 0), (1, 0)))[:, :-1]  # from the one before: no blank between
+    chances = jnp.exp(frames)
+    of_tokens = jnp.where(there[:, None], jnp.take_along_axis(chances, classes[:, None], 2), 0)
+
+    def advance(carry: tuple, frame: tuple) -> tuple[tuple, None]:
+        # Probabilities of the first tokens with a blank after them [B, 1 + L] and without [B, L], and the
+        # logarithm of what they were divided by.
+        blanks, tokens, scale = carry
+        blank, token = frame
+        before = jnp.pad(tokens, ((0, 0), (1, 0)))
+        grown = (tokens + blanks[:, :-1] + jnp.where(new, before[:, :-1], 0)) * token
+        blanks = (blanks + before) * blank[:, None]
+        most = jnp.maximum(jnp.maximum(blanks.max(1), grown.max(1)), TINY)
+        return (blanks / most[:, None], grown / most[:, None], scale + jnp.log(most)), None
+
+    nothing = jnp.zeros(classes.shape, frames.dtype)
+    start = jnp.pad(nothing, ((0, 0), (1, 0)), constant_values=1), nothing, nothing[:, 0]
+    by_frame = chances[:, :, 0].T, jnp.moveaxis(of_tokens, 1, 0)
+    (blanks, tokens, scale), _ = lax.scan(advance, start, by_frame)
+    end = there.sum(1, keepdims=True)
+    total = jnp.where(jnp.arange(blanks.shape[1]) == end, blanks, 0).sum(1) + \
+        jnp.where(places == end - 1, tokens, 0).sum(1)
+    return scale + jnp.log(total)
 
 
 class Beams(NamedTuple):
@@ -117,7 +147,7 @@ def finish(paths: Paths, frames: jax.Array, max_length: Any, details: bool) -> d
         'tokens': jnp.where(inside, paths.classes - 1, -1).astype(jnp.int32),
         'length': length,
         'score': paths.score,
-        'confidence': token_confidence.sum(-1) / jnp.maximum(length, 1),
+        'mean_token': token_confidence.sum(-1) / jnp.maximum(length, 1),
     }
     return result | {'token_confidence': token_confidence, 'frames': jnp.exp(frames)} if details else result
 

@@ -76,7 +76,7 @@ def finish(
         'tokens': (jnp.where(moved, classes[..., None] + 1, 0).sum(-2) - 1).astype(jnp.int32),
         'length': count,
         'score': chosen.sum(-1),
-        'confidence': confidence.sum(-1) / jnp.maximum(count, 1),
+        'mean_token': confidence.sum(-1) / jnp.maximum(count, 1),
         'token_confidence': confidence,
         'attention': jnp.einsum(
             'bnij,bihw->bnjhw', moved.astype(maps.dtype), maps, precision=lax.Precision.HIGHEST),

@@ -72,7 +72,8 @@ def search(
     `state` is the state of the rows before the first step. At most `capacity` steps are taken. A text is done
     at the end class or at `max_length` tokens (of all rows, or of its own), and the search stops when all are
     done. With `stop` off, as in some reference implementations, the end is left out of the text and decoding
-    goes on. Texts are ranked by log-probability / classes ** penalty, where the end counts as a class.
+    goes on. Texts are ranked by log-probability / classes ** penalty, where the end counts as a class; their
+    score is the log-probability itself.
     """
     repeated = jax.tree.map(lambda leaf: jnp.repeat(leaf, beam, 0) if leaf.ndim else leaf, state)
     shape = (rows, beam)
@@ -103,7 +104,7 @@ def search(
         return number + 1, beams, state, record
 
     _, beams, _, record = lax.while_loop(unfinished, advance, (jnp.int32(0), beams, repeated, record))
-    return _texts(_traced_back(record) if beam > 1 else record, beams, codes, penalty, details)
+    return _texts(_traced_back(record) if beam > 1 else record, beams, codes, details)
 
 
 def _empty_record(
@@ -172,7 +173,7 @@ def _traced_back(record: Record) -> Record:
     return lax.scan(back, last, record, reverse=True)[1]
 
 
-def _texts(record: Record, beams: Beams, codes: Codes, penalty: float, details: bool) -> dict[str, jax.Array]:
+def _texts(record: Record, beams: Beams, codes: Codes, details: bool) -> dict[str, jax.Array]:
     """The result of `decode`: the classes that stand for tokens, moved to the front, as vocabulary ids."""
     classes, probability = (jnp.moveaxis(leaf, 0, 2) for leaf in (record.classes, record.probability))
     # A beam whose probability stayed 0 has no text.
@@ -182,12 +183,11 @@ def _texts(record: Record, beams: Beams, codes: Codes, penalty: float, details: 
     moved = kept[..., None] & ((jnp.cumsum(kept, -1) - 1)[..., None] == places)  # [B, N, S, L]
     tokens = jnp.sum(jnp.where(moved, (classes - codes.offset)[..., None], 0), 2)
     token_confidence = jnp.sum(jnp.where(moved, probability[..., None], 0), 2)
-    rank = beams.total / jnp.maximum(beams.classes, 1) ** penalty if penalty else beams.total
     result = {
         'tokens': jnp.where(places < length[..., None], tokens, -1).astype(jnp.int32),
         'length': length,
-        'score': rank,
-        'confidence': token_confidence.sum(-1) / jnp.maximum(length, 1),
+        'score': beams.total,
+        'mean_token': token_confidence.sum(-1) / jnp.maximum(length, 1),
     }
     if details:
         move, exact = moved.astype(jnp.float32), lax.Precision.HIGHEST
