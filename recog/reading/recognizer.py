@@ -123,7 +123,7 @@ class Recognizer:
 
     def readings(self, given: Sequence[Any]) -> list[Reading]:
         """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        source = self._adapted(Arrays(given, self.config.image))
+        source = self._adapted(Arrays(given, rule=self.config.image))
         if isinstance(source, adapt.Adapted):  # which would be done again for each time that rows are read
             source = Held(source.rows(range(len(source))))
         return list(self._read(source))
@@ -140,7 +140,7 @@ class Recognizer:
         """Text and confidence of an image, or of each in a list; `Unreadable` if one cannot be decoded."""
         if isinstance(given, Drawing) or not isinstance(given, list | tuple):
             return self([given])[0]
-        source, answers = Arrays(given, self.config.image), []
+        source, answers = Arrays(given, rule=self.config.image), []
         for reading in self.read(source):
             if reading.text is None:
                 raise Unreadable(source.labels([reading.row])[0][0], reading.reason)

@@ -15,7 +15,7 @@ from recog.report import charts
 from recog.report.gallery import Gallery
 from recog.report.record import Judged, Record
 from recog.report.sections import NO_RESULTS
-from recog.report.tallies import Bin, bin_of
+from recog.report.tallies import Bin, tallied
 
 MOST_LABELS = 300_000  # of training sets that are read for the page
 MEASURED = 1_000  # images whose height is taken, spread over the examples
@@ -104,7 +104,7 @@ def _keys(texts: Sequence[str], protocol: str) -> list[str]:
 
 
 def _filled(parted: Iterable[tuple[str, Sequence[Judged]]]) -> list[Bin]:
-    return [bin_of(name, inside) for name, inside in parted if inside]
+    return [tallied(name, inside) for name, inside in parted if inside]
 
 
 def _table(bins: Sequence[Bin]) -> Html:

@@ -104,7 +104,7 @@ def by_length(examples: Sequence[Judged]) -> list[Bin]:
     for low, high in pairwise(sorted(set(edges))):
         inside = [example for example, length in zip(examples, lengths, strict=True) if low <= length < high]
         if inside:
-            bins.append(bin_of(str(low) if high == low + 1 else f'{low}–{high - 1}', inside))
+            bins.append(tallied(str(low) if high == low + 1 else f'{low}–{high - 1}', inside))
     return bins
 
 
@@ -113,7 +113,7 @@ def by_confidence(examples: Sequence[Judged]) -> list[Bin]:
     inside: list[list[Judged]] = [[] for _ in range(BINS)]
     for example in examples:
         inside[min(max(int(example.confidence * BINS), 0), BINS - 1)].append(example)
-    return [bin_of(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
+    return [tallied(f'{number / BINS:.1f}–{(number + 1) / BINS:.1f}', found)
             for number, found in enumerate(inside)]
 
 
@@ -124,7 +124,7 @@ def calibration_error(bins: Sequence[Bin]) -> float:
     return sum(abs(each.right - each.confidence * each.total) for each in bins) / max(total, 1)
 
 
-def bin_of(label: str, inside: Sequence[Judged]) -> Bin:
+def tallied(label: str, inside: Sequence[Judged]) -> Bin:
     """Examples that belong together."""
     confidence = sum(example.confidence for example in inside) / max(len(inside), 1)
     return Bin(label, len(inside), sum(example.right for example in inside), confidence)
