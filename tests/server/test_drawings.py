@@ -56,11 +56,11 @@ def test_a_drawing_that_would_fill_the_memory_is_refused():
 def test_recipes_of_ink_get_the_strokes_as_crohmes_bitmaps(kind, expected):
     rule = recipe.base(name='crnn').image
     rule.ink, rule.symbol = kind, 28.0
-    row, = Arrays([drawings.Drawing(CROSS)], rule).rows([0])
+    row, = Arrays([drawings.Drawing(CROSS)], rule=rule).rows([0])
     bitmap = ink.draw([np.array(stroke, float) for stroke in CROSS])
     np.testing.assert_array_equal(row.image, bitmap if kind == 'light' else 255 - bitmap)
     assert row.image[ink.MARGIN, ink.MARGIN] == expected
-    alone, = adapt.Adapted(Arrays([drawings.Drawing([[[0, 0], [9, 0]]])], rule), rule, 'auto').rows([0])
+    alone, = adapt.Adapted(Arrays([drawings.Drawing([[[0, 0], [9, 0]]])], rule=rule), rule, 'auto').rows([0])
     assert alone.image.shape[0] == 2 * ink.MARGIN  # a dash is not enlarged to the height of a letter
 
 
@@ -68,8 +68,8 @@ def test_recipes_of_ink_get_the_strokes_as_crohmes_bitmaps(kind, expected):
 def test_other_recipes_get_a_picture_whose_pen_does_not_depend_on_the_size_of_the_writing(scale):
     rule = recipe.base(name='crnn').image
     row, = Arrays([drawings.Drawing([[[scale * x, scale * y] for x, y in stroke] for stroke in CROSS])],
-                  rule).rows([0])
-    same, = Arrays([drawings.Drawing(CROSS)], rule).rows([0])
+                  rule=rule).rows([0])
+    same, = Arrays([drawings.Drawing(CROSS)], rule=rule).rows([0])
     assert row.image.shape == same.image.shape == (*same.image.shape[:2], 3)
     assert np.abs(row.image.astype(int) - same.image).mean() < 2
     assert 0.1 < (same.image[..., 0] < 128).mean() < 0.4 and same.image[0].min() == 255

@@ -58,7 +58,7 @@ def test_places_lie_over_the_image_without_its_padding():
     details = {'tokens': np.array([1, 0, -1]), 'token_confidence': np.array([0.9, 0.4, 0]),
                'image': np.zeros((32, 100, 3), np.uint8), 'size': np.array([32, 50]),
                'attention': np.ones((3, 1, 20))}
-    found = seen(Reading(0, 'ba', 0.5, '', details), Vocab(('a', 'b')), rule)
+    found = seen(Reading(0, 'ba', details=details), Vocab(('a', 'b')), rule)
     assert [each.token for each in found.places] == ['b', 'a'] and found.image.shape == (32, 50, 3)
     assert found.places[0].weights.shape == (1, 10)
 
