@@ -183,7 +183,7 @@ def test_bins_of_confidence_have_equal_widths():
 
 def test_predictions_without_a_probability_are_not_held_against_the_accuracy(tmp_path):
     older = record.Record('x', None, {}, {}, [], [], [example('a', 'b', math.nan)], '36', [])
-    section = sections.calibration(older, charts.Album(tmp_path))
+    section = sections.calibration(older, looks.Album(tmp_path))
     assert sections.OLDER in section.body and not list(tmp_path.iterdir())
 
 
