@@ -20,7 +20,7 @@ export function tell(answer, model, drawn) {
   $('latex').value = answer.latex || '';
   show('source', model.formula);
   show('wrong', false);
-  $('confidence').value = answer.confidence;
+  $('confidence').value = answer.confidence ?? 0;
   $('percent').textContent = percent(answer.confidence);
   $('copies').replaceChildren(...copies(model));
   $('note').textContent = answer.note || '';
@@ -51,7 +51,7 @@ function copies(model) {
 }
 
 function row({ text, latex, svg, confidence, score }) {
-  const cells = [written({ text, latex, svg }), percent(confidence), score.toFixed(2)]
+  const cells = [written({ text, latex, svg }), percent(confidence), score == null ? '–' : score.toFixed(2)]
     .map((inside) => make('td', {}, inside));
   cells[0].className = 'text';
   return make('tr', {}, ...cells);

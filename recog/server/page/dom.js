@@ -13,7 +13,8 @@ export function make(name, properties = {}, ...children) {
   return made;
 }
 
-export const percent = (share) => `${(100 * share).toFixed(1)} %`;
+// Some models do not know how sure they are.
+export const percent = (share) => (share == null ? '–' : `${(100 * share).toFixed(1)} %`);
 
 // A set formula, or the text where there is none.
 export function written({ text, svg, latex }) {
