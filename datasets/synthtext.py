@@ -219,7 +219,8 @@ def _corners(cell: Matrix) -> np.ndarray | None:
         return np.zeros((0, 4, 2), np.float32)
     if found.ndim not in (2, 3) or found.shape[:2] != (2, 4):
         return None
-    return found.reshape(2, 4, -1).transpose(2, 1, 0).astype(np.float32)
+    with np.errstate(over='ignore'):  # a corner that far is infinite
+        return found.reshape(2, 4, -1).transpose(2, 1, 0).astype(np.float32)
 
 
 def _problem(corners: np.ndarray, height: int, width: int) -> str:

@@ -8,6 +8,8 @@ import hostile_sources as hostile
 import numpy as np
 import pytest
 from builders import load
+from small_sources import SOUND, tarred
+from small_sources import inkml as inkml_of
 
 from recog import prepare
 from recog.errors import ConfigError
@@ -89,9 +91,9 @@ def test_one_example_is_lost_or_one_line_is_said(name, run, tmp_path):
         assert (status, said, counts) == (0, [], [ENDS[name]])
 
 
-@pytest.mark.parametrize('name', hostile.SOUND)
+@pytest.mark.parametrize('name', SOUND)
 def test_the_sound_sources_of_the_campaign_are_read_whole(name, run, tmp_path):
-    source = hostile.SOUND[name](tmp_path)
+    source = SOUND[name](tmp_path)
     status, said, counts = run(source)
     assert not status and not said and all(file.is_file() for file in source.files)
     assert [rejected for rejected, _ in counts] == [{'file is too large': 1} if 'sparse' in name else {}]
@@ -111,7 +113,7 @@ def test_a_fault_that_may_pass_is_no_fault_of_the_file(tmp_path, monkeypatch):
 
 
 def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path):
-    file = hostile.tarred(tmp_path / 'a.tar', {name: name.encode() for name in 'abc'})
+    file = tarred(tmp_path / 'a.tar', {name: name.encode() for name in 'abc'})
     content = bytearray(file.read_bytes())
     content[1024 + 150] ^= 1  # the sum of the second header
     file.write_bytes(content)
@@ -120,7 +122,7 @@ def test_a_damaged_header_is_not_taken_for_the_end_of_a_tar(tmp_path):
 
 
 def test_a_tar_unfolds_within_bounds(tmp_path, monkeypatch):
-    file = hostile.tarred(tmp_path / 'a.tar.gz', {name: bytes(100_000) for name in 'abc'}, 'w:gz')
+    file = tarred(tmp_path / 'a.tar.gz', {name: bytes(100_000) for name in 'abc'}, 'w:gz')
     assert len(trees.Tree(file).names) == 3
     for module, name, bound in ((trees, 'LARGEST_TAR', 250_000), (tars, 'MOST_MEMBERS', 2),
                                 (tars, 'LARGEST_MEMBER', 50_000)):
@@ -141,13 +143,13 @@ def test_an_image_that_no_reader_takes_is_rejected_though_its_size_is_told():
 
 def test_ink_as_long_as_any_of_crohme_is_drawn():
     points = ', '.join(f'{number % 2 * 300} {number}' for number in range(300))
-    found, = inkml.drawn('a', hostile.inkml(traces=('0 0, 0 300', points)).encode())
+    found, = inkml.drawn('a', inkml_of(traces=('0 0, 0 300', points)).encode())
     assert isinstance(found, examples.Example)
 
 
 def test_ink_whose_mathml_is_too_deep_is_kept_without_its_symbols():
     math = '<mrow>' * 3000 + '<mi>x</mi>' + '</mrow>' * 3000
-    found, = inkml.drawn('a', hostile.inkml('x', math=math).encode())
+    found, = inkml.drawn('a', inkml_of('x', math=math).encode())
     assert found.text == 'x' and not len(found.extra['symbols'])
 
 

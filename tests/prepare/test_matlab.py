@@ -4,11 +4,12 @@ import io
 import random
 import tracemalloc
 
-import hostile_sources as hostile
 import numpy as np
 import pytest
 import scipy.io
+from matlab_files import HANDLE, element, mat, matrix, packed, unfolding
 from mutations import mutated
+from small_sources import cells, lexicons_of, truth_of
 
 from recog.prepare import matlab
 
@@ -38,7 +39,7 @@ def test_numbers_are_as_they_were_saved(compressed):
 def test_text_cells_and_structs_are_as_they_were_saved(compressed):
     records = np.array([('n', 1.0), ('m', 2.0)], [('name', object), ('number', object)])[None]
     content = saved(compressed, lines=np.array(['one  ', 'zwölf']), records=records,
-                    cells=hostile.cells(['a', np.ones((1, 2)), '']))
+                    cells=cells(['a', np.ones((1, 2)), '']))
     assert read(content, 'lines').lines() == ['one  ', 'zwölf']
     text, numbers, empty = read(content, 'cells').cells()
     assert (text.lines(), numbers.numbers().tolist(), empty.lines()) == (['a'], [[1, 1]], [])
@@ -49,7 +50,7 @@ def test_text_cells_and_structs_are_as_they_were_saved(compressed):
 
 def test_both_orders_of_bytes_are_read():
     numbers = np.array([1.5, -2])
-    content = hostile.mat(hostile.matrix('x', 6, (1, 2), hostile._element(9, numbers.tobytes())))
+    content = mat(matrix('x', 6, (1, 2), element(9, numbers.tobytes())))
     assert read(content).numbers().tolist() == [[1.5, -2]]
     words = np.frombuffer(content, '<u4', offset=128).astype('>u4').tobytes()
     # Letters have no order, and each of the numbers has eight bytes.
@@ -59,24 +60,24 @@ def test_both_orders_of_bytes_are_read():
 
 @pytest.mark.parametrize('content, said', [
     (b'', 'no file of MATLAB'), (b'MATLAB 7.3 MAT-file'.ljust(124) + b'\0\2IM', 'save it with -v7'),
-    (hostile.mat(hostile.matrix('x', 1, (1, 1 << 30))), 'matrices have 0 bytes'),
-    (hostile.mat(hostile.matrix('x', 1, (1, 1), hostile.matrix('', 1, (1, -1)))), 'has the size'),
-    (hostile.mat(hostile.matrix('x', 1, (1, 1), hostile.matrix('', 6, (0, *[1 << 30] * 3)))), 'has the size'),
-    (hostile.mat(hostile.matrix('x', 1, (1, 1), hostile.matrix('', 16, (1, 1), hostile.HANDLE))), 'class 16'),
-    (hostile.mat(hostile.matrix('x', 4, (1, 1 << 30), hostile._element(2, b'abc'))), 'class 4'),
-    (hostile.mat(hostile.packed(hostile.matrix('x', 1, (1, 1)))[:-9]), 'cut off'),
-    (hostile.mat(hostile.packed(b'nothing that is a matrix')), 'holds no x'),
+    (mat(matrix('x', 1, (1, 1 << 30))), 'matrices have 0 bytes'),
+    (mat(matrix('x', 1, (1, 1), matrix('', 1, (1, -1)))), 'has the size'),
+    (mat(matrix('x', 1, (1, 1), matrix('', 6, (0, *[1 << 30] * 3)))), 'has the size'),
+    (mat(matrix('x', 1, (1, 1), matrix('', 16, (1, 1), HANDLE))), 'class 16'),
+    (mat(matrix('x', 4, (1, 1 << 30), element(2, b'abc'))), 'class 4'),
+    (mat(packed(matrix('x', 1, (1, 1)))[:-9]), 'cut off'),
+    (mat(packed(b'nothing that is a matrix')), 'holds no x'),
 ])
 def test_what_contradicts_itself_is_refused(content, said):
     with pytest.raises(matlab.Damaged, match=said):
-        matrix = read(content)
-        if matrix is None:
+        found = read(content)
+        if found is None:
             raise matlab.Damaged('holds no x')
-        [cell.lines() for cell in matrix.cells()]
+        [cell.lines() for cell in found.cells()]
 
 
 def test_what_is_compressed_unfolds_within_bounds():
-    content = hostile.unfolding(400)
+    content = unfolding(400)
     tracemalloc.start()
     with pytest.raises(matlab.Damaged, match='unfolds to more than'):
         read(content, 'imnames')
@@ -84,20 +85,20 @@ def test_what_is_compressed_unfolds_within_bounds():
     tracemalloc.stop()
 
 
-def looked_through(matrix, depth=8):
+def looked_through(found, depth=8):
     """Read all of a matrix."""
-    if matrix.kind == matlab.CELL:
-        return depth and [looked_through(cell, depth - 1) for cell in matrix.cells()]
-    if matrix.kind == matlab.STRUCT:
-        return depth and [looked_through(each, depth - 1) for record in matrix.records()
+    if found.kind == matlab.CELL:
+        return depth and [looked_through(cell, depth - 1) for cell in found.cells()]
+    if found.kind == matlab.STRUCT:
+        return depth and [looked_through(each, depth - 1) for record in found.records()
                           for each in record.values()]
-    return matrix.lines() if matrix.kind == matlab.CHAR else matrix.numbers().sum()
+    return found.lines() if found.kind == matlab.CHAR else found.numbers().sum()
 
 
 def test_changed_bytes_are_refused_or_read():
     dice, ends = random.Random(0), {'read': 0, 'refused': 0}
-    whole = [(hostile.truth_of(), 'wordBB'), (hostile.truth_of(), 'txt'), (hostile.lexicons_of(), 'testdata'),
-             (hostile.lexicons_of(compressed=True), 'testdata')]
+    whole = [(truth_of(), 'wordBB'), (truth_of(), 'txt'), (lexicons_of(), 'testdata'),
+             (lexicons_of(compressed=True), 'testdata')]
     for _ in range(400):
         content, name = dice.choice(whole)
         try:

@@ -11,9 +11,10 @@ from pathlib import Path
 
 import hostile_sources as hostile
 from mutations import mutated
+from small_sources import SOUND, own
 from victim import Victim
 
-TRIES = 900
+TRIES = 1500
 
 
 def prepared(script, arguments, data, drawn=False):
@@ -55,14 +56,14 @@ def found(folder):
 def run(folder, dice, tries):
     """Each odd source once, then changed bytes."""
     with Victim('campaigns.sources:prepared', space=6 << 30) as victim:
-        whole = hostile.SOUND['own tsv'](_place(folder))
+        whole = SOUND['own tsv'](_place(folder))
         assert victim.attempt('sound', whole.script, whole.arguments, str(folder / 'data'), True).good
         for name, make in hostile.SOURCES.items():
             made = make(_place(folder))
             yield victim.attempt(name, made.script, made.arguments, str(folder / 'data'), True)
         for number in range(tries):
-            name = dice.choice(list(hostile.SOUND))
-            made = hostile.SOUND[name](_place(folder))
+            name = dice.choice(list(SOUND))
+            made = SOUND[name](_place(folder))
             file = dice.choice(made.files)
             content = mutated(file.read_bytes(), dice)
             file.write_bytes(content)
@@ -72,7 +73,7 @@ def run(folder, dice, tries):
     with Victim('campaigns.sources:found') as victim:
         for name, make in (('links', hostile.looped), ('pipe', lambda made: hostile.piped(made, 'p.png')),
                            ('device', lambda made: hostile.endless(made, 'z.png'))):
-            made = make(hostile.own(_place(folder), {}))
+            made = make(own(_place(folder), {}))
             yield victim.attempt(f'images to read: {name}', made.arguments[1])
 
 
