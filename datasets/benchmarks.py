@@ -19,6 +19,8 @@ from recog.errors import ConfigError, nearest
 from recog.images.read import Unreadable, read_image
 from recog.prepare import archives, lmdbs
 from recog.prepare.archives import Archive, Picture
+from recog.prepare.regular import Lost
+from recog.text.lines import in_line
 
 # Set -> split -> words. The ten of the literature come first; then what else the releases hold.
 TESTS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015,
@@ -38,6 +40,7 @@ WHOLE = {'ic03': 'ic03/1110', 'ic13': 'ic13/1095', 'ic15': 'ic15/2077'}
 CHOSEN = {'ic03/867': 3, 'ic13/1015': 1, 'ic13/857': 3}
 # Additional features of annotations in this form.
 LEXICONS = {('iiit5k', 'mat'): ('lexicon_50', 'lexicon_1k'), ('svt', 'scenes'): ('lexicon_50',)}
+FARTHEST = 1e6  # in pixels; no picture is so large that a side of a box could be there
 ONLY_LMDB = ('ic03/860', 'ic15/1811')
 
 LMDBS = {'iiit5k_3000': 'iiit5k', 'iiit5k': 'iiit5k', 'svt': 'svt', 'svt_647': 'svt', 'svtp': 'svtp',
@@ -109,7 +112,7 @@ def _left_out(text: str, shortest: int) -> str:
 def _read(part: lmdbs.Range) -> Iterator[Any]:
     for entry in lmdbs.read(part):
         if entry.problem:
-            yield prepare.Rejected(entry.id, entry.problem)
+            yield prepare.Rejected(entry.id, entry.problem, entry.detail)
         else:
             yield prepare.Example(entry.id, entry.text, entry.image)
 
@@ -118,9 +121,8 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
     """The words of a picture; those with a box are cut out, losslessly."""
     import cv2
 
-    if picture.image is None:
-        yield from (prepare.Rejected(word.id, 'image file is missing', picture.name)
-                    for word in picture.words)
+    if isinstance(picture.image, Lost):
+        yield from (prepare.Rejected(word.id, *picture.image) for word in picture.words)
         return
     scene = None
     for word in picture.words:
@@ -132,6 +134,9 @@ def _cut(picture: Picture, lexicons: tuple[str, ...]) -> Iterator[Any]:
             scene = read_image(picture.image, picture.name) if scene is None else scene
         except Unreadable as error:
             yield prepare.Rejected(word.id, 'image cannot be decoded', error.reason)
+            continue
+        if not all(abs(number) < FARTHEST for number in word.box):  # infinite, or no number
+            yield prepare.Rejected(word.id, 'box is degenerate', str(word.box))
             continue
         left, top = round(word.box[0]), round(word.box[1])
         right, bottom = round(word.box[0] + word.box[2]), round(word.box[1] + word.box[3])
@@ -199,7 +204,7 @@ class Benchmarks(prepare.Builder):
             if other is not part:
                 lines.append(f'{part.set}:{part.split} is also in {part.place}: left out')
         for line in lines:
-            print(line)
+            print(in_line(line))
         return {name: splits for name, splits in sets.items() if splits}
 
     def prepare(self, progress: bool = True, overwrite: bool = False) -> Path:
@@ -212,12 +217,11 @@ class Benchmarks(prepare.Builder):
                                   f'{", ".join(SIZES)}')
         if self.name != 'benchmarks':
             raise ConfigError(f'--name {self.name}: the benchmarks have names of their own')
-        if not self.source.exists():
-            raise ConfigError(f'source {str(self.source)!r} does not exist')
+        self.check_source()
         sets = {name: splits for name, splits in self.found().items() if name in wanted}
         for name, splits in sets.items():
             for part in splits.values():
-                print(f'found {name}:{part.split} in {part.place}')
+                print(in_line(f'found {name}:{part.split} in {part.place}'))
         if not sets:
             raise ConfigError(f'{self.source} holds none of {", ".join(wanted)}')
         for name, splits in {} if self.options['list'] else sets.items():

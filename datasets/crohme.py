@@ -26,6 +26,7 @@ from recog.images.ink import joined
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, inkml, repeats, trees
 from recog.prepare.folding import FORMULAS, formula
+from recog.prepare.regular import Lost
 from recog.prepare.repeats import Place
 from recog.text.held_out import held_out
 
@@ -36,18 +37,18 @@ NOWHERE = 'in no folder called train, or test and 2014, 2016 or 2019'
 
 
 class Ink(NamedTuple):
-    """An InkML file."""
+    """An InkML file, or why it cannot be read."""
 
     id: str
-    content: bytes
+    content: bytes | Lost
 
 
 class Bitmap(NamedTuple):
-    """A caption and its encoded image, None where it is missing."""
+    """A caption and its encoded image, or why there is none."""
 
     id: str
     text: str
-    content: bytes | None
+    content: bytes | Lost
 
 
 class Crohme(prepare.Builder):
@@ -190,8 +191,8 @@ def _key(place: Place) -> str:
 
 
 def _published(task: Bitmap) -> Iterator[prepare.Example | prepare.Rejected]:
-    if task.content is None:
-        yield prepare.Rejected(task.id, 'there is no bitmap')
+    if isinstance(task.content, Lost):
+        yield prepare.Rejected(task.id, *task.content)
         return
     try:
         image = bitmaps.recorded(task.content, task.id)

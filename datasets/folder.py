@@ -8,6 +8,8 @@ file name, so that a label keeps its split.
 
 import argparse
 import hashlib
+import os
+import re
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain, islice
@@ -17,11 +19,13 @@ from typing import Any, NamedTuple
 import tensorflow_datasets as tfds
 
 from recog import prepare
+from recog.data import walk
 from recog.errors import ConfigError
-from recog.prepare import labels
+from recog.prepare import labels, regular
 from recog.prepare.folding import FORMULAS, WORDS
 
 PROBED = 100  # labels that are tried to find the folder of the images
+LARGEST = 1 << 28  # bytes of im2latex's formulas
 
 
 class Folder(prepare.Builder):
@@ -68,24 +72,22 @@ class Folder(prepare.Builder):
 
     def tasks(self) -> Iterator[tuple[str, Any]]:
         lists = {'own': self._own, 'hme100k': self._hme100k, 'im2latex': self._im2latex}[self.config_name]()
-        self.total = sum(_count(each.file) for each in lists)
         shares = self._shares()
-        for each in lists:
-            found = iter(each.labels)
-            first = list(islice(found, PROBED))
+        firsts = [list(islice(each.labels, PROBED)) for each in lists]
+        self.total = sum(_count(each.file) for each in lists)
+        for each, first in zip(lists, firsts, strict=True):
             folder = self._folder(each, first)
-            for label in chain(first, found):
+            for label in chain(first, each.labels):
                 split = each.split or self._dealt(shares, label.file)
                 yield split, (label.file, label.text, str(folder / label.file))
 
     def examples(self, task: tuple[str, str, str]) -> Iterator[Any]:
         name, text, path = task
-        try:
-            yield prepare.Example(name, text, Path(path).read_bytes())
-        except FileNotFoundError:
-            yield prepare.Rejected(name, 'image file is missing', path)
-        except OSError as error:
-            yield prepare.Rejected(name, 'image file cannot be read', str(error.strerror))
+        content = regular.attempted(path)
+        if isinstance(content, regular.Lost):
+            yield prepare.Rejected(name, f'image {content.reason}', content.detail)
+        else:
+            yield prepare.Example(name, text, content)
 
     def _folder(self, listed: 'Listed', first: Sequence[labels.Label]) -> Path:
         """Where the images of these labels are."""
@@ -93,7 +95,7 @@ class Folder(prepare.Builder):
             raise ConfigError(f'{listed.file} holds no label')
         folders = [Path(self.options['images'])] if self.options['images'] else listed.folders
         for folder in folders:
-            if any((folder / label.file).is_file() for label in first):
+            if any(os.path.isfile(folder / label.file) for label in first):  # whatever the name
                 return folder
         raise ConfigError(f'{listed.file}: neither {first[0].file!r} nor the labels after it name an image '
                           'in '
@@ -137,7 +139,7 @@ class Folder(prepare.Builder):
         return ends
 
     def _dealt(self, ends: Mapping[str, float], name: str) -> str:
-        digest = hashlib.sha256(f'{self.options["seed"]}/{name}'.encode()).digest()
+        digest = hashlib.sha256(f'{self.options["seed"]}/{name}'.encode('utf-8', 'surrogatepass')).digest()
         place = int.from_bytes(digest[:8]) / 2 ** 64
         return next((split for split, end in ends.items() if place < end), [*ends][-1])
 
@@ -151,7 +153,8 @@ class Folder(prepare.Builder):
         self._release_only()
         made = []
         for split in ('train', 'test'):
-            for file in sorted(self.source.rglob(f'{split}_labels.txt')):
+            for file in sorted(path for path in map(Path, walk.files(self.source))
+                               if path.name == f'{split}_labels.txt'):
                 folders = [file.parent / f'{split}_images', file.parent / 'images', file.parent, self.source]
                 made.append(Listed(split, file, _read(file), folders))
         if not made:
@@ -164,7 +167,7 @@ class Folder(prepare.Builder):
         if not file.is_file():
             raise ConfigError(f'{file} does not exist: it is the list of the formulas of im2latex-100k')
         formulas = [_either(line.removesuffix(b'\r'))
-                    for line in file.read_bytes().removesuffix(b'\n').split(b'\n')]
+                    for line in regular.content(file, LARGEST).removesuffix(b'\n').split(b'\n')]
         made = []
         for split, name in (('train', 'train'), ('validation', 'validate'), ('test', 'test')):
             each = self.source / f'im2latex_{name}.lst'
@@ -189,7 +192,7 @@ class Listed(NamedTuple):
 
 
 def _read(file: Path, form: str = '', columns: Sequence[str] = ()) -> Iterator[labels.Label]:
-    with file.open('rb') as content:
+    with regular.opened(file) as content:
         yield from labels.read(str(file), content, form or '', columns)
 
 
@@ -210,14 +213,15 @@ def _pairs(option: str, given: Sequence[str]) -> dict[str, str]:
 
 def _rendered(file: Path, formulas: Sequence[str]) -> Iterator[labels.Label]:
     """im2latex's lists: the formula's number, from 0, the image's name, how it was rendered."""
-    with file.open('rb') as content:
+    with regular.opened(file) as content:
         for number, line in labels.lines(str(file), content):
             cells = line.split()
-            if len(cells) < 2 or not cells[0].isdecimal() or int(cells[0]) >= len(formulas):
+            place = int(cells[0]) if len(cells) > 1 and re.fullmatch(r'\d{1,9}', cells[0]) else len(formulas)
+            if place >= len(formulas):
                 raise ConfigError(f'{file}, line {number}: {line[:60]!r} must be the number of a formula '
                                   f'below {len(formulas):,} '
                                   'and the name of an image')
-            yield labels.Label(f'{cells[1].removesuffix(".png")}.png', formulas[int(cells[0])])
+            yield labels.Label(f'{cells[1].removesuffix(".png")}.png', formulas[place])
 
 
 def _either(line: bytes) -> str:

@@ -8,6 +8,7 @@ CROHME's official tests, recognised by the names of their images or given by --e
 """
 
 import argparse
+import io
 import math
 import re
 import sys
@@ -24,6 +25,7 @@ from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.prepare import bitmaps, labels, trees
 from recog.prepare.folding import FORMULAS, formula
+from recog.prepare.regular import Lost
 from recog.text.held_out import share
 
 CSV, COLUMNS = 'caption_data.csv', ('Column1', 'Column2')
@@ -35,11 +37,11 @@ OFFICIAL = re.compile(r'(18|2\d|3\d|5\d\d)_em_\d+[a-z]?|RIT_2014_\d+|(UN|ISICal)
 
 
 class Formula(NamedTuple):
-    """A line of the list and its encoded image, None where it is missing."""
+    """A line of the list and its encoded image, or why there is none."""
 
     id: str
     text: str
-    content: bytes | None
+    content: bytes | Lost
 
 
 class LatexOcr(prepare.Builder):
@@ -78,14 +80,14 @@ class LatexOcr(prepare.Builder):
                 name, text = rows[number]
                 # The row number distinguishes records of one image.
                 key = name if counts[name] == 1 else f'{name}#{number}'
-                uses.setdefault(name, []).append((split, Formula(key, text, None)))
+                uses.setdefault(name, []).append((split, Formula(key, text, b'')))
         for name, content in bitmaps.stream(self.source, uses):
             yield from ((split, formula._replace(content=content)) for split, formula in uses.pop(name))
 
     def examples(self, task: Formula) -> Iterator[prepare.Example | prepare.Rejected]:
         """The record, with LaTeX as given."""
-        if task.content is None:
-            yield prepare.Rejected(task.id, 'there is no bitmap')
+        if isinstance(task.content, Lost):
+            yield prepare.Rejected(task.id, *task.content)
             return
         try:
             yield prepare.Example(task.id, task.text, bitmaps.recorded(task.content, task.id))
@@ -98,9 +100,8 @@ class LatexOcr(prepare.Builder):
         if len(lists) != 1:
             raise ConfigError(f'{self.source} has {len(lists)} files called {CSV} instead of one')
         tree, name = lists[0]
-        content = tree.read(name).splitlines(keepends=True)
         return [labels.Label(bitmaps.stem(row.file), row.text)
-                for row in labels.read(name, content, 'csv', COLUMNS)]
+                for row in labels.read(name, io.BytesIO(tree.read(name)), 'csv', COLUMNS)]
 
 
 def published(count: int) -> dict[str, list[int]]:

@@ -58,7 +58,7 @@ class LmdbFolder(prepare.Builder):
     def examples(self, task: lmdbs.Range) -> Iterator[Any]:
         for entry in lmdbs.read(task):
             if entry.problem:
-                yield prepare.Rejected(entry.id, entry.problem)
+                yield prepare.Rejected(entry.id, entry.problem, entry.detail)
             else:
                 yield prepare.Example(entry.id, entry.text, entry.image)
 

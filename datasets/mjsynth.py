@@ -6,9 +6,9 @@ in it, and once for the images. In between, only hashes of the images' paths are
 """
 
 import contextlib
+import os
+import re
 import sys
-import tarfile
-import zlib
 from array import array
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Iterator
@@ -20,6 +20,8 @@ import tensorflow_datasets as tfds
 
 from recog import prepare
 from recog.errors import ConfigError
+from recog.prepare import regular, tars
+from recog.prepare.regular import MOST, Lost
 
 LISTS = {'annotation_train.txt': 'train', 'annotation_val.txt': 'validation', 'annotation_test.txt': 'test'}
 LEXICON = 'lexicon.txt'
@@ -27,11 +29,11 @@ FOLDERS = ('', '90kDICT32px', 'max/90kDICT32px', 'ramdisk/max/90kDICT32px', 'mnt
 
 
 class Picture(NamedTuple):
-    """An image of the release: its bytes, or its file in a tree. `word` is the word in the
-    lexicon, None if there is no lexicon."""
+    """An image of the release: its bytes, or why there are none, or its file in a tree. `word` is the word in
+    the lexicon, None if there is no lexicon."""
 
     id: str
-    content: bytes | Path
+    content: bytes | Path | Lost
     word: str | None
 
 
@@ -54,8 +56,11 @@ class MJSynth(prepare.Builder):
             return
         try:
             yield from self._archive()
-        except (tarfile.TarError, EOFError, zlib.error) as error:
-            raise ConfigError(f'source {self.source} is cut off or damaged ({error})') from None
+        except ConfigError:
+            raise
+        except Exception as error:  # a damaged archive makes libraries raise nearly anything
+            raise ConfigError(f'source {self.source} is cut off or damaged '
+                              f'({regular.lost("", error).detail})') from None
 
     def examples(self, task: Picture) -> Iterator[prepare.Example | prepare.Rejected | prepare.Noted]:
         """The record; its text is the part of the file name between the underscores."""
@@ -64,13 +69,16 @@ class MJSynth(prepare.Builder):
         if not (first and second and text):
             yield prepare.Rejected(task.id, 'file name holds no word')
             return
-        if isinstance(task.content, Path) and not task.content.is_file():
+        if isinstance(task.content, Path) and not os.path.isfile(task.content):
             yield prepare.Rejected(task.id, 'annotated image is missing')
+            return
+        content = regular.attempted(task.content) if isinstance(task.content, Path) else task.content
+        if isinstance(content, Lost):
+            yield prepare.Rejected(task.id, *content)
             return
         if task.word is not None and task.word.lower() != text.lower():
             yield prepare.Noted(task.id, "lexicon's word is another", task.word)
-        yield prepare.Example(task.id, text, task.content if isinstance(task.content, bytes)
-                              else task.content.read_bytes())
+        yield prepare.Example(task.id, text, content)
 
     def _tree(self) -> Iterator[tuple[str, Any]]:
         roots = [self.source / each for each in FOLDERS
@@ -81,11 +89,12 @@ class MJSynth(prepare.Builder):
         root = roots[0]
         _all_there([name for name in LISTS if (root / name).is_file()], root)
         words = None
-        if (root / LEXICON).is_file():
-            words = (root / LEXICON).read_text('utf-8').splitlines()
+        if (root / LEXICON).exists():
+            with regular.opened(root / LEXICON) as file:
+                words = [line.strip() for line in _lines(LEXICON, file)]
         for name, split in LISTS.items():
-            with (root / name).open(encoding='utf-8', errors='surrogateescape') as lines:
-                for path, number in _entries(name, lines):
+            with regular.opened(root / name) as file:
+                for path, number in _entries(name, _lines(name, file)):
                     yield split, Picture(path, root / path, _word(words, number))
 
     def _archive(self) -> Iterator[tuple[str, Any]]:
@@ -99,7 +108,7 @@ class MJSynth(prepare.Builder):
         _all_there([name for name, split in LISTS.items() if split in index.ends], self.source)
         index.sort()
         self.total = len(index.hashes)
-        for name, content in _members(self.source):
+        for name, file, size in _members(self.source):
             if not name.startswith(f'{root}/') or not name.endswith('.jpg'):
                 continue
             path = name.removeprefix(f'{root}/')
@@ -108,7 +117,8 @@ class MJSynth(prepare.Builder):
                 yield '', prepare.Rejected(path, 'image is in no annotation file')
                 continue
             index.seen[place] = True
-            yield index.split(place), Picture(path, content.read(), _word(words, index.numbers[place]))
+            content = file.read() if size <= MOST else Lost('file is too large', f'{size:,} bytes')
+            yield index.split(place), Picture(path, content, _word(words, index.numbers[place]))
         if not index.seen.all():
             # The paths were not kept. A missing image is rare enough to read the lists again.
             for _, name, lines in _lists(self.source):
@@ -168,7 +178,7 @@ def _entries(name: str, lines: Iterable[str]) -> Iterator[tuple[str, int]]:
     """Path and number in the lexicon of each line './2425/1/115_Lube_45484.jpg 45484'."""
     for count, line in enumerate(lines, 1):
         path, _, number = line.rstrip().rpartition(' ')
-        if not path or not number.isdecimal():
+        if not path or not re.fullmatch(r'\d{1,9}', number):
             raise ConfigError(f'{name}, line {count}: {line.rstrip()[:60]!r} must be path, blank, number')
         yield path.removeprefix('./'), int(number)
 
@@ -183,28 +193,32 @@ def _lists(source: Path) -> Iterator[tuple[str, str, Iterator[str]]]:
     """Folder, name and lines of the annotation files and the lexicon; the
     archive is read only as far as needed."""
     wanted = {*LISTS, LEXICON}
-    for path, content in _members(source):
+    for path, content, _ in _members(source):
         folder, _, name = path.rpartition('/')
         if name in wanted:
-            yield folder, name, (line.decode('utf-8', 'surrogateescape') for line in content)
+            yield folder, name, _lines(name, content)
             wanted.remove(name)
             if not wanted:
                 return
 
 
-def _members(source: Path) -> Iterator[tuple[str, IO[bytes]]]:
-    """Path and content of each file of the archive, in its order."""
-    try:
-        archive = tarfile.open(source, 'r|*')
-    except tarfile.TarError:
-        raise ConfigError(f'source {source} is no tar archive: it must be mjsynth.tar.gz or the folder that '
-                          'it was '
-                          'unpacked to') from None
-    with contextlib.closing(archive):
-        while (member := archive.next()) is not None:
-            archive.members = []  # type: ignore[attr-defined]  # else all nine million would be kept
-            if member.isfile():
-                yield member.name.removeprefix('./'), archive.extractfile(member)  # type: ignore[misc]
+def _lines(name: str, file: IO[bytes]) -> Iterator[str]:
+    """The lines of a list, whose names may be no UTF-8."""
+    return (line.decode('utf-8', 'surrogateescape') for line in regular.lines(name, file))
+
+
+def _members(source: Path) -> Iterator[tuple[str, IO[bytes], int]]:
+    """Path, content and size of each file of the archive, in its order."""
+    with regular.opened(source) as file:
+        try:
+            archive = tars.opened(file, 'r|*')
+        except Exception:
+            raise ConfigError(f'source {source} is no tar archive: it must be mjsynth.tar.gz or the folder '
+                              'that it was unpacked to') from None
+        with contextlib.closing(archive):
+            for member in tars.members(archive):
+                if member.isfile():
+                    yield member.name.removeprefix('./'), archive.extractfile(member), member.size  # type: ignore
 
 
 if __name__ == '__main__':

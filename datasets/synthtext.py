@@ -12,12 +12,12 @@ array of corners and one string per picture.
 import re
 import sys
 import zipfile
-import zlib
 from argparse import ArgumentParser
-from collections.abc import Iterator
+from array import array
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from pathlib import Path
-from typing import IO, Any, NamedTuple
+from typing import IO, Any, NamedTuple, TypeVar
 
 import numpy as np
 import tensorflow_datasets as tfds
@@ -25,6 +25,9 @@ import tensorflow_datasets as tfds
 from recog import prepare
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
+from recog.prepare import matlab, regular, trees
+from recog.prepare.matlab import Matrix
+from recog.prepare.regular import Lost
 
 # JPEG quality of the words, with full colour resolution: half the size of PNG, an error of one grey level.
 QUALITY = 95
@@ -33,14 +36,15 @@ FARTHEST = 1e5   # in pixels; no picture is so large that a corner could be ther
 ROOTS = ('', 'SynthText/')
 OTHERS = re.compile('[^0-9a-zA-Z]')
 Made = prepare.Example | prepare.Rejected | prepare.Noted
+T = TypeVar('T')
 
 
 class Picture(NamedTuple):
-    """A picture (its bytes or its file) with its words and their
+    """A picture (its bytes, or why there are none, or its file) with its words and their
     corners, clockwise from the text's top left."""
 
     id: str
-    content: bytes | Path
+    content: bytes | Path | Lost
     words: list[str]
     corners: np.ndarray  # [words, 4, 2], x and y
 
@@ -85,9 +89,10 @@ class SynthText(prepare.Builder):
                                   f'{truth.names[0]}')
             for number, name in enumerate(truth.names):
                 words, corners = truth.texts[number].split(), truth.boxes(number)
-                if len(words) != len(corners):
+                if corners is None or len(words) != len(corners):
                     yield 'train', prepare.Rejected(name, 'words and boxes do not match',
-                                                    f'{len(words)} and {len(corners)}')
+                                                    f'{len(words)} and '
+                                                    f'{"other shapes" if corners is None else len(corners)}')
                 elif not store.has(root + name):
                     yield 'train', prepare.Rejected(name, 'picture is missing', f'{len(words)} words')
                 else:
@@ -95,6 +100,9 @@ class SynthText(prepare.Builder):
 
     def examples(self, task: Picture) -> Iterator[Made]:
         """The words of a picture."""
+        if isinstance(task.content, Lost):
+            yield prepare.Rejected(task.id, *task.content)
+            return
         try:
             picture = read_image(task.content, task.id)
         except Unreadable as error:
@@ -125,11 +133,10 @@ class Store:
         self.source, self.archive = source, None
         if source.is_file():
             try:
-                self.archive = zipfile.ZipFile(source)
-            except zipfile.BadZipFile:
+                self.archive = zipfile.ZipFile(regular.opened(source))
+            except Exception:  # a damaged archive makes the library raise nearly anything
                 raise ConfigError(f'source {source} is no zip: it must be SynthText.zip or the folder that '
-                                  'it was unpacked '
-                                  'to') from None
+                                  'it was unpacked to') from None
 
     def has(self, name: str) -> bool:
         """Whether there is such a file."""
@@ -137,19 +144,15 @@ class Store:
 
     def open(self, name: str) -> IO[bytes]:
         """A file's content."""
-        return self.archive.open(name) if self.archive else (self.source / name).open('rb')
+        try:
+            return self.archive.open(name) if self.archive else regular.opened(self.source / name)
+        except Exception as error:  # as of a damaged archive
+            raise ConfigError(f'{name} cannot be read: {regular.lost("", error).detail}') from None
 
-    def content(self, name: str) -> bytes | Path:
+    def content(self, name: str) -> bytes | Path | Lost:
         """A picture for a worker: the path of a file, but the bytes of a member of a zip, because each worker
         would have to read the zip's whole directory."""
-        if self.archive is None:
-            return self.source / name
-        try:
-            return self.archive.read(name)
-        except (zipfile.BadZipFile, zlib.error, EOFError):
-            return b''  # the decoder reports that it is empty
-        except NotImplementedError as error:
-            raise ConfigError(f'source {self.source} must be unpacked first: {error}') from None
+        return trees.member(self.archive, name) if self.archive else self.source / name
 
     def close(self) -> None:
         """Close the zip."""
@@ -161,38 +164,33 @@ class Truth:
     """gt.mat: the pictures' names, the words' corners, and each picture's text."""
 
     def __init__(self, file: IO[bytes]):
-        self.names = [str(np.ravel(each)[0]) for each in _variable(file, 'imnames')]
-        boxes = _variable(file, 'wordBB')
-        self._check('wordBB', len(boxes))
-        # MATLAB drops the last axis where there is one word only.
-        self.counts = np.array([each.shape[2] if each.ndim == 3 else int(each.size > 0) for each in boxes],
-                               np.int64)
-        self.starts = np.cumsum(self.counts) - self.counts
-        self.corners = np.empty((int(self.counts.sum()), 4, 2), np.float32)
-        for number, each in enumerate(boxes):
-            if each.size and (each.ndim not in (2, 3) or each.shape[:2] != (2, 4)):
-                raise ConfigError(f'gt.mat: wordBB of {self.names[number]} has shape {each.shape} instead of '
-                                  '(2, 4, words)')
-            corners = each.reshape(2, 4, -1).transpose(2, 1, 0)
-            self.corners[self.starts[number]:][:self.counts[number]] = corners
-        del boxes
+        self.names = list(_each(file, 'imnames', lambda cell: (cell.lines() or [''])[0]))
+        counts, corners = array('q'), bytearray()
+        for found in _each(file, 'wordBB', _corners):
+            counts.append(-1 if found is None else len(found))
+            corners += b'' if found is None else found.tobytes()
+        self._check('wordBB', len(counts))
+        self.counts = np.asarray(counts)
+        self.starts = np.cumsum(np.maximum(self.counts, 0)) - np.maximum(self.counts, 0)
+        self.corners = np.frombuffer(corners, np.float32).reshape(-1, 4, 2)
         # Lines are padded to one length; each word between white space has a box.
-        self.texts = ['\n'.join(map(str, np.ravel(each))) for each in _variable(file, 'txt')]
+        self.texts = list(_each(file, 'txt', lambda cell: '\n'.join(cell.lines())))
         self._check('txt', len(self.texts))
 
     def _check(self, variable: str, count: int) -> None:
         if count != len(self.names):
             raise ConfigError(f'gt.mat: {count:,} {variable} and {len(self.names):,} imnames do not match')
 
-    def boxes(self, number: int) -> np.ndarray:
-        """Corners of the words of a picture: [words, 4, 2]."""
-        return self.corners[self.starts[number]:][:self.counts[number]]
+    def boxes(self, number: int) -> np.ndarray | None:
+        """Corners of the words of a picture: [words, 4, 2]; None if they are no corners."""
+        count = int(self.counts[number])
+        return None if count < 0 else self.corners[self.starts[number]:][:count]
 
 
 def _annotation(store: Store, given: str) -> IO[bytes]:
     if given:
         try:
-            return Path(given).open('rb')
+            return regular.opened(given)
         except OSError as error:
             raise ConfigError(f'annotation {given} cannot be opened: {error.strerror}') from None
     for root in ROOTS:
@@ -201,21 +199,28 @@ def _annotation(store: Store, given: str) -> IO[bytes]:
     raise ConfigError(f'source {store.source} holds no gt.mat; say where it is with --annotation')
 
 
-def _variable(file: IO[bytes], name: str) -> np.ndarray:
-    """One cell array of gt.mat; the others are skipped."""
+def _each(file: IO[bytes], name: str, read: Callable[[Matrix], T]) -> Iterator[T]:
+    """What is read of each cell of a variable of gt.mat; the others are skipped."""
     try:
-        from scipy.io import loadmat
-    except ImportError:
-        raise ConfigError("gt.mat is read with scipy: pip install 'recog[datasets]'") from None
-    file.seek(0)
-    try:
-        found = loadmat(file, variable_names=[name])
-    except (ValueError, NotImplementedError, TypeError, zlib.error, EOFError, zipfile.BadZipFile,
-            OSError) as error:
-        raise ConfigError(f'gt.mat cannot be read: {str(error).splitlines()[0]}') from None
-    if name not in found:
-        raise ConfigError(f'gt.mat holds no {name}')
-    return np.ravel(found[name])
+        found = matlab.variable(file, name)
+        if found is None:
+            raise ConfigError(f'gt.mat holds no {name}')
+        yield from map(read, found.cells())
+    except ConfigError:
+        raise
+    except Exception as error:  # it may stand in a damaged zip
+        raise ConfigError(f'gt.mat cannot be read: {regular.lost("", error).detail}') from None
+
+
+def _corners(cell: Matrix) -> np.ndarray | None:
+    """The corners of words, [words, 4, 2]; MATLAB drops the last axis where there is one word only."""
+    found = cell.numbers()
+    if not found.size:
+        return np.zeros((0, 4, 2), np.float32)
+    if found.ndim not in (2, 3) or found.shape[:2] != (2, 4):
+        return None
+    with np.errstate(over='ignore'):  # a corner that far is infinite
+        return found.reshape(2, 4, -1).transpose(2, 1, 0).astype(np.float32)
 
 
 def _problem(corners: np.ndarray, height: int, width: int) -> str:

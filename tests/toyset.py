@@ -1,4 +1,5 @@
 """A set of noise, in which something goes wrong where the options say so."""
+import errno
 import functools
 import os
 import resource
@@ -60,6 +61,8 @@ class Toy(prepare.Builder):
             os.kill(os.getpid(), signal.SIGKILL)
         if number == 50 and accident == 'bug':
             raise KeyError('a bug')
+        if number == 50 and accident == 'disk':
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
         if number == 50 and accident == 'user':
             raise ConfigError('file 50 is not what it should be')
         if number == 7:

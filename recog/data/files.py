@@ -1,11 +1,12 @@
 """Image files as a set: a folder with labels.tsv, or files that were given."""
 
 import glob
+import os
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.data import file_hashes
+from recog.data import file_hashes, walk
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
@@ -61,20 +62,23 @@ def read_row(name: str, text: str, encoded: Any) -> Row:
 
 
 def find_images(names: Iterable[str]) -> list[str]:
-    """The image files that files, folders and patterns stand for, in the order given (folders sorted)."""
+    """The image files that files, folders and patterns stand for, in the order given (folders sorted).
+
+    What is no regular file is among them, so that reading it says so.
+    """
     files: list[str] = []
     for name in names:
         path = Path(name)
         if path.is_dir():
-            inside = sorted(str(file) for file in path.rglob('*') if file.suffix.lower() in SUFFIXES)
+            inside = sorted(file for file in walk.files(path) if file.lower().endswith(SUFFIXES))
             if not inside:
                 raise ConfigError(f'folder {name} holds no image ({", ".join(SUFFIXES)})')
             files += inside
-        elif path.is_file():
+        elif os.path.lexists(name):
             files.append(name)
         else:
-            matches = sorted(glob.glob(name, recursive=True)) if glob.has_magic(name) else []
+            matches = walk.matching(name) if glob.has_magic(name) else []
             if not matches:
                 raise ConfigError(f'image {name} does not exist')
-            files += [match for match in matches if Path(match).is_file()]
+            files += [match for match in matches if not os.path.isdir(match)]
     return files

@@ -8,16 +8,15 @@ or not, anywhere below the given folder.
 import io
 import re
 import xml.etree.ElementTree as ElementTree
-import zlib
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
-
-import numpy as np
+from typing import NamedTuple
 
 from recog.errors import ConfigError
-from recog.prepare import labels, trees
+from recog.prepare import labels, matlab, regular, trees
+from recog.prepare.matlab import Matrix
+from recog.prepare.regular import Lost
 from recog.prepare.trees import Tree
 
 # Number of words in each release; it identifies an annotation if the name of its folder does not.
@@ -40,10 +39,10 @@ class Word(NamedTuple):
 
 
 class Picture(NamedTuple):
-    """An encoded image, None where the file is missing, and its words."""
+    """An encoded image, or why there is none, and its words."""
 
     name: str
-    image: bytes | None
+    image: bytes | Lost
     words: Sequence[Word]
 
 
@@ -74,7 +73,10 @@ def found(root: Path) -> tuple[list[Archive], list[str]]:
     lines = [f'{path} is larger than {trees.LARGEST_TAR:,} bytes: not looked into' for path in large]
     for tree in forest:
         for file in sorted(tree.names):
-            made = _recognised(tree, file, forest)
+            try:
+                made = _recognised(tree, file, forest)
+            except ConfigError as error:
+                made = f'{error}: left out'
             if isinstance(made, Archive):
                 archives.append(made)
             elif made:
@@ -91,7 +93,7 @@ def pictures(archive: Archive) -> Iterator[Picture]:
     for name, image in archive.images.stream(list(words)):
         yield Picture(name, image, words.pop(name))
     for name, rest in words.items():
-        yield Picture(name, None, rest)
+        yield Picture(name, Lost('image file is missing', name), rest)
 
 
 def _recognised(tree: Tree, file: str, forest: Sequence[Tree]) -> Archive | str:
@@ -182,40 +184,34 @@ def _listed(archive: Archive) -> Iterator[tuple[str, Word]]:
 
 def _mat(archive: Archive) -> Iterator[tuple[str, Word]]:
     """IIIT5K's structures: ImgName, GroundTruth, smallLexi (50 words), mediumLexi (1,000)."""
+    fields = {'lexicon_50': 'smallLexi', 'lexicon_1k': 'mediumLexi'}
+    content = io.BytesIO(archive.tree.read(archive.file))
     try:
-        import scipy.io
-        from scipy.io.matlab import MatReadError
-    except ModuleNotFoundError:
-        raise ConfigError("IIIT5K's annotation is read with the package scipy: pip install "
-                          "'recog[datasets]'") from None
-
-    variable = Path(archive.file).stem
-    try:
-        table = scipy.io.loadmat(io.BytesIO(archive.tree.read(archive.file)),
-                                 variable_names=[variable])[variable].ravel()
-        fields = {'lexicon_50': 'smallLexi', 'lexicon_1k': 'mediumLexi'}
-        for entry in table:
+        table = matlab.variable(content, variable := Path(archive.file).stem)
+        if table is None:
+            raise ConfigError(f'{archive.place} is not as IIIT5K has it: it holds no {variable}')
+        for entry in table.records():
             name, text = _strings(entry['ImgName'])[0], _strings(entry['GroundTruth'])[0]
             lexicons = {feature: '\n'.join(_strings(entry[field])) for feature, field in fields.items()}
             yield name, Word(name, text, None, lexicons)
-    except (MatReadError, zlib.error, KeyError, ValueError, IndexError, TypeError,
-            NotImplementedError) as error:
+    except (matlab.Damaged, LookupError) as error:
         raise ConfigError(f'{archive.place} is not as IIIT5K has it: {error}') from None
 
 
-def _strings(value: Any) -> list[str]:
+def _strings(value: Matrix, deepest: int = 8) -> list[str]:
     """The strings in MATLAB's cells, however deep."""
-    array = np.asarray(value)
-    if array.dtype != object:
-        return [str(item) for item in array.ravel()]
-    return [text for item in array.ravel() for text in _strings(item)]
+    if value.kind != matlab.CELL:
+        return value.lines()
+    if not deepest:
+        raise matlab.Damaged('its cells are nested too deep')
+    return [text for item in value.cells() for text in _strings(item, deepest - 1)]
 
 
 def _parsed(archive: Archive) -> ElementTree.Element:
     try:
         return ElementTree.fromstring(archive.tree.read(archive.file))
-    except ElementTree.ParseError as error:
-        raise ConfigError(f'{archive.place} is no XML that can be read: {error}') from None
+    except (ElementTree.ParseError, LookupError, ValueError) as error:  # the last two: of its encoding
+        raise ConfigError(f'{archive.place} is no XML that can be read: {regular.said(error)}') from None
 
 
 def _words(archive: Archive) -> Iterator[tuple[str, Word]]:

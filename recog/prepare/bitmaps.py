@@ -12,16 +12,19 @@ import numpy as np
 from recog.errors import ConfigError
 from recog.images.header import JPEG, PNG
 from recog.images.read import read_image
-from recog.prepare import labels, trees
+from recog.prepare import labels, regular, trees
+from recog.prepare.regular import Lost
 from recog.weights import arrays, pickles
 
 SUFFIXES = ('.png', '.bmp', '.jpg', '.jpeg')
 PICKLES = ('.pkl', '.pickle')
 AS_IS = (PNG, JPEG)
+LARGEST = 1 << 30  # bytes of a pickle
+NONE = Lost('there is no bitmap')
 
 
-def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]]:
-    """Every key once with its encoded image, None if there is none, in the order that is fastest to read.
+def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | Lost]]:
+    """Every key once with its encoded image, or why there is none, in the order that is fastest to read.
 
     A key is the name of a file without its extension; WAP's files also end in _0, the number of the channel.
     """
@@ -30,7 +33,7 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
         raise ConfigError(f'{path}: there are no bitmaps')
     if path.suffix.lower() in PICKLES:
         images = _unpickled(path)
-        yield from ((key, png(images[key]) if key in images else None) for key in keys)
+        yield from ((key, png(images[key]) if key in images else NONE) for key in keys)
         return
     forest, found = trees.found(path)[0], _files(path)
     wanted: defaultdict[int, dict[str, str]] = defaultdict(dict)
@@ -46,14 +49,14 @@ def stream(path: Path, keys: Iterable[str]) -> Iterator[tuple[str, bytes | None]
             missing.append(key)
     for number, names in wanted.items():
         yield from ((names[name], content) for name, content in forest[number].stream(list(names)))
-    yield from ((key, None) for key in missing)
+    yield from ((key, NONE) for key in missing)
 
 
 def captions(file: Path) -> dict[str, str]:
     """Key -> tokens, separated by single blanks, from a file with lines of key, tab or blank, tokens."""
     found: dict[str, str] = {}
     try:
-        with file.open('rb') as content:
+        with regular.opened(file) as content:
             for number, line in labels.lines(str(file), content):
                 key, *tokens = line.split()
                 key = stem(key)
@@ -104,11 +107,11 @@ def _files(path: Path) -> dict[str, list[tuple[int, str]]]:
 def _unpickled(path: Path) -> dict[str, np.ndarray]:
     """Key -> image [H, W] of WAP's and its successors' pickles."""
     try:
-        encoded = path.read_bytes()
+        encoded = regular.content(path, LARGEST)
         budget = pickles.Budget(len(encoded))
         content = pickles.load(io.BytesIO(encoded), arrays.NAMES, budget)
     except (OSError, pickles.Damaged) as error:
-        raise ConfigError(f'{path} cannot be read as a pickle of arrays: {error}') from None
+        raise ConfigError(f'{path} cannot be read as a pickle of arrays: {regular.said(error)}') from None
     if not isinstance(content, dict):
         raise ConfigError(f'{path} holds a {type(content).__name__} instead of a dictionary of arrays')
     return {stem(str(key)): _plane(path, str(key), value, budget) for key, value in content.items()}

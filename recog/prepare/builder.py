@@ -18,7 +18,7 @@ from tensorflow_datasets.core import splits
 
 from recog.data import file_hashes
 from recog.errors import ConfigError, nearest
-from recog.prepare import report, shards, workers
+from recog.prepare import regular, report, shards, workers
 from recog.prepare.examples import Example, Noted, Rejected
 from recog.prepare.folding import WORDS, Fold
 from recog.prepare.progress import Progress
@@ -129,8 +129,7 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             return folder
         if folder.exists() and not (folder / 'dataset_info.json').is_file():
             raise ConfigError(f'{folder} exists and is no prepared set: move it out of the way')
-        if not self.source.exists():
-            raise ConfigError(f'source {str(self.source)!r} does not exist')
+        self.check_source()
         with shards.workplace(folder) as place:
             shards.check_space(place, self.bytes_needed())
             # Two folders deep, so that what a killed process leaves is not taken for a set.
@@ -140,6 +139,12 @@ class Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):  # type:
             shards.replace(place, made, folder)
         self.info.read_from_directory(str(folder))
         return folder
+
+    def check_source(self) -> None:
+        """Refuse a source that cannot be one: a pipe would be waited for, a device may never end."""
+        if not regular.is_source(self.source):
+            raise ConfigError(f'source {str(self.source)!r} ' + ('is neither a folder nor a regular file'
+                              if self.source.exists() else 'does not exist'))
 
     def _write(self, place: Path, progress: bool) -> tuple[dict[str, Any], Survey]:
         """Write the records as shards; returns TFDS's description of

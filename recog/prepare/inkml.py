@@ -3,18 +3,31 @@
 from collections.abc import Iterator
 from xml.etree import ElementTree
 
+import numpy as np
+
 from recog.images import ink
 from recog.prepare import bitmaps, segmentation
 from recog.prepare.examples import Example, Noted, Rejected
+from recog.prepare.regular import Lost
 from recog.text.latex import CROHME
 from recog.text.mathml import from_mathml
 from recog.text.normal_form import Malformed, normal_tokens
 
+# Only nonsense has more: the largest file of CROHME has 61 kB, and its longest ink 5,400 pixels.
+LARGEST = 1 << 20  # bytes
+LONGEST = 1 << 18  # pixels along all strokes
 
-def drawn(name: str, content: bytes) -> Iterator[Example | Rejected | Noted]:
+
+def drawn(name: str, content: bytes | Lost) -> Iterator[Example | Rejected | Noted]:
     """The record of a file, drawn from its ink."""
+    if isinstance(content, Lost):
+        yield Rejected(name, *content)
+        return
     if not content.strip():
         yield Rejected(name, 'file is empty')
+        return
+    if len(content) > LARGEST:
+        yield Rejected(name, 'file is too large', f'{len(content):,} bytes')
         return
     try:
         root = ElementTree.fromstring(content)
@@ -27,6 +40,10 @@ def drawn(name: str, content: bytes) -> Iterator[Example | Rejected | Noted]:
         return
     if not strokes:
         yield Rejected(name, 'there is no ink')
+        return
+    length = sum(float(np.abs(np.diff(stroke, axis=0)).max(1).sum()) for stroke in ink.pixels(strokes))
+    if length > LONGEST:
+        yield Rejected(name, 'ink is too long', f'{length:,.0f} pixels along its strokes')
         return
     truth = next((note.text for note in root.findall('{*}annotation') if note.get('type') == 'truth'
                   and note.text), '')

@@ -8,9 +8,10 @@ import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
-from typing import NamedTuple
+from typing import IO, NamedTuple
 
 from recog.errors import ConfigError
+from recog.prepare import regular
 
 FORMS = ('tsv', 'csv', 'jsonl', 'icdar')
 FILE_COLUMNS = ('file', 'filename', 'file_name', 'image', 'image_path', 'img_path', 'path', 'img',
@@ -31,16 +32,16 @@ def form_of(file: str) -> str:
     return {'csv': 'csv', 'jsonl': 'jsonl', 'json': 'jsonl'}.get(suffix, 'tsv')
 
 
-def read(file: str, content: Iterable[bytes], form: str = '', columns: Sequence[str] = ()) -> Iterator[Label]:
+def read(file: str, content: IO[bytes], form: str = '', columns: Sequence[str] = ()) -> Iterator[Label]:
     """The labels in the lines of a file, opened as bytes; `columns` names those
     of image and text, if they are unusual."""
     reader = {'tsv': _tsv, 'csv': _csv, 'jsonl': _json_lines, 'icdar': _icdar}[form or form_of(file)]
     return reader(file, lines(file, content), tuple(columns))
 
 
-def lines(file: str, content: Iterable[bytes]) -> Iterator[tuple[int, str]]:
+def lines(file: str, content: IO[bytes]) -> Iterator[tuple[int, str]]:
     """Number and text of every line that is not empty, without its line ending."""
-    for number, raw in enumerate(content, 1):
+    for number, raw in enumerate(regular.lines(file, content), 1):
         try:
             line = raw.decode('utf-8-sig' if number == 1 else 'utf-8').removesuffix('\n').removesuffix('\r')
         except UnicodeDecodeError as error:
@@ -77,7 +78,7 @@ def _several(name: str) -> list[str]:
     if name.startswith('[') and name.endswith(']'):
         try:
             names = json.loads(name)
-        except ValueError:
+        except (ValueError, RecursionError):
             return [name]
         if names and all(isinstance(each, str) for each in names):
             return names
@@ -137,7 +138,7 @@ def _json_lines(file: str, content: Iterator[tuple[int, str]], columns: tuple[st
     for number, line in content:
         try:
             fields = json.loads(line)
-        except ValueError as error:
+        except (ValueError, RecursionError) as error:
             raise ConfigError(f'{file}, line {number}: no JSON object ({error})') from None
         places = _places(list(fields), columns) if isinstance(fields, dict) else None
         if places is None:

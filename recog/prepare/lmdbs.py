@@ -1,20 +1,17 @@
 """LMDBs in the usual layout of text recognition: `num-samples`, `image-%09d` (an encoded
 image) and `label-%09d`, counted from 1."""
 
-import os
-import threading
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from recog.data import walk
 from recog.errors import ConfigError
+from recog.prepare.btree import Damaged, Database
 
 FILE = 'data.mdb'
 RANGE = 32  # samples that are read together
-
-# LMDB refuses to open a file twice in one process.
-_environments: dict[str, Any] = {}
-_lock = threading.Lock()
+SMALLEST = 16  # bytes of a key with its value
 
 
 class Range(NamedTuple):
@@ -27,17 +24,18 @@ class Range(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One sample; `problem` says why there is no text or no image."""
+    """One sample; `problem` says in a few words why there is no text or no image, `detail` more of it."""
 
     id: str
     text: str
     image: bytes
     problem: str = ''
+    detail: str = ''
 
 
 def found(root: Path) -> list[Path]:
     """The folders of LMDBs at and below the root, in order."""
-    return sorted(Path(folder) for folder, _, files in os.walk(root, followlinks=True) if FILE in files)
+    return sorted(Path(folder) for folder, files in walk.folders(root) if FILE in files)
 
 
 def called(folder: Path, root: Path) -> str:
@@ -53,13 +51,22 @@ def size(folder: Path) -> int:
 
 def count(folder: Path) -> int:
     """How many samples the LMDB says it holds; refuses a file that is no LMDB, or is truncated."""
-    with _environment(folder).begin() as transaction:
-        value = transaction.get(b'num-samples')
-    if value is None or not value.strip().isdigit():
-        raise ConfigError(f'{folder / FILE}: key num-samples is '
-                          f'{"missing" if value is None else repr(value)}; '
-                          'it must hold the number of samples')
-    return int(value)
+    with _opened(folder) as database:
+        try:
+            value = database.get(b'num-samples')
+        except Damaged as error:
+            raise ConfigError(f'{folder / FILE} is damaged ({error}); copy or unpack it again') from None
+        if value is None or not value.strip().isdigit():
+            raise ConfigError(f'{folder / FILE}: key num-samples is '
+                              f'{"missing" if value is None else repr(value[:60])}; '
+                              'it must hold the number of samples')
+        # Some samples may be missing, but each key takes some bytes.
+        most = min(len(database), size(folder) // SMALLEST)
+        digits = value.strip().lstrip(b'0') or b'0'
+        if len(digits) > len(str(most)) or int(digits) > most:
+            raise ConfigError(f'{folder / FILE}: key num-samples is {value[:60]!r}, but there are no more '
+                              f'than {most:,} keys')
+        return int(digits)
 
 
 def ranges(folder: Path, name: str) -> list[Range]:
@@ -70,19 +77,17 @@ def ranges(folder: Path, name: str) -> list[Range]:
 
 def read(part: Range) -> Iterator[Entry]:
     """The samples of a range, by their numbers."""
-    with _environment(Path(part.folder)).begin() as transaction:
+    with _opened(Path(part.folder)) as database:
         for number in range(part.first, part.first + part.length):
-            yield _entry(transaction, part.name, number)
+            yield _entry(database, part.name, number)
 
 
-def _entry(transaction: Any, name: str, number: int) -> Entry:
-    import lmdb
-
+def _entry(database: Database, name: str, number: int) -> Entry:
     name = f'{name}/image-{number:09d}'
     try:
-        image, label = (transaction.get(f'{kind}-{number:09d}'.encode()) for kind in ('image', 'label'))
-    except lmdb.Error as error:
-        return Entry(name, '', b'', f'LMDB cannot be read: {error}')
+        image, label = (database.get(f'{kind}-{number:09d}'.encode()) for kind in ('image', 'label'))
+    except Damaged as error:
+        return Entry(name, '', b'', 'LMDB is damaged', str(error))
     if image is None:
         return Entry(name, '', b'', 'image key is missing')
     if label is None:
@@ -93,30 +98,17 @@ def _entry(transaction: Any, name: str, number: int) -> Entry:
         return Entry(name, '', image, 'label is not UTF-8')
 
 
-def _environment(folder: Path) -> Any:
-    key = str(folder.resolve())
-    with _lock:
-        if key not in _environments:
-            _environments[key] = _open(folder)
-        return _environments[key]
-
-
-def _open(folder: Path) -> Any:
-    """The environment, read only and without a lock file, which could not be written on read-only media."""
-    try:
-        import lmdb
-    except ModuleNotFoundError:
-        raise ConfigError("an LMDB is read with the package lmdb: pip install 'recog[datasets]'") from None
-
+def _opened(folder: Path) -> Database:
+    """The LMDB's file; refused if it is none, or shorter than it says."""
     file = folder / FILE
     try:
-        environment = lmdb.open(str(folder), readonly=True, lock=False, create=False)
-    except lmdb.Error as error:
+        database = Database(file)
+    except Damaged as error:
         raise ConfigError(f'{file} is no LMDB that can be read ({error})') from None
-    needed = (environment.info()['last_pgno'] + 1) * environment.stat()['psize']
-    if file.stat().st_size < needed:
-        environment.close()
-        # Reading past the end of a mapped file would kill the process.
-        raise ConfigError(f'{file} is cut short: {file.stat().st_size:,} bytes of {needed:,}; copy or unpack '
-                          'it again')
-    return environment
+    except OSError as error:
+        raise ConfigError(f'{file} is no LMDB that can be read ({error.strerror})') from None
+    if database.size < database.needed:
+        database.close()
+        raise ConfigError(f'{file} is cut short: {database.size:,} bytes of {database.needed:,}; copy or '
+                          'unpack it again')
+    return database

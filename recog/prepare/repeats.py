@@ -5,6 +5,7 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from recog.prepare.regular import Lost
 from recog.prepare.trees import Tree
 
 AGAIN, BARE, OLDER = ('the same file again', 'without {}, which another file of its name has',
@@ -49,12 +50,17 @@ def settled(places: Sequence[Place], contents: Mapping[Place, _Content], needed:
 
 def contents(places: Iterable[Place], needed: str) -> dict[Place, _Content]:
     """What decides between these files; `needed` is a word that a complete file has."""
-    return {place: _Content(needed.encode() in content, re.findall(r'20\d\d', place.path),
-                            hashlib.sha256(content).digest())
-            for place, content in read(places)}
+    found = {}
+    for place, content in read(places):
+        if isinstance(content, Lost):  # like no other file
+            complete, digest = False, place.path.encode('utf-8', 'surrogateescape')
+        else:
+            complete, digest = needed.encode() in content, hashlib.sha256(content).digest()
+        found[place] = _Content(complete, re.findall(r'20\d\d', place.path), digest)
+    return found
 
 
-def read(places: Iterable[Place]) -> Iterator[tuple[Place, bytes]]:
+def read(places: Iterable[Place]) -> Iterator[tuple[Place, bytes | Lost]]:
     """These files with their contents, tree by tree, so that each archive is opened once."""
     trees: dict[Tree, dict[str, Place]] = {}
     for place in places:

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from recog.errors import ConfigError
 from recog.prepare import workers
 from recog.prepare.builder import Builder
+from recog.text.lines import in_line
 
 
 def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
@@ -29,6 +30,8 @@ def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
     builder.arguments(parser)
     given = vars(parser.parse_args(argv))
     options = {name: value for name, value in given.items() if name not in common}
+    for stream in (sys.stdout, sys.stderr):  # names of files may be no UTF-8
+        stream.reconfigure(errors='backslashreplace')  # type: ignore[union-attr]
     try:
         if given['workers'] < 0:
             raise ConfigError(f'--workers {given["workers"]} must be above 0, or 0 for one a core')
@@ -37,14 +40,17 @@ def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
         print(made.prepare(overwrite=given['overwrite']))
         return 0
     except ConfigError as error:
-        print(f'{parser.prog}: {error}', file=sys.stderr)
+        print(f'{parser.prog}: {in_line(str(error))}', file=sys.stderr)
         return 2
     except KeyboardInterrupt:
         print(f'{parser.prog}: interrupted; nothing was kept', file=sys.stderr)
         return 130
     except (OSError, workers.WorkerGone) as error:
         said = str(error)
-        if isinstance(error, OSError) and error.strerror and not error.filename:
-            said = error.strerror
-        print(f'{parser.prog}: {said}', file=sys.stderr)
+        if isinstance(error, OSError) and error.strerror:
+            said = f'{error.filename}: {error.strerror}' if error.filename else error.strerror
+        print(f'{parser.prog}: {in_line(said)}', file=sys.stderr)
+        return 1
+    except MemoryError:
+        print(f'{parser.prog}: there is not enough memory; nothing was kept', file=sys.stderr)
         return 1

@@ -9,6 +9,7 @@ import numpy as np
 
 from recog.text.latex import UNDRAWN
 from recog.text.mathml import symbols, token_of
+from recog.text.normal_form import Malformed
 
 BARS = {r'\frac': '-'}  # how segmentations call a fraction's bar
 # Tokens that truth, MathML and segmentation call now so, now so, and one of them in three dots.
@@ -28,7 +29,10 @@ def tokens_of_strokes(root: Element, tokens: Sequence[str]) -> np.ndarray:
     math, groups = root.find('.//{*}math'), _groups(root)
     if math is None or groups is None:
         return nothing
-    found = [(ALIKE.get(token, token), own) for token, own in symbols(math)]
+    try:
+        found = [(ALIKE.get(token, token), own) for token, own in symbols(math)]
+    except Malformed:
+        return nothing
     names = [own for _, own in found]
     places = _matched([token for token, _ in found], tokens)
     labels = {own: BARS.get(token, token) for token, own in found}

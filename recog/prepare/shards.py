@@ -97,9 +97,10 @@ def _full(place: Path, needed: int = 0) -> str:
 
 @contextlib.contextmanager
 def workplace(folder: Path) -> Iterator[Path]:
-    """A temporary folder beside the set's own, always removed at the end. What a
-    killed process left in it is removed first."""
+    """A temporary folder beside the set's own, always removed at the end, with the folders that it was made
+    in if nothing else came into them. What a killed process left in it is removed first."""
     place = folder.with_name(f'{folder.name}.incomplete')
+    absent = [parent for parent in place.parents if not parent.exists()]
     place.parent.mkdir(parents=True, exist_ok=True)
     if place.exists():
         with _held(place):
@@ -112,6 +113,9 @@ def workplace(folder: Path) -> Iterator[Path]:
             yield place
         finally:
             shutil.rmtree(place)
+            with contextlib.suppress(OSError):
+                for parent in absent:
+                    parent.rmdir()
 
 
 def replace(place: Path, made: Path, folder: Path) -> None:

@@ -20,8 +20,10 @@ COLOURS = (BLUE, ORANGE, GREEN, PURPLE, GREY)
 CANVASES = 10  # that are listed
 COLUMNS, ROWS, BINS = 8, 3, 60
 CAPTION_LENGTH = 24  # characters over a picture
+MOST_LETTERS = 10 * CAPTION_LENGTH  # of a label that are looked at
 # In inches, placed by hand: matplotlib's own layout of so many pictures takes seconds.
 WIDTH, MARGIN, GAP, CHART, LINE, CAPTION = 15.0, 0.2, 0.12, 1.9, 0.15, 0.2
+LARGEST = 1000  # pixels a side of a sample that is kept while others are read; larger ones are shrunk
 
 
 def draw(file: Path, title: str, tallies: Mapping[str, Tally], problems: Mapping[str, Counter[str]],
@@ -130,7 +132,19 @@ def _words(figure: Any, top: float, height: float, columns: Mapping[str, Sequenc
 
 def _samples(records: Any) -> list[tuple[np.ndarray, str]]:
     found = records.__getitems__(spread(len(records), COLUMNS * ROWS))
-    return [(read_image(record['image']), record['text'].decode()) for record in found]
+    return [(_shrunk(read_image(record['image'])), record['text'].decode()[:MOST_LETTERS])
+            for record in found]
+
+
+def _shrunk(image: np.ndarray) -> np.ndarray:
+    """A large picture made smaller, which nobody sees here: two dozen of full size take gigabytes."""
+    import cv2
+
+    scale = LARGEST / max(image.shape)
+    if scale >= 1:
+        return image
+    height, width = (max(1, round(side * scale)) for side in image.shape[:2])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
 
 
 def _cell(rows: Sequence[tuple[np.ndarray, str]]) -> tuple[float, float]:

@@ -12,12 +12,13 @@ import numpy as np
 from tensorflow_datasets.core import example_serializer
 
 from recog.errors import ConfigError
-from recog.images.read import Unreadable, read_image
-from recog.prepare import tally
+from recog.images.read import Unreadable, check_size, read_image
+from recog.prepare import regular, tally
 from recog.prepare.examples import Example, Noted, Rejected
 from recog.prepare.folding import Fold
 
 CHUNK_BYTES = 4 << 20  # of tasks that go to a worker together
+LONGEST = 60  # letters by which a task without a name is called
 
 
 class Maker(Protocol):
@@ -61,26 +62,38 @@ class Work:
     def __call__(self, chunk: Sequence[tuple[str, Any]]) -> Result:
         result = Result({}, {}, [], len(chunk))
         for split, task in chunk:
-            ready = isinstance(task, (Example, Rejected, Noted))
-            for made in [task] if ready else self.builder.examples(task):
-                if isinstance(made, Example):
-                    made = self._record(result, split, made)
-                if made is not None:
-                    kind = 'rejected' if isinstance(made, Rejected) else 'noted'
-                    result.problems.append((kind, split, *made))
+            for made in self._made(split, task):
+                problem = self._record(result, split, made) if isinstance(made, Example) else made
+                if problem is not None:
+                    kind = 'rejected' if isinstance(problem, Rejected) else 'noted'
+                    result.problems.append((kind, split, *problem))
         return result
+
+    def _made(self, split: str, task: Any) -> Iterator[Example | Rejected | Noted]:
+        """The examples of a task; what fails is one that is rejected, so that it does not end the others."""
+        if isinstance(task, (Example, Rejected, Noted)):
+            yield task
+            return
+        try:
+            yield from self.builder.examples(task)
+        except ConfigError:
+            raise
+        except Exception as error:
+            name = next((part for part in _parts(task) if isinstance(part, str)), repr(task)[:LONGEST])
+            yield Rejected(name, *regular.lost(f'cannot be read: {type(error).__name__}', error))
 
     def _record(self, result: Result, split: str, made: Example) -> Rejected | None:
         size = made.size
         try:
-            (made.id + made.text).encode()
+            ''.join([made.id, made.text, *(each for each in made.extra.values() if isinstance(each, str))]
+                    ).encode()
         except UnicodeEncodeError:
             return Rejected(made.id, 'id or text is no UTF-8', ascii(made.text))
-        if size is None:
-            try:
-                size = read_image(made.image, made.id).shape[:2]
-            except Unreadable as error:
-                return Rejected(made.id, 'image cannot be decoded', error.reason)
+        try:
+            size = size or read_image(made.image, made.id).shape[:2]
+            check_size(*size, made.id)
+        except Unreadable as error:
+            return Rejected(made.id, 'image cannot be decoded', error.reason)
         record = {'image': made.image, 'text': made.text, 'id': made.id, 'size': np.array(size, np.int32),
                   **made.extra}
         encoded = self.builder.info.features.encode_example(record)
@@ -117,6 +130,11 @@ def _load(file: str, name: str) -> Any:
     return module
 
 
+def _parts(task: Any) -> Sequence[Any]:
+    """What a task consists of."""
+    return task if isinstance(task, tuple) else [task]
+
+
 def chunks(tasks: Iterator[tuple[str, Any]], count: int) -> Iterator[list[tuple[str, Any]]]:
     chunk: list[tuple[str, Any]] = []
     weight = 0
@@ -125,8 +143,7 @@ def chunks(tasks: Iterator[tuple[str, Any]], count: int) -> Iterator[list[tuple[
         if not lost and not re.fullmatch(r'\w+', split, re.ASCII):
             raise ConfigError(f'split {split!r} must be letters, digits and _')
         chunk.append((split, task))
-        parts = task if isinstance(task, tuple) else [task]
-        weight += sum(len(part) for part in parts if isinstance(part, bytes))
+        weight += sum(len(part) for part in _parts(task) if isinstance(part, bytes))
         if len(chunk) == count or weight > CHUNK_BYTES:
             yield chunk
             chunk, weight = [], 0

@@ -2,7 +2,7 @@
 
 from xml.etree.ElementTree import Element
 
-from recog.text.normal_form import COMMANDS, SYNONYMS, Malformed, from_pieces, pieces_of
+from recog.text.normal_form import COMMANDS, DEEPEST, SYNONYMS, Malformed, from_pieces, pieces_of
 
 SYMBOLS = ('mi', 'mn', 'mo', 'mtext')
 NOTHING = ('annotation', 'annotation-xml', 'mspace', '')
@@ -16,20 +16,21 @@ CORRECTED = {'im': r'\lim', '{': r'\{', '}': r'\}'}
 
 def from_mathml(element: Element) -> tuple[str, ...]:
     """Presentation MathML as tokens in the normal form; raises `Malformed` if parts are missing."""
-    return from_pieces(_pieces(element))
+    return from_pieces(_pieces(element, DEEPEST))
 
 
-def symbols(element: Element) -> list[tuple[str, str]]:
+def symbols(element: Element, depth: int = DEEPEST) -> list[tuple[str, str]]:
     """What is drawn of Presentation MathML, in the order of LaTeX: token, and xml:id ('' if it has none).
 
-    The token of a fraction's bar is its command, and so is that of a root's sign.
+    The token of a fraction's bar is its command, and so is that of a root's sign. Raises `Malformed` if
+    elements are nested deeper than `depth`.
     """
     kind, own = _kind(element), element.get('{http://www.w3.org/XML/1998/namespace}id', '')
     if kind in SYMBOLS:
         return [(token_of(element.text or ''), own)]
     if kind in NOTHING:
         return []
-    parts = [symbols(child) for child in element]
+    parts = [symbols(child, _deeper(depth)) for child in element]
     if kind == 'mroot':
         parts = parts[::-1]  # the index stands first in LaTeX
     sign = {'mfrac': r'\frac', 'msqrt': r'\sqrt', 'mroot': r'\sqrt'}.get(kind)
@@ -45,14 +46,21 @@ def _kind(element: Element) -> str:
     return element.tag.rpartition('}')[2] if isinstance(element.tag, str) else ''
 
 
-def _pieces(element: Element) -> list[str]:
+def _deeper(depth: int) -> int:
+    """How many levels are left below this one."""
+    if not depth:
+        raise Malformed(f'elements are nested more than {DEEPEST} deep')
+    return depth - 1
+
+
+def _pieces(element: Element, depth: int) -> list[str]:
     """MathML as pieces of raw LaTeX."""
     kind = _kind(element)
     if kind in SYMBOLS:
         return _symbol((element.text or '').strip())
     if kind in NOTHING:
         return []
-    parts = [_pieces(child) for child in element]
+    parts = [_pieces(child, _deeper(depth)) for child in element]
     if kind in LAYOUTS:
         return _laid_out(kind, parts)
     if kind == 'mroot' and len(parts) == 2:

@@ -375,7 +375,7 @@ def test_published_bitmaps_are_a_pickle(tmp_path, drawings, protocol, form):
     (tmp_path / 'a.pkl').write_bytes(pickle.dumps({f'{key}.bmp': form(image)
                                                    for key, image in drawings.items()}, protocol))
     found = dict(bitmaps.stream(tmp_path / 'a.pkl', [*drawings, 'none']))
-    assert found.pop('none') is None
+    assert found.pop('none') == bitmaps.NONE
     for name, content in found.items():
         np.testing.assert_array_equal(cv2.imdecode(np.frombuffer(content, np.uint8), cv2.IMREAD_UNCHANGED),
                                       drawings[name])

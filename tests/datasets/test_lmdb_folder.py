@@ -101,7 +101,7 @@ def test_a_source_without_an_lmdb_is_refused(run, tmp_path):
     assert status == 2 and 'holds no LMDB' in said
 
 
-def test_an_lmdb_is_read_in_ranges_and_opened_once(tmp_path):
+def test_an_lmdb_is_read_in_ranges_which_may_be_read_in_turns(tmp_path):
     write(tmp_path / 'train', [f'word{number}' for number in range(70)])
     parts = lmdbs.ranges(tmp_path / 'train', 'mine')
     assert [(part.first, part.length) for part in parts] == [(1, 32), (33, 32), (65, 6)]

@@ -273,12 +273,19 @@ def test_a_worker_that_is_killed_is_one_line_and_nothing_is_left(toy, tmp_path):
     assert not left(tmp_path) and workers_end(tmp_path)
 
 
-@pytest.mark.parametrize('accident, kind', [('bug', KeyError), ('user', ConfigError)])
-def test_errors_in_a_worker_come_out_as_they_are(toy, tmp_path, accident, kind):
+@pytest.mark.parametrize('accident, kind', [('user', ConfigError), ('disk', OSError)])
+def test_errors_in_a_worker_that_are_no_examples_fault_come_out_as_they_are(toy, tmp_path, accident, kind):
     with pytest.raises(kind) as caught:
         make(toy, tmp_path, workers=2, accident=accident).prepare(progress=False)
     assert 'in a worker process' in caught.value.__notes__[0] and 'examples' in caught.value.__notes__[0]
     assert not left(tmp_path)
+
+
+@pytest.mark.parametrize('workers', [1, 2])
+def test_an_example_that_raises_anything_else_is_rejected_alone(toy, tmp_path, workers):
+    folder = make(toy, tmp_path, workers=workers, accident='bug').prepare(progress=False)
+    assert tfds.builder_from_directory(str(folder)).info.splits['test'].num_examples == 28
+    assert "\tTask(number=50)\tcannot be read: KeyError\t'a bug'\n" in (folder / 'rejected.tsv').read_text()
 
 
 def test_a_file_that_cannot_grow_is_one_line_and_nothing_is_left(toy, tmp_path):

@@ -10,6 +10,8 @@ import zipfile
 import pytest
 from build import ProjectBuilder
 from build.env import DefaultIsolatedEnv
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
 from pyproject_hooks import quiet_subprocess_runner
 from small import ROOT
 
@@ -71,6 +73,17 @@ def test_tensorflow_is_no_dependency():
     needed = parser['options']['install_requires'] + ''.join(parser['options.extras_require'].values())
     assert not [line for line in needed.split('\n') if line.startswith('tensorflow')
                 and 'datasets' not in line]
+
+
+def test_the_versions_that_were_tested_are_those_that_are_asked_for():
+    parser = configparser.ConfigParser()
+    parser.read(ROOT / 'setup.cfg')
+    asked = parser['options']['install_requires'] + parser['options.extras_require']['test']
+    pinned = {canonicalize_name(name): version for name, _, version in
+              (line.partition('==') for line in (ROOT / 'constraints.txt').read_text().splitlines()[1:])}
+    needed = [Requirement(line) for line in asked.split('\n') if line]
+    assert needed and not [str(each) for each in needed
+                           if not each.specifier.contains(pinned[canonicalize_name(each.name)])]
 
 
 def imports(path):
