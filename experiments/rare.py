@@ -112,7 +112,7 @@ def get_config(variant: str = 'r34'):
         # Where the points are at first: slanted (the paper's Figure 6 a), or straight (the whole image).
         start='slanted',
         border='zeros',        # what is sampled outside the image: zeros, or border (its outer pixels)
-        backbone='resnet34_vd',  # or mobilenet_v3, small
+        backbone='resnet34_vd',  # or mobilenet_v3, vgg, small
         mobilenet_scale=0.5,   # width of mobilenet_v3
         lstm_layers=2,         # 0: no recurrence
         lstm_hidden=256,       # in each direction

@@ -2,9 +2,15 @@
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from recog.commands.options import Command, add_data
 from recog.errors import ConfigError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from recog.sweep.runs import SweepRun
 
 
 def add(sweep: argparse.ArgumentParser) -> None:
@@ -42,9 +48,25 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.dry_run:
         sweep.print_commands(planned)
         return 0
-    return sweep.run(planned, root, arguments.data, parallel=arguments.parallel,
-                     devices_per_run=arguments.devices_per_run, cluster=arguments.slurm,
-                     cluster_options=arguments.slurm_option)
+    status = sweep.run(planned, root, arguments.data, parallel=arguments.parallel,
+                       devices_per_run=arguments.devices_per_run, cluster=arguments.slurm,
+                       cluster_options=arguments.slurm_option)
+    _write_page(planned, root, arguments.file)
+    return status
+
+
+def _write_page(planned: 'Sequence[SweepRun]', root: Path, file: str) -> None:
+    """Write the page about the runs that are done, and say where it is."""
+    from recog.report import sweep_page
+    from recog.sweep.table import tables
+    from recog.workdir.files import is_done
+
+    done = [each for each in planned if is_done(each.workdir)]
+    if done:
+        page = root / 'sweep.html'
+        sweep_page.write(page, f'recog sweep: {Path(file).stem}', tables(done),
+                         {each.name: each.workdir for each in done})
+        print(f'their curves: {page}')
 
 
 def _check(arguments: argparse.Namespace) -> None:

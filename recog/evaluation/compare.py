@@ -1,7 +1,6 @@
 """Compares runs by the results in their workdirs: all in one table, and two of them example by example."""
 
 import math
-from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,12 +16,12 @@ from recog.evaluation.runs import (
     by_protocol,
     groups,
     labels_and_verdicts,
-    reported_and_later,
     seeds,
     shared,
 )
 
 RESAMPLES, SEED = 10_000, 0
+LEAST_P = 0.0001  # below it, p is not told exactly
 
 
 class Paired(NamedTuple):
@@ -45,20 +44,13 @@ def report(folders: Sequence[Path]) -> str:
     return f'{said}\n\n{pair(*folders)}' if len(folders) == 2 else said
 
 
-def table(folders: Sequence[Path], apart: bool = False) -> str:
+def table(folders: Sequence[Path]) -> str:
     """Markdown tables of these workdirs, one for each protocol that all were measured under.
 
     A row stands for a recipe and a way of measuring it, a column for a set or an average. Several seeds are
     given as mean and standard deviation (n - 1). Sets that not all workdirs have are left out, and named.
-    With `apart`, runs of another protocol or other sets have a table of their own, and what was measured
-    later stands beside what training reported, in other tables.
     """
-    if not apart:
-        return '\n\n'.join(map(_table, by_protocol(folders)))
-    alike: defaultdict[tuple, list[Measured]] = defaultdict(list)
-    for run in (run for folder in folders for run in reported_and_later(folder)):
-        alike[run.results['protocol'], *sorted(run.results['sets'])].append(run)
-    return '\n\n'.join(map(_table, alike.values()))
+    return '\n\n'.join(map(_table, by_protocol(folders)))
 
 
 def pair(one: Path, other: Path) -> str:
@@ -88,7 +80,7 @@ def _table(runs: Sequence[Measured]) -> str:
     rows = []
     for name, group in groups(runs).items():
         every = [values[id(run)] for run in group]
-        cells = [_spread([each[column] for each in every]) if all(column in each for each in every) else ''
+        cells = [spread([each[column] for each in every]) if all(column in each for each in every) else ''
                  for column in columns]
         if any(cells):  # else it was measured on none of the sets that all have
             rows.append([name, ', '.join(map(seeds, group)), *cells])
@@ -114,8 +106,9 @@ def _pair(one: Measured, other: Measured, several: bool) -> str:
     for name, keys in [*parts, *([('all', common)] if len(parts) > 1 else [])]:
         found = paired([mine[key][1] for key in keys], [others[key][1] for key in keys])
         rows.append([name, f'{found.examples:,}', f'{found.one:.2%}', f'{found.other:.2%}',
-                     f'{found.difference:+.2%}', f'{found.low:+.2%} to {found.high:+.2%}',
-                     f'{found.only_one:,}', f'{found.only_other:,}', f'{found.p:.2g}'])
+                     *([f'{found.difference:+.2%}', f'{found.low:+.2%} to {found.high:+.2%}']
+                       if found.only_one or found.only_other else ['none', '-']),
+                     f'{found.only_one:,}', f'{found.only_other:,}', _p(found.p)])
     heads = ['set', 'examples of both', 'A', 'B', 'B - A', '95 % interval', 'only A right', 'only B right',
              "McNemar's p"]
     alone = len(mine) + len(others) - 2 * len(common)
@@ -147,12 +140,33 @@ def mcnemar(one: int, other: int) -> float:
     return min(1.0, 2 * math.fsum(map(math.exp, logs)))
 
 
-def _spread(values: Sequence[float]) -> str:
+def mean_difference(differences: Sequence[float]) -> tuple[float, float, float]:
+    """The mean of what examples differ by, and its 95 % bootstrap interval."""
+    values, times = np.unique(np.asarray(differences, np.float64), return_counts=True)
+    count = len(differences)
+    # A resample is a count for each of the few values: all are drawn at once from a multinomial.
+    drawn = np.random.default_rng(SEED).multinomial(count, times / count, RESAMPLES) @ values / count
+    low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
+    return float(np.mean(differences)), low, high
+
+
+def change(mean: float, low: float, high: float) -> str:
+    """A difference with its interval in words."""
+    return 'none' if not (mean or low or high) else f'{mean:+.2%} ({low:+.2%} to {high:+.2%})'
+
+
+def spread(values: Sequence[float], form: str = '{:.2%}') -> str:
+    """The mean of several seeds and their standard deviation, where they differ."""
     mean = sum(values) / len(values)
+    said = form.format(mean)
     if len(values) == 1:
-        return f'{mean:.2%}'
+        return said
     deviation = math.sqrt(sum((value - mean) ** 2 for value in values) / (len(values) - 1))
-    return f'{mean:.2%} ± {deviation:.2%}'
+    return said if form.format(deviation) == form.format(0) else f'{said} ± {form.format(deviation)}'
+
+
+def _p(value: float) -> str:
+    return f'{value:.2g}' if value >= LEAST_P else f'< {LEAST_P}'
 
 
 def _notes(runs: Sequence[Measured], names: Sequence[str]) -> Iterable[str]:

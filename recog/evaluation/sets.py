@@ -13,6 +13,7 @@ from recog.config import recipe, values
 from recog.config.test_sets import expanded, is_test
 from recog.data.rows import Source
 from recog.data.sets import open_set
+from recog.devices import cost
 from recog.errors import ConfigError
 from recog.evaluation import measure, measurements
 from recog.evaluation.protocols import compared
@@ -81,6 +82,7 @@ def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
     return {
         'model': opened.config.model.name, 'step': opened.step,
+        'parameters': cost.parameters(opened.variables['params']),
         'protocol': protocol_id(config.eval.protocol, config.eval.nfkd),
         'characters': ' '.join(compared(opened.vocab.tokens)), 'beam': config.eval.beam,
         'precision': recipe.evaluated(config).train.precision,

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from recog.errors import ConfigError
+from recog.sweep.progress import Progress
 from recog.sweep.runs import POLL, SIGNALS, SweepRun, environment, finish, stop_at
 
 
@@ -63,7 +64,7 @@ def _devices() -> tuple[str, int]:
     return platform, int(count)
 
 
-def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int) -> None:
+def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int, progress: Progress) -> None:
     """Keep every place busy until all runs have ended; a signal is passed on, and they save and stop."""
     waiting = list(reversed(runs))
     working: dict[Place, tuple[SweepRun, subprocess.Popen, float]] = {}
@@ -83,6 +84,8 @@ def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int) -> No
                 if process.poll() is not None:
                     del working[place]
                     finish(each, process.returncode, time.monotonic() - begun)
+                    progress.say()
+            progress.look()
     finally:
         for _, process, _ in working.values():
             process.terminate()

@@ -28,6 +28,7 @@ class SweepRun(NamedTuple):
     """One variant with one seed."""
 
     name: str
+    variant: str
     config: ConfigDict
     workdir: Path
     log: Path
@@ -45,7 +46,7 @@ def plan(file: str, root: Path, data: str, overrides: Sequence[str], *, variants
             command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option,
                        '--workdir', str(root / name), '--data', data, *overrides]
             config = _loaded(recipe, [option, *overrides])
-            runs.append(SweepRun(name, config, root / name, root / f'{name}.log', command))
+            runs.append(SweepRun(name, variant, config, root / name, root / f'{name}.log', command))
     for each in runs:
         _check_workdir(each)
     return runs

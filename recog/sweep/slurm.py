@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from recog.errors import ConfigError
+from recog.sweep.progress import Progress
 from recog.sweep.runs import POLL, SIGNALS, SweepRun, environment, finish, stop_at
 
 
@@ -44,7 +45,8 @@ class Job:
         return DelayedSubmission(self)
 
 
-def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[str]) -> None:
+def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[str],
+        progress: Progress) -> None:
     """Submit the runs as one array of jobs; wait for them and for what an earlier sweep left in the queue."""
     # Slurm sends it to all processes of a job: the one at which training saves.
     os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'
@@ -72,6 +74,8 @@ def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[st
             for each, job in [item for item in jobs if item[1].done()]:
                 jobs.remove((each, job))
                 finish(each, 1 if job.exception() else job.result(), time.monotonic() - begun)
+                progress.say()
+            progress.look()
     finally:
         stop.close()
 

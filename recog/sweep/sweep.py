@@ -13,7 +13,9 @@ from pathlib import Path
 
 from recog.errors import ConfigError
 from recog.sweep.here import places, run_here
+from recog.sweep.progress import Progress
 from recog.sweep.runs import SweepRun, headline
+from recog.sweep.table import tables
 from recog.workdir.files import RESULTS_PAGE, is_done
 
 
@@ -29,10 +31,10 @@ def run(runs: Sequence[SweepRun], root: Path, data: str, *, parallel: int = 1, d
         if waiting and cluster:
             from recog.sweep import slurm
 
-            slurm.run(waiting, root / 'slurm', cluster, cluster_options)
+            slurm.run(waiting, root / 'slurm', cluster, cluster_options, Progress(runs, waiting))
         elif waiting:
             _check_sets(waiting, data)
-            run_here(waiting, places(parallel, devices_per_run), lock)
+            run_here(waiting, places(parallel, devices_per_run), lock, Progress(runs, waiting))
     return _conclude(runs, root)
 
 
@@ -66,9 +68,9 @@ def _conclude(runs: Sequence[SweepRun], root: Path) -> int:
     """Write and print the table of what is done; the status."""
     done = [each for each in runs if is_done(each.workdir)]
     if done:
-        from recog.evaluation import compare, terminal
+        from recog.evaluation import terminal
 
-        table = compare.table([each.workdir for each in done], apart=True).rstrip('\n')
+        table = '\n\n'.join(each.markdown() for each in tables(done))
         (root / RESULTS_PAGE).write_text(f'{table}\n', encoding='utf-8')
         print(f'\n{terminal.shown(table)}\n\nin {root / RESULTS_PAGE}')
     missing = [each.name for each in runs if each not in done]

@@ -222,7 +222,10 @@ def test_a_sweep_trains_every_run_and_writes_one_table(swept):
     logs = [(swept / 'runs' / f'{name}.log').read_text().splitlines()[0] for name in runs]
     assert {line.rpartition('--devices ')[2] for line in logs} == {'0', '1'}
     table = (swept / 'runs' / 'results.md').read_text()
-    assert table.startswith('|') and 'small' in table and 'harder' in table
+    assert table.startswith('| variant | seeds | parameters | images/s | minutes | words | 1-NED | diff')
+    assert '| small | 0, 1 |' in table and '| harder | 0, 1 |' in table
+    page = (swept / 'runs' / 'sweep.html').read_text()
+    assert all(name in page for name in runs) and '<svg' in page
 
 
 def test_what_is_done_is_not_run_again(swept, capsys):
