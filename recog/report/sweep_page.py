@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.report import charts, markup
+from recog.looks import charts, markup
 from recog.workdir import files
 
 WORST = 1e-12  # a loss that a logarithmic axis can show
