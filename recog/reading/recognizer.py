@@ -96,8 +96,7 @@ class Recognizer:
             self.config.image.width_rule = width_rule or self.config.image.width_rule
         best = best or beam  # all
         if best > beam:
-            how = ' when it is exported' if isinstance(opened, Folder) else ''
-            raise ConfigError(f'--nbest {best} needs --beam {best} or more{how}')
+            raise ConfigError(f'--nbest {best} needs --beam {best} or more')
         if isinstance(opened, Folder):
             self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
             self._engine: Engine = opened.engine(best, details)
