@@ -99,7 +99,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
 
     from recog.devices.processes import join
     from recog.train import processes
-    from recog.workdir.checkpoints import SaveFailed
+    from recog.workdir.faults import WriteFailed
 
     run = prepare(config, workdir, arguments.data, arguments.devices, lock, lambda: join(
         arguments.coordinator, arguments.processes, arguments.process, arguments.cluster), arguments.change)
@@ -109,7 +109,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
-        if isinstance(error, SaveFailed):
+        if isinstance(error, WriteFailed):
             print(f'recog train: {error}', file=sys.stderr, flush=True)
             os._exit(1)  # Orbax's threads would go on complaining
         raise

@@ -4,9 +4,10 @@ import json
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from recog.devices import processes
+from recog.train.events import Events
 from recog.workdir import files
 from recog.workdir.folder import write_whole
 
@@ -18,7 +19,7 @@ class Log:
         from tqdm import tqdm
 
         self._file: TextIO | None = None
-        self._events: Any = None
+        self._events: Events | None = None
         self.before = 0.0  # seconds that the run took up to where it goes on
         if not first:
             return
@@ -30,9 +31,7 @@ class Log:
         self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05,
                          dynamic_ncols=True)
         if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1)
+            self._events = Events(workdir / 'tensorboard', start)
 
     def say(self, text: str) -> None:
         """Print a line."""
@@ -46,8 +45,7 @@ class Log:
         self._file.write(json.dumps({'step': step, **values}) + '\n')
         self._file.flush()
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.write(step, values)
         self.say(line)
 
     def advance(self) -> None:
