@@ -235,6 +235,25 @@ def test_a_process_that_dies_or_freezes_ends_the_other_which_names_it(tmp_path, 
     assert f'process {victim}' in said, said
 
 
+def test_a_process_that_was_frozen_itself_gives_the_others_all_their_time_again(tmp_path, monkeypatch):
+    watch, now = processes.Watch(tmp_path, 5), [100.0]
+    watch._count, watch._beat = 2, 0.01
+    (tmp_path / '.processes').mkdir()
+    (tmp_path / '.processes' / '1').write_text('7')
+    monkeypatch.setattr(processes.time, 'monotonic', lambda: now[0])
+    lost, beats = [], iter((1, 1, 20, 1, 2, 2, 2))  # seconds between signs of life: for 20 it was frozen
+
+    def wait(_):
+        step = next(beats, None)
+        now[0] += step or 0
+        return step is None
+
+    monkeypatch.setattr(watch, '_exit', lost.append)
+    watch._over = types.SimpleNamespace(wait=wait)
+    watch._run()
+    assert lost == ['process 1 gave no sign of life for 5 s (dead or frozen)'] and now[0] == 129
+
+
 def test_a_signal_to_one_process_stops_both_at_the_same_saved_step(tmp_path):
     kill.words(tmp_path / 'data' / 'words')
     started = pair(tmp_path / 'run', '--config.train.length=100000 steps', '--config.eval.every=0 steps')
