@@ -1,6 +1,7 @@
 """`recog report`: one HTML page with all that a workdir holds of its run; its
 pictures are also saved as files beside it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Dev
     file = out or mirror.here / 'report.html'
     found = record.read(mirror.here, folder.name or str(folder), config, (only,) if only else (), step)
     opened, why = _open(folder, found, step, devices)
+    for each in found.unread:
+        print(f'recog report: {each}', file=sys.stderr)
     write(file, found, opened, why, root, devices)
     mirror.close()
     return out or folder / 'report.html'
@@ -41,7 +44,8 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
         shown = examples.readings(opened, shown, beam, one_device(devices[0]))
         explainer = examples.Explainer(opened, album)
     parts = [
-        sections.run(found, opened, why), sections.curves(found, album), sections.results(found),
+        sections.run(found, opened, ' '.join([why, *(f'{each}.' for each in found.unread)]).strip()),
+        sections.curves(found, album), sections.results(found),
         sections.confusion(found, album), sections.lengths(found, album), sections.calibration(found, album),
         examples.mistakes(found, shown, gallery, album, explainer),
         examples.features(shown, gallery, opened, album),
