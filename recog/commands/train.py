@@ -103,7 +103,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
 
     from recog.devices.processes import join
     from recog.train import processes
-    from recog.workdir.faults import WriteFailed
+    from recog.workdir.faults import SaveFailed
 
     run = prepare(config, workdir, arguments.data, arguments.devices, lock, lambda: join(
         arguments.coordinator, arguments.processes, arguments.process, arguments.cluster, arguments.patience,
@@ -114,7 +114,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
-        if isinstance(error, WriteFailed):
+        if isinstance(error, SaveFailed):
             print(f'recog train: {error}', file=sys.stderr, flush=True)
             os._exit(1)  # Orbax's threads would go on complaining
         raise

@@ -3,6 +3,7 @@
 import multiprocessing
 import os
 import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -12,6 +13,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.data.batches import Batches, Steps, unpack_notes
+
+GRACE = 3.0  # seconds in which a worker may end by itself once its parent has
 
 
 def read_batches(batches: Batches | Steps, config: ConfigDict,
@@ -60,6 +63,7 @@ def _end_with_parent() -> None:
     parent = multiprocessing.parent_process()
     assert parent is not None
     parent.join()
+    time.sleep(GRACE)
     os._exit(1)
 
 

@@ -18,7 +18,7 @@ from recog.config import values
 from recog.devices import processes
 from recog.errors import ConfigError
 from recog.workdir import array_digests
-from recog.workdir.faults import Damaged, WriteFailed, in_line, last_step, refuse_unreadable
+from recog.workdir.faults import Damaged, SaveFailed, in_line, last_step, refuse_unreadable, why_not_written
 from recog.workdir.folder import is_remote
 from recog.workdir.scores import Kept, Score, ranked, score
 
@@ -101,9 +101,9 @@ class Checkpoints:
                 raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, '
                                    f'{needed / 1e6:,.0f} MB needed)')
 
-    def _failed(self, why: Any) -> WriteFailed:
-        return WriteFailed(f'{self.folder}: saving failed: {" ".join(str(why).split())[-300:]}; '
-                           f'last checkpoint: {last_step(self.folder)}')
+    def _failed(self, why: BaseException | str) -> SaveFailed:
+        return SaveFailed(f'{self.folder}: saving failed: {why_not_written(why)}; '
+                          f'last checkpoint: {last_step(self.folder)}')
 
     def latest(self) -> int | None:
         """The newest step, or None."""

@@ -1,6 +1,7 @@
 """What can be wrong with checkpoints: damage, which stays; faults that pass; writes that fail."""
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -13,6 +14,9 @@ GONE = (errno.ENOENT, errno.ENOTDIR, errno.EISDIR)
 # What TensorStore says of reads that may succeed another time.
 PASSING = re.compile(r'\b(PERMISSION_DENIED|UNAUTHENTICATED|RESOURCE_EXHAUSTED|UNAVAILABLE|ABORTED|CANCELLED|'
                      rf'DEADLINE_EXCEEDED)\b|\[(Errno|OS error) (?!({"|".join(map(str, GONE))})\b)\d+')
+# Why nothing can be written, in the system's words.
+WRITING = tuple(map(os.strerror, (errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EROFS, errno.EACCES,
+                                  errno.EIO)))
 PIECE = 1 << 22  # bytes
 
 
@@ -31,12 +35,32 @@ class Unreadable(OSError):
 
 
 class WriteFailed(OSError):
-    """What a run writes could not be written; its checkpoints stay."""
+    """What a run reads or writes could not be read or written; its checkpoints stay."""
+
+
+class SaveFailed(WriteFailed):
+    """A checkpoint could not be saved; those before it stay."""
 
 
 def in_line(reason: Any) -> str:
     """What an error says, in one line that is not too long."""
     return ' '.join(str(reason).split())[:300] or type(reason).__name__
+
+
+def why_not_written(error: BaseException | str) -> str:
+    """What an error of saving says: its end, and before that the system's words if they stand elsewhere."""
+    said = ' '.join(str(error).split())[-300:]
+    everything = ' '.join(map(str, _chain(error))) if isinstance(error, BaseException) else said
+    words = next((each for each in WRITING if each in everything), '')
+    return said if words in said else f'{words}: {said}'
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """An error, and those that it came of."""
+    one: BaseException | None = error
+    while one is not None:
+        yield one
+        one = one.__cause__ or one.__context__
 
 
 def refuse_unreadable(step: Path, error: BaseException) -> None:
@@ -52,11 +76,9 @@ def refuse_unreadable(step: Path, error: BaseException) -> None:
     except Exception as fault:  # a bucket's library has exceptions of its own
         if not isinstance(fault, OSError) or fault.errno not in GONE:
             raise Unreadable(step, fault) from error
-    one: BaseException | None = error
-    while one is not None:
+    for one in _chain(error):
         if PASSING.search(str(one)):
             raise Unreadable(step, one) from error
-        one = one.__cause__ or one.__context__
 
 
 def _files(folder: Any) -> Iterator[Any]:

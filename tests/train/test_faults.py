@@ -21,7 +21,7 @@ from recog.devices.mesh import one_device
 from recog.errors import ConfigError
 from recog.train import processes
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.faults import Damaged, WriteFailed
+from recog.workdir.faults import Damaged, SaveFailed
 from recog.workdir.opened import open_workdir
 
 
@@ -107,7 +107,7 @@ def test_a_full_disk_is_one_line_and_the_last_sound_checkpoint_stays(copied):
     assert done.returncode == 1
     # JAX warns that its cache cannot be written.
     [last] = [line for line in done.stderr.splitlines() if 'warn' not in line.lower()]
-    assert last.startswith('recog train:') and 'File too large' in last
+    assert last.startswith('recog train:') and 'File too large' in last, last
     assert f'last checkpoint: step {kill.STEPS}' in last
     assert open_workdir(copied).step <= kill.STEPS
 
@@ -116,7 +116,7 @@ def test_a_checkpoint_larger_than_the_disk_is_not_begun(copied):
     saved = Checkpoints(copied)
     huge = types.SimpleNamespace(nbytes=1 << 62)
     said = f'No space left on device .* needed.; last checkpoint: step {kill.STEPS}'
-    with pytest.raises(WriteFailed, match=said):
+    with pytest.raises(SaveFailed, match=said):
         saved.save(99, {'variables': huge}, {}, {})
     saved.close()
     assert 99 not in saved.steps()

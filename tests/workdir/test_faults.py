@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from recog.workdir.checkpoints import Checkpoints
-from recog.workdir.faults import Damaged, Unreadable, last_step
+from recog.workdir.faults import Damaged, Unreadable, last_step, why_not_written
 
 PASSING = {
     'no descriptor left': OSError(errno.EMFILE, os.strerror(errno.EMFILE)),
@@ -101,3 +101,13 @@ def test_the_last_checkpoint_is_named_even_where_there_is_none_or_nobody_may_loo
 
     monkeypatch.setattr(Path, 'iterdir', fails)
     assert last_step(run / 'checkpoints').startswith('unknown (')
+
+
+def test_a_failed_save_says_the_systems_words_wherever_they_stand():
+    error = ValueError(f'RESOURCE_EXHAUSTED: No space left on device {"x" * 400}')
+    assert why_not_written(error).startswith('No space left on device: ')
+    hidden = RuntimeError('no commit')
+    hidden.__cause__ = error
+    assert why_not_written(hidden) == 'No space left on device: no commit'
+    assert why_not_written('No space left on device (3 MB free)') == 'No space left on device (3 MB free)'
+    assert why_not_written(ValueError('other')) == 'other'
