@@ -37,7 +37,8 @@ def add(train: argparse.ArgumentParser) -> None:
     several.add_argument('--coordinator', default='', metavar='HOST:PORT', help='address of process 0')
     several.add_argument('--processes', type=int, default=0, help='how many there are')
     several.add_argument('--patience', type=float, default=30.0, metavar='SECONDS',
-                         help='how long a process may give no sign of life until the others end (default 30)')
+                         help='how long a process may give no sign of life before the others end (default '
+                         '30); they have ten times as long to join')
     several.add_argument('--process', type=int, default=-1, help='which one this is, from 0')
 
 
@@ -46,12 +47,15 @@ def run(arguments: argparse.Namespace) -> int:
     refuse_negative(arguments, 'overfit')
     if bool(arguments.workdir) == bool(arguments.overfit):
         raise ConfigError('either --workdir FOLDER or --overfit N is needed')
+    from recog.devices.meeting import check
     from recog.workdir.folder import workdir_path
 
     workdir = workdir_path(arguments.workdir)
     config = _recipe(workdir, arguments)
     if len({bool(arguments.coordinator), arguments.processes > 0, arguments.process >= 0}) > 1:
         raise ConfigError('--coordinator, --processes and --process go together')
+    if arguments.coordinator:
+        check(arguments.coordinator, arguments.processes, arguments.process)
     return _overfit(config, arguments) if arguments.overfit else _train(config, workdir, arguments)
 
 
@@ -99,10 +103,11 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
 
     from recog.devices.processes import join
     from recog.train import processes
-    from recog.workdir.checkpoints import SaveFailed
+    from recog.workdir.faults import SaveFailed
 
     run = prepare(config, workdir, arguments.data, arguments.devices, lock, lambda: join(
-        arguments.coordinator, arguments.processes, arguments.process, arguments.cluster), arguments.change)
+        arguments.coordinator, arguments.processes, arguments.process, arguments.cluster, arguments.patience,
+        lambda: stop.asked), arguments.change)
     watch = processes.Watch(workdir, arguments.patience)
     try:
         status = train_and_measure(run, workdir, stop, arguments.data).status

@@ -85,10 +85,29 @@ def from_json(text: str) -> ConfigDict:
         return tuple(value) if isinstance(value, list) else value
 
     def completed(fields, defaults):
+        for name, value in fields.items():
+            if name in defaults and not _fits(value, defaults[name]):
+                raise ValueError(f'field {name} cannot be {str(value)[:60]!r}')
         missing = {name: copy.deepcopy(value) for name, value in defaults.items() if name not in fields}
         return {name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults
                 else value for name, value in (fields | missing).items()}
-    return ConfigDict(completed(restore(json.loads(text)), FIELDS)).lock()
+    found = restore(json.loads(text))
+    model = found.get('model') if isinstance(found, dict) else None
+    if not isinstance(model, dict) or 'name' not in model:
+        raise ValueError('it names no algorithm')
+    json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
+    return ConfigDict(completed(found, FIELDS)).lock()
+
+
+def _fits(value: Any, default: Any) -> bool:
+    """Whether a value that a file holds is of the kind of its field's default."""
+    if default is None:
+        return not isinstance(value, (dict, tuple))
+    if isinstance(default, (bool, str, dict)):
+        return isinstance(value, type(default))
+    if isinstance(default, (int, float)):
+        return isinstance(value, (int, float)) and not isinstance(value, bool)
+    return isinstance(value, (tuple, str))
 
 
 def _argument(config: ConfigDict, text: str) -> str:

@@ -1,5 +1,9 @@
 """Batches read ahead, and brought to the devices."""
 
+import multiprocessing
+import os
+import threading
+import time
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -9,6 +13,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.data.batches import Batches, Steps, unpack_notes
+
+GRACE = 3.0  # seconds in which a worker may end by itself once its parent has
 
 
 def read_batches(batches: Batches | Steps, config: ConfigDict,
@@ -42,10 +48,23 @@ def _settle_flags() -> None:
 
 
 def _init_worker(number: int, count: int) -> None:
-    """OpenCV in a worker process has one thread: there is a worker for every core."""
+    """OpenCV in a worker has one thread, as there is a worker for every core; it ends with its parent."""
     import cv2
 
     cv2.setNumThreads(1)
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent has ended, however that was: it would wait for ever.
+
+    Once all workers have ended, Python's own tracker removes the shared memory that they made.
+    """
+    parent = multiprocessing.parent_process()
+    assert parent is not None
+    parent.join()
+    time.sleep(GRACE)
+    os._exit(1)
 
 
 def read_ahead(batches: Steps, config: ConfigDict) -> Iterator[dict[str, np.ndarray]]:

@@ -46,7 +46,7 @@ class Ragged(PackedSet):
         start, end = self._starts[row:row + 2]
         height, width = self._array('size')[row]
         planes = (end - start) // max(height * width, 1)
-        image = self._array('image')[start:end].reshape(height, width, planes)
+        image = self._file('image').part(start, end).reshape(height, width, planes)
         return np.repeat(image, 3, 2) if image.shape[2] < self._array('planes')[row] else image
 
     def rows(self, indices: Sequence[int]) -> list[Row]:
@@ -60,7 +60,7 @@ class Ragged(PackedSet):
     def _strokes(self, row: int) -> list[np.ndarray]:
         first, last = self._ink[0][row:row + 2]
         ends = 2 * self._ink[1][first:last + 1]  # a point has two numbers
-        return [self._array('points')[start:end].reshape(-1, 2)
+        return [self._file('points').part(start, end).reshape(-1, 2)
                 for start, end in zip(ends[:-1], ends[1:], strict=True)]
 
     def codes(self, rows: np.ndarray) -> np.ndarray:

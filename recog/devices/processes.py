@@ -1,18 +1,34 @@
 """The processes of a run: how they join, and what they tell one another."""
 
 import json
+from collections.abc import Callable
 from typing import Any
 
 import jax
 import numpy as np
 
+from recog.devices.meeting import meet
+from recog.errors import ConfigError
 
-def join(coordinator: str = '', processes: int = 0, process: int = -1, cluster: bool = False) -> None:
-    """Join the other processes of the run: as the flags say, or as the cluster's environment does."""
-    if cluster:
-        jax.distributed.initialize()
-    elif coordinator:
-        jax.distributed.initialize(coordinator, processes, process)
+
+def join(coordinator: str = '', processes: int = 0, process: int = -1, cluster: bool = False,
+         patience: float = 30.0, asked: Callable[[], bool] = lambda: False) -> None:
+    """Join the other processes of the run: as the flags say, or as the cluster's environment does.
+
+    They have ten times the patience to come, and a signal, if `asked`, ends the wait.
+    """
+    if not cluster and not coordinator:
+        return
+    if not cluster:
+        meet(coordinator, processes, process, 10 * patience, asked)
+    beat = int(100 + 10 * patience)  # signs of life in the workdir tell sooner who is lost
+    try:
+        if cluster:
+            jax.distributed.initialize(heartbeat_timeout_seconds=beat)
+        else:
+            jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=beat)
+    except (RuntimeError, ValueError) as error:
+        raise ConfigError(f'the processes cannot be joined: {" ".join(str(error).split())[:300]}') from None
 
 
 def gather(value: Any) -> list[Any]:

@@ -7,7 +7,9 @@ import contextlib
 import gc
 import logging
 import os
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import jax
 
@@ -23,10 +25,24 @@ def start(names: str = '') -> list[jax.Device]:
     # Tracing makes millions of objects that stay: looking for cycles in them takes a third of its time.
     gc.set_threshold(50_000, 20, 10)
     absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what it was asked to do
+    logging.getLogger('absl').addFilter(_not_of_orbax)
+    sys.unraisablehook = _report
     cv2.setNumThreads(1)  # the threads that read images share the cores already
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         jax.config.update('jax_compilation_cache_dir', str(cache() / 'xla'))
     return choose_devices(names)
+
+
+def _not_of_orbax(record: logging.LogRecord) -> bool:
+    """Whether others than Orbax log this: it logs the error of each of its threads, and raises them, too."""
+    return '/orbax/' not in record.pathname
+
+
+def _report(unraisable: Any) -> None:
+    """Print an error that could not be raised, but not that TensorStore ends a save that Orbax gave up."""
+    error = unraisable.exc_value
+    if not (isinstance(error, RuntimeError) and str(error) == 'Event loop is closed'):
+        sys.__unraisablehook__(unraisable)
 
 
 @contextlib.contextmanager

@@ -5,10 +5,12 @@ run that has not reported anything, what was measured first. Each names the file
 """
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from recog.errors import ConfigError
+from recog.evaluation import stored
 from recog.evaluation.results import Prediction, Result, over_sets
 from recog.workdir import files
 
@@ -53,17 +55,35 @@ class Measurement(NamedTuple):
 
 
 def read(folder: Any) -> list[Measurement]:
-    """The measurements that a folder holds."""
+    """The measurements that a folder holds; damage is refused."""
+    found, problems = read_sound(folder)
+    if problems:
+        raise ConfigError(f'{problems[0]}; measure again: remove it, then recog evaluate {folder}')
+    return found
+
+
+def read_sound(folder: Any) -> tuple[list[Measurement], list[str]]:
+    """What can be read of the measurements that a folder holds, and what cannot, a line each."""
     file = folder / files.RESULTS
     if not file.is_file():
-        return []
+        return [], []
     try:
         first = files.read_results(folder)
-        found = [_completed(each) for each in (first, *first.get('more', []))]
-    except (ValueError, KeyError, TypeError, AttributeError):
-        raise ConfigError(f'{file} holds no results; measure again: remove it, then recog evaluate {folder}'
-                          ) from None
-    return [Measurement(each, read_predictions(folder, each['predictions'])) for each in found]
+    except (ValueError, RecursionError):
+        return [], [f'{file} holds no results']
+    found, problems = [], []
+    more = first['more'] if isinstance(first, dict) and isinstance(first.get('more'), list) else []
+    for document in (first, *more):
+        good, lost = stored.sound(document)
+        problems += [f'{file}: what it holds of {each} cannot be read' for each in lost]
+        if good is None:
+            problems.append(f'{file} holds no results')
+        else:
+            good = _completed(good)
+            read, unread = read_predictions(folder, good['predictions'])
+            problems += unread or _fewer(good, read, folder)
+            found.append(Measurement(good, read))
+    return found, problems
 
 
 def add(stored: Sequence[Measurement], new: Measurement) -> list[Measurement]:
@@ -136,27 +156,45 @@ def refuse_another_run(stored: Sequence[Measurement], about: dict[str, Any], fol
 
 def _completed(document: dict[str, Any]) -> dict[str, Any]:
     """A measurement as it would be written now; an older version wrote no more than one into a file."""
-    if not document['sets'] or not {'protocol', 'seed'} <= set(document):
-        raise KeyError
     given = {name: value for name, value in document.items() if name != 'more'}
     own = not str(document.get('command', '')).startswith('recog evaluate')
     return {'own': own, 'predictions': files.PREDICTIONS, 'missing': [], 'notes': [], 'averages': [], **given}
 
 
-def read_predictions(folder: Any, name: str) -> list[Prediction]:
-    """The predictions in a file; none if it is lost."""
+def read_predictions(folder: Any, name: str) -> tuple[list[Prediction], list[str]]:
+    """The predictions in a file, none if it is lost; and what of it cannot be read."""
     if not (folder / name).is_file():
-        return []
-    return [_prediction(row) for row in files.read_predictions(folder, name)]
+        return [], []
+    found, lost = [], 0
+    for row in files.read_predictions(folder, name):
+        try:
+            found.append(_prediction(row))
+        except (ValueError, TypeError, KeyError):
+            lost += 1
+    return found, [f'{folder / name}: {lost} lines cannot be read'] if lost else []
+
+
+def _fewer(document: dict[str, Any], read: Sequence[Prediction], folder: Any) -> list[str]:
+    """Which sets have fewer predictions than they should, where there are any."""
+    counts = Counter(each.set for each in read)
+    file = folder / document['predictions']
+    return [f'{file}: {counts[name]} of {figures["count"]:.0f} lines of {name} are left'
+            for name, figures in document['sets'].items() if read and counts[name] < figures['count']]
 
 
 def _prediction(row: Mapping[str, str]) -> Prediction:
     """A line; an older version wrote the mean probability of the tokens as the confidence."""
+    # A byte that is no UTF-8 was read as half a surrogate, which this refuses.
+    ''.join(row[name] for name in ('id', 'set', 'truth', 'text')).encode()
     known = (row['confidence'], row['score'], row['mean_token']) if 'score' in row else \
         ('', '', row['confidence'])
     confidence, score, mean_token = (float(value) if value else math.nan for value in known)
+    distance, shares = int(row['distance']), (confidence, mean_token)
+    if not all(math.isnan(share) or 0 <= share <= 1.0001 for share in shares) or distance < 0 \
+            or row['right'] not in ('right', 'wrong') or None in row:
+        raise ValueError
     return Prediction(row['id'], row['set'], row['truth'], row['text'], confidence, row['right'] == 'right',
-                      int(row['distance']), score, mean_token)
+                      distance, score, mean_token)
 
 
 def _restored(name: str, values: dict[str, Any], read: Sequence[Prediction]) -> Result:

@@ -1,6 +1,7 @@
 """What was measured of runs, read from their folders to be compared: which measurements go together."""
 
 import re
+import sys
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -127,7 +128,11 @@ def labels_and_verdicts(run: Measured, names: Iterable[str]) -> dict[Key, tuple[
 
 
 def _stored(folder: Path) -> list[Measurement]:
-    found = measurements.read(folder)
+    found, unread = measurements.read_sound(folder)
+    for each in unread if found else ():
+        print(f'recog evaluate: {each}', file=sys.stderr)
+    if not found and unread:
+        raise ConfigError(f'{unread[0]}; measure again: remove it, then recog evaluate {folder}')
     if not found and not folder.exists():
         others = [str(near.parent) for near in folder.parent.glob(f'*/{files.RESULTS}')]
         raise ConfigError(f'workdir {str(folder)!r} does not exist{nearest(str(folder), others)}')

@@ -12,7 +12,6 @@ from recog import models
 from recog.config.test_sets import expanded
 from recog.data.rows import Source
 from recog.data.sets import open_set
-from recog.errors import ConfigError
 from recog.reading.read import Reading
 from recog.reading.recognizer import Arrays, Recognizer
 from recog.report.record import Judged
@@ -41,7 +40,10 @@ class Gallery:
         """The examples whose images are available."""
         found = []
         for example in examples:
-            image = self._image(example)
+            try:
+                image = self._image(example)
+            except OSError as error:  # the set is damaged
+                image, self.absent[example.set] = None, str(error)
             if image is not None:
                 found.append(Pictured(example, image))
         return found
@@ -66,7 +68,7 @@ class Gallery:
         if name not in self._sources:
             try:
                 self._sources[name] = open_set(name, self._config, self._root)
-            except ConfigError as error:  # the page says so, and is made without these images
+            except (ValueError, OSError) as error:  # the page says so, and is made without these images
                 self._sources[name] = None
                 self.absent[name] = str(error)
         return self._sources[name]

@@ -55,6 +55,7 @@ class Record(NamedTuple):
     examples: list[Judged]
     protocol: str
     others: Sequence[Mapping[str, Any]] = ()  # what was measured in other ways, as results.json holds it
+    unread: Sequence[str] = ()  # what could not be read and is left out
 
     @property
     def separator(self) -> str:
@@ -68,9 +69,13 @@ def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = (),
 
     It is of the first measurement, which is what training reported, unless another has the sets or the step.
     """
-    stored = measurements.views(measurements.read(folder))
+    sound, unread = measurements.read_sound(folder)
+    stored = measurements.views(sound)
     usual = protocol_id(config.eval.protocol, config.eval.nfkd)
-    unmeasured = Measurement({'protocol': usual, 'sets': {}, 'missing': []}, _lost(folder))
+    # The predictions of a workdir whose results are lost.
+    lost, unread_too = ([], []) if stored else measurements.read_predictions(folder, files.PREDICTIONS)
+    unmeasured = Measurement({'protocol': usual, 'sets': {}, 'missing': []}, lost)
+    unread = [*unread, *unread_too, *_unread_log(folder)]
     chosen = max(stored, key=lambda each: (set(sets) <= set(_known(each)),
                                              step is not None and each.document.get('step') == step),
                  default=unmeasured)
@@ -86,17 +91,17 @@ def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = (),
     facts = {each: value for each, value in chosen.document.items() if each not in BESIDE} if stored else {}
     others = [each.document for each in stored if each is not chosen]
     return Record(name, config, facts, figures, chosen.document['missing'], files.read_log(folder), examples,
-                  protocol, others)
+                  protocol, others, unread)
+
+
+def _unread_log(folder: Path) -> list[str]:
+    count = files.unread_log(folder)
+    return [f'{folder / files.LOG}: {count} lines cannot be read'] if count else []
 
 
 def _known(measurement: Measurement) -> list[str]:
     """The sets that were measured or read."""
     return list(dict.fromkeys([*measurement.sets, *(each.set for each in measurement.predictions)]))
-
-
-def _lost(folder: Path) -> list[Prediction]:
-    """The predictions of a workdir whose results are lost."""
-    return measurements.read_predictions(folder, files.PREDICTIONS)
 
 
 def _examples(predictions: Iterable[Prediction], protocol: str) -> list[Judged]:

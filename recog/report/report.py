@@ -1,6 +1,7 @@
 """`recog report`: one HTML page with all that a workdir holds of its run; its
 pictures are also saved as files beside it."""
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +27,8 @@ def write_report(folder: Any, out: Path | None, root: str, devices: list[jax.Dev
     file = out or mirror.here / 'report.html'
     found = record.read(mirror.here, folder.name or str(folder), config, (only,) if only else (), step)
     opened, why = _open(folder, found, step, devices)
+    for each in found.unread:
+        print(f'recog report: {each}', file=sys.stderr)
     write(file, found, opened, why, root, devices)
     mirror.close()
     return out or folder / 'report.html'
@@ -51,7 +54,7 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
         looked.attention(found, shown.right, shown.samples, gallery, explainer),
         looked.features(shown.samples, gallery, opened, album),
         sections.curves(found, album), sections.speed(found, album, devices[0].device_kind),
-        sections.run(found, opened, why)]
+        sections.run(found, opened, ' '.join([why, *(f'{each}.' for each in found.unread)]).strip())]
     file.write_text(markup.page(f'recog report: {found.name}', _lead(found), parts), encoding='utf-8')
 
 

@@ -5,10 +5,11 @@ import textwrap
 import time
 from collections import Counter
 from pathlib import Path
-from typing import Any, TextIO
+from typing import TextIO
 
 from recog.data.labels import CHANGED
 from recog.devices import processes
+from recog.train.events import Events
 from recog.workdir import files
 from recog.workdir.folder import write_whole
 
@@ -22,7 +23,7 @@ class Log:
         from tqdm import tqdm
 
         self._file: TextIO | None = None
-        self._events: Any = None
+        self._events: Events | None = None
         self.before = 0.0  # seconds that the run took up to where it goes on
         if not first:
             return
@@ -34,9 +35,7 @@ class Log:
         self._bar = tqdm(total=total, initial=start, unit='step', disable=None, smoothing=0.05,
                          dynamic_ncols=True)
         if tensorboard:
-            from tensorboardX import SummaryWriter
-
-            self._events = SummaryWriter(str(workdir / 'tensorboard'), purge_step=start + 1)
+            self._events = Events(workdir / 'tensorboard', start)
 
     def say(self, text: str, command: str = '') -> None:
         """Print lines of at most COLUMNS, and below them a command to copy as it is."""
@@ -54,8 +53,7 @@ class Log:
         self._file.write(json.dumps({'step': step, **values}) + '\n')
         self._file.flush()
         if self._events is not None:
-            for name, value in values.items():
-                self._events.add_scalar(name, value, step)
+            self._events.write(step, values)
         self.say(line)
 
     def advance(self) -> None:

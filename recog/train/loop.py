@@ -31,7 +31,8 @@ from recog.train.resume import begin
 from recog.train.run import Run
 from recog.train.step import make_step, parts
 from recog.workdir import description
-from recog.workdir.checkpoints import Checkpoints
+from recog.workdir.checkpoints import FOLDER, Checkpoints
+from recog.workdir.faults import Unreadable, WriteFailed, in_line, last_step
 from recog.workdir.folder import Mirror
 from recog.workdir.opened import evaluated
 
@@ -40,21 +41,28 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
                  announce: bool = False) -> bool:
     """Train, or go on training, to the end of the recipe; False if a signal ended it earlier.
 
-    With `announce`, some steps are measured first, and the log says how long all will take.
+    With `announce`, some steps are measured first, and the log says how long all will take. A file that
+    cannot be written or read ends it with the last checkpoint named.
     """
-    with contextlib.ExitStack() as closing:
-        if stop is None:
-            stop = processes.Stop()
-            closing.callback(stop.close)  # the caller's signal handlers are restored
-        trainer = Trainer(run, workdir, stop, announce)
-        closing.callback(trainer.close)
-        trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
-        if jax.process_index() == 0:
-            for words in (*before(run, trainer.start), *shared(run.source.sources, run.validation)):
-                trainer.progress.log.say(f'warning: {words}')
-        finished = trainer.fit()
-        trainer.progress.say_rejections(workdir)
-        return finished
+    try:
+        with contextlib.ExitStack() as closing:
+            if stop is None:
+                stop = processes.Stop()
+                closing.callback(stop.close)  # the caller's signal handlers are restored
+            trainer = Trainer(run, workdir, stop, announce)
+            closing.callback(trainer.close)
+            trainer.progress.log.say(f'{run.describe()}\nstarting at step {trainer.start}')
+            if jax.process_index() == 0:
+                for words in (*before(run, trainer.start), *shared(run.source.sources, run.validation)):
+                    trainer.progress.log.say(f'warning: {words}')
+            finished = trainer.fit()
+            trainer.progress.say_rejections(workdir)
+            return finished
+    except (WriteFailed, Unreadable):
+        raise
+    except OSError as error:
+        last = last_step(workdir / FOLDER)
+        raise WriteFailed(f'{in_line(error)}; last checkpoint of {workdir}: {last}') from error
 
 
 def _command() -> str:

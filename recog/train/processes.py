@@ -126,9 +126,11 @@ class Watch:
             threading.Thread(target=self._run, daemon=True).start()
 
     def _run(self) -> None:
-        beat = 0
+        beat, before = 0, time.monotonic()
         while not self._over.wait(self._beat):
-            beat += 1
+            if time.monotonic() - before > max(self._patience / 2, 3 * self._beat):
+                self._seen.clear()  # this process was frozen itself: the others have all their time again
+            beat, before = beat + 1, time.monotonic()
             self._sign(str(beat))
             lost = self._lost()
             if lost:

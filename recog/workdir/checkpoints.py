@@ -18,21 +18,13 @@ from recog.config import values
 from recog.devices import processes
 from recog.errors import ConfigError
 from recog.workdir import array_digests
+from recog.workdir.faults import Damaged, SaveFailed, in_line, last_step, refuse_unreadable, why_not_written
 from recog.workdir.folder import is_remote
 from recog.workdir.scores import Kept, Score, ranked, score
 
 FOLDER = 'checkpoints'
-
-
-class Damaged(RuntimeError):
-    """A step that is not what was saved."""
-
-    def __init__(self, step: int, reason: str):
-        super().__init__(f'checkpoint {step} is damaged: {reason}')
-
-
-class SaveFailed(OSError):
-    """A checkpoint could not be written; those before it stay."""
+# Orbax measures its patience by the clock on the wall, which may jump by hours.
+PATIENCE = 10 ** 9  # seconds
 
 
 class Checkpoints:
@@ -55,12 +47,22 @@ class Checkpoints:
         self._scores: dict[int, Score] = {}
         # Two of the newest, should one be damaged.
         kept = policies.AnyPreservationPolicy([policies.LatestN(2), Kept(workdir, self._scores, keep)])
-        options = ocp.CheckpointManagerOptions(preservation_policy=kept) if writing else \
-            ocp.CheckpointManagerOptions(read_only=True, create=False)
-        self._manager = ocp.CheckpointManager(folder, item_names=('variables', 'optimizer', 'run'),
-                                              options=options)
+        waiting = ocp.AsyncOptions(timeout_secs=PATIENCE, create_directories_asynchronously=False)
+        self._manager = self._managed(ocp.CheckpointManagerOptions(
+            preservation_policy=kept, async_options=waiting) if writing else
+            ocp.CheckpointManagerOptions(read_only=True, create=False))
         if writing:
             self._scores.update(self._read_scores())
+
+    def _managed(self, options: Any) -> Any:
+        """Orbax's manager of the folder."""
+        try:
+            return self._ocp.CheckpointManager(self.folder, item_names=('variables', 'optimizer', 'run'),
+                                               options=options)
+        except Exception as error:  # it looks at every step, and at who owns it
+            for step in self.folder.iterdir():
+                refuse_unreadable(step, error)
+            raise OSError(f'{self.folder} cannot be read: {type(error).__name__} {in_line(error)}') from None
 
     def is_best(self, metrics: dict[str, float]) -> bool:
         """Whether a step with these metrics would be one of the `keep` best; as good as the last of them is
@@ -99,13 +101,9 @@ class Checkpoints:
                 raise self._failed(f'No space left on device ({free / 1e6:,.0f} MB free, '
                                    f'{needed / 1e6:,.0f} MB needed)')
 
-    def _failed(self, why: Any) -> 'SaveFailed':
-        # In a bucket a step that is being saved has its name already.
-        steps = [file.name for file in self.folder.iterdir() if file.name.isdigit()
-                 and (not is_remote(file) or (file / 'commit_success.txt').exists())]
-        last = f'step {max(map(int, steps))}' if steps else 'none'
-        reason = ' '.join(str(why).split())[-300:]
-        return SaveFailed(f'{self.folder}: saving failed: {reason}; last checkpoint: {last}')
+    def _failed(self, why: BaseException | str) -> SaveFailed:
+        return SaveFailed(f'{self.folder}: saving failed: {why_not_written(why)}; '
+                          f'last checkpoint: {last_step(self.folder)}')
 
     def latest(self) -> int | None:
         """The newest step, or None."""
@@ -116,7 +114,8 @@ class Checkpoints:
         return (ranked(self._read_scores()) or [max(self.steps())])[0]
 
     def _read_scores(self) -> dict[int, Score]:
-        """The scores of the steps that are there; one whose record is damaged has none."""
+        """The scores of the steps that are there; one whose record is damaged has none, and one whose record
+        cannot be read now is refused: it may be the best."""
         found = {}
         for step in self.steps():
             with contextlib.suppress(Damaged):
@@ -161,11 +160,15 @@ class Checkpoints:
         return tree
 
     def _read(self, step: int, part: str, how: Any) -> Any:
-        try:
-            return self._manager.restore(step, args=self._ocp.args.Composite(**{part: how}))[part]
-        # Orbax and TensorStore raise nearly anything for files that are cut or missing.
-        except Exception as error:
-            raise Damaged(step, f'{part}: {" ".join(str(error).split())[:300]}') from error
+        for again in (False, True):
+            try:
+                return self._manager.restore(step, args=self._ocp.args.Composite(**{part: how}))[part]
+            # Orbax and TensorStore raise nearly anything for files that are cut or missing.
+            except Exception as error:
+                refuse_unreadable(self.folder / str(step), error)
+                if again:  # else the fault may have passed since
+                    raise Damaged(step, f'{part}: {in_line(error)}') from error
+        raise AssertionError
 
     def newest_sound(self, read: Callable[[int], Any], *, set_aside: bool = False) -> Any:
         """What `read` gives for the newest step that is not damaged, None without one; damage is reported."""

@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+from collections.abc import Iterator
 from typing import Any
 
 CONFIG, VOCAB = 'config.json', 'vocab.json'
@@ -12,6 +13,7 @@ PREDICTIONS = 'predictions.tsv'
 SAMPLES_SHEET, SAMPLES = 'samples.png', 'samples'  # words in one picture, and a folder of the first of them
 # A signal ended the run before its recipe was done; a scheduler may queue it again.
 STOPPED = 'stopped'
+LARGEST = 1e300  # of a number in the log
 READER = 'reader.json'  # of a published reader, which has no checkpoints
 
 
@@ -47,19 +49,44 @@ def reported_step(folder: Any) -> int | None:
 
 def read_log(folder: Any) -> list[dict[str, float]]:
     """The lines of the log, none without one; what is no line of it, as after a power cut, does not count."""
-    file, lines = folder / LOG, []
-    for line in file.read_text(encoding='utf-8', errors='replace').splitlines() if file.is_file() else []:
+    return _log(folder)[0]
+
+
+def unread_log(folder: Any) -> int:
+    """How many lines of the log are none."""
+    return _log(folder)[1]
+
+
+def _log(folder: Any) -> tuple[list[dict[str, float]], int]:
+    file = folder / LOG
+    lines = file.read_text(encoding='utf-8', errors='replace').splitlines() if file.is_file() else []
+    found = []
+    for line in lines:
         try:
-            found = json.loads(line)
-        except ValueError:
+            values = json.loads(line)
+            json.dumps(values, ensure_ascii=False).encode()  # refuses halves of characters
+        except (ValueError, RecursionError):
             continue
-        if isinstance(found, dict) and isinstance(found.get('step'), int):
-            lines.append(found)
-    return lines
+        if isinstance(values, dict) and isinstance(values.get('step'), int) \
+                and all(map(_is_number, values.values())):
+            found.append(values)
+    return found, len(lines) - len(found)
 
 
-def read_predictions(folder: Any, name: str = PREDICTIONS) -> list[dict[str, str]]:
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and not abs(value) > LARGEST
+
+
+def read_predictions(folder: Any, name: str = PREDICTIONS) -> Iterator[dict[str, str]]:
     """The rows of predictions.tsv, or of another file like it, by their columns: id, set, truth, text,
-    confidence, right, distance, and since they are recorded score and mean_token."""
-    text = (folder / name).read_bytes().decode()
-    return list(csv.DictReader(io.StringIO(text, newline=''), delimiter='\t'))
+    confidence, right, distance, and since they are recorded score and mean_token; one that is none has
+    nothing in it."""
+    text = (folder / name).read_bytes().decode(errors='surrogateescape')
+    rows = csv.DictReader(io.StringIO(text, newline=''), delimiter='\t')
+    while True:
+        try:
+            yield next(rows)
+        except StopIteration:
+            return
+        except csv.Error:
+            yield {}

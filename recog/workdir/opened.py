@@ -53,8 +53,7 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
         if step is not None and step not in checkpoints.steps():
             steps = ', '.join(map(str, checkpoints.steps()))
             raise ConfigError(f'--step {step}: {folder} holds steps {steps}')
-        others = sorted(set(checkpoints.steps()) - {best := checkpoints.best()}, reverse=True)
-        opened = checkpoints.first_sound([best, *others] if step is None else [step],
+        opened = checkpoints.first_sound(_wanted(checkpoints) if step is None else [step],
                                          lambda step: _open_step(checkpoints, folder, step, everywhere,
                                                                  precision))
     finally:
@@ -63,6 +62,12 @@ def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None
         asked = f' of step {step}; others can be opened without --step' if step is not None else ''
         raise ConfigError(f'{folder} holds no sound checkpoint{asked}')
     return opened
+
+
+def _wanted(checkpoints: Checkpoints) -> list[int]:
+    """The steps in the order in which they are used: the best, then the newest."""
+    best = checkpoints.best()
+    return [best, *sorted(set(checkpoints.steps()) - {best}, reverse=True)]
 
 
 def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, precision: str) -> Opened:

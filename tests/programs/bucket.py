@@ -1,5 +1,5 @@
 """Checks training into a bucket (an emulator of Google Cloud Storage on this machine): a run that is killed
-and resumed, and a run of two processes that loses one.
+and resumed, a second training on a workdir, and a run of two processes that loses one.
 
     pip install gcsfs gcp-storage-emulator && python tests/programs/bucket.py
 
@@ -114,6 +114,22 @@ def killed_and_resumed(folder):
                         and 'credentials' not in line))
 
 
+def a_second_is_refused(folder):
+    """A second training on the workdir of one that runs is refused in a line that says who that is."""
+    workdir, length = f'{BUCKET}/runs/three', '--config.train.length=100000 steps'
+    first = train(workdir, folder / 'data', length)
+    for line in first.stdout:
+        if 'step 8/' in line:
+            break
+    threading.Thread(target=first.communicate, daemon=True).start()
+    said = ended(train(workdir, folder / 'data', length), 2).strip().splitlines()[-1]
+    running = first.poll() is None
+    first.kill()
+    if not running or f'is being trained in by process {first.pid} on' not in said:
+        raise RuntimeError(f'the first {"runs" if running else "has ended"}, the second said: {said}')
+    print(f'a second training: {said[:150]}')
+
+
 def one_of_two_is_lost(folder):
     """When one of two processes is killed, the other says so and ends."""
     address = f'127.0.0.1:{free_port()}'
@@ -147,5 +163,6 @@ if __name__ == '__main__':
     with tempfile.TemporaryDirectory() as place, emulator():
         os.environ.setdefault('RECOG_CACHE', str(Path(place) / 'cache'))
         killed_and_resumed(Path(place))
+        a_second_is_refused(Path(place))
         one_of_two_is_lost(Path(place))
         print('a bucket is as good as a folder')

@@ -423,3 +423,18 @@ def test_a_log_that_was_cut_off_is_read_up_to_there(tmp_path):
 def test_large_images_of_any_kind_are_made_small_for_the_page():
     assert examples._smaller(np.zeros((1200, 300), np.uint8)).shape == (600, 150)
     assert examples._smaller(np.zeros((20, 30, 3), np.uint8)).shape == (20, 30, 3)
+
+
+def test_what_cannot_be_read_is_named_on_the_page_and_beside_it_and_the_rest_is_shown(
+        workdir, capsys, empty_charts):
+    with (workdir / 'metrics.jsonl').open('ab') as log:
+        log.write(b'{"step": 9, "loss": "x"}\n\xff\n')
+    rewrite(workdir, lambda rows: [rows[0] | {'confidence': 'x'}, *rows[1:]])
+    results = json.loads((workdir / 'results.json').read_text())
+    (workdir / 'results.json').write_text(json.dumps(results | {'averages': 7}))
+    assert report_command.run(arguments(workdir)) == 0
+    said, page = capsys.readouterr().err, Page((workdir / 'report.html').read_text())
+    for each in ('metrics.jsonl: 2 lines cannot be read', 'predictions.tsv: 1 lines cannot be read',
+                 'results.json: what it holds of averages cannot be read'):
+        assert each in said and each in page.text
+    assert page.sections == SECTIONS and '19 examples' in page.text

@@ -4,33 +4,13 @@ import os
 import subprocess
 import sys
 
-import jax
-import numpy as np
 import pytest
 
-from recog import models
 from recog.errors import ConfigError
-from recog.text import vocabulary
 from recog.workdir import description, files
-from recog.workdir.checkpoints import Checkpoints
 from recog.workdir.folder import write_whole
 from recog.workdir.lock import FILE, Lock
 from recog.workdir.opened import open_workdir
-
-
-@pytest.fixture
-def run(narrow, tmp_path):
-    """A workdir with one checkpoint."""
-    config, workdir = narrow(), tmp_path / 'run'
-    vocab = vocabulary.from_config(config.text)
-    description.write(workdir, config, vocab)
-    shapes = jax.eval_shape(models.build(config, vocab).init, jax.random.key(0))
-    checkpoints = Checkpoints(workdir)
-    variables = jax.tree.map(lambda leaf: np.zeros(leaf.shape, leaf.dtype), shapes)
-    checkpoints.save(3, {'variables': variables}, description.record(config, vocab, 3, {}, {}),
-                     {'accuracy': 0.5})
-    checkpoints.close()
-    return workdir
 
 
 @pytest.mark.parametrize('name', [files.CONFIG, files.VOCAB])
