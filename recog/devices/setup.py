@@ -16,6 +16,8 @@ import jax
 from recog.devices.cache import cache
 from recog.devices.mesh import choose_devices
 
+QUIETLY = 'ignore:resource_tracker:UserWarning'
+
 
 def start(names: str = '') -> list[jax.Device]:
     """Make this process ready for a command; returns the devices with these numbers, or all."""
@@ -27,6 +29,9 @@ def start(names: str = '') -> list[jax.Device]:
     absl_logging.set_verbosity(absl_logging.ERROR)  # Orbax warns of what it was asked to do
     logging.getLogger('absl').addFilter(_not_of_orbax)
     sys.unraisablehook = _report
+    # For the process that removes what workers leave of shared memory, which would count it aloud.
+    if QUIETLY not in sys.warnoptions:
+        sys.warnoptions.append(QUIETLY)
     cv2.setNumThreads(1)  # the threads that read images share the cores already
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         jax.config.update('jax_compilation_cache_dir', str(cache() / 'xla'))
