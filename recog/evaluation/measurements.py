@@ -189,8 +189,8 @@ def _prediction(row: Mapping[str, str]) -> Prediction:
     known = (row['confidence'], row['score'], row['mean_token']) if 'score' in row else \
         ('', '', row['confidence'])
     confidence, score, mean_token = (float(value) if value else math.nan for value in known)
-    distance, shares = int(row['distance']), (confidence, mean_token)
-    if not all(math.isnan(share) or 0 <= share <= 1.0001 for share in shares) or distance < 0 \
+    distance, shares = int(row['distance']), (float(value) for value in (known[0], known[2]) if value)
+    if not all(0 <= share <= 1.0001 for share in shares) or distance < 0 \
             or row['right'] not in ('right', 'wrong') or None in row:
         raise ValueError
     return Prediction(row['id'], row['set'], row['truth'], row['text'], confidence, row['right'] == 'right',

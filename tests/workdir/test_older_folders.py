@@ -129,8 +129,8 @@ def test_report_writes_its_page_of_a_run(older, command, tmp_path):
     for part in ('run', 'curves', 'results'):
         assert f'<section id="{part}"' in text
     # Pictures of the packed set's images, and of what the model made of them.
-    for part in ('mistakes', 'features', 'attention'):
-        assert '<img' in text.partition(f'<section id="{part}"')[2].partition('<section ')[0], part
+    for part, kind in (('mistakes', 'img'), ('features', 'svg'), ('attention', 'img')):
+        assert f'<{kind}' in text.partition(f'<section id="{part}"')[2].partition('<section ')[0], part
 
 
 def test_the_packed_set_is_what_was_sealed(older, command):
