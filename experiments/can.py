@@ -121,7 +121,7 @@ RESULTS = {
     'd28': {'title': 'CAN on the bitmaps of CROHME',
             'published': 'ExpRate 51.72 % (PaddleOCR); 57.00 % on CROHME 2014 (paper)'},
     'crohme': {'title': 'CAN on all of them, AdamW, augmented'},
-    'narrowed': {'title': 'CAN of 1.7 M parameters on the ink of CROHME, augmented'},
+    'narrowed': {'title': 'CAN of 1.6 M parameters on the ink of CROHME, augmented'},
     'composed': {'title': 'the same, three of four formulas composed of its symbols'},
 }
 PUBLISHED = ('d28',)  # variants with published weights, which `recog import` reads
