@@ -84,13 +84,14 @@ def from_json(text: str) -> ConfigDict:
             return {key: restore(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    def completed(fields, defaults):
+    def completed(fields, defaults, above='config'):
         for name, value in fields.items():
             if name in defaults and not _fits(value, defaults[name]):
-                raise ValueError(f'field {name} cannot be {str(value)[:60]!r}')
+                raise ValueError(f'{above}.{name} cannot be {str(value)[:60]!r}')
         missing = {name: copy.deepcopy(value) for name, value in defaults.items() if name not in fields}
-        return {name: completed(value, defaults[name]) if isinstance(value, dict) and name in defaults
-                else value for name, value in (fields | missing).items()}
+        return {name: completed(value, defaults[name], f'{above}.{name}')
+                if isinstance(value, dict) and name in defaults else value
+                for name, value in (fields | missing).items()}
     found = restore(json.loads(text))
     model = found.get('model') if isinstance(found, dict) else None
     if not isinstance(model, dict) or 'name' not in model:

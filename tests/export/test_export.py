@@ -244,7 +244,9 @@ def test_a_recognizer_of_an_export_says_what_it_is(exported):
     made = exported('can')
     assert recog.load(made.folder).about == {'path': str(made.folder), 'form': 'onnx', 'model': 'can',
                                              'formula': True, 'beam': 2,
-                                            'max_length': 12, 'protocol': 'latex'}
+                                             'max_length': 12, 'protocol': 'latex', 'ink': 'light',
+                                             'shape': (32, 48), 'tokens': ('x', '^', '{', '}', '1', '+'),
+                                             'trained_on': ['rendered:train']}
     readings = recog.load(made.folder, explain=True, best=2).readings([made.samples / '0.png', b'no image'])
     assert readings[0].details['attention'].shape[1:] in ((2, 3), (1, 2))
     assert len(readings[0].others) == 2 and readings[1].text is None

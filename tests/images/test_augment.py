@@ -8,6 +8,7 @@ from recog.config import checks, recipe
 from recog.config.fields import FIELDS
 from recog.errors import ConfigError
 from recog.images import augment, ink, warp
+from recog.report import augmentations as sheet
 
 GEOMETRY = ('scale', 'stretch', 'rotation', 'perspective', 'curve', 'elastic')
 FULL = {name: most for name, most in augment.PLAIN.items() if name not in GEOMETRY} | {
@@ -182,19 +183,31 @@ def run(capsys, *arguments):
     return status, out.out, out.err
 
 
-def test_the_command_draws_a_row_for_each_image_and_a_column_for_each_augmentation(words, capsys, tmp_path):
+def test_the_command_draws_a_line_for_each_augmentation_and_a_column_for_each_image(words, capsys, tmp_path):
+    def size(lines, images):
+        """Width of the sheet, and the least and the greatest height it may have."""
+        bands = -(-images // sheet.ACROSS)
+        group = 3 * (sheet.WIDTH + sheet.GAP) + sheet.MARGIN
+        least, most = (sheet.MARGIN + bands * (sheet.HEAD + lines * (sheet.HEAD + cell))
+                       for cell in (1, sheet.HIGHEST))
+        return sheet.LABEL + sheet.MARGIN + group * min(images, sheet.ACROSS), range(least, most + 1)
+
     recipe = ('--config', DEMO, '--config.image.augment.blur=1.0', '--config.image.augment.rotation=5.0')
     file = tmp_path / 'new' / 'sheet.png'
     assert run(capsys, words, *recipe, '--out', file) == (0, f'{file}\n', '')
     once, page = file.read_bytes(), cv2.imread(str(file))
-    assert page.shape == (20 + 3 * (64 + 6), 6 + (1 + 2 + 4) * (200 + 6), 3)
-    assert (page[20:84, 6:198].std((0, 1)) > 10).all() and (page[20 + 140:, 6:].min() < 255)
+    width, heights = size(2 + sheet.TRAINING, 3)
+    assert page.shape[1] == width and page.shape[0] in heights
+    # The first picture of an image beside it: rotated to the left, not, and to the right.
+    turned = page[sheet.MARGIN + sheet.HEAD + 20:][:40, sheet.LABEL + sheet.MARGIN:]
+    assert all(turned[:, side * (sheet.WIDTH + sheet.GAP):][:, :100].std() > 10 for side in range(3))
     run(capsys, words, *recipe, '--out', file)
     assert file.read_bytes() == once
     status, *_ = run(capsys, words / 'a.png', '--config', DEMO, '--config.image.channels=grey', '--all',
                      '--out', file)
-    assert status == 0
-    assert cv2.imread(str(file)).shape == (20 + 70, 6 + (1 + len(augment.PLAIN) + 4) * 206, 3)
+    width, heights = size(len(augment.PLAIN) + sheet.TRAINING, 1)
+    page = cv2.imread(str(file))
+    assert status == 0 and page.shape[1] == width and page.shape[0] in heights
 
 
 def test_the_command_refuses_what_it_cannot_draw_in_one_line(words, capsys, tmp_path):

@@ -145,4 +145,4 @@ def test_a_reader_whose_facts_are_made_up_is_named_among_the_others(run, reader,
     (place / 'results.json').write_text('{"sets": {"a": {}}, "protocol": "36", "seed": 0}')
     monkeypatch.setattr(named, 'PLACE', place.parent)
     status, out, _ = run('readers')
-    assert status == 0 and out.startswith(f'words: {place} is not as recog publish writes it (')
+    assert status == 0 and out.startswith(f'words: {place}/results.json: what it h')
