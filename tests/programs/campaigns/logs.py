@@ -26,14 +26,15 @@ def page(folder, drawn):
     """The size of the page about a run, without a model, and perhaps without charts."""
     import jax
 
-    from recog.report import charts, markup, record, report
+    from recog.looks import charts, markup
+    from recog.report import record, report
     from recog.workdir.description import read_config
 
     place = Path(folder)
     found = record.read(place, 'run', read_config(place))
     with contextlib.ExitStack() as patched:
         if not drawn:
-            patched.enter_context(mock.patch.object(charts.Album, 'chart', lambda *_: markup.Html('')))
+            patched.enter_context(mock.patch.object(charts.Album, 'chart', lambda *_, **__: markup.Html('')))
         report.write(place / 'report.html', found, None, 'No model.', place / 'nowhere', jax.devices())
     return (place / 'report.html').stat().st_size
 
