@@ -46,21 +46,22 @@ def text_score(frames: jax.Array, classes: jax.Array) -> jax.Array:
     new = classes != jnp.pad(classes, ((0, 0), (1, 0)))[:, :-1]  # from the one before: no blank between
     chances = jnp.exp(frames)
     of_tokens = jnp.where(there[:, None], jnp.take_along_axis(chances, classes[:, None], 2), 0)
+    of_new = jnp.where(new[:, None], of_tokens, 0)
 
     def advance(carry: tuple, frame: tuple) -> tuple[tuple, None]:
         # Probabilities of the first tokens with a blank after them [B, 1 + L] and without [B, L], and the
         # logarithm of what they were divided by.
         blanks, tokens, scale = carry
-        blank, token = frame
+        blank, token, if_new = frame  # nothing from outside, which OpenVINO could not read
         before = jnp.pad(tokens, ((0, 0), (1, 0)))
-        grown = (tokens + blanks[:, :-1] + jnp.where(new, before[:, :-1], 0)) * token
+        grown = (tokens + blanks[:, :-1]) * token + before[:, :-1] * if_new
         blanks = (blanks + before) * blank[:, None]
         most = jnp.maximum(jnp.maximum(blanks.max(1), grown.max(1)), TINY)
         return (blanks / most[:, None], grown / most[:, None], scale + jnp.log(most)), None
 
     nothing = jnp.zeros(classes.shape, frames.dtype)
     start = jnp.pad(nothing, ((0, 0), (1, 0)), constant_values=1), nothing, nothing[:, 0]
-    by_frame = chances[:, :, 0].T, jnp.moveaxis(of_tokens, 1, 0)
+    by_frame = chances[:, :, 0].T, jnp.moveaxis(of_tokens, 1, 0), jnp.moveaxis(of_new, 1, 0)
     (blanks, tokens, scale), _ = lax.scan(advance, start, by_frame)
     end = there.sum(1, keepdims=True)
     total = jnp.where(jnp.arange(blanks.shape[1]) == end, blanks, 0).sum(1) + \
