@@ -8,6 +8,11 @@ class ConfigError(ValueError):
     """Something the user asked for cannot be: one line that names it, its value and what is allowed."""
 
 
+def one_line(error: object, most: int = 300) -> str:
+    """What an error says, in one line of at most so many letters; its kind, if it says nothing."""
+    return ' '.join(str(error).split())[:most] or type(error).__name__
+
+
 def nearest(name: str, names: Iterable[str]) -> str:
     """' (did you mean X?)', or nothing where no name is near."""
     close = difflib.get_close_matches(name, list(names), n=1)

@@ -11,7 +11,7 @@ from recog.config.test_sets import BENCHMARKS
 from recog.data import file_hashes
 from recog.data.files import read_row
 from recog.data.rows import Row, Written
-from recog.errors import ConfigError, nearest
+from recog.errors import ConfigError, nearest, one_line
 from recog.images import ink
 
 
@@ -130,7 +130,7 @@ def _features(folder: Path) -> set[str]:
             described['content']  # until TFDS 4.4
         return {*(features if isinstance(features, dict) else json.loads(features))}
     except (OSError, ValueError, LookupError, TypeError, RecursionError) as error:
-        raise ConfigError(f'{folder}: features.json cannot be read ({_line(error)}); '
+        raise ConfigError(f'{folder}: features.json cannot be read ({one_line(error, 200)}); '
                           'prepare the set again') from None
 
 
@@ -146,12 +146,8 @@ def _splits(folder: Path) -> Any:
                                               filetype_suffix=info.file_format)
         return splits.SplitDict.from_proto(info.splits, template)
     except Exception as error:  # a damaged description makes TFDS raise nearly anything
-        raise ConfigError(f'{folder}: dataset_info.json cannot be read ({_line(error)}); '
+        raise ConfigError(f'{folder}: dataset_info.json cannot be read ({one_line(error, 200)}); '
                           'prepare the set again') from None
-
-
-def _line(error: Exception) -> str:
-    return ' '.join(str(error).split())[:200] or type(error).__name__
 
 
 def _value(feature: Any) -> str:

@@ -8,7 +8,7 @@ import jax
 import numpy as np
 
 from recog.devices.meeting import meet
-from recog.errors import ConfigError
+from recog.errors import ConfigError, one_line
 
 
 def join(coordinator: str = '', processes: int = 0, process: int = -1, cluster: bool = False,
@@ -28,7 +28,7 @@ def join(coordinator: str = '', processes: int = 0, process: int = -1, cluster: 
         else:
             jax.distributed.initialize(coordinator, processes, process, heartbeat_timeout_seconds=beat)
     except (RuntimeError, ValueError) as error:
-        raise ConfigError(f'the processes cannot be joined: {" ".join(str(error).split())[:300]}') from None
+        raise ConfigError(f'the processes cannot be joined: {one_line(error)}') from None
 
 
 def gather(value: Any) -> list[Any]:

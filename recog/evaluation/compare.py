@@ -124,10 +124,7 @@ def paired(one: Sequence[bool], other: Sequence[bool]) -> Paired:
     count, lost, gained = len(mine), int((mine & ~others).sum()), int((others & ~mine).sum())
     if not count:
         return Paired(0, 0.0, 0.0, 0.0, -1.0, 1.0, 0, 0, 1.0)
-    # A difference is -1, 0 or 1, so a resample is three counts: all are drawn at once from a multinomial.
-    shares = np.array([lost, gained, count - lost - gained]) / count
-    drawn = np.random.default_rng(SEED).multinomial(count, shares, RESAMPLES)
-    low, high = np.percentile((drawn[:, 1] - drawn[:, 0]) / count, (2.5, 97.5)).tolist()
+    low, high = _interval(np.array([-1, 1, 0]), np.array([lost, gained, count - lost - gained]))
     return Paired(count, float(mine.mean()), float(others.mean()), (gained - lost) / count, low, high, lost,
                   gained, mcnemar(lost, gained))
 
@@ -143,11 +140,16 @@ def mcnemar(one: int, other: int) -> float:
 def mean_difference(differences: Sequence[float]) -> tuple[float, float, float]:
     """The mean of what examples differ by, and its 95 % bootstrap interval."""
     values, times = np.unique(np.asarray(differences, np.float64), return_counts=True)
-    count = len(differences)
+    return float(np.mean(differences)), *_interval(values, times)
+
+
+def _interval(values: np.ndarray, times: np.ndarray) -> tuple[float, float]:
+    """The 95 % bootstrap interval of the mean of examples that have each value so many times."""
     # A resample is a count for each of the few values: all are drawn at once from a multinomial.
+    count = times.sum()
     drawn = np.random.default_rng(SEED).multinomial(count, times / count, RESAMPLES) @ values / count
     low, high = np.percentile(drawn, (2.5, 97.5)).tolist()
-    return float(np.mean(differences)), low, high
+    return low, high
 
 
 def change(mean: float, low: float, high: float) -> str:

@@ -189,7 +189,8 @@ def _prediction(row: Mapping[str, str]) -> Prediction:
     known = (row['confidence'], row['score'], row['mean_token']) if 'score' in row else \
         ('', '', row['confidence'])
     confidence, score, mean_token = (float(value) if value else math.nan for value in known)
-    distance, shares = int(row['distance']), (float(value) for value in (known[0], known[2]) if value)
+    distance = int(row['distance'])
+    shares = [share for share, value in ((confidence, known[0]), (mean_token, known[2])) if value]
     if not all(0 <= share <= 1.0001 for share in shares) or distance < 0 \
             or row['right'] not in ('right', 'wrong') or None in row:
         raise ValueError

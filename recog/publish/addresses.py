@@ -5,7 +5,7 @@ import re
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
-from recog.errors import ConfigError
+from recog.errors import ConfigError, one_line
 
 LOOPBACK = ('localhost', '127.0.0.1', '::1')
 
@@ -62,5 +62,5 @@ def explained(address: Address, error: Exception) -> ConfigError:
     elif isinstance(error, errors.OfflineModeIsEnabled):
         said = 'HF_HUB_OFFLINE is set'
     else:
-        said = f'it cannot be reached: {" ".join(str(error).split())[:200] or type(error).__name__}'
+        said = f'it cannot be reached: {one_line(error, 200)}'
     return ConfigError(f'{address.text}: {said}')

@@ -26,7 +26,7 @@ from ml_collections import ConfigDict
 
 from recog.config import checks, recipe, values
 from recog.data.shapes import shapes
-from recog.errors import ConfigError
+from recog.errors import ConfigError, one_line
 from recog.images.read import MOST_PIXELS
 from recog.reading.read import Engine
 from recog.text.vocabulary import Vocab
@@ -65,7 +65,7 @@ class Folder:
         except ConfigError:
             raise
         except Exception as error:  # its readers raise nearly anything
-            raise ConfigError(f'{file} cannot be loaded ({_line(error)}); {AGAIN}') from None
+            raise ConfigError(f'{file} cannot be loaded ({one_line(error)}); {AGAIN}') from None
         made.run = partial(self._run, file, made.run)
         return made
 
@@ -81,7 +81,7 @@ class Folder:
             if out['tokens'].max(initial=-1) >= len(self.vocab):
                 raise ValueError(f'it gives more than the {len(self.vocab)} tokens of the vocabulary')
         except Exception as error:
-            raise ConfigError(f'{file} cannot be run ({_line(error)}); {AGAIN}') from None
+            raise ConfigError(f'{file} cannot be run ({one_line(error)}); {AGAIN}') from None
         return out
 
     def _as_now(self, out: dict[str, np.ndarray], longest: np.ndarray) -> dict[str, np.ndarray]:
@@ -136,9 +136,9 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
     try:
         folder, older = _checked(path, manifest, devices), MEAN in manifest['outputs']
     except ConfigError as error:
-        raise ConfigError(f'{file}: {_line(error)}; {AGAIN}') from None
+        raise ConfigError(f'{file}: {one_line(error)}; {AGAIN}') from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
-        raise ConfigError(f'{file} is not as recog export writes it ({_line(error)}); {AGAIN}') from None
+        raise ConfigError(f'{file} is not as recog export writes it ({one_line(error)}); {AGAIN}') from None
     for name, facts in manifest['files'].items():
         if not (path / name).is_file():
             raise ConfigError(f'{path / name} is missing; {AGAIN}')
@@ -172,11 +172,6 @@ def _checked(path: Path, manifest: dict[str, Any], devices: str) -> Folder:
 
 def _no_number(word: str) -> None:
     raise ValueError(f'{word} is no number')
-
-
-def _line(error: Exception) -> str:
-    """An error's words in one line."""
-    return ' '.join(str(error).split())[:300] or type(error).__name__
 
 
 def described(file: Path) -> dict[str, Any]:

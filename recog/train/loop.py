@@ -18,6 +18,7 @@ from recog import models
 from recog.config import recipe
 from recog.data.plan import RULE
 from recog.data.shared import shared
+from recog.errors import one_line
 from recog.evaluation import measure
 from recog.reading.compiled import Compiled, decoder
 from recog.train import optimizer, processes
@@ -32,7 +33,7 @@ from recog.train.run import Run
 from recog.train.step import make_step, parts
 from recog.workdir import description
 from recog.workdir.checkpoints import FOLDER, Checkpoints
-from recog.workdir.faults import Unreadable, WriteFailed, in_line, last_step
+from recog.workdir.faults import Unreadable, WriteFailed, last_step
 from recog.workdir.folder import Mirror
 from recog.workdir.opened import evaluated
 
@@ -62,7 +63,7 @@ def train_to_end(run: Run, workdir: Path, stop: processes.Stop | None = None, *,
         raise
     except OSError as error:
         last = last_step(workdir / FOLDER)
-        raise WriteFailed(f'{in_line(error)}; last checkpoint of {workdir}: {last}') from error
+        raise WriteFailed(f'{one_line(error)}; last checkpoint of {workdir}: {last}') from error
 
 
 def _command() -> str:

@@ -14,7 +14,7 @@ from typing import Any
 
 import numpy as np
 
-from recog.errors import ConfigError
+from recog.errors import ConfigError, one_line
 from recog.weights import pickles, pytorch
 from recog.weights.arrays import NAMES, Array, opened
 from recog.weights.pickles import Budget, Damaged
@@ -68,8 +68,7 @@ def _content(path: Path) -> bytes:
 
 def _refusal(path: str | Path, error: Exception) -> ConfigError:
     """What is wrong with a file, in one line whatever the file says."""
-    said = ' '.join(str(error).split()) or type(error).__name__
-    return ConfigError(f'{path} cannot be read as weights of PyTorch or Paddle: {said[:LONGEST]}')
+    return ConfigError(f'{path} cannot be read as weights of PyTorch or Paddle: {one_line(error, LONGEST)}')
 
 
 def _short(name: Any) -> str:

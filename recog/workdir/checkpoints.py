@@ -16,9 +16,9 @@ import jax
 
 from recog.config import values
 from recog.devices import processes
-from recog.errors import ConfigError
+from recog.errors import ConfigError, one_line
 from recog.workdir import array_digests
-from recog.workdir.faults import Damaged, SaveFailed, in_line, last_step, refuse_unreadable, why_not_written
+from recog.workdir.faults import Damaged, SaveFailed, last_step, refuse_unreadable, why_not_written
 from recog.workdir.folder import is_remote
 from recog.workdir.scores import Kept, Score, ranked, score
 
@@ -62,7 +62,7 @@ class Checkpoints:
         except Exception as error:  # it looks at every step, and at who owns it
             for step in self.folder.iterdir():
                 refuse_unreadable(step, error)
-            raise OSError(f'{self.folder} cannot be read: {type(error).__name__} {in_line(error)}') from None
+            raise OSError(f'{self.folder} cannot be read: {type(error).__name__} {one_line(error)}') from None
 
     def is_best(self, metrics: dict[str, float]) -> bool:
         """Whether a step with these metrics would be one of the `keep` best; as good as the last of them is
@@ -167,7 +167,7 @@ class Checkpoints:
             except Exception as error:
                 refuse_unreadable(self.folder / str(step), error)
                 if again:  # else the fault may have passed since
-                    raise Damaged(step, f'{part}: {in_line(error)}') from error
+                    raise Damaged(step, f'{part}: {one_line(error)}') from error
         raise AssertionError
 
     def newest_sound(self, read: Callable[[int], Any], *, set_aside: bool = False) -> Any:

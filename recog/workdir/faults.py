@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recog.errors import one_line
 from recog.workdir.folder import is_remote
 
 # What the system says of files that are not there, or are other things than they should be.
@@ -31,7 +32,7 @@ class Unreadable(OSError):
     """A step that cannot be read now; it may be sound."""
 
     def __init__(self, step: Path, reason: Any):
-        super().__init__(f'checkpoint {step} cannot be read now, and may be sound: {in_line(reason)}')
+        super().__init__(f'checkpoint {step} cannot be read now, and may be sound: {one_line(reason)}')
 
 
 class WriteFailed(OSError):
@@ -40,11 +41,6 @@ class WriteFailed(OSError):
 
 class SaveFailed(WriteFailed):
     """A checkpoint could not be saved; those before it stay."""
-
-
-def in_line(reason: Any) -> str:
-    """What an error says, in one line that is not too long."""
-    return ' '.join(str(reason).split())[:300] or type(reason).__name__
 
 
 def why_not_written(error: BaseException | str) -> str:
@@ -98,5 +94,5 @@ def last_step(checkpoints: Any) -> str:
     except FileNotFoundError:
         steps = []
     except Exception as error:  # what the run met may hinder this, too
-        return f'unknown ({in_line(error)})'
+        return f'unknown ({one_line(error)})'
     return f'step {max(steps)}' if steps else 'none'

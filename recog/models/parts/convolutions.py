@@ -101,31 +101,36 @@ def _space_to_depth(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pai
 
     Otherwise cuDNN would pad the few channels of an image to more.
     """
-    (rows, columns, channels, features), ends = kernel.shape, []
+    rows, columns = kernel.shape[:2]
+    ends = []
     for size, taps, (before, after) in zip(x.shape[1:3], kernel.shape[:2], padding, strict=True):
         blocks = (size + before + after - taps) // 2 + (taps + 1) // 2  # of all pixels in windows
         ends.append((before, 2 * blocks - before - size))
     x = lax.pad(x, jnp.zeros((), x.dtype), ((0, 0, 0), *((*end, 0) for end in ends), (0, 0, 0)))
     kernel = jnp.pad(kernel, ((0, rows % 2), (0, columns % 2), (0, 0), (0, 0)))
-    x = x.reshape(x.shape[0], x.shape[1] // 2, 2, x.shape[2] // 2, 2, channels).transpose(0, 1, 3, 2, 4, 5)
-    kernel = kernel.reshape(kernel.shape[0] // 2, 2, kernel.shape[1] // 2, 2, channels, features)
-    kernel = kernel.transpose(0, 2, 1, 3, 4, 5)
-    x, kernel = x.reshape(*x.shape[:3], -1), kernel.reshape(*kernel.shape[:2], -1, features)
-    return native_conv(x, kernel, padding=((0, 0), (0, 0)))
+    return native_conv(_in_blocks(x, 1, (2, 2)), _in_blocks(kernel, 0, (2, 2)), padding=((0, 0), (0, 0)))
+
+
+def _in_blocks(x: jax.Array, axis: int, block: Pair) -> jax.Array:
+    """An array whose axes from `axis` on are height, width and channels: each block of pixels becomes one
+    pixel with as many times the channels."""
+    (high, wide), (height, width, channels) = block, x.shape[axis : axis + 3]
+    down, across = height // high, width // wide
+    parted = x.reshape(*x.shape[:axis], down, high, across, wide, channels, *x.shape[axis + 3 :])
+    return parted.swapaxes(axis + 1, axis + 2).reshape(
+        *x.shape[:axis], down, across, high * wide * channels, *x.shape[axis + 3 :])
 
 
 def _as_windows(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) -> jax.Array:
     """A convolution whose kernel is two strides high and wide, as the product of its windows and the kernel;
     a window is put together from four blocks of a stride by a stride."""
-    rows, columns, channels, features = kernel.shape
-    high, wide = rows // 2, columns // 2
+    high, wide = block = kernel.shape[0] // 2, kernel.shape[1] // 2
     x = jnp.pad(x, ((0, 0), *padding, (0, 0)))
     down, across = x.shape[1] // high, x.shape[2] // wide
-    x = x[:, : down * high, : across * wide].reshape(-1, down, high, across, wide, channels)
-    x = x.transpose(0, 1, 3, 2, 4, 5).reshape(-1, down, across, high * wide * channels)
+    x = _in_blocks(x[:, : down * high, : across * wide], 1, block)
     windows = [x[:, i : down - 1 + i, j : across - 1 + j] for i in range(2) for j in range(2)]
-    kernel = kernel.reshape(2, high, 2, wide, channels, features).transpose(0, 2, 1, 3, 4, 5)
-    return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(windows, -1), kernel.reshape(-1, features))
+    kernel = _in_blocks(kernel, 0, block).reshape(-1, kernel.shape[3])
+    return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(windows, -1), kernel)
 
 
 def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
