@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from recog.reading.recognizer import Recognizer
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 
 def load(path: 'str | Path', *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',

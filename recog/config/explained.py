@@ -26,7 +26,7 @@ def lines(config: ConfigDict, recipe: str) -> Iterator[str]:
     origin = experiments.origin(file)
     first = flat(experiments.experiment_module(origin).get_config())
     defaults |= {name: value for name, value in first.items() if name.startswith('model.')}
-    meanings |= {f'model.{name}': words for name, words in _comments(Path(origin)).items()}
+    meanings |= {f'model.{name}': words for name, words in comments(Path(origin)).items()}
     meanings['model.name'] = NAME
     yield '* differs from the default'
     for name, value in flat(config).items():
@@ -43,7 +43,7 @@ def _lines(field: str, meaning: str) -> list[str]:
     return [line.rstrip() for line in (found if len(field) < WIDE else [field, *found]) if line.strip()]
 
 
-def _comments(file: Path) -> Mapping[str, str]:
+def comments(file: Path) -> Mapping[str, str]:
     """What the comments of an experiment file say of the algorithm's fields: beside them, or above."""
     text = file.read_text(encoding='utf-8')
     comments = {token.start: token.string.lstrip('# ') for token in

@@ -2,6 +2,7 @@
 
 import ast
 import configparser
+import re
 import subprocess
 import sys
 import tarfile
@@ -14,6 +15,8 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 from pyproject_hooks import quiet_subprocess_runner
 from small import ROOT
+
+from recog import __version__
 
 
 @pytest.fixture(scope='module')
@@ -40,7 +43,7 @@ def test_the_wheel_holds_recog_and_nothing_else(built):
     modules = {str(path.relative_to(ROOT)) for path in (ROOT / 'recog').rglob('*.py')}
     assert modules == {name for name in names if name.endswith('.py')}
     pages = {str(path.relative_to(ROOT)) for path in (ROOT / 'recog/server/page').iterdir()}
-    assert {*pages, 'recog/looks/style.css'} <= set(names)
+    assert {*pages, 'recog/looks/style.css', 'recog/py.typed'} <= set(names)
 
 
 def test_the_sdist_holds_the_license_and_recog(built):
@@ -73,6 +76,16 @@ def test_tensorflow_is_no_dependency():
     needed = parser['options']['install_requires'] + ''.join(parser['options.extras_require'].values())
     assert not [line for line in needed.split('\n') if line.startswith('tensorflow')
                 and 'datasets' not in line]
+
+
+def test_the_version_to_cite_and_the_newest_that_is_described_are_the_packages():
+    assert f'\nversion: {__version__}\n' in (ROOT / 'CITATION.cff').read_text()
+    assert re.search(r'^## (\S+)', (ROOT / 'CHANGELOG.md').read_text(), re.M)[1] == __version__
+
+
+def test_what_make_is_said_to_do_it_can():
+    said = set(re.findall(r'`make (\w+)`', (ROOT / 'CONTRIBUTING.md').read_text()))
+    assert said == set(re.findall(r'^(\w+):', (ROOT / 'Makefile').read_text(), re.M)) != set()
 
 
 def test_the_versions_that_were_tested_are_those_that_are_asked_for():

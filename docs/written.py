@@ -1,0 +1,15 @@
+"""Words and tables as Markdown."""
+
+import re
+from collections.abc import Sequence
+
+
+def text(words: str) -> str:
+    """Words of the code as Markdown: what stands in backticks stays as it is."""
+    return ''.join(part.replace('|', r'\|') if part.startswith('`') else
+                   re.sub(r'([\\*_<>\[\]|])', r'\\\1', part) for part in re.split(r'(`[^`\n]+`)', words))
+
+
+def table(heads: Sequence[str], lines: Sequence[Sequence[str]]) -> str:
+    """A table in Markdown."""
+    return '\n'.join(f'| {" | ".join(line)} |' for line in (heads, ['---'] * len(heads), *lines))
