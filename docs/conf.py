@@ -12,6 +12,7 @@ extensions = ['myst_parser', 'sphinx_copybutton']
 source_suffix = {'.md': 'markdown'}
 myst_heading_anchors = 3
 highlight_language = 'none'  # of what stands indented: commands and what they print
+smartquotes = False  # '' and --option are meant as they stand
 copybutton_prompt_text = '$ '
 html_theme, html_title = 'furo', 'recog'
 html_static_path, html_css_files = ['static'], ['site.css']

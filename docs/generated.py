@@ -20,6 +20,7 @@ ROOT = Path(__file__).parents[1]
 RECORDS = ROOT / 'experiments' / 'results' / 'trained'
 GOLDENS = ROOT / 'tests' / 'models' / 'goldens'
 PAGES = ROOT / 'docs' / 'algorithms'
+FEW = 5  # changes of a variant that a table shows
 
 
 def fields() -> str:
@@ -81,7 +82,8 @@ def algorithm(name: str, level: int | str = 2) -> str:
     return '\n\n'.join((
         f'{mark} The reference and this recipe\n\n{text(reference)}',
         f'{mark} Results\n\n{_results(name)}',
-        f'{mark} Variants\n\nEach is `experiments/{name}.py:VARIANT`. The first is the reference.\n\n'
+        f'{mark} Variants\n\nEach is `experiments/{name}.py:VARIANT`. The first is the reference. '
+        f'Ablations that have no row above: not run.\n\n'
         f'{_variants(file)}',
         f'{mark} Fields of its own\n\n{_own_fields(file)}',
         f'{mark} Tested against the reference\n\n{_goldens(file.name)}'))
@@ -95,14 +97,25 @@ def _results(name: str) -> str:
 
 
 def _variants(file: Path) -> str:
-    """What each variant changes of the first."""
-    changes = experiments.experiment_module(str(file)).VARIANTS
-    return table(('variant', 'what it changes'), [(f'`{name}`', _changes(changed) or 'nothing')
-                                                 for name, changed in changes.items()])
+    """What each variant changes of the first: in a table, and below it where that is much."""
+    variants = experiments.experiment_module(str(file)).VARIANTS
+    lines = [(f'`{name}`', _changes(changed)) for name, changed in variants.items()]
+    return '\n\n'.join((table(('variant', 'what it changes'), lines), *(
+        _details(name, changed) for name, changed in variants.items() if len(changed) > FEW)))
 
 
 def _changes(changed: Mapping[str, Any]) -> str:
-    return ', '.join(f'`{field}={value!r}`'.replace('|', r'\|') for field, value in changed.items())
+    if len(changed) > FEW:
+        return f'{len(changed)} fields, listed below'
+    lines = (f'`{field}={value!r}`'.replace('|', r'\|') for field, value in changed.items())
+    return ', '.join(lines) or 'nothing'
+
+
+def _details(name: str, changed: Mapping[str, Any]) -> str:
+    """The changes of a variant, a line each, which the page shows on a click."""
+    lines = '\n'.join(f'{field} = {value!r}' for field, value in changed.items())
+    return (f'<details><summary><code>{name}</code>: {len(changed)} fields</summary>\n\n'
+            f'```python\n{lines}\n```\n\n</details>')
 
 
 def _own_fields(file: Path) -> str:

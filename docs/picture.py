@@ -22,7 +22,7 @@ def main(folders: list[str]) -> None:
     from matplotlib.figure import Figure
 
     with matplotlib.rc_context(sheets.STYLE):
-        figure = Figure(figsize=(9, 0.52 * ROWS), dpi=100, layout='constrained')
+        figure = Figure(figsize=(7, 0.56 * ROWS), dpi=110, layout='constrained')
         for column, folder in zip(figure.subfigures(1, len(folders)), folders, strict=True):
             shown = samples(Path(folder))
             answers = recog.load(folder)([file for file, _ in shown])
@@ -64,9 +64,9 @@ def write(cell: Any, read: str, truth: str) -> None:
     texts = [to_latex(text.split()) if ' ' in text else text for text in (read, truth)]
     right = texts[0].lower() == texts[1].lower()
     cell.text(0, 0.5 if right else 0.72, texts[0].replace('$', r'\$'), va='center', family='monospace',
-              color=sheets.GOOD if right else sheets.BAD, transform=cell.transAxes, parse_math=False)
+              fontsize=12, color=sheets.GOOD if right else sheets.BAD, transform=cell.transAxes, parse_math=False)
     if not right:
-        cell.text(0, 0.18, f'is {texts[1]}', va='center', family='monospace', fontsize=7, color=sheets.FAINT,
+        cell.text(0, 0.18, f'is {texts[1]}', va='center', family='monospace', fontsize=9, color=sheets.FAINT,
                   transform=cell.transAxes, parse_math=False)
 
 

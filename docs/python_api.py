@@ -38,10 +38,8 @@ def _code(node: Documented) -> str:
         if any('property' in ast.unparse(each) for each in node.decorator_list):
             lines = [f'{node.name}: {ast.unparse(node.returns)}' if node.returns else node.name]
     else:
-        start = next((_arguments(part) for part in node.body if isinstance(part, ast.FunctionDef)
-                      and part.name == '__init__'), '')
         fields = [f'    {ast.unparse(part)}' for part in node.body if isinstance(part, ast.AnnAssign)]
-        lines = [f'class {node.name}({start})' if start else f'class {node.name}', *fields]
+        lines = [f'class {node.name}', *fields]
     return '\n'.join(('```python', *lines, '```'))
 
 

@@ -21,7 +21,8 @@ def commands(page: Path) -> Iterator[list[str]]:
     for line in blocks(page.read_text(encoding='utf-8')):
         for part in line.removeprefix('$ ').split(' && '):
             if COMMAND.match(part):
-                words = shlex.split(part)
+                # What another program is told ends with a quotation mark.
+                words = shlex.split(part.removesuffix("'") if part.count("'") % 2 else part)
                 yield words[1:] if words[0].endswith('recog') else words[2:]
 
 

@@ -29,8 +29,9 @@ def flat(config: ConfigDict | Mapping[str, Any], prefix: str = '') -> dict[str, 
 
 def seed(config: ConfigDict, stream: str) -> int:
     """The seed of one stream (init, data, augment or dropout): its own, or the one made from `seed`."""
-    own = config.seeds[stream]
-    return own if own is not None else config.seed * 4 + ('init', 'data', 'augment', 'dropout').index(stream)
+    own: int | None = config.seeds[stream]
+    every: int = config.seed
+    return own if own is not None else every * 4 + ('init', 'data', 'augment', 'dropout').index(stream)
 
 
 def steps(length: str, *, batch: float, epoch: int, total: int = 0) -> int:

@@ -146,7 +146,7 @@ def build(config: Any, vocab: Any) -> Model:
     """The model that `config.model.name` names, for the tokens of `vocab`."""
     from recog.models.precision import in_precision
 
-    model = _module(config.model.name).build(config, vocab)
+    model: Model = _module(config.model.name).build(config, vocab)
     return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
                              for part in ('apply', 'loss', 'decode')})
 
