@@ -63,11 +63,11 @@ def write(cell: Any, read: str, truth: str) -> None:
     """The text that was read, without the blanks between tokens; where it is wrong, the truth below."""
     texts = [to_latex(text.split()) if ' ' in text else text for text in (read, truth)]
     right = texts[0].lower() == texts[1].lower()
-    cell.text(0, 0.5 if right else 0.72, texts[0].replace('$', r'\$'), va='center', family='monospace',
-              fontsize=12, color=sheets.GOOD if right else sheets.BAD, transform=cell.transAxes, parse_math=False)
+    style = {'va': 'center', 'family': 'monospace', 'transform': cell.transAxes, 'parse_math': False}
+    cell.text(0, 0.5 if right else 0.72, texts[0], fontsize=12, color=sheets.GOOD if right else sheets.BAD,
+              **style)
     if not right:
-        cell.text(0, 0.18, f'is {texts[1]}', va='center', family='monospace', fontsize=9, color=sheets.FAINT,
-                  transform=cell.transAxes, parse_math=False)
+        cell.text(0, 0.18, f'is {texts[1]}', fontsize=9, color=sheets.FAINT, **style)
 
 
 if __name__ == '__main__':

@@ -79,12 +79,13 @@ def from_json(text: str) -> ConfigDict:
 
     Fields that are newer than the file have their defaults, under which everything is as it was without them.
     """
-    def restore(value):
+    def restore(value: Any) -> Any:
         if isinstance(value, dict):
             return {key: restore(item) for key, item in value.items()}
         return tuple(value) if isinstance(value, list) else value
 
-    def completed(fields, defaults, above='config'):
+    def completed(fields: dict[str, Any], defaults: Mapping[str, Any],
+                  above: str = 'config') -> dict[str, Any]:
         for name, value in fields.items():
             if name in defaults and not _fits(value, defaults[name]):
                 raise ValueError(f'{above}.{name} cannot be {str(value)[:60]!r}')
