@@ -71,7 +71,8 @@ def results() -> str:
 def further_algorithms() -> str:
     """The algorithms that have no page of their own."""
     pages = {file.stem for file in PAGES.glob('*.md')}
-    return '\n\n'.join(f'## {name}\n\n{algorithm(name, 3)}' for name in models.names() if name not in pages)
+    parts = [f'## {name}\n\n{algorithm(name, 3)}' for name in models.names() if name not in pages]
+    return '\n\n'.join(parts) or 'At present there is none.'
 
 
 def algorithm(name: str, level: int | str = 2) -> str:

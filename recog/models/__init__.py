@@ -147,8 +147,9 @@ def build(config: Any, vocab: Any) -> Model:
     from recog.models.precision import in_precision
 
     model: Model = _module(config.model.name).build(config, vocab)
-    return model._replace(**{part: in_precision(getattr(model, part), config.train.precision)
-                             for part in ('apply', 'loss', 'decode')})
+    apply, loss, decode = (in_precision(part, config.train.precision)
+                           for part in (model.apply, model.loss, model.decode))
+    return model._replace(apply=apply, loss=loss, decode=decode)
 
 
 def _module(name: str) -> Any:
