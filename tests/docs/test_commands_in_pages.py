@@ -5,7 +5,7 @@ import re
 
 import pytest
 from pages import PAGES, commands, inline
-from small import NARROW, ROOT
+from small import NARROW, ROOT, prepared
 
 from recog.commands import command_line
 from recog.config import experiments
@@ -59,14 +59,15 @@ def place(tmp_path_factory):
     """A folder with the recipes, in which the pages' commands are run one after another."""
     folder = tmp_path_factory.mktemp('pages')
     (folder / 'experiments').symlink_to(ROOT / 'experiments')
+    prepared(folder, 'words', [(f'{number}.png', f'word{number}') for number in range(4)])
     return folder
 
 
 def small(words):
-    """A command of a page on a narrow model, and on eight images of a drawn set."""
-    words = [re.sub(r'^(rendered:\w+)$', r'\1[:8]', word) for word in words]
+    """A command of a page on a narrow model, and on a set of four images instead of a drawn one."""
+    words = [re.sub(r'^rendered:\w+$', 'words', word) for word in words]
     if words[0] == 'train':
-        words += [*NARROW, '--config.render.count=64', '--config.eval.report=rendered:validation[:8]']
+        words += [*NARROW, '--config.render.count=64', '--config.eval.report=words']
     chooses = '--devices' in SUBPARSERS[words[0]]._option_string_actions and 'exports/demo' not in words
     return words + (['--devices', '0'] if chooses else [])
 

@@ -21,7 +21,7 @@ def main() -> int:
     os.environ['PATH'] = f'{Path(sys.executable).parent}{os.pathsep}{os.environ["PATH"]}'
     with tempfile.TemporaryDirectory() as place:
         parameters, = (cell for cell in notebook.cells if 'parameters' in cell.metadata.get('tags', ()))
-        parameters.source = f"length, test, workdir = '640 images', 'rendered:test[:64]', '{place}/run'"
+        parameters.source = f"length, workdir = '640 images', '{place}/run'"
         NotebookClient(notebook, timeout=600, kernel_name='python3',
                        resources={'metadata': {'path': str(ROOT)}}).execute()
     said = notebook.cells[-2].outputs[-1]
