@@ -14,10 +14,11 @@ from recog.commands import command_line
 from recog.config import experiments, explained
 from recog.config.fields import DECLARED
 from recog.config.values import flat
+from recog.reproduce import record
 from recog.reproduce import table as results_table
 
 ROOT = Path(__file__).parents[1]
-RECORDS = ROOT / 'experiments' / 'results' / 'trained'
+RECORDS = ROOT / record.FOLDER
 GOLDENS = ROOT / 'tests' / 'models' / 'goldens'
 PAGES = ROOT / 'docs' / 'algorithms'
 FEW = 5  # changes of a variant that a table shows
@@ -38,11 +39,16 @@ def fields() -> str:
     return '\n\n'.join(parts)
 
 
-def commands() -> str:
-    """A section for each command: what it does, and a table of its arguments."""
+def parsers() -> Mapping[str, argparse.ArgumentParser]:
+    """The parser of each command, by its name."""
     (subparsers,) = (action for action in command_line.parser()._actions
                      if isinstance(action, argparse._SubParsersAction))
-    return '\n\n'.join(_command(name, parser) for name, parser in subparsers.choices.items())
+    return subparsers.choices
+
+
+def commands() -> str:
+    """A section for each command: what it does, and a table of its arguments."""
+    return '\n\n'.join(_command(name, parser) for name, parser in parsers().items())
 
 
 def _command(name: str, parser: argparse.ArgumentParser) -> str:

@@ -1,5 +1,6 @@
 """The text of a page as Sphinx reads it: with what it takes from the code, and links that lead somewhere."""
 
+import functools
 import posixpath
 import re
 from collections.abc import Callable
@@ -50,6 +51,7 @@ def _code(path: str) -> str:
     return f'```python\n{(ROOT / path).read_text(encoding="utf-8")}```'
 
 
+@functools.cache
 def elsewhere() -> dict[str, str]:
     """The files of the tree that are pages of the site, and these pages."""
     found = {'docs': 'docs/index.md'}

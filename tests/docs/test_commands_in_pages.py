@@ -4,7 +4,7 @@ import contextlib
 import re
 
 import pytest
-from pages import PAGES, commands, inline
+from pages import PAGES, commands, inline, script
 from small import NARROW, ROOT, prepared
 
 from recog.commands import command_line
@@ -14,7 +14,7 @@ from recog.config.values import flat
 from recog.reproduce import rows
 
 FOUND = [(page.relative_to(ROOT).as_posix(), words) for page in PAGES for words in commands(page)]
-SUBPARSERS = command_line.parser()._subparsers._group_actions[0].choices
+PARSERS = script('generated').parsers()
 # Serving goes on until it is stopped, and these two want a file of weights, or the network.
 NOT_RUN = ('serve', 'demo', 'import', 'pull', 'push')
 
@@ -42,8 +42,8 @@ def test_a_command_on_a_page_is_understood(monkeypatch, page, words):
 def test_commands_fields_and_recipes_within_a_text_are_there(page):
     for code in inline(page):
         words = code.split()
-        if words[0] == 'recog' and len(words) > 1 and words[1] in SUBPARSERS:
-            known = SUBPARSERS[words[1]]._option_string_actions
+        if words[0] == 'recog' and len(words) > 1 and words[1] in PARSERS:
+            known = PARSERS[words[1]]._option_string_actions
             assert not {word for word in words if re.fullmatch(r'--[a-z-]+', word)} - known.keys(), code
         elif words[0] == 'recog' and len(words) > 1:
             assert words[1].startswith('--') or words[1] == 'NAME', code
@@ -68,7 +68,7 @@ def small(words):
     words = [re.sub(r'^rendered:\w+$', 'words', word) for word in words]
     if words[0] == 'train':
         words += [*NARROW, '--config.render.count=64', '--config.eval.report=words']
-    chooses = '--devices' in SUBPARSERS[words[0]]._option_string_actions and 'exports/demo' not in words
+    chooses = '--devices' in PARSERS[words[0]]._option_string_actions and 'exports/demo' not in words
     return words + (['--devices', '0'] if chooses else [])
 
 

@@ -7,7 +7,6 @@ from pages import script
 from small import ROOT
 
 from recog import models
-from recog.commands import command_line
 from recog.config import experiments
 from recog.config.fields import DECLARED
 from recog.config.values import flat
@@ -25,7 +24,7 @@ def test_every_field_stands_on_the_page_of_fields():
 
 def test_every_command_and_option_stands_on_the_page_of_commands():
     page = shown('reference/commands')
-    for command, parser in command_line.parser()._subparsers._group_actions[0].choices.items():
+    for command, parser in script('generated').parsers().items():
         section = page.partition(f'## recog {command}\n')[2].partition('\n## ')[0]
         for action in parser._actions:
             name = action.option_strings[0] if action.option_strings else action.metavar or action.dest
