@@ -3,9 +3,9 @@ form PaddleOCR published as rec_d28_can.
 
 Published ExpRate on CROHME: 57.00 % (2014), 56.06 % (2016), 54.88 % (2019) by the paper, without
 augmentation; 51.72 % by PaddleOCR ("CROHME test sets"); 52.2 to 55.6 % by users of the authors' code. Ours:
-not run. Training data: the 8,835 bitmaps of CROHME's training set, of whose formulas we hold out a twentieth
-to choose the checkpoint; `crohme/bitmaps:train+validation` is all of them. Cost of d28: 240 epochs, about 2
-million images.
+d28 not run, narrowed 17.44 % (2014). Training data: the 8,835 bitmaps of CROHME's training set, of whose
+formulas we hold out a twentieth to choose the checkpoint; `crohme/bitmaps:train+validation` is all of them.
+Cost of d28: 240 epochs, about 2 million images.
 """
 
 from recog import config as configs
