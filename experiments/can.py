@@ -95,6 +95,23 @@ DEMO = {
     'eval.limit': 500, 'eval.batch': 64, 'checkpoint.every': '25 %', 'log.every': 50,
 }
 
+# Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
+# mine:train and mine:validation. Against forgetting, half of all images are formulas drawn as for that model,
+# and what it has learnt changes at a tenth of the rate at which new symbols do.
+FINETUNE = {
+    'init_recipe': True,
+    'data.train': ('mine:train', 'formulas:train'), 'data.weights': (0.5, 0.5), 'data.nominal': 0,
+    'data.order': 'shuffle',
+    'train.length': '30000 images', 'train.batch': 32, 'train.ema': 0.998,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.taken': 0.1, 'optimizer.decay': 0.01,
+    'optimizer.decay_kind': 'decoupled', 'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'schedule.name': 'cosine', 'schedule.warmup': '5 %', 'schedule.boundaries': (),
+    'eval.sets': ('mine:validation',), 'eval.report': ('mine:validation', 'formulas:test'),
+    **AUGMENT, 'formulas.count': 5_000,
+    'eval.before': True, 'eval.every': '10 %', 'eval.limit': 1000, 'eval.batch': 32,
+    'checkpoint.every': '10 %', 'log.every': 25,
+}
+
 VARIANTS = {
     # rec_d28_can, one GPU. Unlike the reference, which chooses the checkpoint by the set `evaluation`, we
     # hold out some of the training formulas. It evaluates with the labels' own tokens as input, which gives
@@ -105,11 +122,13 @@ VARIANTS = {
     'adadelta': {'optimizer.name': 'adadelta', 'optimizer.rate': 1.0, 'optimizer.eps': 1e-6,
                  'optimizer.rho': 0.9},          # PyTorch's default, which the authors' code keeps
     'modern': MODERN,
+    'unaugmented': {**MODERN, 'image.augment.probability': 0.0},  # what augmentation is good for
     'ink': INK,
     'crohme': CROHME,
     'narrowed': NARROWED,
     'composed': COMPOSED,
     'demo': DEMO,
+    'finetune': FINETUNE,
     # Ablations of the reference recipe.
     'no_counting': {'model.counting': ()},           # attention alone
     'scale3': {'model.counting': (3,)},              # counted at one scale
@@ -146,9 +165,11 @@ def get_config(variant: str = 'd28'):
     """The recipe of one variant."""
     config = configs.base(
         name='can',
-        # DenseNet: channels that a layer adds, layers in each block, and blocks, 3 or 2: with 2, the first
-        # convolution has stride 4 instead of 2, which takes a CPU half the time.
-        growth=24, layers=16, blocks=3,
+        growth=24,             # channels that each layer of DenseNet adds
+        layers=16,             # in each block of DenseNet
+        # Of DenseNet, 3 or 2: with 2, the first convolution has stride 4 instead of 2, which takes a CPU half
+        # the time.
+        blocks=3,
         stem=48,               # channels of the first convolution
         dropout=0.2,           # in DenseNet
         counting=(3, 5),       # kernels of the counters; () counts nothing

@@ -2,7 +2,8 @@
 
 Published by PaddleOCR, mean word accuracy over seven benchmark sets: r34 81.04 %, mv3 77.95 %. Ours: not run.
 Training data of both: MJSynth and SynthText, concatenated (14.4 million words); the checkpoint is chosen on
-the validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 billion images.
+the validation union of the real training sets. Cost of r34: 72 epochs, about 1.04 billion images. Our own
+variant words reads 64.60 % of IIIT5K and 71.13 % of IC13.
 
 Unlike the reference, which trains on and evaluates a random other word where one cannot be used, we leave it
 out. In mv3 the reference reads in the order of its LMDBs, we in that of the prepared sets. Like ours, its
@@ -48,7 +49,7 @@ RENDERED = {
     'eval.sets': ('rendered:validation',), 'eval.every': '1 epochs', 'checkpoint.every': '1 epochs',
 }
 
-# The reader of words: two million parameters on words as photographs have them, for two CPU cores. The fonts
+# The reader of words: two million parameters on words as photographs have them, two hours on a CPU. The fonts
 # and their licences are listed in datasets/fonts.tsv; Debian's packages have them, and the word lists
 # (wamerican-small, wamerican-large).
 WORDS = {
@@ -58,14 +59,33 @@ WORDS = {
     'data.train': ('rendered:train',), 'data.nominal': 0, 'data.order': 'file', 'data.threads': 1,
     'render.fonts': 'datasets/fonts.tsv',
     'render.words': '/usr/share/dict/american-english-small,/usr/share/dict/american-english-large',
-    'render.count': 3_000_000, 'render.difficulty': 0.7, 'render.scene': 0.85, 'render.codes': 0.15,
+    'render.count': 400_000, 'render.difficulty': 0.7, 'render.scene': 0.85, 'render.codes': 0.15,
     'render.marks': 0.08,
-    'train.length': '3000000 images', 'train.batch': 128, 'train.ema': 0.9995,
-    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.decay': 0.02,
+    'train.length': '400000 images', 'train.batch': 64, 'train.ema': 0.999,
+    'optimizer.name': 'adamw', 'optimizer.rate': 1.5e-3, 'optimizer.decay': 0.02,
     'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '2 %',
-    'eval.sets': ('rendered:validation',), 'eval.every': '5 %', 'eval.limit': 2000, 'checkpoint.every': '2 %',
-    'log.every': 100,
+    'eval.sets': ('rendered:validation',), 'eval.every': '10 %', 'eval.limit': 1000,
+    'checkpoint.every': '2 %', 'log.every': 100,
+}
+
+# Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
+# mine:train and mine:validation. Against forgetting, half of each batch are words drawn as for that model,
+# and what it has learnt changes at a tenth of the rate at which new characters do.
+FINETUNE = {
+    'init_recipe': True,
+    'data.train': ('mine:train', 'rendered:train'), 'data.weights': (0.5, 0.5), 'data.nominal': 0,
+    'data.order': 'shuffle',
+    'train.length': '50000 images', 'train.batch': 64, 'train.ema': 0.998,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.taken': 0.1, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'schedule.name': 'cosine', 'schedule.warmup': '5 %',
+    'eval.sets': ('mine:validation',), 'eval.report': ('mine:validation', 'rendered:test'),
+    'eval.before': True, 'eval.every': '10 %', 'eval.limit': 2000, 'checkpoint.every': '10 %',
+    'log.every': 25,
+    'image.augment.probability': 0.3, 'image.augment.rotation': 5.0, 'image.augment.perspective': 0.1,
+    'image.augment.blur': 1.0, 'image.augment.noise': 8.0, 'image.augment.brightness': 0.3,
+    'image.augment.contrast': 0.3, 'image.augment.stretch': 0.2,
 }
 
 VARIANTS = {
@@ -79,9 +99,11 @@ VARIANTS = {
     'mv3_x4': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96, 'data.order': 'file',
                'train.batch': 1024, 'train.norm_group': 256},
     'modern': MODERN,
+    'unaugmented': {**MODERN, 'image.augment.probability': 0.0},  # what augmentation is good for
     'rendered': RENDERED,
     'words': WORDS,
     'demo': DEMO,
+    'finetune': FINETUNE,
     # Ablations of the reference recipe.
     'vgg': {'model.backbone': 'vgg'},                # the CRNN paper's own convolutions, Table 1
     'no_lstm': {'model.lstm_layers': 0},

@@ -57,18 +57,39 @@ RENDERED = {
     'eval.sets': ('rendered:validation',), 'eval.every': '1 epochs', 'checkpoint.every': '1 epochs',
 }
 
+# Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
+# mine:train and mine:validation. Against forgetting, half of each batch are words drawn as for that model,
+# and what it has learnt changes at a tenth of the rate at which new characters do.
+FINETUNE = {
+    'init_recipe': True,
+    'data.train': ('mine:train', 'rendered:train'), 'data.weights': (0.5, 0.5), 'data.nominal': 0,
+    'data.order': 'shuffle',
+    'train.length': '50000 images', 'train.batch': 64, 'train.ema': 0.998,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.taken': 0.1, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0,
+    'schedule.name': 'cosine', 'schedule.warmup': '5 %',
+    'eval.sets': ('mine:validation',), 'eval.report': ('mine:validation', 'rendered:test'),
+    'eval.before': True, 'eval.every': '10 %', 'eval.limit': 2000, 'checkpoint.every': '10 %',
+    'log.every': 25,
+    'image.augment.probability': 0.3, 'image.augment.rotation': 5.0, 'image.augment.perspective': 0.1,
+    'image.augment.blur': 1.0, 'image.augment.noise': 8.0, 'image.augment.brightness': 0.3,
+    'image.augment.contrast': 0.3, 'image.augment.stretch': 0.2,
+}
+
 VARIANTS = {
     'r34': {},                                       # rec_r34_vd_tps_bilstm_att to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.rectify': 'small', 'model.lstm_hidden': 96,
             'model.attention': 96, 'optimizer.decay': 1e-5, 'optimizer.decay_kind': 'coupled',
             'train.length': '72 epochs'},            # rec_mv3_tps_bilstm_att
     'modern': MODERN,
+    'unaugmented': {**MODERN, 'image.augment.probability': 0.0},  # what augmentation is good for
     'rendered': RENDERED,
     # Scheduled sampling: the share of decoder steps that read the model's own last prediction rises to
     # a quarter over 300,000 training steps.
     'scheduled': {**MODERN, 'model.teaching': 'scheduled', 'model.own_share': 0.25,
                   'model.own_steps': 300_000},
     'demo': DEMO,
+    'finetune': FINETUNE,
     # Ablations of the reference recipe.
     'no_tps': {'model.rectify': 'none', 'optimizer.groups': ()},
     'points10': {'model.fiducials': 10},
@@ -121,7 +142,9 @@ def get_config(variant: str = 'r34'):
         # What a decoder step reads in training: own (its last prediction), labels (teacher
         # forcing), or scheduled (labels, with a share of own predictions that rises
         # linearly to own_share over own_steps steps).
-        teaching='own', own_share=0.0, own_steps=1,
+        teaching='own',
+        own_share=0.0,         # of scheduled: the share of own predictions in the end
+        own_steps=1,           # of scheduled: training steps until then
         # Whether a step predicts the letter after the one it reads, and the loss is the mean over
         # letters and ends. The reference's first step predicts the start, and its loss is the sum
         # over all steps, also those after the end.

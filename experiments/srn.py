@@ -63,11 +63,32 @@ RENDERED = {
     'eval.sets': ('rendered:validation',), 'eval.every': '1 epochs', 'checkpoint.every': '1 epochs',
 }
 
+# Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
+# mine:train and mine:validation. Against forgetting, half of each batch are words drawn as for that model,
+# and what it has learnt changes at a tenth of the rate at which new characters do.
+FINETUNE = {
+    'init_recipe': True,
+    'data.train': ('mine:train', 'rendered:train'), 'data.weights': (0.5, 0.5), 'data.nominal': 0,
+    'data.order': 'shuffle',
+    'train.length': '50000 images', 'train.batch': 32, 'train.ema': 0.998,
+    'optimizer.name': 'adamw', 'optimizer.rate': 2e-3, 'optimizer.taken': 0.1, 'optimizer.decay': 0.01,
+    'optimizer.decay_vectors': False, 'optimizer.clip_norm': 5.0, 'optimizer.clip_tensor': 0.0,
+    'schedule.name': 'cosine', 'schedule.warmup': '5 %',
+    'eval.sets': ('mine:validation',), 'eval.report': ('mine:validation', 'rendered:test'),
+    'eval.before': True, 'eval.every': '10 %', 'eval.limit': 2000, 'checkpoint.every': '10 %',
+    'log.every': 25,
+    'image.augment.probability': 0.3, 'image.augment.rotation': 5.0, 'image.augment.perspective': 0.1,
+    'image.augment.blur': 1.0, 'image.augment.noise': 8.0, 'image.augment.brightness': 0.3,
+    'image.augment.contrast': 0.3, 'image.augment.stretch': 0.2,
+}
+
 VARIANTS = {
     'r50': {},                         # rec_r50_fpn_srn to the letter, one GPU; trains unshuffled
     'modern': MODERN,
+    'unaugmented': {**MODERN, 'image.augment.probability': 0.0},  # what augmentation is good for
     'rendered': RENDERED,
     'demo': DEMO,
+    'finetune': FINETUNE,
     # Ablations of the reference recipe, after the paper's section 4.3.
     'no_gsrm': {'model.semantic': False},            # characters from PVAM alone
     'forward': {'model.branches': 'forward'},        # semantic features from the characters before

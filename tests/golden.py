@@ -23,7 +23,7 @@ GOLDENS = Path(__file__).parent / 'models' / 'goldens'
 
 # Endings of names whose weights are smaller or larger than by the rule, so that no part of a model dominates
 # the others.
-FACTORS = {
+FIRST = {
     'loc_net.fc2.weight': 1 / 20,
     'counting_context_weight.weight': 1 / 50,
     'backbone.conv.conv.weight': 1 / 64,
@@ -35,14 +35,43 @@ FACTORS = {
     'pos_embedding': 5,
     'multihead_attn.out_proj.weight': 1 / 4,
 }
+# Those of goldens whose facts name them, so that attention prefers some places and norms see small values.
+SCENE = {
+    'mixer.qkv.weight': 2,
+    'mixer.proj.weight': 1 / 10,
+    'attn.qkv.weight': 2,
+    'attn.proj.weight': 1 / 8,
+    'mlp.fc2.weight': 1 / 4,
+    'downsample.conv.weight': 1 / 50,
+    'downsample.conv.bias': 1 / 50,
+    'decoder.fc.weight': 1 / 3,
+    'text_embed.embedding.weight': 1 / 10,
+    'pos_queries': 1 / 2,
+    'in_proj_weight': 3,
+    'out_proj.weight': 1 / 16,
+    'out_proj.bias': 1 / 10,
+    'linear2.weight': 1 / 2,
+    'linear2.bias': 1 / 10,
+}
+# So that attention prefers some cells and tokens, and neither is drowned by the mean of the others.
+MATHS = {
+    'in_proj_weight': 2,
+    'multihead_attn.out_proj.weight': 0.15,
+    'self_attn.out_proj.weight': 0.3,
+    'linear2.weight': 1 / 4,
+    'word_embed.1.weight': 3,
+    'arm.conv.weight': 5,
+    'decoder.proj.weight': 1.5,
+}
+FACTORS = {'first': FIRST, 'scene': SCENE, 'maths': MATHS}
 
 
-def fill(key: str, shape: tuple[int, ...] | list[int]) -> np.ndarray:
+def fill(key: str, shape: tuple[int, ...] | list[int], factors: str = 'first') -> np.ndarray:
     """The float32 value of the parameter or statistic that the reference calls `key`,
     in the reference's layout."""
     noise = np.random.RandomState(zlib.crc32(key.encode())).uniform(-1, 1, tuple(shape))
     value = _value(key, noise)
-    for ending, factor in FACTORS.items():
+    for ending, factor in FACTORS[factors].items():
         if key.endswith(ending):
             value = value * factor
     return value.astype(np.float32)
@@ -77,7 +106,8 @@ def golden(name: str) -> tuple[dict[str, np.ndarray], list[dict], dict[str, np.n
     with np.load(GOLDENS / f'{name}.npz') as file:
         arrays = dict(file)
     rows = json.loads((GOLDENS / f'{name}.keys.json').read_text())
-    return arrays, rows, {row['key']: fill(row['seed_key'], row['shape']) for row in rows}
+    factors = facts(name).get('factors', 'first') if name in names() else 'first'
+    return arrays, rows, {row['key']: fill(row['seed_key'], row['shape'], factors) for row in rows}
 
 
 def names() -> list[str]:
@@ -119,13 +149,18 @@ def batch(name: str, want: dict[str, np.ndarray]) -> dict[str, Any]:
     rule, rows = facts(name)['tokens'], len(want['image'])
     tokens = want['label'][:, rule['from'] : rule['to']] - rule['minus']
     letters = (tokens >= 0) & (tokens < len(vocabulary.from_config(recipe(name).text)))
-    mask = want.get('mask', np.ones_like(want['image']))[:, 0] > 0
-    return {
-        'image': jnp.asarray(want['image'].transpose(0, 2, 3, 1)),
-        'size': jnp.asarray(np.stack([mask.any(2).sum(1), mask.any(1).sum(1)], 1), jnp.int32),
+    given = {name: jnp.asarray(want[array]) for name, array in facts(name).get('given', {}).items()}
+    return images(want['image'], want.get('mask')) | given | {
         'tokens': jnp.asarray(np.where(letters, tokens, -1), jnp.int32),
         'length': jnp.asarray(letters.sum(1), jnp.int32), 'weight': jnp.ones(rows), 'index': jnp.arange(rows),
     }
+
+
+def images(image: np.ndarray, mask: np.ndarray | None = None) -> dict[str, Any]:
+    """Images [B, C, H, W] of a golden, and their sizes, as a batch has them."""
+    there = (np.ones_like(image) if mask is None else mask)[:, 0] > 0
+    size = np.stack([there.any(2).sum(1), there.any(1).sum(1)], 1)
+    return {'image': jnp.asarray(image.transpose(0, 2, 3, 1)), 'size': jnp.asarray(size, jnp.int32)}
 
 
 def turned_back(array: Any, turn: str) -> np.ndarray:

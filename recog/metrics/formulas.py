@@ -10,6 +10,7 @@ from collections.abc import Callable, Collection, Iterable, Sequence
 from functools import cache
 from typing import Any
 
+from recog.metrics.layout_trees import layout_figures
 from recog.metrics.words import canonical, edit_distance
 from recog.text.latex import to_latex
 from recog.text.normal_form import Malformed, normal_tokens
@@ -88,7 +89,8 @@ def bleu_of_counts(right: Sequence[int], total: Sequence[int], wanted: int, writ
 
 def formula_figures(truths: Iterable[str], predictions: Iterable[str],
                     known: Collection[str] = ()) -> dict[str, float]:
-    """The figures that only formulas have: within_1 to within_3, normalised, structure, token_accuracy, bleu.
+    """The figures that only formulas have: within_1 to within_3, symlg and its likes, normalised, structure,
+    token_accuracy, bleu.
 
     With `known`, the `normal_forms` of the training formulas, also `seen`, the count of truths among them,
     and `accuracy_unseen`, the accuracy on all others.
@@ -98,6 +100,7 @@ def formula_figures(truths: Iterable[str], predictions: Iterable[str],
     distances = [edit_distance(*pair) for pair in zip(wanted, written, strict=True)]
     figures = {f'within_{errors}': _share(distance <= errors for distance in distances)
                for errors in (1, 2, 3)}
+    figures |= layout_figures(wanted, written)
     figures |= {
         'normalised': _share(not distance or normalised(truth) == normalised(prediction)
                              for distance, (truth, prediction) in zip(distances, texts, strict=True)),

@@ -48,6 +48,13 @@ MAPS_OF_TEXTS = ('attention',)
 MAPS_OF_IMAGES = (RECTIFIED, 'fiducials', 'frames', 'counts', 'counting')
 
 
+class Rows(NamedTuple):
+    """Which rows of a parameter belong to the tokens of the vocabulary, in its order."""
+
+    axis: int
+    behind: int = 0  # rows behind the last token's: of special classes; all before the first token's are, too
+
+
 class About(NamedTuple):
     """Facts about a model that its functions cannot tell."""
 
@@ -55,10 +62,13 @@ class About(NamedTuple):
     capacity: int  # the most tokens that decode can return at the recipe's size
     masked: bool  # the result does not depend on padding
     beam: bool  # decode takes beam > 1
-    vocabulary_parameters: tuple[str, ...]  # 'head/kernel': parameters whose shape depends on the vocabulary
+    vocabulary_parameters: Mapping[str, Rows]  # by path, 'head/kernel': those sized by the vocabulary
     no_gradient: tuple[str, ...]  # parameters that are never trained
     maps: tuple[str, ...] = ()  # that decode returns with details
     features: tuple[str, ...] = ('backbone',)  # stages of apply that are feature maps [B, h, w, channels]
+    # Where in a cell of the maps, down and right as shares of it, what the cell sees has its middle: strided
+    # convolutions with padding on both sides see around the upper left corner.
+    middle: tuple[float, float] = (0.5, 0.5)
     # Jitted functions that the table of layers lists beside the modules.
     operations: tuple[str, ...] = ()
 
@@ -186,6 +196,12 @@ def flatten(tree: Mapping[str, Any], prefix: tuple[str, ...] = ()) -> dict[tuple
         path = (*prefix, name)
         leaves.update(flatten(value, path) if isinstance(value, Mapping) else {path: value})
     return leaves
+
+
+def variables(leaves: Mapping[tuple[str, ...], Any]) -> Variables:
+    """Variables from their arrays by path; those of a model without statistics have an empty dict for them.
+    """
+    return {'params': {}, 'stats': {}} | unflatten(leaves)
 
 
 def unflatten(leaves: Mapping[tuple[str, ...], Any]) -> dict[str, Any]:

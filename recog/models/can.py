@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from ml_collections import FrozenConfigDict
 
-from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models import About, Batch, Model, Peer, Rows, Variables, flatten, refuse
 from recog.models.backbones import densenet
 from recog.models.backbones.densenet import BLOCKS, STRIDE, DenseNet, inside, masked
 from recog.models.decoding.search import Codes, search
@@ -152,9 +152,9 @@ def build(config: Any, vocab: Any) -> Model:
 
 
 def _about(settings: Any, init: Any) -> About:
-    sized = ['head/embedding', 'head/classes_kernel', 'head/classes_bias']
-    sized += ['head/counts_kernel'] if settings.counting else []
-    sized += [f'counting{scale}/classes/kernel' for scale in settings.counting]
+    sized = {'head/embedding': Rows(0), 'head/classes_kernel': Rows(1), 'head/classes_bias': Rows(0)}
+    sized |= {'head/counts_kernel': Rows(0)} if settings.counting else {}
+    sized |= {f'counting{scale}/classes/kernel': Rows(3) for scale in settings.counting}
 
     def never_learns(path: tuple[str, ...]) -> bool:
         bias = path[0] == 'backbone' and path[-2] != 'norm' and path[-1] == 'bias'  # batch norm cancels it
@@ -163,7 +163,7 @@ def _about(settings: Any, init: Any) -> About:
     shapes = jax.eval_shape(init, jax.random.key(0))['params']
     still = ['/'.join(path) for path in flatten(shapes) if never_learns(path)]
     counted = ('counts', 'counting') if settings.counting else ()
-    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, tuple(sized), tuple(still),
+    return About((STRIDE, STRIDE), settings.capacity, settings.masked, True, sized, tuple(still),
                  maps=('attention', *counted), features=('backbone', *counted[1:]))
 
 

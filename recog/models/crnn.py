@@ -12,9 +12,9 @@ import jax
 import jax.numpy as jnp
 
 from recog.images.fit import channels
-from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models import About, Batch, Model, Peer, Rows, Variables, flatten, refuse
 from recog.models.backbones import text_lines
-from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam
+from recog.models.decoding import ctc
 from recog.models.parts.layers import PRECISIONS, Context, Linear
 from recog.models.parts.network import network
 from recog.models.parts.recurrence import encoder, encoder_peers
@@ -59,21 +59,18 @@ def build(config: Any, vocab: Any) -> Model:
         variables: Variables, batch: Batch, *, key: Any = None, train: bool = True, step: Any = 0
     ) -> Any:
         outputs, stats = apply(variables, batch, key=key, train=train, step=step)
-        losses, possible = ctc_loss(outputs['head'], batch['tokens'], batch['length'])
-        weight = batch['weight']
-        total = jnp.sum(jnp.where(weight > 0, losses * weight, 0))
-        return (total, weight.sum()), (stats, {'impossible': jnp.sum(jnp.where(possible, 0, weight))})
+        total, metrics = ctc.batch_loss(outputs['head'], batch)
+        return total, (stats, metrics)
 
     def decode(
         variables: Variables, image: Any, size: Any, max_length: Any, *, beam: int = 1, details: bool = False
     ) -> dict[str, jax.Array]:
         outputs, _ = apply(variables, {'image': image, 'size': size})
-        frames = jax.nn.log_softmax(outputs['head'])
-        result = best_path(frames) if beam == 1 else prefix_beam(frames, beam)
-        return finish(result, frames, max_length, details)
+        return ctc.texts(outputs['head'], max_length, beam, details)
 
     peers = _peers(settings, init)
-    about = About(STRIDE, capacity, False, True, ('head/bias', 'head/kernel'), (), maps=('frames',))
+    sized = {'head/bias': Rows(0), 'head/kernel': Rows(1)}
+    about = About(STRIDE, capacity, False, True, sized, (), maps=('frames',))
     return Model(init, apply, loss, decode, peers, about)
 
 

@@ -15,7 +15,7 @@ import jax
 import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
-from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models import About, Batch, Model, Peer, Rows, Variables, flatten, refuse
 from recog.models.backbones import resnet34
 from recog.models.backbones.resnet34 import STRIDE, ResNet34
 from recog.models.decoding.search import Codes, search
@@ -118,9 +118,10 @@ def build(config: Any, vocab: Any) -> Model:
 
     shapes = jax.eval_shape(init, jax.random.key(0))
     given = partial(resnet34.pretrained, settings.pretrained, shapes) if settings.pretrained else dict
-    sized = ('head/embedding/table', 'head/output/kernel', 'head/output/bias')
+    sized = {'head/embedding/table': Rows(0), 'head/output/kernel': Rows(1), 'head/output/bias': Rows(0)}
     about = About((STRIDE, STRIDE), settings.capacity, False, True, sized, (), maps=('attention',),
-                  features=('backbone', 'encoder'), operations=('sine_positions',))
+                  features=('backbone', 'encoder'), operations=('sine_positions',),
+                  middle=(0.5 / STRIDE, 0.5 / STRIDE))
     return Model(init, apply, loss, decode, _peers(shapes), about, given, _adapt)
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from recog.models import TURNS, ZERO, Model, Variables, flatten, unflatten
+from recog.models import TURNS, ZERO, Model, Variables, flatten, variables
 
 # The last part of a name in checkpoints of Paddle and of PyTorch, as tables for `renamed`.
 PADDLE = {'(kernel|scale)$': 'weight', '(mean|variance)$': r'_\1'}
@@ -31,7 +31,7 @@ def from_peer(model: Model, state: Mapping[str, Any]) -> Variables:
     if any(problems.values()):
         found = [listed(kind, names) for kind, names in problems.items() if names]
         raise ValueError(f'checkpoint: {"; ".join(found)}')
-    return unflatten(filled)
+    return variables(filled)
 
 
 def matched(

@@ -14,7 +14,7 @@ import optax
 from ml_collections import FrozenConfigDict
 
 from recog.images.fit import channels
-from recog.models import ZERO, About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models import ZERO, About, Batch, Model, Peer, Rows, Variables, flatten, refuse
 from recog.models.backbones import text_lines
 from recog.models.decoding.search import Codes, search
 from recog.models.parts import gru_attention, rectification, recurrence
@@ -89,7 +89,9 @@ def build(config: Any, vocab: Any) -> Model:
             result |= {name: outputs[name] for name in ('rectified', 'fiducials') if name in outputs}
         return result
 
-    sized = 'head/classes_bias', 'head/classes_kernel', 'head/kernel_ih'
+    # Behind the tokens is the end; the kernel of the inputs has the rows of the features before them.
+    axes = {'head/classes_bias': 0, 'head/classes_kernel': 1, 'head/kernel_ih': 0}
+    sized = {name: Rows(axis, behind=1) for name, axis in axes.items()}
     straightened = ('rectified', 'fiducials') if settings.rectify != NONE else ()
     about = About(STRIDE, settings.capacity, False, True, sized, (), maps=('attention', *straightened),
                   operations=('sample',))

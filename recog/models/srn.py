@@ -18,7 +18,7 @@ from ml_collections import FrozenConfigDict
 
 from recog.errors import ConfigError
 from recog.images.fit import channels
-from recog.models import About, Batch, Model, Peer, Variables, flatten, refuse
+from recog.models import About, Batch, Model, Peer, Rows, Variables, flatten, refuse
 from recog.models.backbones import resnet_fpn
 from recog.models.backbones.resnet_fpn import STAGES, STRIDE, ResNetFPN
 from recog.models.decoding import parallel
@@ -216,7 +216,7 @@ def build(config: Any, vocab: Any) -> Model:
     leaves = list(flatten(jax.eval_shape(init, jax.random.key(0))))
     constant = _never_learning(leaves, not learns(settings))
     about = About(size, length, False, not settings.skip_ends, _sized_by_vocabulary(leaves), constant,
-                  maps=('attention',))
+                  maps=('attention',), middle=(0.5 / STRIDE, 0.5 / STRIDE))
     return Model(init, apply, loss, decode, _peers(leaves), about)
 
 
@@ -258,9 +258,10 @@ def _check(config: Any) -> None:
     })
 
 
-def _sized_by_vocabulary(leaves: list[tuple[str, ...]]) -> tuple[str, ...]:
-    return tuple('/'.join(path[1:]) for path in leaves
-                 if path[-1] == 'embedding' or path[-2] in ('word', 'output'))
+def _sized_by_vocabulary(leaves: list[tuple[str, ...]]) -> dict[str, Rows]:
+    """The embedding, which has three special classes behind the tokens, and the layers of logits with two."""
+    return {'/'.join(path[1:]): Rows(0, 3) if path[-1] == 'embedding' else Rows(int(path[-1] == 'kernel'), 2)
+            for path in leaves if path[-1] == 'embedding' or path[-2] in ('word', 'output')}
 
 
 def _never_learning(leaves: list[tuple[str, ...]], fixed: bool) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import hashlib
 import json
 import string
+import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
 from functools import cached_property
@@ -29,7 +30,13 @@ CHARSETS = {
 }
 
 Reason = Literal['empty', 'too long', 'unknown character']
+ASCII = 'ascii'  # a value of `unknown`
 FIELDS = ('tokens', 'case', 'unknown', 'separator')
+
+
+def to_ascii(text: str) -> str:
+    """The text without white space and accents (NFKD), and then without all that is not ASCII."""
+    return unicodedata.normalize('NFKD', ''.join(text.split())).encode('ascii', 'ignore').decode()
 
 
 class Unencodable(ValueError):
@@ -65,6 +72,9 @@ class Vocab:
 
     def encode(self, text: str, *, max_length: int | None = None) -> Encoding:
         """The ids of a text; raises `Unencodable` if it is empty, too long, or has a refused token."""
+        given = text
+        if self.unknown == ASCII:
+            text = to_ascii(text)
         # As in the reference, tokens that are dropped below count here. Ids are counted again, because a text
         # can become longer in lower case (U+0130).
         if max_length is not None and len(self._pieces(text)) > max_length:
@@ -72,6 +82,8 @@ class Vocab:
         known, pieces = self._ids, self._pieces(text.lower() if self.case == 'lower' else text)
         ids = [known[piece] for piece in pieces if piece in known]
         dropped = [piece for piece in pieces if piece not in known] if len(ids) < len(pieces) else []
+        if text != given:
+            dropped = [character for character in given if character not in known]
         if dropped and self.unknown == 'refuse':
             raise Unencodable('unknown character', repr(dropped[0]))
         if not ids:

@@ -168,7 +168,8 @@ def test_formula_figures_have_all_measures():
     figures = formula_figures(truths, predictions)
     wanted, written = ([formula_tokens(text) for text in texts] for texts in (truths, predictions))
     assert figures == {
-        'within_1': 4 / 5, 'within_2': 4 / 5, 'within_3': 4 / 5, 'normalised': 2 / 5, 'structure': 2 / 5,
+        'within_1': 4 / 5, 'within_2': 4 / 5, 'within_3': 4 / 5, 'symlg': 1 / 5,
+        'symlg_within_1': 3 / 5, 'symlg_within_2': 3 / 5, 'normalised': 2 / 5, 'structure': 2 / 5,
         'token_accuracy': (7 + 4 + 3 + 2) / (7 + 5 + 7 + 3 + 1), 'bleu': bleu(wanted, written)}
     base = word_figures(truths, predictions, 'latex')
     assert (base['right'], base['accuracy']) == (1, expression_rate(wanted, written))
@@ -241,10 +242,10 @@ def test_a_table_has_the_columns_of_its_protocol():
     rows = [[cell.strip() for cell in line.strip('|').split('|')]
             for line in table([formulas], ['other']).splitlines()]
     assert rows[0] == [
-        'set', 'formulas', 'right', 'ExpRate', '95 % interval', '≤ 1', '≤ 2', '≤ 3', 'normalised',
-        'structure', 'tokens', 'BLEU-4', '1-NED', 'unreadable']
+        'set', 'formulas', 'right', 'ExpRate', '95 % interval', '≤ 1', '≤ 2', '≤ 3', 'symLG',
+        'symLG ≤ 1', 'symLG ≤ 2', 'normalised', 'structure', 'tokens', 'BLEU-4', '1-NED', 'unreadable']
     assert rows[2][:4] == ['some', '2', '1', '50.00%'] and rows[2][-1] == '1'
     assert rows[2][5:8] == ['100.00%'] * 3
-    assert rows[3][:2] == ['other', 'missing'] and {len(row) for row in rows} == {14}
+    assert rows[3][:2] == ['other', 'missing'] and {len(row) for row in rows} == {17}
     assert '50.00% of 2 formulas right' in measure.line(formulas)
     assert '50.00% of 2 words right' in measure.line(words)

@@ -1,7 +1,7 @@
-"""CAN's DenseNet for images of any size: batch norm after each convolution, padding masked or not.
+"""DenseNet for images of any size: batch norm after each convolution, padding masked or not.
 
 Huang et al., "Densely Connected Convolutional Networks" (2017), section 3, with bottlenecks and compression;
-sizes and order follow the reference implementation of CAN.
+sizes and order follow the reference implementations of CAN and, with `pytorch`, of CoMER.
 """
 
 from collections.abc import Mapping
@@ -12,9 +12,9 @@ import jax.numpy as jnp
 from jax import lax
 
 from recog.models.parts.convolutions import Pair, max_pool
-from recog.models.parts.layers import BatchNorm, Context, Conv
+from recog.models.parts.layers import BatchNorm, Context, Conv, uniform
 from recog.models.parts.transformer import Dropout, Noise
-from recog.models.peers import PADDLE, renamed
+from recog.models.peers import PADDLE, PYTORCH, renamed
 
 STRIDE = 16
 BLOCKS = 3
@@ -72,16 +72,18 @@ class Unit(nn.Module):
     size: Pair
     dropout: float
     biased: bool = True
+    pytorch: bool = False
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        x = Conv(self.features, self.size, name='conv')(x)
+        start = uniform((x.shape[-1] * self.size[0] * self.size[1]) ** -0.5) if self.pytorch else None
+        x = Conv(self.features, self.size, start=start, name='conv')(x)
         if self.biased:
             # Batch norm cancels the bias: it only moves the running mean, and its gradient would be rounding
             # errors.
             bias = lax.stop_gradient(self.param('bias', nn.initializers.zeros, (self.features,)))
             x = x + bias.astype(x.dtype)
-        x = BatchNorm(name='norm')(x, context)
+        x = BatchNorm(self.pytorch, name='norm')(x, context)
         return masked(Dropout(Noise(self.dropout), relu=True, name='dropout')(x, context.train), context)
 
 
@@ -93,7 +95,10 @@ class DenseNet(nn.Module):
 
     With `sizes` [B, 2], the padding is zero in every layer and counts in no average or statistic: the maps of
     an image do not depend on its padding. Without, padding is treated as part of the image, as in the
-    reference.
+    references.
+
+    With `pytorch`, it has the form that is published for PyTorch: batch norm after the first convolution and
+    at the end too, no biases, and PyTorch's initial values and running variance.
     """
 
     growth: int
@@ -101,6 +106,7 @@ class DenseNet(nn.Module):
     stem: int
     dropout: float
     blocks: int = BLOCKS  # or one fewer
+    pytorch: bool = False
 
     @nn.compact
     def __call__(self, image: jax.Array, sizes: jax.Array | None, context: Context) -> jax.Array:
@@ -109,37 +115,44 @@ class DenseNet(nn.Module):
 
         x = masked(image, with_cells(image, 1))
         stride, size, edge = (2, 7, 3) if self.blocks == BLOCKS else (4, 8, 2)
-        stem = Conv(self.stem, (size, size), (stride, stride), ((edge, edge), (edge, edge)), name='stem')
-        x = jax.nn.relu(stem(_padded(x, stride)))
+        start = uniform((x.shape[-1] * size * size) ** -0.5) if self.pytorch else None
+        stem = Conv(
+            self.stem, (size, size), (stride, stride), ((edge, edge), (edge, edge)), start=start, name='stem')
+        x = stem(_padded(x, stride))
+        x = jax.nn.relu(
+            BatchNorm(True, name='stem_norm')(x, with_cells(x, stride)) if self.pytorch else x)
         # No value is below 0, so zeros change no maximum.
         x = max_pool(_padded(masked(x, with_cells(x, stride))), (2, 2))
+        form = self.dropout, not self.pytorch, self.pytorch
         for block in range(self.blocks):
             here = with_cells(x, 2 * stride << block)
             for layer in range(self.layers):
                 name = f'dense{block}_{layer}'
-                new = Unit(4 * self.growth, (1, 1), self.dropout, name=f'{name}_narrow')(x, here)
-                new = Unit(self.growth, (3, 3), self.dropout, name=f'{name}_grow')(new, here)
+                new = Unit(4 * self.growth, (1, 1), *form, name=f'{name}_narrow')(x, here)
+                new = Unit(self.growth, (3, 3), *form, name=f'{name}_grow')(new, here)
                 x = concatenated(x, new)
             if block < self.blocks - 1:
-                half = Unit(x.shape[-1] // 2, (1, 1), self.dropout, biased=False, name=f'transition{block}')
+                half = Unit(
+                    x.shape[-1] // 2, (1, 1), self.dropout, False, self.pytorch, name=f'transition{block}')
                 x = half(x, here)
                 x = average_pool(x, here.cells)
-        return x
+        return masked(BatchNorm(True, name='norm')(x, here), here) if self.pytorch else x
 
 
-# Our names (regular expressions, by their path below the backbone) and the reference's.
+# Our names (regular expressions, by their path below the backbone) and the references'.
 PEERS: Mapping[str, str] = {
     '^stem/': 'conv1/',
+    '^stem_norm/': 'norm1/',
+    '^norm/': 'post_norm/',
     **{rf'^dense{block}_(\d+)_': rf'dense{block + 1}/\1/' for block in range(BLOCKS)},
     **{f'^transition{block}/': f'trans{block + 1}/narrow/' for block in range(BLOCKS - 1)},
     '/narrow/norm/': '/bn1/',
     '/narrow/(conv/)?': '/conv1/',
     '/grow/norm/': '/bn2/',
     '/grow/(conv/)?': '/conv2/',
-    **PADDLE,
 }
 
 
-def peer_key(path: tuple[str, ...]) -> str:
+def peer_key(path: tuple[str, ...], pytorch: bool = False) -> str:
     """The reference's key for the variable at `path` within the backbone."""
-    return renamed(path, PEERS)
+    return renamed(path, {**PEERS, **(PYTORCH if pytorch else PADDLE)})

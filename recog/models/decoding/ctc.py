@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import optax
 from jax import lax
 
+from recog.models import Batch
 from recog.models.decoding import by_row
 
 TINY = 1e-30  # as good as no probability
@@ -167,3 +168,17 @@ def ctc_loss(logits: jax.Array, tokens: jax.Array, length: jax.Array) -> tuple[j
     no_padding = jnp.zeros(logits.shape[:2], logits.dtype)
     losses = optax.ctc_loss(logits, no_padding, labels, (~valid).astype(logits.dtype))
     return jnp.where(possible, losses, 0), possible
+
+
+def batch_loss(logits: jax.Array, batch: Batch) -> tuple[tuple[jax.Array, jax.Array], dict[str, jax.Array]]:
+    """The weighted sum of a batch's losses and of its weights, and how many labels do not fit."""
+    losses, possible = ctc_loss(logits, batch['tokens'], batch['length'])
+    weight = batch['weight']
+    total = jnp.sum(jnp.where(weight > 0, losses * weight, 0))
+    return (total, weight.sum()), {'impossible': jnp.sum(jnp.where(possible, 0, weight))}
+
+
+def texts(logits: jax.Array, max_length: Any, beam: int, details: bool) -> dict[str, jax.Array]:
+    """The result of `decode`, by the best path or by prefix beam search."""
+    frames = jax.nn.log_softmax(logits)
+    return finish(best_path(frames) if beam == 1 else prefix_beam(frames, beam), frames, max_length, details)

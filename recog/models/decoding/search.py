@@ -96,7 +96,7 @@ def search(
         frame = frame.reshape(*shape, -1)
         beams, origin, probability = _choose(beams, frame, codes, max_length, penalty, stop)
         if beam > 1:
-            state = jax.tree.map(lambda leaf: _reordered(leaf, origin) if leaf.ndim else leaf, state)
+            state = jax.tree.map(lambda leaf: reordered(leaf, origin) if leaf.ndim else leaf, state)
         by_beam = jax.tree.map(lambda leaf: leaf.reshape(*shape, *leaf.shape[1:]), maps[0] if details else ())
         now = Record(beams.last, probability, origin, by_beam)
         record = jax.tree.map(
@@ -149,7 +149,7 @@ def _choose(
     return after, origin, jnp.where(done, 0.0, jnp.exp(score))
 
 
-def _reordered(leaf: jax.Array, origin: jax.Array) -> jax.Array:
+def reordered(leaf: jax.Array, origin: jax.Array) -> jax.Array:
     """An array [R, ...] over rows x beams in which each beam has the values
     of its `origin` [B, N] in the same row."""
     count, number = origin.shape

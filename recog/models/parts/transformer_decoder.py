@@ -9,7 +9,7 @@ In arrays, the head axis comes before the token axis, and keys have their tokens
 this layout directly; any other would transpose the whole cache in each step.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -73,12 +73,13 @@ class Attention(nn.Module):
     features: int
     heads: int
     noise: Noise
+    start: Callable[..., jax.Array] | None = None  # initial values of `kernel_out`; None: PyTorch's
 
     def setup(self) -> None:
         width, zeros = self.features, nn.initializers.zeros
         self.kernel_in = self.param('kernel_in', uniform((6 / (4 * width)) ** 0.5), (width, 3 * width))
         self.bias_in = self.param('bias_in', zeros, (3 * width,))
-        self.kernel_out = self.param('kernel_out', uniform(width**-0.5), (width, width))
+        self.kernel_out = self.param('kernel_out', self.start or uniform(width**-0.5), (width, width))
         self.bias_out = self.param('bias_out', zeros, (width,))
         self.dropout = Dropout(self.noise)
 

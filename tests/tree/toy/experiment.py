@@ -7,7 +7,7 @@ VARIANTS = {
     'demo': {  # a few seconds
         'model.width': 8, 'data.train': ('rendered:train',), 'render.count': 64, 'train.length': '64 images',
         'train.batch': 16, 'eval.sets': ('rendered:validation',), 'eval.report': (), 'eval.every': '50 %',
-        'eval.limit': 16, 'eval.batch': 16, 'checkpoint.every': '50 %', 'log.tensorboard': False,
+        'eval.limit': 16, 'eval.batch': 16, 'checkpoint.every': '50 %', 'log.to': (),
     },
 }
 PUBLISHED = ('plain',)

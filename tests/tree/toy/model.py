@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from ml_collections import FrozenConfigDict
 
 from recog.images.fit import channels, normalise
-from recog.models import About, Batch, Model, Peer, Variables, refuse
+from recog.models import About, Batch, Model, Peer, Rows, Variables, refuse
 from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam
 from recog.models.parts.layers import PRECISIONS, Context, ConvNorm, Linear
 
@@ -70,6 +70,6 @@ def build(config: Any, vocab: Any) -> Model:
         for name in ('scale', 'bias', 'mean', 'variance'):
             kind = 'params' if name in ('scale', 'bias') else 'stats'
             peers[f'norm{number}.{TURNED[name]}'] = Peer((kind, f'conv_{number}', 'norm', name), 'same')
-    about = About(STRIDE, rule.width // STRIDE[1], False, True, ('head/bias', 'head/kernel'), (),
-                  maps=('frames',))
+    sized = {'head/bias': Rows(0), 'head/kernel': Rows(1)}
+    about = About(STRIDE, rule.width // STRIDE[1], False, True, sized, (), maps=('frames',))
     return Model(init, apply, loss, decode, peers, about)

@@ -1,4 +1,4 @@
-"""A sixth algorithm is a model, an experiment and a golden: with these three alone all commands know it."""
+"""A new algorithm is a model, an experiment and a golden: with these three alone all commands know it."""
 
 import json
 import os
@@ -74,7 +74,7 @@ def write_golden(folder):
 
 @pytest.fixture(scope='module')
 def checkout(tmp_path_factory):
-    """This tree with a sixth algorithm: its model, its experiment and its golden."""
+    """This tree with one algorithm more: its model, its experiment and its golden."""
     place = tmp_path_factory.mktemp('checkout')
     for name in ('recog', 'experiments', 'tests'):
         shutil.copytree(ROOT / name, place / name,
@@ -131,5 +131,5 @@ def test_its_demo_is_trained_and_served_and_it_is_measured_and_exported(checkout
     said = capfd.readouterr()
     assert running.returncode == 0, said.out + said.err
     assert 'infer_2' in said.out
-    assert 'must be of crnn-r34, crnn-mv3, rare-r34, rare-mv3, srn-r50, toy-plain, can-d28' in said.err
+    assert re.search(r'must be of crnn-r34, .*, toy-plain, .*can-d28', said.err)
     assert json.loads((checkout / 'exported' / 'manifest.json').read_text())['parity']['images'] > 0
