@@ -52,6 +52,12 @@ def one_of(*choices: Any) -> Bound:
     return Bound(lambda value: value in choices, f'is not one of {", ".join(map(repr, choices))}', choices)
 
 
+def each_of(*choices: Any) -> Bound:
+    """A tuple of these values, each at most once."""
+    return Bound(lambda values: set(values) <= {*choices} and len(set(values)) == len(values),
+                 f'may hold, each once, {", ".join(map(repr, choices))}')
+
+
 def tuple_of(*kinds: type) -> Bound:
     """A tuple of values of these types."""
     return Bound(lambda values: all(isinstance(value, kinds) for value in values),

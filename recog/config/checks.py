@@ -11,10 +11,10 @@ from ml_collections import ConfigDict
 from recog.config.bounds import one_of
 from recog.config.fields import DECLARED
 from recog.config.test_sets import is_reported, is_test
-from recog.config.values import flat, parse_bucket, parse_group, parse_length
+from recog.config.values import SEVERAL, averages_starts, flat, parse_bucket, parse_group, parse_length
 from recog.errors import ConfigError
 
-FILLING = ('stretch', 'thumbnail')  # fits that leave no padding
+FILLING = ('stretch', 'thumbnail', 'ratio')  # fits that leave no padding
 LARGEST = 1 << 53  # of whole numbers in a recipe
 
 
@@ -78,15 +78,46 @@ def _buckets_fit_the_images(config: ConfigDict) -> None:
     """Images that are fitted to one canvas have no other."""
     canvas, buckets = (config.image.height, config.image.width), config.data.buckets
     for bucket in buckets:
-        if parse_bucket(bucket, config.text.max_length)[:2] != canvas and config.image.fit != 'none':
+        if parse_bucket(bucket, config.text.max_length)[:2] != canvas and config.image.fit not in SEVERAL:
             raise ConfigError(f'config.data.buckets: {bucket!r} must begin with {canvas[0]}x{canvas[1]}, the '
                               f'one canvas of config.image.fit={config.image.fit!r}; only lengths may differ')
+
+
+def _each_ratio_has_one_canvas(config: ConfigDict) -> None:
+    """Canvases that are chosen by the ratio of an image have different ratios, and are chosen by nothing
+    else."""
+    if config.image.fit != 'ratio':
+        return
+    known: dict[int, tuple[int, int]] = {}
+    for size in ((config.image.height, config.image.width),
+                 *(parse_bucket(bucket, config.text.max_length)[:2] for bucket in config.data.buckets)):
+        ratio = round(size[1] / size[0])
+        if known.setdefault(ratio, size) != size:
+            raise ConfigError(f'config.data.buckets: {size[0]}x{size[1]} and {known[ratio][0]}x'
+                              f'{known[ratio][1]} are both for images about {ratio} times as wide as high; '
+                              'config.image.fit=ratio needs one canvas for each ratio')
+    if config.image.width_rule != 'fixed' or config.data.resident:
+        field = 'data.resident' if config.data.resident else 'image.width_rule'
+        raise ConfigError(f'config.{field} cannot be combined with config.image.fit=ratio')
 
 
 def _images_fill_the_canvas_that_they_are_changed_on(config: ConfigDict) -> None:
     if config.image.augment.on_canvas and config.image.fit not in FILLING:
         raise ConfigError(f'config.image.augment.on_canvas=True needs images that fill their canvas: '
                           f'config.image.fit={config.image.fit!r} must be one of {", ".join(FILLING)}')
+
+
+def _operations_have_a_canvas(config: ConfigDict) -> None:
+    if config.image.augment.operations and config.image.fit == 'none':
+        raise ConfigError(f'config.image.augment.operations={config.image.augment.operations} cannot be '
+                          "combined with config.image.fit='none': rotated images would be larger than their "
+                          'batch')
+
+
+def _weights_are_averaged_in_one_way(config: ConfigDict) -> None:
+    if config.train.ema and averages_starts(config):
+        raise ConfigError(f'config.swa.start={config.swa.start!r} cannot be combined with config.train.ema='
+                          f'{config.train.ema}: both say which averages are evaluated')
 
 
 def _groups_have_a_pattern_and_a_multiplier(config: ConfigDict) -> None:
@@ -114,6 +145,7 @@ def _no_test_set_is_trained_on_or_chooses_the_checkpoint(config: ConfigDict) -> 
 
 RULES = (
     _a_batch_can_be_cut, _each_set_has_its_weight, _boundaries_fit_the_schedule, _buckets_fit_the_images,
-    _images_fill_the_canvas_that_they_are_changed_on, _groups_have_a_pattern_and_a_multiplier,
+    _each_ratio_has_one_canvas, _images_fill_the_canvas_that_they_are_changed_on,
+    _groups_have_a_pattern_and_a_multiplier, _operations_have_a_canvas, _weights_are_averaged_in_one_way,
     _formulas_are_not_turned_into_ascii, _no_test_set_is_trained_on_or_chooses_the_checkpoint,
 )

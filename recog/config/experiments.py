@@ -5,7 +5,7 @@ import ast
 import functools
 import importlib.util
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any, NamedTuple
@@ -52,8 +52,12 @@ class Experiment(NamedTuple):
     results: Mapping[str, Reported]  # RESULTS: the variants that have a row in the table of results
 
 
-def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
-    """The checked config of FILE[:VARIANT] with `--config.field=value` overrides."""
+def load(recipe: str, overrides: Sequence[str] = (),
+         complete: Callable[[ConfigDict], ConfigDict] | None = None) -> ConfigDict:
+    """The checked config of FILE[:VARIANT] with `--config.field=value` overrides.
+
+    `complete` may change it; the overrides hold nevertheless.
+    """
     from recog.config import checks
 
     path, _, name = recipe.partition(':')
@@ -64,6 +68,8 @@ def load(recipe: str, overrides: Sequence[str] = ()) -> ConfigDict:
         raise ConfigError(f'{path}: variant {name!r} is not known{nearest(name, variants)}; '
                           f'there are: {", ".join(variants)}')
     config = override(module.get_config(name), overrides)
+    if complete:
+        config = override(complete(config), overrides)
     checks.check(config, module.ALLOWED)
     return config
 

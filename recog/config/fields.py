@@ -8,6 +8,7 @@ from recog.config.bounds import (
     at_least,
     at_most,
     below_one,
+    each_of,
     length,
     no_percentage,
     not_empty,
@@ -27,6 +28,7 @@ class Field:
 
 
 PRECISIONS = ('float32', 'highest', 'bfloat16')
+REMAT = ('', 'products', 'blocks')
 
 # Every field besides the algorithm's own.
 # Lengths are '72 epochs', '5000 steps', '51200 images' or '5 %' of train.length.
@@ -43,13 +45,17 @@ DECLARED: dict[str, Any] = {
                   'draws all'),
     'init_parts': Field((), "patterns of the parameters that are taken from there, such as 'backbone/*'; () "
                         'is all', tuple_of(str)),
+    'init_recipe': Field(False, "of the workdir or reader `init` also take the network's fields, those of "
+                         'text and images (but not image.augment), and how words and formulas are drawn; '
+                         'what the command line sets stays'),
     'model': {},  # the algorithm's own fields, `name` among them
     'text': {
         'charset': Field('36', '36 (0-9a-z), 62, 94, 95 (94 and blank), a list of LaTeX tokens by its name '
                          'in recog/text/vocabularies, or a dictionary file, one token a line'),
         'case': Field('lower', 'lower: labels are folded; keep', one_of('lower', 'keep')),
-        'unknown': Field('drop', 'characters outside the charset: drop them, or refuse the label',
-                         one_of('drop', 'refuse')),
+        'unknown': Field('drop', 'characters outside the charset: drop them, or refuse the label; ascii: '
+                         'drop them once white space is removed and the rest is turned into ASCII (NFKD)',
+                         one_of('drop', 'refuse', 'ascii')),
         'separator': Field('', "'' every character is a token (and every command that the charset has); "
                            "' ' tokens stand between blanks", one_of('', ' ')),
         'max_length': Field(25, 'tokens; longer labels are dropped from training, counted', at_least(1)),
@@ -61,9 +67,14 @@ DECLARED: dict[str, Any] = {
         'fit': Field('pad', 'pad: keep the ratio, at most `width`, the rest is padding; stretch: always '
                      '`width`; steps: the least multiple of `height` that is as wide as the ratio asks for, '
                      'at most `width`, the rest is padding; thumbnail: made grey, shrunk if it is too large, '
-                     'in the middle of a white canvas (of a black one where the ink is light); none: images '
-                     'keep their size, and each batch has the first of data.buckets that they fit',
-                     one_of('pad', 'stretch', 'steps', 'thumbnail', 'none')),
+                     'in the middle of a white canvas (of a black one where the ink is light); ratio: always '
+                     'all of the canvas of data.buckets, or of height x width, whose width over height, '
+                     "rounded, is nearest to the image's; none: images keep their size, and each batch has "
+                     'the first of data.buckets that they fit',
+                     one_of('pad', 'stretch', 'steps', 'thumbnail', 'ratio', 'none')),
+        'resample': Field('bilinear', 'how images are resized: bilinear, as OpenCV does; bicubic, as Pillow '
+                          'does, which averages where it shrinks; thumbnail has its own',
+                          one_of('bilinear', 'bicubic')),
         'ink': Field('', 'of the training images, light or dark: prediction inverts images that have it the '
                      "other way round; '' leaves them as they are", one_of('', 'light', 'dark')),
         'symbol': Field(0.0, "mean height of the training images' symbols in pixels: prediction rescales "
@@ -95,18 +106,27 @@ DECLARED: dict[str, Any] = {
             'downscale': Field(0.0, 'share by which it is shrunk before it is enlarged again', below_one()),
             'noise': Field(0.0, 'standard deviation, grey levels', at_least(0)),
             'jpeg': Field(0.0, 'quality lost, of 100', at_least(0), at_most(95)),
+            'operations': Field(0, "RandAugment: so many different ones of Pillow's 16 operations, each with "
+                                'the probability, after all else; 0 is off', at_least(0), at_most(16)),
+            'magnitude': Field(5.0, 'of these operations, of 10', at_least(0), at_most(10)),
         },
     },
     'data': {
-        'train': Field(('rendered:train',), 'sets NAME[/CONFIG][:SPLIT] below the root of prepared data',
+        'train': Field(('rendered:train',), 'sets NAME[/CONFIG][:SPLIT] below the root of prepared data, or '
+                       'hf:OWNER/NAME[/CONFIG][@REVISION][:SPLIT] of the Hugging Face Hub',
                        tuple_of(str), not_empty('set')),
+        'image_columns': Field(('image', 'png', 'jpg', 'jpeg', 'webp'), 'of sets of Hugging Face, in Parquet '
+                               'or WebDataset: the first of these that a set has holds its images',
+                               tuple_of(str), not_empty('column')),
+        'text_columns': Field(('text', 'label', 'txt', 'latex', 'formula'), 'the same of its texts',
+                              tuple_of(str), not_empty('column')),
         'weights': Field((), 'share of each set in every batch; () reads the sets one after another',
                          tuple_of(int, float)),
         'order': Field('shuffle', 'shuffle: a new permutation each epoch; file: as they stand',
                        one_of('shuffle', 'file')),
         'buckets': Field((), "shapes 'HEIGHTxWIDTH' or 'HEIGHTxWIDTHxTOKENS' besides the largest: a batch "
                          'has the first that its images and labels fit; where images are fitted to one '
-                         'canvas (any image.fit but none), lengths alone may differ', tuple_of(str)),
+                         'canvas (by others than none and ratio), lengths alone may differ', tuple_of(str)),
         'pixels': Field(0, 'of a batch at most; 0: every batch has train.batch images', at_least(0)),
         'most_dropped': Field(0.2, 'share of a set that may be of no use to the recipe (labels too long, '
                               'images too large or unreadable); some rows are judged first', share()),
@@ -120,6 +140,8 @@ DECLARED: dict[str, Any] = {
     'render': {
         'count': Field(9_000_000, 'words in an epoch of rendered:train', at_least(1)),
         'difficulty': Field(1.0, '0 easy .. 1 as MJSynth', share()),
+        'ramp': Field(0, 'over the first so many words of the training set, difficulty and scene grow from 0 '
+                      'to their values; with data.order=file, training begins with easy ones', at_least(0)),
         'scene': Field(0.0, 'share of words that look as in photographs: short ones more often, neighbours '
                        'at the edge, loose and tight crops, few pixels, slant views', share()),
         'fonts': Field('', "a folder of .ttf and .otf, or a list of their paths, besides matplotlib's own"),
@@ -127,6 +149,8 @@ DECLARED: dict[str, Any] = {
                        'built-in character model'),
         'codes': Field(0.0, 'share of numbers, codes and single letters instead of words', share()),
         'marks': Field(0.0, 'share of words and codes with punctuation, a currency or the like', share()),
+        'turned': Field(0.0, 'share of words that lie on a side or upside down, for models that are to read '
+                        'these', share()),
         'letters': Field((3, 10), 'shortest and longest word of the character model',
                          tuple_of(int), ordered_pair('(shortest, longest)')),
         'backgrounds': Field('', "a folder of images; '' draws textures"),
@@ -165,6 +189,20 @@ DECLARED: dict[str, Any] = {
         'ema': Field(0.0, 'decay of the averages of weights and batch-norm statistics that are evaluated; in '
                      'the step after t others it is at most (1 + t) / (10 + t), so that the random start is '
                      'soon forgotten; 0 is off', below_one()),
+        'remat': Field('', "what is kept for the gradient: '' all; products: results of matrix products and "
+                       'convolutions; blocks: outputs of the blocks of the networks. The rest is computed '
+                       'once more, which takes time and spares memory', one_of(*REMAT)),
+        'patience': Field(0, 'evaluations without a better one after which training ends; 0: never',
+                          at_least(0)),
+    },
+    'swa': {  # stochastic weight averaging
+        'start': Field('0 steps', 'from here on, the weights and batch-norm statistics that stand at the '
+                       'start of each period are averaged, with equal shares, and the averages are '
+                       "evaluated; '0 steps' is off", length()),
+        'every': Field('1 epochs', 'length of a period', length()),
+        'rate': Field(0.0, 'share of the peak towards which the rate then goes, period by period, along a '
+                      'cosine from what the schedule had reached; 0: the schedule goes on', share()),
+        'periods': Field(10, 'of that cosine', at_least(1)),
     },
     'optimizer': {
         'name': Field('adam', 'adam, adamw (= adam), momentum or adadelta',
@@ -180,6 +218,10 @@ DECLARED: dict[str, Any] = {
         'decay_kind': Field('decoupled', 'coupled (L2: added to the clipped gradient) or decoupled (as '
                             'AdamW)', one_of('coupled', 'decoupled')),
         'decay_vectors': Field(True, 'whether biases and norms decay too'),
+        'taken': Field(1.0, 'multiplies the rate of what was taken from `init`; what is drawn, such as the '
+                       'rows of new characters, has the whole rate; 0 freezes', at_least(0)),
+        'undecayed': Field((), "patterns of parameters, by path such as 'backbone/stem_*', that do not decay "
+                           'either', tuple_of(str)),
         'clip_norm': Field(0.0, "gradients' norm over all tensors; 0 is off", at_least(0)),
         'clip_tensor': Field(0.0, "each tensor's own norm; 0 is off", at_least(0)),
         'groups': Field((), "'PATTERN=MULTIPLIER' of the rate, by path such as 'transform/*'; the last that "
@@ -187,19 +229,33 @@ DECLARED: dict[str, Any] = {
     },
     'schedule': {
         'name': Field('constant', 'constant, cosine, one_cycle, piecewise, or two_cosines: one to 0 at the '
-                      'boundary, then what is left of one over all steps',
-                      one_of('constant', 'cosine', 'one_cycle', 'piecewise', 'two_cosines')),
-        'warmup': Field('0 steps', 'linear from 0 (one_cycle: the rising part)', length()),
+                      'boundary, then what is left of one over all steps; pytorch_one_cycle: one_cycle as '
+                      "PyTorch counts, at the peak in the warm-up's last step",
+                      one_of('constant', 'cosine', 'one_cycle', 'pytorch_one_cycle', 'piecewise',
+                             'two_cosines')),
+        'warmup': Field('0 steps', 'linear from 0 (one_cycle: the rising part, from a 25th of the peak)',
+                        length()),
         'final': Field(0.0, 'rate at the end, share of the peak (cosine, one_cycle)', share()),
         'boundaries': Field((), "piecewise, two_cosines: lengths from the start, e.g. ('40 epochs', '60 "
                             "epochs')", tuple_of(str)),
         'factors': Field((), 'piecewise: the rate is multiplied by these there', tuple_of(int, float)),
+        'plateau': {  # in any schedule
+            'patience': Field(0, 'evaluations without a better one after which the rate is multiplied by '
+                              '`factor`; 0: never', at_least(0)),
+            'factor': Field(0.5, 'the rate is multiplied by it each time', share()),
+            'least': Field(0.01, 'the rate is never multiplied by less than this in all', share()),
+        },
     },
     'eval': {
         'sets': Field(('rendered:validation',), 'while training; the first decides which checkpoint is best',
                       tuple_of(str), not_empty('set')),
         'report': Field(('rendered:test',), 'once, at the end, by that checkpoint; () is `sets`; benchmarks: '
-                        'the ten of the literature; maths: the tests of formulas', tuple_of(str)),
+                        "the ten of the literature; challenges: Union14M's seven, long and occluded words; "
+                        'maths: the tests of formulas', tuple_of(str)),
+        'before': Field(False, 'at the end the workdir or reader `init` is measured on the sets of the '
+                        'report, too, for a table of before and after'),
+        'corrupted': Field(0, 'at the end so many first images of each set of the report are read under '
+                           'all corruptions, too (evaluate --corrupt); 0: none', at_least(0)),
         'every': Field('1 epochs', "'0 steps': at the end only", length()),
         'batch': Field(256, 'images read at a time', at_least(1)),
         'limit': Field(0, 'the first so many examples of each set while training; 0 is all', at_least(0)),
@@ -219,7 +275,9 @@ DECLARED: dict[str, Any] = {
     },
     'log': {
         'every': Field(50, 'steps', at_least(1)),
-        'tensorboard': Field(True, 'events for TensorBoard, too'),
+        'to': Field(('tensorboard',), 'where figures go besides metrics.jsonl: tensorboard, wandb (Weights & '
+                    'Biases), mlflow', each_of('tensorboard', 'wandb', 'mlflow')),
+        'layer_norms': Field(False, "the gradient's norm of each layer, too, as grad_norm/LAYER"),
     },
     'mesh': {  # devices along each axis; -1 takes what is left
         'data': Field(-1, 'each has a part of the batch'),

@@ -50,7 +50,12 @@ def override(config: ConfigDict, overrides: Sequence[str]) -> ConfigDict:
     from ml_collections import config_flags
 
     values = flags.FlagValues()
-    arguments = ['recog', *(_argument(config, text) for text in overrides)]
+    texts = [_argument(config, text) for text in overrides]
+    # Of what is given twice the last value counts; ml_collections would join those of a tuple.
+    last = {text.partition('=')[0]: place for place, text in enumerate(texts)}
+    arguments = ['recog', *(text for place, text in enumerate(texts)
+                            if not text.startswith('-') or '=' not in text
+                            or last[text.partition('=')[0]] == place)]
     try:
         config_flags.DEFINE_config_dict('config', config, flag_values=values, lock_config=True,
                                         sys_argv=arguments)
@@ -98,6 +103,9 @@ def from_json(text: str) -> ConfigDict:
     if not isinstance(model, dict) or 'name' not in model:
         raise ValueError('it names no algorithm')
     json.dumps(found, ensure_ascii=False).encode()  # refuses halves of characters
+    log = found.get('log')
+    if isinstance(log, dict) and 'tensorboard' in log:  # an older version had no log.to
+        log.setdefault('to', ('tensorboard',) if log.pop('tensorboard') else ())
     return ConfigDict(completed(found, FIELDS)).lock()
 
 

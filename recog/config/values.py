@@ -13,6 +13,7 @@ from recog.errors import ConfigError
 
 # Fields that say how a run is carried out on a machine; nothing else comes of it.
 CARRIED_OUT = ('log.', 'mesh.', 'data.workers', 'data.threads', 'data.prefetch')
+SEVERAL = ('none', 'ratio')  # values of image.fit under which batches have canvases of several sizes
 LENGTHS = "a length such as '72 epochs', '5000 steps', '51200 images' or '5 %'"
 
 
@@ -38,6 +39,16 @@ def steps(length: str, *, batch: float, epoch: int, total: int = 0) -> int:
     """Optimizer steps of a length such as '2 epochs' (of `epoch` steps) or '5 %' (of the `total`)."""
     number, unit = parse_length(length, 'length')
     return round(number * {'epochs': epoch, 'steps': 1, 'images': 1 / batch, '%': total / 100}[unit])
+
+
+def averages_starts(config: ConfigDict) -> bool:
+    """Whether weights at the starts of periods are averaged."""
+    return parse_length(config.swa.start, 'config.swa.start')[0] > 0
+
+
+def averages(config: ConfigDict) -> bool:
+    """Whether averages of the weights are kept, and evaluated instead of them."""
+    return config.train.ema > 0 or averages_starts(config)
 
 
 def digest(fields: Mapping[str, Any]) -> str:

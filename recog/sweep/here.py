@@ -78,7 +78,7 @@ def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int, progr
             for place in places:
                 if place not in working and waiting:
                     each = waiting.pop()
-                    working[place] = each, _start(each, place, lock), time.monotonic()
+                    working[place] = each, start(each, place, lock), time.monotonic()
             time.sleep(POLL)
             for place, (each, process, begun) in list(working.items()):
                 if process.poll() is not None:
@@ -94,7 +94,7 @@ def run_here(runs: Sequence[SweepRun], places: Sequence[Place], lock: int, progr
         stop.close()
 
 
-def _start(run: SweepRun, place: Place, lock: int) -> subprocess.Popen:
+def start(run: SweepRun, place: Place, lock: int) -> subprocess.Popen:
     """Start a run in a place; what it says goes to its log."""
     print(f'{run.name}: {"goes on" if run.workdir.exists() else "started"}, log in {run.log}', flush=True)
     line, here = [*run.command, *place.options], os.sched_getaffinity(0)

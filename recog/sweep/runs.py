@@ -25,45 +25,63 @@ DEMO = 'demo'  # the variant that `all` leaves out: it is no row of an ablation 
 
 
 class SweepRun(NamedTuple):
-    """One variant with one seed."""
+    """One recipe with one seed."""
 
     name: str
-    variant: str
+    variant: str  # of one file; of several, FILE:VARIANT
     config: ConfigDict
     workdir: Path
     log: Path
     command: list[str]
 
 
-def plan(file: str, root: Path, data: str, overrides: Sequence[str], *, variants: str,
+def plan(given: Sequence[str], root: Path, data: str, overrides: Sequence[str], *, variants: str,
          seeds: str) -> list[SweepRun]:
-    """The runs of a sweep, recipes and workdirs checked: all variants with one seed, then with the next."""
-    names = chosen_variants(file, variants)
+    """The runs of a sweep, recipes and workdirs checked: all recipes with one seed, then with the next."""
+    recipes = chosen_recipes(given, variants)
     runs = []
     for seed in chosen_seeds(seeds):
-        for variant in names:
-            recipe, name, option = f'{file}:{variant}', f'{variant}-seed{seed}', f'--config.seed={seed}'
-            command = [sys.executable, '-m', 'recog', 'train', '--config', recipe, option,
+        for row, place in recipes.items():
+            name, option = f'{row.replace(":", "-")}-seed{seed}', f'--config.seed={seed}'
+            command = [sys.executable, '-m', 'recog', 'train', '--config', place, option,
                        '--workdir', str(root / name), '--data', data, *overrides]
-            config = _loaded(recipe, [option, *overrides])
-            runs.append(SweepRun(name, variant, config, root / name, root / f'{name}.log', command))
+            config = _loaded(place, [option, *overrides])
+            runs.append(SweepRun(name, row, config, root / name, root / f'{name}.log', command))
     for each in runs:
-        _check_workdir(each)
+        check_workdir(each)
     return runs
 
 
+def chosen_recipes(given: Sequence[str], variants: str) -> dict[str, str]:
+    """The recipes FILE:VARIANT by the names of their rows; a FILE alone stands for its `--variants`."""
+    chosen = [(file, variant) for file, _, variant in (each.partition(':') for each in given)]
+    if variants != 'all' and all(variant for _, variant in chosen):
+        raise ConfigError(f'--variants {variants} is of files without a variant; here all have one: '
+                          f'{", ".join(given)}')
+    files = {Path(file).stem: file for file, _ in chosen}
+    for file, _ in chosen:
+        if files[Path(file).stem] != file:
+            raise ConfigError(f'{file} and {files[Path(file).stem]} have one name, and so would their runs; '
+                              'rename one')
+    found = {}
+    for file, variant in chosen:
+        for name in chosen_variants(file, variant or variants):
+            found[name if len(files) == 1 else f'{Path(file).stem}:{name}'] = f'{file}:{name}'
+    return found
+
+
 def chosen_variants(file: str, chosen: str) -> list[str]:
-    """The variants that `--variants` names; `all` is all but the demo, which is said."""
+    """The variants of a file with these names; `all` is all but the demo, which is said."""
     known = list(experiments.experiment_module(file).VARIANTS)
     if chosen == 'all':
         names = [name for name in known if name != DEMO]
         if DEMO in known:
-            print(f'recog sweep: all variants but {DEMO}: {", ".join(names)}', file=sys.stderr)
+            print(f'recog sweep: all variants of {file} but {DEMO}: {", ".join(names)}', file=sys.stderr)
     else:
         names = list(dict.fromkeys(name.strip() for name in chosen.split(',') if name.strip()))
     for name in names:
         if name not in known:
-            raise ConfigError(f'--variants {chosen}: {name!r} is not in {file}{nearest(name, known)}; '
+            raise ConfigError(f'variant {name!r} is not in {file}{nearest(name, known)}; '
                               f'there are: all, {", ".join(known)}')
     if not names:
         raise ConfigError(f'--variants {chosen!r} names none; there are: {", ".join(known)}')
@@ -129,7 +147,7 @@ def _loaded(recipe: str, overrides: Sequence[str]) -> ConfigDict:
     return config
 
 
-def _check_workdir(run: SweepRun) -> None:
+def check_workdir(run: SweepRun) -> None:
     """Refuse a workdir that holds something else."""
     refuse_other_things(run.workdir, resumes=True, named=False)
     if not files.is_workdir(run.workdir):

@@ -9,7 +9,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,31 +48,19 @@ class Job:
 def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[str],
         progress: Progress) -> None:
     """Submit the runs as one array of jobs; wait for them and for what an earlier sweep left in the queue."""
-    # Slurm sends it to all processes of a job: the one at which training saves.
-    os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'
-    try:
-        import submitit
-    except ModuleNotFoundError:
-        raise ConfigError("--slurm needs submitit: pip install 'recog[sweep]'") from None
-    try:
-        executor = submitit.AutoExecutor(folder, cluster=cluster)
-        executor.update_parameters(**{'name': 'recog', **options(given)})
-        jobs = _jobs(runs, folder, executor, submitit.SlurmJob if cluster == 'slurm' else None)
-    # No Slurm, a wrong option, or sbatch refused.
-    except (NameError, ValueError, RuntimeError, AssertionError) as error:
-        raise ConfigError(f'--slurm: {" ".join(str(error).split())[:300]}') from None
+    queued = jobs(runs, folder, *executor(folder, cluster, given))
     stop, begun = stop_at(*SIGNALS), time.monotonic()
     try:
-        while jobs:
+        while queued:
             if stop.asked:
                 print('recog sweep: the jobs are told to end, and save; the same line goes on with them',
                       file=sys.stderr)
-                for _, job in jobs:
+                for _, job in queued:
                     job.cancel(check=False)
                 raise KeyboardInterrupt
             time.sleep(POLL)
-            for each, job in [item for item in jobs if item[1].done()]:
-                jobs.remove((each, job))
+            for each, job in [item for item in queued if item[1].done()]:
+                queued.remove((each, job))
                 finish(each, 1 if job.exception() else job.result(), time.monotonic() - begun)
                 progress.say()
             progress.look()
@@ -80,25 +68,48 @@ def run(runs: Sequence[SweepRun], folder: Path, cluster: str, given: Sequence[st
         stop.close()
 
 
-def _jobs(runs: Sequence[SweepRun], folder: Path, executor: Any, known: Any) -> list[tuple[SweepRun, Any]]:
+def executor(folder: Path, cluster: str, given: Sequence[str]) -> tuple[Any, Any]:
+    """What queues jobs, and the class of a job that is known by its number, if there is one."""
+    # Slurm sends it to all processes of a job: the one at which training saves.
+    os.environ['SUBMITIT_PREEMPT_SIGNAL'] = 'USR1'
+    try:
+        import submitit
+    except ModuleNotFoundError:
+        raise ConfigError("--slurm needs submitit: pip install 'recog[sweep]'") from None
+    with _refused():
+        found = submitit.AutoExecutor(folder, cluster=cluster)
+        found.update_parameters(**{'name': 'recog', **options(given)})
+        return found, submitit.SlurmJob if cluster == 'slurm' else None
+
+
+@contextlib.contextmanager
+def _refused() -> Iterator[None]:
+    """No Slurm, a wrong option, or what sbatch refuses, in one line."""
+    try:
+        yield
+    except (NameError, ValueError, RuntimeError, AssertionError) as error:
+        raise ConfigError(f'--slurm: {" ".join(str(error).split())[:300]}') from None
+
+
+def jobs(runs: Sequence[SweepRun], folder: Path, executor: Any, known: Any) -> list[tuple[SweepRun, Any]]:
     """The job of each run: the one that still waits or runs since the last sweep, else a new one."""
     folder.mkdir(parents=True, exist_ok=True)
-    jobs, new = [], []
+    found, new = [], []
     for each in runs:
         note = folder / f'{each.name}.job'
         job = known(folder, note.read_text(encoding='utf-8')) if known and note.is_file() else None
         if job and not job.done(force_check=True):
-            jobs.append((each, job))
+            found.append((each, job))
         else:
             new.append(each)
     if new:
-        with executor.batch():
+        with _refused(), executor.batch():
             made = [executor.submit(Job(each)) for each in new]
-        jobs += zip(new, made, strict=True)
-    for each, job in jobs:
+        found += zip(new, made, strict=True)
+    for each, job in found:
         (folder / f'{each.name}.job').write_text(job.job_id, encoding='utf-8')
         print(f'{each.name}: job {job.job_id}, log in {each.log}', flush=True)
-    return jobs
+    return found
 
 
 def options(given: Sequence[str]) -> dict[str, Any]:

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from ml_collections import ConfigDict
+
 from recog.errors import ConfigError
 from recog.sweep.here import places, run_here
 from recog.sweep.progress import Progress
@@ -24,7 +26,7 @@ def run(runs: Sequence[SweepRun], root: Path, data: str, *, parallel: int = 1, d
     """Start the runs that are not done and wait for them, then write the table; status 1 if one failed."""
     waiting = [each for each in runs if not is_done(each.workdir)]
     root.mkdir(parents=True, exist_ok=True)
-    with _alone(root) as lock:
+    with alone(root) as lock:
         for each in runs:
             if each not in waiting:
                 print(f'{each.name}: was done before: {headline(each)}', flush=True)
@@ -45,15 +47,20 @@ def print_commands(runs: Sequence[SweepRun]) -> None:
 
 def _check_sets(runs: Sequence[SweepRun], root: str) -> None:
     """Refuse to start where a set that training reads is not there."""
+    for config in {(run.config.data.train, run.config.eval.sets): run.config for run in runs}.values():
+        check_data(config, root)
+
+
+def check_data(config: ConfigDict, root: str) -> None:
+    """Refuse a recipe of which a set that training reads is not there."""
     from recog.data.sets import open_set
 
-    needed = {name: run.config for run in runs for name in (*run.config.data.train, *run.config.eval.sets)}
-    for name, config in needed.items():
+    for name in (*config.data.train, *config.eval.sets):
         open_set(name, config, root)
 
 
 @contextlib.contextmanager
-def _alone(root: Path) -> Iterator[int]:
+def alone(root: Path) -> Iterator[int]:
     """A lock on the folder: no two may train in one workdir. Runs that outlive a killed sweep hold it too."""
     with (root / '.sweep').open('a') as file:
         try:

@@ -1,22 +1,25 @@
-"""The table of a sweep: a row for each variant, over its seeds, beside the first variant."""
+"""The table of a sweep: a row for each recipe, over its seeds, beside the first."""
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
-from recog.evaluation import compare, markdown
+from recog.evaluation import compare, markdown, robustness
+from recog.evaluation.measurements import CONDITIONS
 from recog.evaluation.runs import Measured, averages, labels_and_verdicts, reported_and_later, seeds
 from recog.sweep.runs import SweepRun
 from recog.workdir import files
 
-NOTE = ('accuracy and 1-NED over seeds: mean ± standard deviation; images/s: the median while training; '
-        'difference: of the accuracy over all examples of these sets, paired by example and seed, with its '
-        '95 % interval (bootstrap of the examples)')
+NOTE = ('steps, images and minutes: of the training; images/s: the median while training; accuracy and 1-NED '
+        'over seeds: mean ± standard deviation; difference: of the accuracy over all examples of these sets, '
+        'paired by example and seed, with its 95 % interval (bootstrap of the examples); corrupted: the mean '
+        'accuracy over all corruptions and severities, where all runs were measured so '
+        '(config.eval.corrupted)')
 
 
 class Table(NamedTuple):
-    """Variants that were measured alike."""
+    """Recipes that were measured alike."""
 
     heads: list[str]
     rows: list[list[str]]
@@ -42,21 +45,38 @@ def _table(way: str, variants: dict[str, list[Measured]]) -> Table:
     sets = list(variants[first][0].results['sets'])
     means = [name for name in averages(variants[first][0])
              if all(name in averages(run) for group in variants.values() for run in group)]
-    heads = ['variant', 'seeds', 'parameters', 'images/s', 'minutes', *sets, *means, '1-NED',
-             *([f'difference to {first}'] if others else [])]
+    row = 'recipe' if any(':' in name for name in variants) else 'variant'
+    corrupted = _corrupted(variants, sets)
+    heads = [row, 'seeds', 'parameters', 'steps', 'images', 'images/s', 'minutes', *sets, *means, '1-NED',
+             *(['corrupted'] if corrupted else []), *([f'difference to {first}'] if others else [])]
     rows = []
     for name, group in variants.items():
         logs = [files.read_log(run.folder) for run in group]
         figures = [[run.results['sets'][each] for each in sets] for run in group]
         rows.append([
-            name, ', '.join(map(seeds, group)), _parameters(group), _mean(map(_speed, logs), '{:,.0f}'),
-            _mean(map(_minutes, logs), '{:,.1f}'),
+            name, ', '.join(map(seeds, group)), _parameters(group), *(
+                _mean((_last(log, field) for log in logs), '{:,.0f}') for field in ('step', 'images')),
+            _mean(map(_speed, logs), '{:,.0f}'), _mean(map(_minutes, logs), '{:,.1f}'),
             *(compare.spread([run.results['sets'][each]['accuracy'] for run in group]) for each in sets),
             *(compare.spread([averages(run)[each] for run in group]) for each in means),
             compare.spread([statistics.fmean(each['one_minus_ned'] for each in of_run) for of_run in figures],
                            '{:.4f}'),
+            *([compare.spread(corrupted[name])] if corrupted else []),
             *([] if not others else [''] if name == first else [_difference(variants[first], group, sets)])])
     return Table(heads, rows, [way, NOTE])
+
+
+def _corrupted(variants: Mapping[str, Sequence[Measured]], sets: Sequence[str]) -> dict[str, list[float]]:
+    """The mean accuracies of all runs under corruptions; none unless all were measured alike."""
+    found = {name: [[record for record in robustness.read(run.folder) if record['set'] in sets and all(
+        record.get(each) == run.results.get(each) for each in CONDITIONS)] for run in group]
+        for name, group in variants.items()}
+    measured = {tuple((each['set'], each['count'], *sorted(each['corruptions'])) for each in records)
+                for group in found.values() for records in group}
+    if len(measured) > 1 or not all(measured):
+        return {}
+    return {name: [statistics.fmean(map(robustness.mean, records)) for records in group]
+            for name, group in found.items()}
 
 
 def _parameters(group: Sequence[Measured]) -> str:
@@ -68,6 +88,11 @@ def _speed(log: Sequence[dict[str, Any]]) -> float | None:
     """Images a second; the first line has the compilation in it."""
     rates = [line['images_per_second'] for line in log if 'images_per_second' in line][1:]
     return statistics.median(rates) if rates else None
+
+
+def _last(log: Sequence[dict[str, Any]], field: str) -> float | None:
+    """How far a count of the log came."""
+    return max((line[field] for line in log if field in line), default=None)
 
 
 def _minutes(log: Sequence[dict[str, Any]]) -> float | None:

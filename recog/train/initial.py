@@ -13,7 +13,7 @@ from recog.errors import ConfigError
 from recog.models.peers import listed, matched
 from recog.reading.named import find
 from recog.text.vocabulary import Vocab
-from recog.train import patterns
+from recog.train import patterns, rows
 from recog.weights.files import read_weights
 from recog.workdir.files import is_workdir
 from recog.workdir.folder import workdir_path
@@ -21,10 +21,20 @@ from recog.workdir.opened import open_workdir
 
 
 class Initial(NamedTuple):
-    """The variables that are taken from elsewhere, and lines that say which; others are drawn at random."""
+    """The variables that are taken from elsewhere, and lines that say which; others are drawn at random.
+
+    Of those in `kept` only the rows in the mask are taken.
+    """
 
     variables: models.Variables
     lines: tuple[str, ...] = ()
+    kept: models.Variables = {}
+
+    def rates(self, taken: float) -> dict[str, Any]:
+        """What multiplies the rate of each parameter that was taken, by its path: drawn rows keep theirs."""
+        masks = models.flatten(self.kept)
+        return {_name(path): np.where(masks[path], np.float32(taken), np.float32(1)) if path in masks
+                else taken for path in models.flatten(self.variables) if path[0] == 'params'}
 
 
 def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
@@ -36,20 +46,32 @@ def load(config: ConfigDict, vocab: Vocab, model: models.Model) -> Initial:
     parts = config.init_parts
     patterns.check('config.init_parts', parts, [_name(path) for path in shapes])
     wanted = [path for path in shapes if not parts or patterns.chosen(_name(path), parts)]
-    redrawn = []
-    # Even if it has as many tokens, another vocabulary gives the rows of these parameters other meanings.
-    if trained_with is not None and trained_with.tokens != vocab.tokens:
-        redrawn = [path for path in wanted if _name(path) in model.about.vocabulary_parameters]
-        wanted = [path for path in wanted if path not in redrawn]
-    _check(config.init, wanted, shapes, found)
+    # Even if it has as many tokens, another vocabulary gives the rows of some parameters other meanings.
+    moved = {} if trained_with is None or trained_with.tokens == vocab.tokens else \
+        _moved(model, wanted, shapes, found, trained_with, vocab)
+    _check(config.init, [path for path in wanted if path not in moved], shapes, found)
     lines = [f'starts from {config.init}: {len(wanted)} of {len(shapes)} arrays']
-    if redrawn:
-        lines.append(f'made anew, as the vocabulary is another: {_names(redrawn)}')
+    if moved and trained_with is not None:
+        lines.append(rows.said(trained_with, vocab, map(_name, moved)))
     if parts:
-        left = [path for path in shapes if path not in wanted and path not in redrawn]
-        lines.append(f'not taken, by config.init_parts: {_names(left, 4)}')
-    arrays = {path: np.asarray(found[path], np.float32) for path in wanted}
-    return Initial(models.unflatten(arrays), tuple(lines))
+        lines.append('not taken, by config.init_parts: '
+                     f'{_names([path for path in shapes if path not in wanted], 4)}')
+    arrays = {path: moved[path].array if path in moved else np.asarray(found[path], np.float32)
+              for path in wanted}
+    kept = {path: each.kept for path, each in moved.items()}
+    return Initial(models.unflatten(arrays), tuple(lines), models.unflatten(kept))
+
+
+def _moved(model: models.Model, wanted: Sequence[tuple[str, ...]], shapes: dict[tuple[str, ...], Any],
+           found: dict[tuple[str, ...], Any], old: Vocab, new: Vocab) -> dict[tuple[str, ...], rows.Carried]:
+    """The parameters with a row for each token, their rows where the new vocabulary has them.
+
+    What does not fit otherwise is not among them.
+    """
+    sized, tokens = model.about.vocabulary_parameters, (len(old), len(new))
+    return {path: rows.carried(found[path], sized[_name(path)], old, new) for path in wanted
+            if _name(path) in sized and path in found
+            and rows.fits(sized[_name(path)], np.shape(found[path]), shapes[path].shape, tokens)}
 
 
 def check_there(config: ConfigDict) -> None:

@@ -1,4 +1,4 @@
-"""Where a run's progress is written: the bar, log lines, metrics.jsonl, TensorBoard events, rejected rows."""
+"""Where a run's progress is written: the bar, log lines, metrics.jsonl, loggers, rejected rows."""
 
 import json
 import textwrap
@@ -10,6 +10,7 @@ from typing import TextIO
 from recog.data.labels import CHANGED
 from recog.devices import processes
 from recog.train.events import Events
+from recog.train.loggers.opened import Loggers
 from recog.workdir import files
 from recog.workdir.folder import write_whole
 
@@ -19,11 +20,13 @@ COLUMNS = 110  # of a line
 class Log:
     """Log lines of the first process, each also in metrics.jsonl and, if wanted, as TensorBoard events."""
 
-    def __init__(self, workdir: Path, start: int, total: int, *, first: bool, tensorboard: bool):
+    def __init__(self, workdir: Path, start: int, total: int, *, first: bool, tensorboard: bool,
+                 loggers: Loggers | None = None):
         from tqdm import tqdm
 
         self._file: TextIO | None = None
         self._events: Events | None = None
+        self._loggers = loggers or Loggers()
         self.before = 0.0  # seconds that the run took up to where it goes on
         if not first:
             return
@@ -54,6 +57,7 @@ class Log:
         self._file.flush()
         if self._events is not None:
             self._events.write(step, values)
+        self._loggers.write(step, values)
         self.say(line)
 
     def advance(self) -> None:

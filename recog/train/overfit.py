@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import jax
@@ -29,6 +30,7 @@ def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable =
     """Train on `count` examples until they are learnt or the time is over, and say what came of it."""
     config = recipe.changed(config.copy_and_resolve_references(), {
         'train.batch': count, 'train.accumulate': 1, 'train.norm_group': 0, 'train.ema': 0.0,
+        'swa.start': '0 steps',
         'train.length': '1000000 steps', 'image.augment.probability': 0.0, 'schedule.name': 'constant',
         'schedule.warmup': '0 steps', 'optimizer.decay': 0.0,
     })
@@ -37,9 +39,9 @@ def run(config: Any, count: int, open_run: Callable[[Any], Run], say: Callable =
     few = whole._replace(source=joined([source]), plan=Plan([count], (), count, 'file', 0), total=1_000_000)
     rate = optimizer.schedule(config, few.total, few.plan.epoch)
     tx = optimizer.optimizer(config, rate)
-    make = jax.jit(lambda key, given: make_state(few.model, tx, 0.0, key, given),
-                   out_shardings=replicated(few.mesh))
-    state = make(jax.random.key(values.seed(config, 'init')), few.initial().variables)
+    make = jax.jit(partial(make_state, few.model, tx, 0.0), out_shardings=replicated(few.mesh))
+    given = few.initial()
+    state = make(jax.random.key(values.seed(config, 'init')), given.variables, given.kept)
     batch = Batches(few.source, few.plan, np.arange, few.vocab, config, 1)[0]
     del batch['notes'], batch['rows']
     batch = jax.device_put(batch, batch_sharding(few.mesh))

@@ -11,6 +11,7 @@ import numpy as np
 from recog.train.advance import Dispatched
 from recog.train.forecast import duration
 from recog.train.log import Clock, Log, Rejections, clock, concerns, kept
+from recog.train.loggers.opened import Loggers
 from recog.train.run import Run
 
 WAITS = 0.2  # the share of the time that may be spent waiting for data before a line says so
@@ -30,12 +31,12 @@ class Progress:
     """What is said of a run: the metrics that are waited for, and where they are written."""
 
     def __init__(self, run: Run, folder: Path, position: int, rows: dict[str, int],
-                 latest: Callable[[], int | None]):
+                 latest: Callable[[], int | None], loggers: Loggers):
         """`folder` is where files are written, `latest` gives the step of the last checkpoint."""
         self.run, self._latest = run, latest
         process = jax.process_index()
         self.log = Log(folder, position, run.total, first=process == 0,
-                       tensorboard=run.config.log.tensorboard)
+                       tensorboard='tensorboard' in run.config.log.to, loggers=loggers)
         self.rejections = Rejections(folder, process, rows)
         self._clock = Clock()
         self._began = time.perf_counter() - self.log.before  # had all its pieces been one

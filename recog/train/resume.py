@@ -10,6 +10,7 @@ import optax
 from recog.config import values
 from recog.devices.mesh import state_layout
 from recog.errors import ConfigError
+from recog.train.patience import Patience, restored
 from recog.train.run import Run
 from recog.train.step import State, make_state, parts
 from recog.workdir.checkpoints import Checkpoints
@@ -26,11 +27,12 @@ class Beginning(NamedTuple):
     layout: Any
     position: int  # steps done
     rows: dict[str, int]  # rows read and rejected so far, by reason
+    patience: Patience = Patience()
 
 
 def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) -> Beginning:
     """The newest checkpoint, laid out on this run's mesh; without one, a fresh state."""
-    ema = run.config.train.ema
+    ema = values.averages(run.config)
     key = jax.random.key(values.seed(run.config, 'init'))
     make = functools.partial(make_state, run.model, tx, ema)
     abstract = jax.eval_shape(make, key)
@@ -50,7 +52,7 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
             print(OTHER_BATCHES, flush=True)
         state = State(rest['step'], variables['params'], variables['stats'], rest['opt'],
                       variables['ema'] if ema else {})
-        return Beginning(state, layout, record['position'], record['rows'])
+        return Beginning(state, layout, record['position'], record['rows'], restored(record))
 
     found = checkpoints.newest_sound(read, set_aside=True)
     if found:
@@ -58,7 +60,8 @@ def begin(run: Run, tx: optax.GradientTransformation, checkpoints: Checkpoints) 
     initial = run.initial()
     if jax.process_index() == 0 and initial.lines:
         print('\n'.join(initial.lines), flush=True)
-    return Beginning(jax.jit(make, out_shardings=layout)(key, initial.variables), layout, 0, {})
+    return Beginning(jax.jit(make, out_shardings=layout)(key, initial.variables, initial.kept),
+                     layout, 0, {})
 
 
 def _check_sets(run: Run, record: Mapping[str, Any]) -> None:

@@ -22,7 +22,7 @@ from recog.data.sets import open_set
 from recog.devices.mesh import check_batch, make_mesh
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
-from recog.train import initial, resident
+from recog.train import initial, origin, resident
 
 
 class Run(NamedTuple):
@@ -61,6 +61,7 @@ class Run(NamedTuple):
 
 def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[jax.Device]) -> Run:
     """Open the data and build the model; what does not fit is refused here, before anything is compiled."""
+    origin.check(config)
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]

@@ -14,6 +14,8 @@ from recog.config import values
 from recog.devices.mesh import cut, micro_batch_sharding, unsharded
 from recog.models.precision import in_precision
 from recog.train import optimizer
+from recog.train.plateau import plateau_scale
+from recog.train.remat import rematerialised
 
 
 class State(NamedTuple):
@@ -26,12 +28,18 @@ class State(NamedTuple):
     ema: Any
 
 
-def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float, key: jax.Array,
-               given: models.Variables | None = None) -> State:
-    """The state before the first step; the variables that are given replace the drawn ones."""
+def make_state(model: models.Model, tx: optax.GradientTransformation, ema: float | bool, key: jax.Array,
+               given: models.Variables | None = None, kept: models.Variables | None = None) -> State:
+    """The state before the first step; the variables that are given replace the drawn ones.
+
+    Of those in `kept` only what its masks say is replaced.
+    """
     variables = model.init(key)
     if given:
-        variables = models.unflatten(models.flatten(variables) | models.flatten(given))
+        drawn, masks = models.flatten(variables), models.flatten(kept or {})
+        variables = models.variables(drawn | {
+            path: jnp.where(masks[path], leaf, drawn[path]) if path in masks else leaf
+            for path, leaf in models.flatten(given).items()})
     params, stats = variables['params'], variables['stats']
     averages = {'params': params, 'stats': stats} if ema else {}
     return State(jnp.zeros((), jnp.int32), params, stats, tx.init(params), averages)
@@ -47,15 +55,30 @@ def averaged(ema: Any, params: Any, stats: Any, decay: float, step: jax.Array) -
     return optax.incremental_update({'params': params, 'stats': stats}, ema, share)
 
 
+def averaged_starts(ema: Any, before: Any, after: Any, periods: optimizer.Periods, step: jax.Array) -> Any:
+    """The averages of what stood at the starts of the periods so far, with equal shares; until the first of
+    them, the newest itself.
+
+    `before` and `after` are the parameters and statistics on both sides of one more step.
+    """
+    first, every = periods
+    number, early = (step - first) // every, step < first
+    share = jnp.where(early, 1.0, jnp.where((step - first) % every == 0, 1 / jnp.maximum(number + 1, 1), 0.0))
+    new = jax.tree.map(lambda old, newer: jnp.where(early, newer, old), before, after)
+    return optax.incremental_update(new, ema, share)
+
+
 def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Callable, config: ConfigDict,
-              mesh: Mesh | None = None) -> Callable:
-    """The pure function (state, batch) -> state, metrics."""
+              mesh: Mesh | None = None, periods: optimizer.Periods | None = None) -> Callable:
+    """The pure function (state, batch) -> state, metrics; weights are averaged at the starts of periods."""
     accumulate, decay, seed = config.train.accumulate, config.train.ema, values.seed(config, 'dropout')
 
     def loss(params, stats, batch, key, step):
         variables = {'params': params, 'stats': stats}
         (total, count), (stats, sums) = model.loss(variables, batch, key=key, train=True, step=step)
         return total, (stats, {'total': total, 'count': count, 'rows': batch['weight'].sum(), **sums})
+
+    loss = rematerialised(loss, config.train.remat)
 
     def whole(state, batch, key):
         # Sharded parameters are gathered once, not at each use, which in a loop comes again and again.
@@ -101,8 +124,14 @@ def make_step(model: models.Model, tx: optax.GradientTransformation, rate: Calla
         updates, opt = tx.update(gradient, state.opt, state.params)
         params = optax.apply_updates(state.params, updates)
         ema = averaged(state.ema, params, stats, decay, state.step) if decay else state.ema
-        metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient), 'rate': rate(state.step),
-                   **sums}
+        if periods is not None:
+            before, after = ({'params': each, 'stats': other} for each, other in
+                             ((state.params, state.stats), (params, stats)))
+            ema = averaged_starts(state.ema, before, after, periods, state.step)
+        metrics = {'loss': total * share, 'grad_norm': optimizer.norm(gradient),
+                   'rate': rate(state.step) * plateau_scale(state.opt), **sums}
+        if config.log.layer_norms:
+            metrics |= optimizer.layer_norms(gradient)
         return State(state.step + 1, params, stats, opt, ema), metrics
 
     return in_precision(step, config.train.precision)

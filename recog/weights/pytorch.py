@@ -175,8 +175,13 @@ def _ordered(pairs: Any = ()) -> dict:
     return pickles.entries({}, pairs)
 
 
+# Classes whose names stand for what they keep in checkpoints of PyTorch Lightning, which is left out.
+LIGHTNING = ('early_stopping.EarlyStopping', 'lr_monitor.LearningRateMonitor',
+             'model_checkpoint.ModelCheckpoint')
 NAMES: pickles.Names = {
     ('collections', 'OrderedDict'): Function(_ordered),
     ('torch._utils', '_rebuild_tensor_v2'): Function(_rebuild_tensor),
     ('torch._utils', '_rebuild_parameter'): Function(_rebuild_parameter),
+    **{(f'pytorch_lightning.callbacks.{module}', name): name
+       for module, _, name in (each.partition('.') for each in LIGHTNING)},
     **{('torch', name): StorageType(dtype) for name, dtype in STORAGES.items()}}

@@ -10,6 +10,10 @@ CONFIG, VOCAB = 'config.json', 'vocab.json'
 LOG = 'metrics.jsonl'  # what was measured at a step, a line each
 RESULTS, RESULTS_CSV, RESULTS_PAGE = 'results.json', 'results.csv', 'results.md'
 PREDICTIONS = 'predictions.tsv'
+SUSPECTS = 'suspects.tsv'  # labels that may be wrong, of the latest evaluation
+ROBUSTNESS = 'robustness.json'  # what was read of corrupted images
+CALIBRATION = 'calibration.json'  # the temperature that was fitted to a step
+BEFORE, BEFORE_PAGE = 'before.json', 'before.md'  # of a fine-tuning: figures of its start beside its own
 SAMPLES_SHEET, SAMPLES = 'samples.png', 'samples'  # words in one picture, and a folder of the first of them
 # A signal ended the run before its recipe was done; a scheduler may queue it again.
 STOPPED = 'stopped'

@@ -4,7 +4,6 @@ Checkpoints are written straight to a bucket; other files are written here and c
 """
 
 import contextlib
-import importlib.util
 import os
 import shutil
 import tempfile
@@ -12,34 +11,24 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from recog.buckets import check_library, is_remote
 from recog.errors import ConfigError
 from recog.workdir.files import is_published, is_workdir
 
-LIBRARIES = {'gs': 'gcsfs', 's3': 's3fs', 'az': 'adlfs'}
 KINDS = ('.json', '.jsonl', '.tsv')  # of files that a run goes on writing
 
 
 def workdir_path(name: Any) -> Any:
     """The folder of this name: a local path, or one of etils.epath for a bucket."""
-    kind, remote, _ = str(name).partition('://')
-    if not remote:
+    if not is_remote(name):
         return Path(name)
-    if kind not in LIBRARIES:
-        raise ConfigError(f'workdir {name}: {kind}:// must be one of '
-                          + ', '.join(f'{known}://' for known in LIBRARIES))
-    if importlib.util.find_spec(LIBRARIES[kind]) is None:
-        raise ConfigError(f'workdir {name} needs {LIBRARIES[kind]}: pip install {LIBRARIES[kind]}')
+    kind = check_library('workdir', name)
     import fsspec.config
     from etils import epath
 
     # Another process may have written since; a listing that is remembered would not show it.
     fsspec.config.conf.setdefault(kind, {})['use_listings_cache'] = False
     return epath.Path(name)
-
-
-def is_remote(folder: Any) -> bool:
-    """Whether the folder is in a bucket."""
-    return '://' in str(folder)
 
 
 def write_whole(file: Any, text: str) -> None:

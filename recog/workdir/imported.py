@@ -46,7 +46,7 @@ def run(file: str, recipe: str, overrides: list[str], workdir: Path, partial: bo
               'as before training', file=sys.stderr)
     description.write(workdir, found.config, found.vocab)
     params = variables['params']
-    kept = {**variables, 'ema': variables} if found.config.train.ema else variables
+    kept = {**variables, 'ema': variables} if values.averages(found.config) else variables
     digest = hashlib.sha256(Path(file).read_bytes()).hexdigest()
     record = {**description.record(found.config, found.vocab, 0, {}, {}),
               'imported': f'{Path(file).name} (sha256 {digest[:16]})'}
@@ -68,18 +68,22 @@ def _untrained(stats: Mapping[str, Any]) -> bool:
 
 
 def recognise(state: Mapping[str, Any], file: str, overrides: list[str]) -> Recognised:
-    """The recipe, of those whose weights are published, that has most of the names of a checkpoint."""
-    best, most = None, 0.0
+    """The recipe, of those whose weights are published, that has most of the names of a checkpoint; of
+    several of the same names, the first that has most of the shapes too."""
+    alike: list[Recognised] = []
+    most = 0.0
     for recipe in published():
         found = _built(recipe, tuple(overrides))
         names, peers = set(found.model.adapt(state)), set(found.model.peers)
         share = len(names & peers) / len(names | peers)
-        if share > most and len(names & peers) >= LIKE * min(len(names), len(peers)):
-            best, most = found, share
-    if best is None:
+        if share >= most and len(names & peers) >= LIKE * min(len(names), len(peers)):
+            alike, most = [*(alike if share == most else ()), found], share
+    if not alike:
         raise ConfigError(f'{file}: its names ({", ".join(list(state)[:3])}, ...) are those of none of '
                           f'{", ".join(published())}; --config FILE:VARIANT says which recipe it is')
-    return best
+    if len(alike) == 1:
+        return alike[0]
+    return min(alike, key=lambda each: len(matched(each.model, state)[1]['misshapen']))
 
 
 def published() -> list[str]:
@@ -115,4 +119,4 @@ def _variables(found: Recognised, state: Mapping[str, Any], file: str, partial: 
         for name in problems[kind]:
             print(f'{words}: {name}')
     start = found.model.init(jax.random.key(values.seed(found.config, 'init'))) if problems['missing'] else {}
-    return jax.tree.map(np.asarray, models.unflatten(models.flatten(start) | filled))
+    return jax.tree.map(np.asarray, models.variables(models.flatten(start) | filled))

@@ -1,5 +1,6 @@
 """A trained model, opened from its workdir or from a published reader."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -9,11 +10,11 @@ from jax.sharding import Mesh, NamedSharding
 from ml_collections import ConfigDict
 
 from recog import models
-from recog.config import recipe
+from recog.config import recipe, values
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
-from recog.workdir import published
+from recog.workdir import calibration, published
 from recog.workdir.checkpoints import FOLDER, Checkpoints
 from recog.workdir.description import parse_config, read_config
 from recog.workdir.files import is_published
@@ -31,6 +32,12 @@ class Opened(NamedTuple):
     variables: models.Variables
     metrics: dict[str, float]
     imported: str  # the file that the weights came from, '' where they were trained
+    calibration: Mapping[str, Any] = {}  # of this step, where it was fitted
+
+    @property
+    def temperature(self) -> float:
+        """By which scores are divided before they are confidences."""
+        return calibration.temperature(self.calibration, self.workdir)
 
 
 def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None,
@@ -89,8 +96,10 @@ def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, p
         raise ConfigError(f'{folder}: its recipe makes no model: {type(error).__name__}: '
                           f'{" ".join(str(error).split())[:200]}') from None
     variables = published.filled(found, layout, folder)
+    fitted = facts.get('calibration', {})
+    calibration.temperature(fitted, folder)  # it may come from anywhere
     return Opened(folder, facts['step'], config, found.vocab, model, jax.device_put(variables, everywhere),
-                  facts['metrics'], facts['imported'])
+                  facts['metrics'], facts['imported'], fitted)
 
 
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,
@@ -105,13 +114,14 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
                           abstract_variables(config, model))
     variables, _ = restore_variables(checkpoints, step, layout)
     imported = record['imported'] if 'imported' in record else ''
-    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported)
+    return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported,
+                  calibration.read(folder, step))
 
 
 def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:
     """Shapes of what the part `variables` of a checkpoint holds."""
     variables = dict(jax.eval_shape(model.init, jax.random.key(0)))
-    return {**variables, 'ema': variables} if config.train.ema else variables
+    return {**variables, 'ema': variables} if values.averages(config) else variables
 
 
 def restore_variables(checkpoints: Checkpoints, step: int, layout: dict[str, Any]) -> tuple[Any, bool]:

@@ -105,7 +105,7 @@ def filled(found: Published, layout: Mapping[str, Any], place: Any) -> models.Va
         one = wrong[0]
         raise ConfigError(f'{place}: {"/".join(one)} has the shape {shapes.get(one)}, '
                           f'the recipe asks for {wanted.get(one)}')
-    return models.unflatten(found.arrays)
+    return models.variables(found.arrays)
 
 
 def encoded(variables: models.Variables, kind: str) -> tuple[bytes, models.Variables]:
@@ -123,7 +123,7 @@ def encoded(variables: models.Variables, kind: str) -> tuple[bytes, models.Varia
             other = '; --kind bfloat16 can hold it' if np.isfinite(value) else ''
             raise ConfigError(f'{"/".join(path)} holds {value:.4g}, which is no number of {kind}{other}')
     content = numpy.save({'/'.join(path): leaf for path, leaf in rounded.items()})
-    return content, models.unflatten({path: leaf.astype(np.float32) for path, leaf in rounded.items()})
+    return content, models.variables({path: leaf.astype(np.float32) for path, leaf in rounded.items()})
 
 
 def _arrays(content: bytes, place: Any) -> dict[tuple[str, ...], np.ndarray]:

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -20,7 +21,7 @@ from recog.errors import ConfigError
 from recog.sweep import here, slurm
 from recog.sweep.here import _by_devices
 from recog.sweep.runs import chosen_seeds, last_line, plan
-from recog.sweep.sweep import _alone
+from recog.sweep.sweep import alone
 
 EXPERIMENT = f'''
 from recog import config as configs
@@ -48,7 +49,7 @@ DEFAULTS = {'variants': 'all', 'seeds': '1', 'workdir': '', 'data': './data', 'o
 
 
 def options(place, **given):
-    return {**DEFAULTS, 'file': str(place / 'tiny.py'), 'workdir': str(place / 'runs'),
+    return {**DEFAULTS, 'recipes': [str(place / 'tiny.py')], 'workdir': str(place / 'runs'),
             'data': str(place / 'data'), **given}
 
 
@@ -108,7 +109,8 @@ def test_a_dry_run_prints_the_commands_of_all_variants_but_the_demo_and_leaves_n
     assert run(place, seeds='0,4', dry_run=True,
                overrides=['--config.train.batch=32', '--config.render.fonts=/a b']) == 0
     out, err = capsys.readouterr()
-    assert err == 'recog sweep: all variants but demo: small, harder, odd\n' and not (place / 'runs').exists()
+    assert err == f'recog sweep: all variants of {place}/tiny.py but demo: small, harder, odd\n'
+    assert not (place / 'runs').exists()
     lines = [shlex.split(line) for line in out.splitlines()]
     order = [('small', 0), ('harder', 0), ('odd', 0), ('small', 4), ('harder', 4), ('odd', 4)]
     assert lines == [
@@ -116,6 +118,18 @@ def test_a_dry_run_prints_the_commands_of_all_variants_but_the_demo_and_leaves_n
          f'--config.seed={seed}',
          '--workdir', str(place / 'runs' / f'{variant}-seed{seed}'), '--data', str(place / 'data'),
          '--config.train.batch=32', '--config.render.fonts=/a b'] for variant, seed in order]
+
+
+def test_recipes_of_several_files_are_trained_side_by_side(place, capsys):
+    (place / 'other.py').write_text(EXPERIMENT)
+    tiny, other = str(place / 'tiny.py'), str(place / 'other.py')
+    assert run(place, recipes=[f'{tiny}:harder', other], variants='small,demo', dry_run=True) == 0
+    lines = [shlex.split(line) for line in capsys.readouterr().out.splitlines()]
+    assert [(line[5], Path(line[8]).name) for line in lines] == [
+        (f'{tiny}:harder', 'tiny-harder-seed0'), (f'{other}:small', 'other-small-seed0'),
+        (f'{other}:demo', 'other-demo-seed0')]
+    planned = plan([f'{tiny}:small', f'{tiny}:harder'], place / 'runs', '', [], variants='all', seeds='1')
+    assert [each.name for each in planned] == ['small-seed0', 'harder-seed0']  # as of one file
 
 
 def test_the_demo_runs_where_it_is_asked_for(place, capsys):
@@ -127,8 +141,10 @@ def test_the_demo_runs_where_it_is_asked_for(place, capsys):
 @pytest.mark.parametrize('given, message', [
     ({'variants': 'smal'},
      "'smal' is not in .*did you mean 'small'.*there are: all, small, harder, odd, demo"),
+    ({'recipes': ['tiny.py:small'], 'variants': 'odd'}, '--variants odd is of files without a variant'),
+    ({'recipes': ['a/tiny.py', 'tiny.py']}, 'a/tiny.py and tiny.py have one name'),
     ({'variants': ','}, "--variants ',' names none"),
-    ({'file': 'experiments/none.py'}, "experiment file 'experiments/none.py' does not exist"),
+    ({'recipes': ['experiments/none.py']}, "experiment file 'experiments/none.py' does not exist"),
     ({'workdir': ''}, "--workdir '' must be a local folder"),
     ({'workdir': 'gs://bucket/runs'}, "--workdir 'gs://bucket/runs' must be a local folder"),
     ({'overrides': ['--config.train.bach=3']}, 'tiny.py:small: config.train.bach is not a field'),
@@ -187,7 +203,7 @@ def test_how_a_run_is_carried_out_may_change(place, capsys):
 
 def test_two_sweeps_do_not_work_in_one_folder(place):
     (place / 'runs').mkdir()
-    with _alone(place / 'runs'), pytest.raises(ConfigError, match='another sweep, .* is at work there'):
+    with alone(place / 'runs'), pytest.raises(ConfigError, match='another sweep, .* is at work there'):
         run(place)
 
 
@@ -222,7 +238,7 @@ def test_a_sweep_trains_every_run_and_writes_one_table(swept):
     logs = [(swept / 'runs' / f'{name}.log').read_text().splitlines()[0] for name in runs]
     assert {line.rpartition('--devices ')[2] for line in logs} == {'0', '1'}
     table = (swept / 'runs' / 'results.md').read_text()
-    assert table.startswith('| variant | seeds | parameters | images/s | minutes | words | 1-NED | diff')
+    assert table.startswith('| variant | seeds | parameters | steps | images | images/s | minutes | words | ')
     assert '| small | 0, 1 |' in table and '| harder | 0, 1 |' in table
     page = (swept / 'runs' / 'sweep.html').read_text()
     assert all(name in page for name in runs) and '<svg' in page
@@ -291,7 +307,7 @@ def test_options_of_slurm_are_numbers_words_or_json():
 
 
 def test_a_job_runs_the_command_and_keeps_what_it_says(place):
-    each = plan(str(place / 'tiny.py'), place / 'runs', str(place / 'data'), [], variants='small',
+    each = plan([str(place / 'tiny.py')], place / 'runs', str(place / 'data'), [], variants='small',
                 seeds='1')[0]
     (place / 'runs').mkdir()
     job = slurm.Job(each._replace(command=[sys.executable, '-c', 'print("learning"); exit(3)']))

@@ -5,7 +5,7 @@ from types import SimpleNamespace
 
 import pytest
 
-from recog.evaluation import results
+from recog.evaluation import results, robustness
 from recog.evaluation.write import write_results
 from recog.metrics.words import judge, word_figures
 from recog.report import sweep_page
@@ -38,26 +38,41 @@ def run(root, variant, right, seed=0, log=(), **about):
 LOG = [{'step': 1, 'loss': 9.0, 'images_per_second': 3.0, 'seconds': 60.0},
        {'step': 50, 'loss': 2.0, 'images_per_second': 1000.0, 'seconds': 90.0},
        {'step': 50, 'words/accuracy': 0.5},
-       {'step': 99, 'loss': 1.0, 'images_per_second': 2000.0, 'seconds': 120.0}]
+       {'step': 99, 'images': 6400, 'loss': 1.0, 'images_per_second': 2000.0, 'seconds': 120.0}]
 
 
 def test_a_variant_is_a_row_with_size_speed_minutes_and_the_difference_to_the_first(tmp_path):
     runs = [run(tmp_path, 'r34', 50, 0, LOG), run(tmp_path, 'r34', 54, 1, LOG), run(tmp_path, 'r34', 90, 2),
             run(tmp_path, 'no_lstm', 60, 0), run(tmp_path, 'no_lstm', 60, 1)]
     table, = tables(runs)
-    assert table.heads == ['variant', 'seeds', 'parameters', 'images/s', 'minutes', 'mine', '1-NED',
-                           'difference to r34']
+    assert table.heads == ['variant', 'seeds', 'parameters', 'steps', 'images', 'images/s', 'minutes', 'mine',
+                           '1-NED', 'difference to r34']
     first, second = table.rows
-    assert first[:5] == ['r34', '0, 1, 2', '1,234,567', '1,500', '2.0'] and first[5].startswith('64.67% ± ')
-    assert first[-1] == '' and second[:6] == ['no_lstm', '0, 1', '1,234,567', '', '', '60.00%']
+    assert first[:7] == ['r34', '0, 1, 2', '1,234,567', '99', '6,400', '1,500', '2.0']
+    assert first[7].startswith('64.67% ± ')
+    assert first[-1] == '' and second[:8] == ['no_lstm', '0, 1', '1,234,567', '', '', '', '', '60.00%']
     # Of the seeds that both have: ten examples better with one, six with the other.
     assert second[-1].startswith('+8.00% (+') and table.notes[0] == 'protocol 36'
+
+
+def test_what_was_read_of_corrupted_images_is_a_column_where_all_runs_have_it(tmp_path):
+    def corrupt(run, *rights):
+        robustness.add(run.workdir, [{'set': 'mine', 'count': 10, 'clean': 9, 'protocol': '36', 'beam': 1,
+                                      'corruptions': {'contrast': list(rights)}}])
+
+    runs = [run(tmp_path, 'modern', 90), run(tmp_path, 'unaugmented', 90)]
+    corrupt(runs[0], 9, 8, 7, 6, 5)
+    assert 'corrupted' not in tables(runs)[0].heads
+    corrupt(runs[1], 5, 4, 3, 2, 1)
+    table, = tables(runs)
+    place = table.heads.index('corrupted')
+    assert [row[place] for row in table.rows] == ['70.00%', '30.00%']
 
 
 def test_what_is_alike_has_no_spread_and_no_difference(tmp_path):
     table, = tables([run(tmp_path, 'a', 0, 0), run(tmp_path, 'a', 0, 1), run(tmp_path, 'b', 0, 0),
                      run(tmp_path, 'c', 5, 7)])
-    assert [row[5] for row in table.rows] == ['0.00%', '0.00%', '5.00%']
+    assert [row[7] for row in table.rows] == ['0.00%', '0.00%', '5.00%']
     assert [row[-1] for row in table.rows] == ['', 'none', 'no seed in common']
 
 
@@ -68,7 +83,7 @@ def test_later_sets_stand_beside_what_training_reported(tmp_path):
         write(runs[seed].workdir, {'svt:test': [True]}, own=False, seed=seed)
         write(runs[seed].workdir, {'mine': [False, False]}, own=False, seed=seed)  # the report counts
     reported, later = tables(runs)
-    assert reported == before and later.heads[5:] == ['svt:test', '1-NED'] and later.rows[0][1] == '0, 1'
+    assert reported == before and later.heads[7:] == ['svt:test', '1-NED'] and later.rows[0][1] == '0, 1'
 
 
 def test_runs_that_were_measured_on_other_sets_have_a_table_of_their_own(tmp_path):

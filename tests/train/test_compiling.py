@@ -14,7 +14,7 @@ CANVASES = {
     'data.train': ('some:train',), 'eval.sets': ('some:train',),
     'train.length': '1 epochs', 'train.batch': 2, 'train.ema': 0.5, 'eval.batch': 2, 'data.threads': 0,
     'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'schedule.boundaries': (),
-    'log.tensorboard': False,
+    'log.to': (),
 }
 
 

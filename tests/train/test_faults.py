@@ -96,7 +96,7 @@ def test_a_full_disk_is_one_line_and_the_last_sound_checkpoint_stays(copied):
     limit = ('import resource, runpy, sys; resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, 200_000)); '
              'sys.argv[0] = "recog"; runpy.run_module("recog", run_name="__main__")')
     line = [sys.executable, '-c', limit, 'train', '--change', '--workdir', str(copied),
-            '--config.train.length=40 steps', '--config.log.tensorboard=True',
+            '--config.train.length=40 steps', '--config.log.to=tensorboard',
             '--data', str(copied.parent / 'data')]
     # A copy of the compile cache of the suite, so that a program that cannot be written whole damages no
     # other test.

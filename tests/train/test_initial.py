@@ -1,6 +1,10 @@
 """Training that starts from weights: another run's or a file's, all of them or parts."""
 
+import contextlib
+import io
 import json
+import re
+import string
 
 import cv2
 import jax
@@ -9,7 +13,7 @@ import pytest
 from golden import fill
 from pytorch_files import Tensor, zipped
 from runs import trained
-from small import DEMO, NARROW
+from small import DEMO, NARROW, ROOT
 
 from recog import models
 from recog.commands import command_line
@@ -18,6 +22,7 @@ from recog.errors import ConfigError
 from recog.models.peers import from_peer
 from recog.text import vocabulary
 from recog.train import initial
+from recog.workdir.description import read_config
 from recog.workdir.opened import open_workdir
 
 RUN = (*NARROW, '--config.render.count=64', '--config.eval.sets=words', '--config.eval.report=absent',
@@ -70,11 +75,48 @@ def test_a_run_whose_report_sets_are_not_there_is_measured_on_its_validation_and
     assert list(results['sets']) == ['words'] and results['missing'] == ['absent']
 
 
-def test_with_another_vocabulary_what_depends_on_it_is_made_anew_and_named(first):
-    start = loaded(first, 'text.charset=62', 'text.case=keep')
-    found = models.flatten(start.variables)
-    assert ('params', 'head', 'kernel') not in found and any(path[1] == 'backbone' for path in found)
-    assert any('made anew, as the vocabulary is another: head/' in line for line in start.lines)
+@pytest.fixture(scope='module')
+def tuned(first, tmp_path_factory):
+    """The narrow run fine-tuned in two steps by another vocabulary, and what the command printed."""
+    folder = tmp_path_factory.mktemp('tuned')
+    (folder / 'characters.txt').write_text('\n'.join(f'\u00e9{string.ascii_lowercase[::-1]}123456789'),
+                                           encoding='utf-8')
+    flags = ['--config.data.train=words,rendered:train', '--config.eval.sets=words',
+             '--config.eval.report=words', '--config.train.length=2 steps',
+             '--config.train.batch=4', '--config.train.ema=0', '--config.optimizer.rate=1e-3',
+             '--config.optimizer.taken=0', '--config.optimizer.decay=0', '--config.eval.batch=64',
+             '--config.image.augment.probability=0', '--config.log.to=']
+    said = io.StringIO()
+    with contextlib.redirect_stdout(said):
+        status = command_line.main([
+            'train', '--config', DEMO.replace(':demo', ':finetune'), '--workdir', str(folder / 'run'),
+            '--data', str(first.parent), '--devices', '0', f'--config.init={first}',
+            f'--config.text.charset={folder / "characters.txt"}', *flags])
+    assert status == 0
+    return folder / 'run', said.getvalue()
+
+
+def test_a_fine_tuning_has_the_sizes_of_its_start_but_what_the_command_line_sets(first, tuned):
+    before, after = read_config(first), read_config(tuned[0])
+    assert after.model == before.model and after.image.width == before.image.width == 48
+    assert after.text.charset.endswith('characters.txt') and after.train.batch == 4
+
+
+def test_characters_that_both_vocabularies_have_keep_their_rows_and_others_are_drawn(first, tuned):
+    before, after = parameters(first)['head', 'kernel'], parameters(tuned[0])['head', 'kernel']
+    old, new = open_workdir(first).vocab.tokens, open_workdir(tuned[0]).vocab.tokens
+    same = [np.array_equal(after[:, 1 + place], before[:, 1 + old.index(token)]) if token in old else None
+            for place, token in enumerate(new)]
+    # What was taken is frozen here; the new row was drawn, and has learnt.
+    assert same == [None] + [True] * (len(new) - 1) and np.array_equal(after[:, 0], before[:, 0])
+    assert np.abs(after[:, 1]).max() > 0
+    assert "of 36 tokens 35 keep their rows, 1 are drawn ('\u00e9'), 1 are gone ('0')" in tuned[1]
+
+
+def test_a_fine_tuning_ends_with_a_table_of_before_and_after(tuned):
+    found = json.loads((tuned[0] / 'before.json').read_text())
+    assert [each['set'] for each in found['sets']] == ['words']
+    assert 'newly right' in tuned[1] and (tuned[0] / 'before.md').read_text().count('\n') == 3
 
 
 def test_parts_are_taken_by_pattern_and_the_others_named(first):
@@ -95,6 +137,7 @@ def test_a_frozen_part_keeps_its_weights(first, tmp_path):
     ('{first}', ("init_parts=('backbones/*',)",),
      r"'backbones/\*' fits no parameter \(did you mean 'backbone/\*'\?\)"),
     ('{first}', ('model.lstm_hidden=16',), 'does not fit: of another shape .* config.init_parts'),
+    ('{first}', ('model.lstm_hidden=16', 'text.charset=62'), 'of another shape .*head/kernel'),
 ])
 def test_what_does_not_fit_is_refused_in_one_line(start, overrides, said, first):
     with pytest.raises(ConfigError, match=said) as refused:
@@ -105,6 +148,20 @@ def test_what_does_not_fit_is_refused_in_one_line(start, overrides, said, first)
 def test_a_start_that_is_not_there_leaves_no_workdir(first, tmp_path, capsys):
     assert command(tmp_path / 'run', first.parent, '--config.init=nowhere') == 2
     assert 'neither a workdir' in capsys.readouterr().err and not (tmp_path / 'run').exists()
+
+
+@pytest.mark.parametrize(('recipe', 'start', 'said'), [
+    ('crnn.py:finetune', '', r"config.init='' must name a workdir or reader .* config.init_recipe=True"),
+    ('crnn.py:finetune', 'labels.tsv', 'must be a workdir of recog or a reader, as config.init_recipe=True'),
+    ('rare.py:finetune', 'run', 'is a crnn; take the recipe of its experiment'),
+])
+def test_a_fine_tuning_that_starts_from_nothing_or_from_another_algorithm_is_refused(
+        recipe, start, said, first, tmp_path, capsys):
+    place = first.parent / 'words' / start if start == 'labels.tsv' else first if start else ''
+    assert command_line.main(['train', '--config', str(ROOT / 'experiments' / recipe), '--workdir',
+                              str(tmp_path / 'run'), '--data', str(first.parent),
+                              f'--config.init={place}']) == 2
+    assert re.search(said, capsys.readouterr().err) and not (tmp_path / 'run').exists()
 
 
 def test_a_published_file_is_a_start_too(tmp_path):

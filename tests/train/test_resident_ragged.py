@@ -27,7 +27,7 @@ FIELDS = {
     'data.threads': 0, 'eval.every': '0 steps', 'eval.report': ('packed',), 'checkpoint.every': '0 steps',
     'log.every': 1,
     'schedule.name': 'constant', 'schedule.warmup': '0 steps', 'schedule.boundaries': (),
-    'log.tensorboard': False,
+    'log.to': (),
 }
 MOVED = {'image.augment.probability': 0.8, 'image.augment.scale': 0.25, 'image.augment.stretch': 0.2,
          'image.augment.rotation': 6.0, 'image.augment.elastic': 2.0, 'image.augment.curve': 0.1,

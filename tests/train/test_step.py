@@ -8,8 +8,9 @@ import numpy as np
 import pytest
 
 from recog.devices.mesh import batch_sharding, make_mesh
+from recog.errors import ConfigError
 from recog.train import optimizer
-from recog.train.step import averaged, make_state, make_step
+from recog.train.step import averaged, averaged_starts, make_state, make_step
 
 X = np.arange(16, dtype=np.float32) / 10
 WEIGHT = np.where(np.arange(16) % 5 == 0, 0, 1).astype(np.float32)
@@ -85,3 +86,33 @@ def test_a_long_training_averages_with_the_decay_of_the_recipe():
     ema = {'params': jnp.ones(()), 'stats': jnp.full((), 2.0)}
     found = averaged(ema, jnp.zeros(()), jnp.zeros(()), 0.9999, jnp.int32(200_000))
     assert jax.device_get(found) == {'params': np.float32(0.9999), 'stats': np.float32(2 * 0.9999)}
+
+
+def test_the_weights_at_the_starts_of_periods_are_averaged_with_equal_shares():
+    """Of ten steps, periods of three start at the fifth and eighth; what is learnt after that does not count.
+    """
+    steps, found = np.arange(11.0), [0.0]  # the weight before each step
+    for step in range(10):
+        found.append(float(averaged_starts(found[-1], steps[step] ** 2, steps[step + 1] ** 2, (4, 3), step)))
+    assert found == pytest.approx([0, 1, 4, 9, 16, 16, 16, 16, (16 + 49) / 2, (16 + 49) / 2,
+                                   (16 + 49) / 2])
+
+
+def test_a_training_evaluates_the_averages_of_starts(narrow):
+    config = narrow('swa.start=1 steps', 'swa.every=1 steps', 'train.length=3 steps')
+    periods = optimizer.starts(config, 3, 3)
+    tx = optimizer.optimizer(config, lambda step: RATE)
+    state, batch = make_state(LINE, tx, True, jax.random.key(0)), {'x': X, 'weight': WEIGHT}
+    step = jax.jit(make_step(LINE, tx, lambda step: RATE, config, periods=periods))
+    before = []
+    for _ in range(3):
+        before.append(np.array(values(state.params, state.stats)))
+        state, _ = step(state, batch)
+    np.testing.assert_allclose(values(**state.ema), (before[1] + before[2]) / 2, rtol=1e-6)
+
+
+@pytest.mark.parametrize('override', ['swa.start=9 steps', 'swa.every=0 steps'])
+def test_periods_that_cannot_be_are_refused(narrow, override):
+    config = narrow('swa.start=4 steps', override)
+    with pytest.raises(ConfigError, match=r"config\.swa\.start='\d steps' and every='\d \w+' are"):
+        optimizer.starts(config, 9, 9)

@@ -67,7 +67,7 @@ def test_the_overfit_check_needs_enough_examples(capsys, folder):
 
 def test_training_needs_a_workdir_or_the_overfit_check(capsys):
     assert command_line.main(['train', '--config', DEMO]) == 2
-    assert 'either --workdir FOLDER or --overfit N is needed' in capsys.readouterr().err
+    assert 'one of --workdir FOLDER, --overfit N and --find-rate is needed' in capsys.readouterr().err
 
 
 def test_lines_have_at_most_110_columns_but_a_command_stays_whole(tmp_path, capsys):

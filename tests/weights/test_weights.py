@@ -3,6 +3,8 @@
 import collections
 import os
 import pickle
+import sys
+import types
 import zipfile
 
 import numpy as np
@@ -40,6 +42,23 @@ def test_arrays_of_every_kind_and_views_are_read_from_both_formats(write, tmp_pa
         assert got[name].dtype == want.dtype, name
         assert got[name].flags.c_contiguous and got[name].flags.writeable, name
         np.testing.assert_array_equal(got[name], want, err_msg=name)
+
+
+def test_a_checkpoint_of_lightning_gives_its_model_without_its_callbacks_and_optimizer(monkeypatch, tmp_path):
+    kind = type('ModelCheckpoint', (), {'__module__': 'pytorch_lightning.callbacks.model_checkpoint'})
+    for count in range(1, 4):
+        name = '.'.join(kind.__module__.split('.')[:count])
+        module = types.ModuleType(name)
+        module.ModelCheckpoint = kind
+        monkeypatch.setitem(sys.modules, name, module)
+    state, wanted = a_state()
+    best = Tensor(np.float32([0.6]), ())
+    saved = {'epoch': 3, 'callbacks': {kind: {'best_model_score': best}}, 'state_dict': state,
+             'optimizer_states': [{'state': {0: {'momentum_buffer': best}}, 'param_groups': [{'lr': 0.08}]}],
+             'hyper_parameters': {'d_model': 256}}
+    got = read_weights(zipped(tmp_path / 'epoch=3.ckpt', saved))
+    assert list(got) == list(wanted)
+    np.testing.assert_array_equal(got['whole'], wanted['whole'])
 
 
 @pytest.mark.parametrize('write', [zipped, in_a_row])

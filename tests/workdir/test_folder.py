@@ -11,9 +11,10 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 from small import ROOT
 
+from recog.buckets import LIBRARIES
 from recog.commands import command_line
 from recog.errors import ConfigError
-from recog.workdir.folder import LIBRARIES, Mirror, workdir_path
+from recog.workdir.folder import Mirror, workdir_path
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ import tarfile
 import jax
 import numpy as np
 import pytest
-from golden import GOLDENS, fill, golden
+from golden import GOLDENS, fill, golden, turned_back
 from pytorch_files import Tensor, in_a_row, zipped
 from small import ROOT
 
@@ -27,7 +27,8 @@ RECIPES = {
     'rec_r34_vd_none_bilstm_ctc': 'crnn.py:r34', MV3: 'crnn.py:mv3',
     'rec_r34_vd_tps_bilstm_att': 'rare.py:r34', 'rec_mv3_tps_bilstm_att': 'rare.py:mv3',
     'rec_r50_fpn_srn': 'srn.py:r50', 'rec_d28_can': 'can.py:d28',
-    'latex_ocr_resnet34_transformer': 'latex_ocr.py:r34',
+    'latex_ocr_resnet34_transformer': 'latex_ocr.py:r34', 'svtrv2_t': 'svtrv2.py:t',
+    'comer': 'comer.py:crohme', 'tamer': 'tamer.py:crohme',
 }
 TABLE = {'StructuredToParameterName@@': {'a.weight': 'linear_0.w_0'}}
 
@@ -101,6 +102,15 @@ def test_a_tar_that_does_not_say_which_weights_are_meant_is_refused(state, tmp_p
 def test_the_recipe_is_recognised_by_the_names(name, monkeypatch):
     monkeypatch.chdir(ROOT)
     assert imported.recognise(shapes(name), 'a.pdparams', []).recipe == f'experiments/{RECIPES[name]}'
+
+
+def test_of_recipes_with_the_same_names_the_shapes_decide(monkeypatch):
+    monkeypatch.chdir(ROOT)
+    model = imported._built('experiments/svtrv2.py:s', ()).model
+    leaves = models.flatten(jax.eval_shape(model.init, jax.random.key(0)))
+    state = {key: turned_back(np.broadcast_to(np.float32(0), leaves[peer.path].shape), peer.turn)
+             for key, peer in model.peers.items()}
+    assert imported.recognise(state, 'best.pth', []).recipe == 'experiments/svtrv2.py:s'
 
 
 def test_weights_before_any_training_are_named(state, tmp_path, capsys):
