@@ -25,8 +25,12 @@ from recog.text.lines import in_line
 # Set -> split -> words. The ten of the literature come first; then what else the releases hold.
 TESTS = {'iiit5k': 3000, 'svt': 647, 'ic03/860': 860, 'ic03/867': 867, 'ic13/857': 857, 'ic13/1015': 1015,
          'ic15/1811': 1811, 'ic15/2077': 2077, 'svtp': 645, 'cute80': 288}
+# Union14M's benchmark, long and occluded words: LMDBs, as OpenOCR's release has them.
+CHALLENGES = {'u14m/curve': 2426, 'u14m/multi_oriented': 1369, 'u14m/artistic': 900, 'u14m/contextless': 779,
+              'u14m/salient': 1585, 'u14m/multi_words': 829, 'u14m/general': 400_000,
+              'ltb': 3376, 'ost': 4832}
 SIZES: Mapping[str, Mapping[str, int]] = {
-    **{name: {'test': count} for name, count in TESTS.items()},
+    **{name: {'test': count} for name, count in (*TESTS.items(), *CHALLENGES.items())},
     'iiit5k': {'test': 3000, 'train': 2000}, 'svt': {'test': 647, 'train': 257},
     'ic15/2077': {'test': 2077, 'train': 4468},
     'ic03/1110': {'test': 1110, 'train': 1156}, 'ic13/1095': {'test': 1095, 'train': 848},
@@ -46,7 +50,7 @@ ONLY_LMDB = ('ic03/860', 'ic15/1811')
 LMDBS = {'iiit5k_3000': 'iiit5k', 'iiit5k': 'iiit5k', 'svt': 'svt', 'svt_647': 'svt', 'svtp': 'svtp',
          'svtp_645': 'svtp',
          'cute80': 'cute80', 'cute80_288': 'cute80',
-         **{name.replace('/', '_'): name for name in TESTS if '/' in name}}
+         **{name.replace('/', '_'): name for name in TESTS if '/' in name}, 'ltb': 'ltb', 'ost': 'ost'}
 MJSYNTH = {'train': 'train', 'valid': 'validation', 'val': 'validation', 'test': 'test'}
 
 
@@ -162,6 +166,8 @@ def lmdb_part(folder: Path, root: Path) -> Part | None:
         return Part('mjsynth', MJSYNTH[name.removeprefix('mj_')], folder)
     if name == 'st':
         return Part('synthtext', 'train', folder)
+    if f'{parent}/{name}' in CHALLENGES:
+        return Part(f'{parent}/{name}', 'test', folder)
     if name in LMDBS and not any(part.startswith(('train', 'val')) for part in below[:-1]):
         return Part(LMDBS[name], 'test', folder)
     return None

@@ -20,6 +20,8 @@ class Counting:
     """Reads the grey level of an image's first pixel, of a drawing the number of strokes, and remembers the
     sizes of its batches."""
 
+    rotate = ''
+
     def __init__(self, formula=False, texts=None, beam=1):
         self.about = {'path': '/secret/place', 'form': 'workdir', 'model': 'counting', 'formula': formula,
                       'beam': beam, 'max_length': 25, 'protocol': '36', 'tokens': tuple('0123456789'),

@@ -10,7 +10,7 @@ from recog.config import values
 from recog.data import labels
 from recog.data.plan import Plan, Shape
 from recog.data.rows import InkSource, Measured, PackedSource, RaggedSource, Row, SizedSource, Source
-from recog.data.shapes import fitting, shapes
+from recog.data.shapes import fitted, fitting, shapes
 from recog.images import augment
 from recog.images.fit import Canvases, prediction_width, shrunk
 from recog.text.vocabulary import Vocab
@@ -105,9 +105,11 @@ class Steps:
                  limit: int, multiple: int = 1):
         self.source, self.rule = source, config.image
         count = min(len(source), limit or len(source))
-        if config.image.fit == 'none':
+        form = config.image.fit
+        if form in values.SEVERAL:
             allowed = shapes(config, batch, multiple)
-            number = fitting(measure(source, count).sizes, np.zeros(count, np.int64), allowed)
+            sizes = fitted(measure(source, count, exact=form == 'ratio').sizes, allowed, form)
+            number = fitting(sizes, np.zeros(count, np.int64), allowed)
         else:
             allowed = [Shape(batch, config.image.height, config.image.width, 1)]
             number = np.zeros(count, np.int64)

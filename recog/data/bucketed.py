@@ -26,11 +26,16 @@ class Bucketed(Plan):
     If images are augmented, `drawn` gives their sizes [N, 2] in an epoch, so that epochs differ a little in
     how many batches they fill. All have as many as the least of the first few: what is more is left out, and
     in the rare epoch that fills fewer some come twice.
+
+    Rows may be copies: `copies` [2, N] says of which row each is one, and which of its copies; these are
+    augmented as in different epochs.
     """
 
     def __init__(self, sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape], order: str,
-                 seed: int, drawn: Callable[[int], np.ndarray] | None = None):
+                 seed: int, drawn: Callable[[int], np.ndarray] | None = None,
+                 copies: np.ndarray | None = None):
         super().__init__([len(sizes)], (), 1, order, seed)
+        self._copies = copies
         self.given, self.lengths, self._drawn = sizes, lengths, drawn
         # If sizes are drawn, any image may become as large as the last canvas.
         largest = np.broadcast_to(shapes[-1][1:3], sizes.shape) if drawn else sizes
@@ -50,7 +55,10 @@ class Bucketed(Plan):
     def rows(self, step: int) -> tuple[np.ndarray, np.ndarray]:
         epoch, place = divmod(step, self.epoch)
         rows = self._epoch(epoch)[place][1]
-        return rows, np.full(len(rows), epoch)
+        if self._copies is None:
+            return rows, np.full(len(rows), epoch)
+        of, copy = self._copies
+        return of[rows], epoch * (copy.max() + 1) + copy[rows]
 
     @functools.lru_cache(maxsize=2)  # noqa: B019 - a run has one plan
     def _epoch(self, epoch: int) -> list[tuple[int, np.ndarray]]:

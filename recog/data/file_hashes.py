@@ -24,7 +24,10 @@ def seal(folder: Path) -> int:
 
 
 def check_sizes(folder: Path) -> None:
-    """Refuse a set whose files are missing or have other sizes than recorded, if it has a record."""
+    """Refuse a set whose files are missing or have other sizes than recorded, if it has a record.
+
+    Of a set in a bucket not all files need be here.
+    """
     problem = next(_problems(folder, hashes=False), None) if (folder / SEAL).is_file() else None
     if problem:
         raise ConfigError(f'{folder}: {problem}; prepare the set again')
@@ -46,16 +49,26 @@ def found(root: Path) -> list[Path]:
     return sorted({file.parent for file in marks})
 
 
+def recorded(folder: Path) -> dict[str, dict]:
+    """Size and SHA-256 of each file by its name."""
+    try:
+        return dict(json.loads((folder / SEAL).read_text(encoding='utf-8')))
+    except (ValueError, TypeError):
+        raise ConfigError(f'{folder}: {SEAL} is damaged; prepare the set again') from None
+
+
 def _problems(folder: Path, hashes: bool) -> Iterator[str]:
     try:
-        recorded = json.loads((folder / SEAL).read_text(encoding='utf-8'))
+        files = json.loads((folder / SEAL).read_text(encoding='utf-8'))
     except ValueError:
         yield f'{SEAL} is damaged'
         return
-    for name, want in recorded.items():
+    partial = folder.with_name(f'{folder.name}.json').is_file()  # the cache of a bucket, whose note this is
+    for name, want in files.items():
         file = folder / name
         if not file.is_file():
-            yield f'file {name} is missing'
+            if not partial:
+                yield f'file {name} is missing'
         elif file.stat().st_size != want['size']:
             yield f'file {name} has {file.stat().st_size:,} bytes instead of {want["size"]:,}'
         elif hashes and _hash(file) != want['sha256']:

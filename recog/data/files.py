@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.data import file_hashes, walk
+from recog.data import bucket, file_hashes, walk
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.images.read import Unreadable, read_image
@@ -50,6 +50,7 @@ def labelled_folder(name: str, folder: Path) -> Files:
         ids.append(columns[0])
     if not paths:
         raise ConfigError(f'{file} holds no example')
+    bucket.bring(folder)
     return Files(name, paths, texts, ids)
 
 

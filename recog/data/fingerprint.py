@@ -8,11 +8,12 @@ from pathlib import Path
 
 from ml_collections import ConfigDict
 
-from recog.data import file_hashes
+from recog.data import bucket, file_hashes
 from recog.data.drawn.words import Words
 from recog.data.origin import DRAWN_BY, origin
 from recog.data.rows import Source
 from recog.data.sets import set_folder
+from recog.data.tables import HUB, Table
 
 
 def fingerprint(source: Source, config: ConfigDict, root: str | Path) -> str:
@@ -22,11 +23,14 @@ def fingerprint(source: Source, config: ConfigDict, root: str | Path) -> str:
         drawn_from = source.drawn_from() if isinstance(source, Words) else {}
         content = json.dumps([origin(name, config), drawn_from], sort_keys=True, default=str)
         return hashlib.sha256(content.encode()).hexdigest()[:16]
+    if isinstance(source, Table) and name.partition(':')[0] == HUB:
+        return source.fingerprint()
     folder = set_folder(name, root)
     if (folder / file_hashes.SEAL).is_file():
         return file_hashes.digest(folder)[:16]
     total = hashlib.sha256()
-    for path, size in sorted(_files(folder)):
+    in_bucket = bucket.sizes(folder)
+    for path, size in sorted(in_bucket.items() if in_bucket is not None else _files(folder)):
         total.update(f'{path}\0{size}\n'.encode(errors='surrogateescape'))
     if (folder / 'labels.tsv').is_file():
         total.update((folder / 'labels.tsv').read_bytes())

@@ -12,13 +12,16 @@ from recog.errors import ConfigError
 
 # The group of fields by which a set that has no end is drawn.
 DRAWN_BY = {'rendered': 'render', 'formulas': 'formulas', 'composed': 'composed'}
+# Fields that older sets do not record, with the values under which these are drawn as they were without them.
+NEWER = {'render.turned': 0.0}
 
 
 def origin(name: str, config: ConfigDict) -> dict[str, Any]:
     """The set's name, and the fields by which it is drawn."""
     group = DRAWN_BY.get(name.partition(':')[0])
     fields = {f'config.{field}': list(value) if isinstance(value, tuple) else value
-              for field, value in values.flat(config).items() if group and field.startswith(f'{group}.')}
+              for field, value in values.flat(config).items()
+              if group and field.startswith(f'{group}.') and NEWER.get(field) != value}
     return {'set': name, **fields, **({'seed of the data': values.seed(config, 'data')} if group else {})}
 
 

@@ -13,6 +13,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.config.recipe import from_json, to_json
+from recog.config.values import SEVERAL
 from recog.data import file_hashes, labels
 from recog.data.batches import empty_batch
 from recog.data.growing import Growing
@@ -68,7 +69,7 @@ def _check_space(part: Path, rows: int, config: ConfigDict) -> None:
     part.parent.mkdir(parents=True, exist_ok=True)
     pixels = rows * config.image.height * config.image.width * channels(config.image)
     free = shutil.disk_usage(part.parent).free
-    if free < pixels * 1.05 and config.image.fit != 'none':
+    if free < pixels * 1.05 and config.image.fit not in SEVERAL:
         raise OSError(f'{part.parent}: no space left: '
                       f'{pixels / 1e9:,.1f} GB needed, {free / 1e9:,.1f} GB free')
 
@@ -80,7 +81,7 @@ def _write(source: Source, name: str, config: ConfigDict, root: Path, part: Path
     shapes: dict[str, tuple[tuple[int, ...], Any]] = {
         'size': ((rows, 2), np.int32), 'tokens': ((rows, config.text.max_length), np.int32),
         'length': ((rows,), np.int32), 'code': ((rows,), np.uint8)}
-    if image.fit == 'none':
+    if image.fit in SEVERAL:
         shapes |= {'planes': ((rows,), np.uint8), 'grey': ((rows,), np.bool_), 'inked': ((rows,), np.int32)}
     else:
         shapes['image'] = (rows, image.height, image.width, channels(image)), np.uint8
@@ -143,7 +144,7 @@ def _chunk(start: int, stop: int) -> Chunk:
     """These rows fitted and encoded."""
     config, vocab = _OPENED['config'], _OPENED['vocab']
     arrays, notes, pieces = empty_batch(stop - start, config.text.max_length), [], []
-    ragged, rows = config.image.fit == 'none', []
+    ragged, rows = config.image.fit in SEVERAL, []
     fitted = Canvases(0 if ragged else stop - start, config.image)
     for place, row in enumerate(_OPENED['source'].rows(range(start, stop))):
         label = labels.encode(vocab, row.text, config.text.max_length)

@@ -12,15 +12,17 @@ from typing import Any
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.data import file_hashes
+from recog.config.values import SEVERAL
+from recog.data import bucket, file_hashes
 from recog.data.mapped import Mapped
 from recog.data.rows import Row
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
 MANIFEST = 'packed.json'
-RULE = ('height', 'width', 'channels', 'fit')  # of config.image: what decides the pixels
+RULE = ('height', 'width', 'channels', 'fit', 'resample')  # of config.image: what decides the pixels
 LABEL = ('case', 'unknown', 'max_length')  # of config.text, besides the vocabulary: what decides the tokens
+EARLIER = {'config.image.resample': 'bilinear'}  # of sets that were packed before there was the field
 PLAIN, CHANGED = 0, 1  # codes of rows without and with a changed label; others are reasons not to use the row
 
 
@@ -32,11 +34,12 @@ class PackedSet:
         self.name, self.folder = name, folder
         manifest = json.loads((folder / MANIFEST).read_text(encoding='utf-8'))
         mine = rule(config)
-        for field, value in manifest['rule'].items():
+        for field, value in (EARLIER | manifest['rule']).items():
             if mine.get(field, value) != value:
                 raise ConfigError(
                     f'set {name!r} was packed with {field}={value!r}, the recipe has {mine[field]!r}; '
                     f'pack it again: recog pack {manifest["set"]} --config FILE:VARIANT')
+        bucket.bring(folder)
         self._order = -1 if config.image.channels == 'rgb' else 1  # rows are BGR
         self._length, self._reasons = manifest['rows'], manifest['reasons']
         self._files: dict[str, Mapped] = {}
@@ -103,8 +106,8 @@ class Packed(PackedSet):
 
 def rule(config: ConfigDict) -> dict[str, Any]:
     """The fields that must be the same when a set is packed and when it is read."""
-    # Images that keep their size are as they were read.
-    image = ('fit',) if config.image.fit == 'none' else RULE
+    # Images that have no canvas yet are as they were read.
+    image = ('fit',) if config.image.fit in SEVERAL else RULE
     fields = {f'config.image.{name}': config.image[name] for name in image}
     fields |= {f'config.text.{name}': config.text[name] for name in LABEL}
     return {**fields, 'vocabulary': vocabulary.from_config(config.text).hash}

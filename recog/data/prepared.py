@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from recog.config.test_sets import BENCHMARKS
-from recog.data import file_hashes
+from recog.data import bucket, file_hashes
 from recog.data.files import read_row
 from recog.data.rows import Row, Written
 from recog.errors import ConfigError, nearest, one_line
@@ -25,12 +25,15 @@ class Prepared:
         features, splits = _features(folder), _splits(folder)
         if 'image' not in features or 'text' not in features:
             raise ConfigError(f'{folder}: features {sorted(features)} must hold image and text')
-        parts = split.split('+') if split else [_meant(name, list(splits))]
+        parts = split.split('+') if split else [meant_split(name, list(splits))]
         for part in parts:
             if part.partition('[')[0] not in splits:
                 raise ConfigError(f'{folder}: split {part!r} does not exist'
                                   f'{nearest(part, splits)}; there are: {", ".join(splits)}; '
                                   'if datasets/README.md names it, prepare the set again')
+        bucket.bring(folder, [Path(file).name for part in parts
+                              for file in splits[part.partition('[')[0]].filepaths])
+        for part in parts:
             for file in splits[part.partition('[')[0]].filepaths:
                 if not Path(file).is_file() or not Path(file).stat().st_size:
                     raise ConfigError(f'{folder}: shard {Path(file).name} is missing or empty; '
@@ -112,7 +115,7 @@ def _numbers(feature: Any) -> np.ndarray:
     return np.array(feature.int64_list.value, np.int64)
 
 
-def _meant(name: str, splits: list[str]) -> str:
+def meant_split(name: str, splits: list[str]) -> str:
     """The split that is meant where none is named: the only one, the test of a benchmark, or `train`."""
     if len(splits) == 1:
         return splits[0]

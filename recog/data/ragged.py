@@ -21,7 +21,8 @@ class Ragged(PackedSet):
     def __init__(self, name: str, folder: Path, config: ConfigDict):
         super().__init__(name, folder, config)
         height, width = config.image.height, config.image.width
-        self._canvas = np.array([height, width])
+        keeps = config.image.fit == 'none'  # else images are resized, and none is too large
+        self._canvas = np.array([height, width]) if keeps else np.full(2, np.iinfo(np.int32).max)
         self._too_large = len(self._reasons)
         self._reasons = [*self._reasons, f'larger than {height} x {width}']
 

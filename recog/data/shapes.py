@@ -13,12 +13,14 @@ from recog.errors import ConfigError
 def shapes(config: ConfigDict, batch: int, multiple: int) -> list[Shape]:
     """The shapes of a recipe, smallest canvas first; of `batch` rows, or fewer if data.pixels limits them.
 
-    The last is the largest canvas of the recipe, image.height x image.width with text.max_length tokens.
+    The last is the largest canvas of the recipe: image.height x image.width with text.max_length tokens, if
+    the canvases are not chosen by ratio.
     """
     rule, most = config.data, (config.image.height, config.image.width, config.text.max_length)
     buckets = sorted({(*parse_bucket(bucket, most[2]),) for bucket in rule.buckets} | {most}, key=np.prod)
     for bucket in buckets:
-        if any(size > limit for size, limit in zip(bucket, most, strict=True)):
+        limits = most[2:] if config.image.fit == 'ratio' else most  # canvases of other ratios may be higher
+        if any(size > limit for size, limit in zip(bucket[-len(limits):], limits, strict=True)):
             raise ConfigError(
                 f'config.data.buckets: {"x".join(map(str, bucket))} must be at most '
                 f'{"x".join(map(str, most))}, which is config.image.height x config.image.width x '
@@ -36,6 +38,18 @@ def _rows(area: int, batch: int, pixels: int, multiple: int) -> int:
     """Rows of a batch: `batch`, or what the budget of pixels allows; always a multiple, and at least one."""
     wanted = min(batch, pixels // area) if pixels else batch
     return max(multiple, wanted // multiple * multiple)
+
+
+def fitted(sizes: np.ndarray, shapes: Sequence[Shape], form: str) -> np.ndarray:
+    """The sizes [N, 2] that images of these sizes [N, 2] have on their canvases by the rule `image.fit`, but
+    for what is too large."""
+    if form == 'none':
+        return sizes
+    canvases = np.array([(shape.height, shape.width) for shape in shapes])
+    if form != 'ratio':
+        return np.tile(canvases[-1], (len(sizes), 1))
+    ratios, wanted = (np.rint(each[:, 1] / each[:, 0]) for each in (canvases, sizes))
+    return canvases[np.abs(wanted[:, None] - ratios).argmin(1)]
 
 
 def fitting(sizes: np.ndarray, lengths: np.ndarray, shapes: Sequence[Shape]) -> np.ndarray:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from recog.images import ink, warp
+from recog.images import ink, operations, warp
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
@@ -40,7 +40,12 @@ def switched_on(rule: ConfigDict) -> dict[str, float]:
 
 def augments(rule: ConfigDict) -> bool:
     """Whether `config.image.augment` changes anything."""
-    return bool(switched_on(rule))
+    return bool(switched_on(rule)) or operates(rule)
+
+
+def operates(rule: ConfigDict) -> bool:
+    """Whether `config.image.augment` has operations on whole images."""
+    return rule.operations > 0 and rule.probability > 0
 
 
 def augment(
@@ -56,7 +61,10 @@ def augment(
     for name, most in switched_on(rule).items():
         if random.random() < rule.probability:
             drawn[name] = random.uniform(-most if name in SIGNED else 0.0, most)
-    return change(image, random, drawn, strokes, room) if drawn else image
+    image = change(image, random, drawn, strokes, room) if drawn else image
+    if operates(rule):
+        image = operations.randomly(image, random, rule.operations, rule.magnitude, rule.probability)
+    return image
 
 
 def change(

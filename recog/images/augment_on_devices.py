@@ -24,7 +24,8 @@ EDGES = 33  # points on the upper and on the lower edge by which the extent of a
 def unknown(rule: ConfigDict) -> list[str]:
     """The augmentations of `config.image` that devices cannot do; fitted images have no size to scale."""
     return [name for name in augment.switched_on(rule.augment)
-            if name in HOST or name == 'scale' and rule.fit != 'none']
+            if name in HOST or name == 'scale' and rule.fit != 'none'] + \
+        ['operations'] * augment.operates(rule.augment)
 
 
 def change(batch: Mapping[str, jax.Array], seed: int, rule: ConfigDict) -> dict[str, jax.Array]:

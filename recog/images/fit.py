@@ -21,7 +21,7 @@ WIDEST = 100  # times its height that an image keeps of its width where batches 
 def fit_image(image: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, tuple[int, int]]:
     """[H, W, 3], [H, W, 1] or [H, W] on a canvas, uint8 [height, width, C], and the image's size there."""
     out = np.zeros((rule.height, rule.width, channels(rule)), np.uint8)
-    return out, _fit_into(image, rule.fit, rule.channels, _ground(rule), out)
+    return out, _fit_into(image, rule.fit, rule.channels, _ground(rule), rule.resample, out)
 
 
 def fit_batch(images: Sequence[np.ndarray | None], rule: ConfigDict, height: int | None = None,
@@ -46,7 +46,8 @@ class Canvases:
     def __init__(self, count: int, rule: ConfigDict, height: int | None = None, width: int | None = None):
         shape = (count, height or rule.height, width or rule.width, channels(rule))
         self.image, self.size = np.zeros(shape, np.uint8), np.zeros((count, 2), np.int32)
-        self._how = rule.fit, rule.channels, _ground(rule)  # asking a ConfigDict is slow
+        # Asking a ConfigDict is slow.
+        self._how = rule.fit, rule.channels, _ground(rule), rule.resample
 
     def put(self, row: int, image: np.ndarray) -> None:
         """Fit an image onto one of the canvases."""
@@ -93,7 +94,20 @@ def _thumbnail(image: np.ndarray, ground: int, out: np.ndarray) -> None:
     out[top:top + picture.height, left:left + picture.width] = np.asarray(picture)[:, :, None]
 
 
-def _fit_into(image: np.ndarray, form: str, order: str, ground: int, out: np.ndarray) -> tuple[int, int]:
+def _resized(image: np.ndarray, width: int, height: int, resample: str) -> np.ndarray:
+    import cv2
+
+    if resample == 'bilinear':
+        return cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    from PIL import Image
+
+    plain = image[:, :, 0] if image.ndim == 3 and image.shape[2] == 1 else image
+    picture = Image.fromarray(np.ascontiguousarray(plain))  # each channel by itself, whatever their order
+    return np.asarray(picture.resize((width, height), Image.Resampling.BICUBIC))
+
+
+def _fit_into(image: np.ndarray, form: str, order: str, ground: int, resample: str,
+              out: np.ndarray) -> tuple[int, int]:
     import cv2
 
     height, width = out.shape[:2]
@@ -107,10 +121,11 @@ def _fit_into(image: np.ndarray, form: str, order: str, ground: int, out: np.nda
     elif form == 'none':
         height, width = image.shape[:2]
     place = out[:height, :width]
-    if order == 'bgr' and image.ndim == 3 and image.shape[2] == 3 and image.dtype == np.uint8:
+    if resample == 'bilinear' and order == 'bgr' and image.ndim == 3 and image.shape[2] == 3 \
+            and image.dtype == np.uint8:
         cv2.resize(image, (width, height), place, interpolation=cv2.INTER_LINEAR)
         return height, width
-    resized = cv2.resize(image, (width, height), interpolation=cv2.INTER_LINEAR)
+    resized = _resized(image, width, height, resample)
     if resized.ndim == 2:
         resized = resized[:, :, None]
     elif order == 'rgb':

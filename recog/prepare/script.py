@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 
+from recog.buckets import refuse_remote
 from recog.errors import ConfigError
 from recog.prepare import workers
 from recog.prepare.builder import Builder
@@ -35,6 +36,7 @@ def main(builder: type[Builder], argv: Sequence[str] | None = None) -> int:
     try:
         if given['workers'] < 0:
             raise ConfigError(f'--workers {given["workers"]} must be above 0, or 0 for one a core')
+        refuse_remote('--data', given['data'])
         made = builder(source=given['source'], data_dir=given['data'], config=given['config'],
                        workers=given['workers'], options=options, name=given['name'])
         print(made.prepare(overwrite=given['overwrite']))

@@ -3,15 +3,17 @@ with few different shapes."""
 
 import collections
 
+import cv2
 import numpy as np
 import pytest
-from small import ROOT
+from small import ROOT, prepared
 
 from recog.config import experiments
 from recog.data import bucketed, plan, shapes
 from recog.data.batches import Batches, Steps, measure, unpack_notes
-from recog.data.planning import make_plan, work
+from recog.data.planning import copied, make_plan, work
 from recog.data.rows import Row
+from recog.data.sets import open_set
 from recog.errors import ConfigError
 from recog.text import vocabulary
 
@@ -104,6 +106,18 @@ def test_a_batch_is_a_pure_function_of_seed_and_number():
     forwards = [one.rows(step)[0].tolist() for step in steps]
     assert forwards == [same.rows(step)[0].tolist() for step in reversed(steps)][::-1]
     assert [one.rows(step)[0].tolist() for step in steps] != [other.rows(step)[0].tolist() for step in steps]
+
+
+def test_with_weights_each_set_has_its_share_of_an_epoch_and_copies_are_augmented_apart():
+    of, copy = copies = copied([3, 20, 5], (1, 2, 1))
+    edges = (0, 3), (3, 23), (23, 28)
+    assert [int(((of >= low) & (of < high)).sum()) for low, high in edges] == [10, 20, 10]
+    assert [int((of == row).sum()) for row in range(3)] == [4, 3, 3] and copy.max() == 3
+    made = bucketed.Bucketed(np.full((40, 2), 8), np.zeros(40, np.int64), [plan.Shape(4, 8, 8, 5)], 'shuffle',
+                             0, None, copies)
+    batches = [made.rows(step) for step in range(2 * made.epoch)]
+    seen = list(zip(*map(np.concatenate, zip(*batches, strict=True)), strict=True))
+    assert len(set(seen)) == len(seen) == 80 and {int(epoch) for _, epoch in seen} == set(range(8))
 
 
 def test_labels_decide_too():
@@ -236,3 +250,25 @@ def test_the_work_of_images_is_counted_with_and_without_padding():
     made = bucketed.Bucketed(sizes, lengths, SHAPES, 'shuffle', 0)
     alone, padded = work(made, (8, 16))
     assert alone == ((512 + 200) / 2, 3.5, (2 * 2 * 5 + 2 * 2 * 2) / 2) and padded == (512, 5, 2 * 2 * 5)
+
+
+def test_images_are_chosen_by_ratio_and_no_ratio_is_lost(tmp_path):
+    """Eight images about as wide as high fill their batches exactly, two of another ratio fill none."""
+    root = prepared(tmp_path, 'words', [(f'{number}.png', 'a') for number in range(10)])
+    for number in range(10):
+        cv2.imwrite(str(root / 'words' / f'{number}.png'),
+                    np.full((20, 22 if number < 8 else 61, 3), number, np.uint8))
+    config = experiments.load(str(ROOT / 'experiments' / 'crnn.py'), [
+        '--config.image.fit=ratio', "--config.data.buckets=('64x64',)", '--config.image.width=96',
+        '--config.image.resample=bicubic', '--config.train.batch=4', '--config.data.train=words'])
+    vocab, source = vocabulary.from_config(config.text), open_set('words', config, root)
+    made = make_plan(config, vocab, [source], 1)
+    batches = Batches(source, made, np.arange, vocab, config, made.epoch)
+    seen = [(batches[step]['image'].shape, sorted({*batches[step]['image'].reshape(4, -1).mean(1)}))
+            for step in range(made.epoch)]
+    assert sorted(shape for shape, _ in seen) == [(4, 32, 96, 3), (4, 64, 64, 3), (4, 64, 64, 3)]
+    assert sorted({row for _, rows in seen for row in rows}) == list(range(10))
+    steps = Steps(source, np.arange, 4, config, 0)
+    evaluated = [steps[number] for number in range(len(steps))]
+    assert sorted(row for batch in evaluated for row in batch['index'] if row >= 0) == list(range(10))
+    assert {batch['image'].shape[1:3] for batch in evaluated} == {(32, 96), (64, 64)}

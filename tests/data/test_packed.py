@@ -137,18 +137,20 @@ def test_what_is_there_is_not_overwritten_and_an_unknown_set_leaves_nothing(root
 
 
 def test_packing_that_is_interrupted_leaves_no_set(tmp_path):
+    root = tmp_path / 'data'
+    root.mkdir()
     line = [sys.executable, '-m', 'recog', 'pack', 'rendered:train', *FLAGS, '--config.render.count=200000',
-            '--name', 'packed', '--data', str(tmp_path), '--workers', '1']
+            '--name', 'packed', '--data', str(root), '--workers', '1']
     process = subprocess.Popen(line, cwd=ROOT, stderr=subprocess.PIPE, text=True,
                                env={**os.environ, 'PYTHONUNBUFFERED': '1'})
-    part = tmp_path / 'packed.incomplete' / 'image.npy'
+    part = root / 'packed.incomplete' / 'image.npy'
     end = time.monotonic() + 60
     while not part.exists() and time.monotonic() < end:
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
     assert process.returncode == 130 and 'interrupted' in said
-    assert not list(tmp_path.iterdir())
+    assert not list(root.iterdir())
 
 
 def test_a_file_of_another_size_is_named(root):

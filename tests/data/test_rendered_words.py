@@ -69,6 +69,16 @@ def test_seeds_and_splits_give_other_words():
     assert len(texts) == 4
 
 
+def test_over_a_ramp_words_grow_from_easy_ones_to_those_of_the_whole_difficulty():
+    scenes = {'scene': 1.0, 'letters': (4, 8)}
+    growing, hard, easy = source(ramp=40, **scenes), source(**scenes), source(difficulty=0.0, letters=(4, 8))
+    half = source(difficulty=0.5, scene=0.5, letters=(4, 8))
+    assert same(growing.rows([0])[0], easy.rows([0])[0])
+    assert same(growing.rows([20])[0], half.rows([20])[0])
+    assert all(map(same, growing.rows(range(40, 48)), hard.rows(range(40, 48))))
+    assert same(source('test', ramp=40, **scenes).rows([0])[0], source('test', **scenes).rows([0])[0])
+
+
 def test_labels_are_those_of_the_rows():
     for split in ('train', 'validation', 'test'):
         words = source(split)
@@ -335,3 +345,14 @@ def test_dice_stay_in_their_ranges():
     assert {dice.whole(2, 4) for _ in range(100)} == {2, 3, 4}
     assert {dice.pick('ab') for _ in range(50)} == {'a', 'b'}
     assert not dice.chance(0) and dice.chance(1)
+
+
+def test_words_are_turned_by_quarters_for_models_that_are_to_read_these():
+    rule = base(name='crnn').render
+    plain = Words(rule, 'train', seed=0).rows(range(64))
+    rule.turned = 0.5
+    turned = Words(rule, 'train', seed=0).rows(range(64))
+    turns = [[np.array_equal(np.rot90(one.image, turn), other.image) for turn in range(4)]
+             for one, other in zip(plain, turned, strict=True)]
+    assert all(map(any, turns)) and 20 < sum(each[0] for each in turns) < 44
+    assert all(sum(each[turn] for each in turns) > 3 for turn in range(4))

@@ -97,6 +97,16 @@ def test_the_folder_of_parseq_is_known_and_what_else_it_holds_is_named(run, tmp_
     assert 'WARNING: ic03/860:test is not there (a choice that only its LMDB has)' in said
 
 
+def test_the_challenges_of_openocrs_release_are_known_by_their_folders(run, tmp_path):
+    release = tmp_path / 'release'
+    for name in ('u14m/curve', 'u14m/general', 'ltb', 'OST', 'general'):
+        write_lmdb(release / name, ['Word'])
+    said = run(source=release)[1]
+    assert f'{release / "general"} is an LMDB of no set that is known here' in said
+    for name in ('u14m/curve', 'u14m/general', 'ltb', 'ost'):
+        assert f'found {name}:test' in said and (tmp_path / 'data' / name).is_dir()
+
+
 def test_damaged_samples_of_an_lmdb_are_rejected_by_name(run, tmp_path):
     write_lmdb(tmp_path / 'SVT', ['one', 'two', 'three', b'\xff\xfe', 'five', 'six'], number=7,
                image_000000002=None, label_000000003=None, image_000000005=b'this is no image')

@@ -32,8 +32,8 @@ def draws(image, allowed, count=30):
 
 def test_the_recipe_has_a_field_for_each_augmentation_and_all_are_off():
     fields = FIELDS['image']['augment']
-    assert set(fields) == {'probability', 'on_canvas', *augment.PLAIN}
-    assert not any(fields[name] for name in ('on_canvas', *augment.PLAIN))
+    assert set(fields) == {'probability', 'on_canvas', 'operations', 'magnitude', *augment.PLAIN}
+    assert not any(fields[name] for name in ('on_canvas', 'operations', *augment.PLAIN))
     full = {f'image.augment.{name}': most for name, most in FULL.items()}
     checks.check(recipe.changed(recipe.base(name='crnn'), full))
 

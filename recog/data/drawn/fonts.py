@@ -1,5 +1,6 @@
 """Fonts and their letters, from which the masks of words are put together."""
 
+import logging
 import sys
 from functools import cache
 from multiprocessing import parent_process
@@ -8,17 +9,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from recog.data.drawn.alphabets import EM, Broken, alphabet, remember
 from recog.data.drawn.dice import Dice
 from recog.data.drawn.lexicon import PLAIN
 from recog.errors import ConfigError
 
-EM = 40  # pixels of the cached glyphs: about the size of most drawn words, so that one warp does all scaling
 # Faces of matplotlib that look like letters; LastResort, cmex, cmsy map ASCII to boxes and symbols.
 OWN_FACES = ('DejaVu', 'STIXGeneral', 'cmr10', 'cmb10', 'cmss10', 'cmti10', 'cmtt10')
-
-
-class Broken(ValueError):
-    """A file that is no font that can be read."""
 
 
 def fonts(folder: str) -> tuple[str, ...]:
@@ -27,7 +24,9 @@ def fonts(folder: str) -> tuple[str, ...]:
 
     own = Path(matplotlib.get_data_path(), 'fonts', 'ttf').glob('*.ttf')
     found = [str(path) for path in sorted(own) if path.name.startswith(OWN_FACES)]
-    return (*(path for path in found if alphabet(path) >= PLAIN), *(_added(folder) if folder else ()))
+    usable = *(path for path in found if alphabet(path) >= PLAIN), *(_added(folder) if folder else ())
+    remember()
+    return usable
 
 
 @cache
@@ -66,21 +65,6 @@ def _listed(file: str) -> tuple[str, ...]:
                           f'here, the first is {missing[0][0] if missing else "none"}'
                           + (f'; their packages: {packages}' if packages else ''))
     return tuple(row[0] for row in rows)
-
-
-@cache
-def alphabet(path: str) -> frozenset[str]:
-    """The characters of a font; a letter or digit that it maps but draws as nothing does not count."""
-    from matplotlib.ft2font import FT2Font
-
-    try:
-        font = FT2Font(path)
-        font.set_size(EM, 72)
-        mapped = {chr(code) for code in font.get_charmap() if code < 0x110000}
-        empty = {character for character in PLAIN & mapped if not font.load_char(ord(character)).width}
-    except (OSError, RuntimeError) as error:
-        raise Broken(str(error).splitlines()[0]) from None
-    return frozenset(mapped - empty)
 
 
 class Glyph(NamedTuple):
@@ -149,12 +133,16 @@ def kernings(path: str) -> dict[str, float]:
     """The kerning of pairs in a font's `kern` table, in shares of EM; Pillow's is 64 times too small."""
     from fontTools.ttLib import TTFont
 
+    # It warns of dates and lengths in a font's tables, on which nothing here depends.
+    logging.getLogger('fontTools').setLevel(logging.ERROR)
     pairs: dict[str, float] = {}
     with TTFont(path, lazy=True) as font:
+        if 'kern' not in font:
+            return pairs
         characters: dict[str, str] = {}
         for code, glyph in (font.getBestCmap() or {}).items():
             characters.setdefault(glyph, chr(code))
-        for table in font['kern'].kernTables if 'kern' in font else ():
+        for table in font['kern'].kernTables:
             for (first, second), move in getattr(table, 'kernTable', {}).items():
                 if first in characters and second in characters:
                     pairs[characters[first] + characters[second]] = move / font['head'].unitsPerEm
