@@ -4,10 +4,12 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recog.buckets import is_remote
 from recog.commands.options import (
     Command,
     add_data,
     add_devices,
+    add_engine,
     data_root,
     model_folder,
     recipe,
@@ -60,6 +62,7 @@ def add(bench: argparse.ArgumentParser) -> None:
                        help='write the figures there, too; - for standard output')
     add_data(bench)
     add_devices(bench)
+    add_engine(bench)
 
 
 def run(arguments: argparse.Namespace) -> int:
@@ -72,7 +75,10 @@ def run(arguments: argparse.Namespace) -> int:
         from recog.bench import exports
 
         folders = [model_folder(name) for name in folders]
-        return exports.run(folders, arguments.devices, arguments.batch, arguments.seconds, arguments.json)
+        return exports.run(folders, arguments.devices, arguments.engine, arguments.batch, arguments.seconds,
+                           arguments.json)
+    if arguments.engine:
+        raise ConfigError(f'--engine {arguments.engine} is of exported folders; name one, or leave it out')
     if arguments.recipes and not arguments.all:
         raise ConfigError(f'--recipes {arguments.recipes}: these are of --all FOLDER')
     if arguments.all or arguments.table:
@@ -115,7 +121,8 @@ def _set_and_root(arguments: argparse.Namespace) -> tuple[str, str]:
     """The prepared set that is to be read, if any, and where sets are: `--data NAME` stands for `--set
     NAME`."""
     root, _, rest = arguments.data.partition(':')
-    if not arguments.set and (rest or not Path(root).exists()) and arguments.data != data_root():
+    is_name = not is_remote(arguments.data) and (rest or not Path(root).exists())
+    if not arguments.set and is_name and arguments.data != data_root():
         return arguments.data, data_root()
     return arguments.set, arguments.data
 

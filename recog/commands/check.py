@@ -3,6 +3,7 @@
 import argparse
 from pathlib import Path
 
+from recog.buckets import refuse_remote
 from recog.commands.options import Command, data_root
 from recog.errors import ConfigError
 
@@ -17,9 +18,11 @@ def add(check: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Check every set; status 1 if one is not what was recorded."""
-    from recog.data import file_hashes
+    from recog.data import file_hashes, tables
 
-    folders = file_hashes.found(Path(arguments.data))
+    refuse_remote('the root', arguments.data)
+    root = Path(arguments.data)
+    folders = file_hashes.found(root) or [root] * tables.has_shards(root)
     if not folders:
         raise ConfigError(f'{arguments.data!r} holds no prepared set (no dataset_info.json, no labels.tsv)')
     bad = 0

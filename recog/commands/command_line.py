@@ -10,6 +10,7 @@ from recog import __version__
 from recog.commands import (
     augment,
     bench,
+    calibrate,
     check,
     demo,
     evaluate,
@@ -23,6 +24,7 @@ from recog.commands import (
     readers,
     report,
     reproduce,
+    search,
     serve,
     show_config,
     sweep,
@@ -32,8 +34,8 @@ from recog.errors import ConfigError
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 COMMANDS = tuple(module.COMMAND for module in (
-    train, reproduce, evaluate, predict, readers, serve, demo, report, sweep, import_weights, export, publish,
-    pull, push, bench, augment, pack, check, show_config))
+    train, reproduce, evaluate, calibrate, predict, readers, serve, demo, report, sweep, search,
+    import_weights, export, publish, pull, push, bench, augment, pack, check, show_config))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

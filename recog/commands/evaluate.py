@@ -1,7 +1,7 @@
 """`recog evaluate`: a trained model measured on sets, or several compared by what was measured."""
 
 import argparse
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from recog.commands.options import (
     Command,
@@ -16,13 +16,14 @@ from recog.commands.options import (
     start,
 )
 from recog.config.fields import PRECISIONS
-from recog.errors import ConfigError
+from recog.errors import ConfigError, nearest
 
 if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from recog.workdir.opened import Opened
 
+CORRUPTED = 1000  # images of a set, unless --limit says otherwise
 OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'precision',
           'devices')
 
@@ -32,7 +33,8 @@ def add(evaluate: argparse.ArgumentParser) -> None:
     add_workdir(evaluate, several='; several are compared by their results, two of them word by word')
     evaluate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
                           help='a set to measure; may be given several times; benchmarks stands for the ten '
-                          'of the literature, maths for the tests of formulas, as far as they are there '
+                          'of the literature, challenges for the seven of Union14M, long and occluded words, '
+                          'maths for the tests of formulas, as far as they are there '
                           "(default: the recipe's eval.report)")
     evaluate.add_argument('--out', default='',
                           help='folder to whose results these are added (default: the workdir; of a reader '
@@ -46,6 +48,11 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           help="images at a time (default: the recipe's eval.batch)")
     evaluate.add_argument('--precision', default='', choices=('', *PRECISIONS),
                           help="of products (default: the recipe's eval.precision, else its train.precision)")
+    evaluate.add_argument('--corrupt', nargs='?', const='all', default='', metavar='NAME,NAME',
+                          help='read the sets under corruptions instead, all or those named, each at five '
+                          'severities; added to robustness.json; several readers are compared')
+    evaluate.add_argument('--limit', type=int, default=0,
+                          help='with --corrupt: the first images of each set (default 1000)')
     add_data(evaluate)
     add_decoding(evaluate)
     add_devices(evaluate)
@@ -53,7 +60,11 @@ def add(evaluate: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Measure one workdir, or compare several."""
-    refuse_negative(arguments, 'batch', 'beam', 'max-length')
+    refuse_negative(arguments, 'batch', 'beam', 'max-length', 'limit')
+    if arguments.corrupt:
+        return _corrupt(arguments)
+    if arguments.limit:
+        raise ConfigError(f'--limit {arguments.limit}: it is for --corrupt; without, sets are measured whole')
     if len(arguments.workdir) > 1:
         return _compare(arguments)
     workdir = existing_workdir(arguments.workdir[0])
@@ -98,6 +109,57 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
     return config
 
 
+def _corrupt(arguments: argparse.Namespace) -> int:
+    """Measure each of the readers on corrupted images; several are compared."""
+    names, folders = _corruptions(arguments.corrupt), [existing_workdir(name) for name in arguments.workdir]
+    if len(set(folders)) < len(folders):
+        raise ConfigError(f'{arguments.workdir[-1]} is given twice')
+
+    from pathlib import Path
+
+    from recog.devices.mesh import data_mesh
+    from recog.evaluation import measure_corrupted, robustness
+    from recog.evaluation.terminal import shown
+    from recog.workdir.folder import workdir_path
+    from recog.workdir.opened import open_workdir
+
+    mesh, several = data_mesh(start(arguments.devices)), len(folders) > 1
+    by_set: dict[str, dict[str, Any]] = {}
+    for name, folder in zip(arguments.workdir, folders, strict=True):
+        opened = open_workdir(folder, arguments.step, mesh, arguments.precision)
+        config = _asked(opened, arguments)
+        out = '' if several else arguments.out
+        found, missing = measure_corrupted.measure_sets(
+            opened, config, mesh, arguments.data, names, arguments.limit or CORRUPTED,
+            workdir_path(out or beside(name, folder, '-results') or folder))
+        print('\n\n'.join([*([f'# {name}'] if several else []),
+                           *(shown(robustness.table(each)) for each in found),
+                           *([f'missing: {", ".join(missing)}'] if missing else [])]) + '\n')
+        for each in found:
+            by_set.setdefault(each['set'], {})[name] = each
+    compared = {name: readers for name, readers in by_set.items() if len(readers) == len(folders)}
+    if several:
+        said = '\n\n'.join(map(robustness.side_by_side, compared.values()))
+        print(shown(said or 'No set was measured of all readers.'))
+        if arguments.out and compared:
+            from recog.report.robustness import write_comparison
+
+            print(f'\n{write_comparison(Path(arguments.out), compared, said)}')
+    return 0
+
+
+def _corruptions(asked: str) -> list[str]:
+    """The names of the corruptions that --corrupt asks for."""
+    from recog.images.corrupt import CORRUPTIONS
+
+    names = list(CORRUPTIONS) if asked == 'all' else asked.split(',')
+    for name in names:
+        if name not in CORRUPTIONS:
+            raise ConfigError(f'--corrupt {name!r} is not one of {", ".join(CORRUPTIONS)}'
+                              f'{nearest(name, CORRUPTIONS)}')
+    return names
+
+
 def _compare(arguments: argparse.Namespace) -> int:
     for name in OF_ONE:
         if getattr(arguments, name.replace('-', '_')) not in ('', 0, None, False, []):
@@ -116,5 +178,5 @@ def _compare(arguments: argparse.Namespace) -> int:
 
 
 COMMAND = Command('evaluate', 'Measure a trained model on sets, and add it to results.json, results.csv, '
-                  'results.md and the predictions; what training reported stays. Of several workdirs, '
-                  'compare what was measured.', add, run)
+                  'results.md and the predictions, of which suspects.tsv has those whose label may be wrong; '
+                  'what training reported stays. Of several workdirs, compare what was measured.', add, run)

@@ -28,7 +28,8 @@ class Command(NamedTuple):
 def add_data(parser: argparse.ArgumentParser) -> None:
     """--data."""
     parser.add_argument('--data', default=data_root(), metavar='FOLDER',
-                        help='root of prepared sets (default: $RECOG_DATA, else ./data)')
+                        help='root of sets, a folder here or in a bucket: gs://, s3://, az:// '
+                        '(default: $RECOG_DATA, else ./data)')
 
 
 def data_root() -> str:
@@ -48,6 +49,13 @@ def add_workdir(parser: argparse.ArgumentParser, several: str = '') -> None:
                         help=f'folder of a trained model, or the name of a reader{several}')
     parser.add_argument('--step', type=int,
                         help='a checkpoint (default: the best by accuracy, else the newest)')
+
+
+def add_engine(parser: argparse.ArgumentParser) -> None:
+    """--engine."""
+    parser.add_argument('--engine', default='', choices=('onnxruntime', 'openvino'),
+                        help='what runs an export to ONNX (default: the faster of those installed, which is '
+                        'measured once)')
 
 
 def add_decoding(parser: argparse.ArgumentParser) -> None:
@@ -86,12 +94,13 @@ def add_listening(parser: argparse.ArgumentParser) -> None:
 
 
 def recipe(arguments: argparse.Namespace) -> 'ConfigDict':
-    """The recipe of --config with its overrides."""
+    """The recipe of --config with its overrides, and with what it takes over from where it starts."""
     from recog.config import experiments
+    from recog.train import origin
 
     if not arguments.config:
         raise ConfigError('--config FILE:VARIANT is needed, e.g. --config experiments/crnn.py:demo')
-    return experiments.load(arguments.config, arguments.overrides)
+    return experiments.load(arguments.config, arguments.overrides, origin.completed)
 
 
 def refuse_negative(arguments: argparse.Namespace, *names: str) -> None:

@@ -5,6 +5,7 @@ import os
 import re
 from pathlib import Path
 
+from recog.buckets import refuse_remote
 from recog.commands.options import Command, add_data, recipe, refuse_negative
 
 
@@ -19,6 +20,7 @@ def add(pack: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Pack the set."""
     refuse_negative(arguments, 'workers')
+    refuse_remote('--data', arguments.data)
     config = recipe(arguments)
     from recog.data import pack
 

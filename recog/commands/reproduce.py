@@ -5,6 +5,7 @@ import contextlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from recog.buckets import refuse_remote
 from recog.commands import train
 from recog.commands.options import Command, add_data, add_devices, refuse_negative
 from recog.config.values import CARRIED_OUT
@@ -52,6 +53,8 @@ def _reproduce(row: 'Row', arguments: argparse.Namespace, folder: Path) -> int:
 
     overrides = [*_free(arguments.overrides), f'--config.seed={arguments.seed}']
     config = experiments.load(row.recipe, overrides)
+    if row.reported.pack:
+        refuse_remote('--data', arguments.data)  # the packed sets are written there
     data = ready.check_data(config, arguments.data)
     if row.reported.pack:
         config = ready.packed(row.name, config, arguments.data)

@@ -1,4 +1,4 @@
-"""`recog sweep`: the variants of an experiment with several seeds."""
+"""`recog sweep`: several recipes with several seeds."""
 
 import argparse
 from pathlib import Path
@@ -15,23 +15,31 @@ if TYPE_CHECKING:
 
 def add(sweep: argparse.ArgumentParser) -> None:
     """The arguments."""
-    sweep.add_argument('file', metavar='FILE', help='the experiment, e.g. experiments/srn.py')
-    sweep.add_argument('--variants', default='all', metavar='A,B', help='which (default: all but demo)')
+    sweep.add_argument('recipes', nargs='+', metavar='FILE[:VARIANT]',
+                       help='an experiment, e.g. experiments/srn.py, or several, or single recipes of theirs')
+    sweep.add_argument('--variants', default='all', metavar='A,B',
+                       help='of the files that are given without one (default: all but demo)')
     sweep.add_argument('--seeds', default='1', metavar='N',
                        help='how many, from 0 on, or which: 0,3,7 (default 1)')
     sweep.add_argument('--workdir', default='',
-                       help='folder of the runs, each in VARIANT-seedN, their logs and results.md')
+                       help='folder of the runs, each in VARIANT-seedN, or of several files in '
+                       'FILE-VARIANT-seedN, their logs and results.md')
     sweep.add_argument('--dry-run', action='store_true',
                        help='print the commands of the runs that are not done; run nothing')
     add_data(sweep)
-    several = sweep.add_argument_group('several runs at a time',
-                                       'one of these; without, one after another on all devices')
+    add_several(sweep)
+
+
+def add_several(parser: argparse.ArgumentParser, slurm: str = '') -> None:
+    """How several runs share this machine, or are jobs; `slurm` is what else is said of the jobs."""
+    several = parser.add_argument_group('several runs at a time',
+                                        'one of these; without, one after another on all devices')
     several.add_argument('--devices-per-run', type=int, default=0, metavar='N',
                          help='as many runs as there are groups of N devices')
     several.add_argument('--parallel', type=int, default=1, metavar='N',
                          help='N runs on a CPU, its cores divided among them')
     several.add_argument('--slurm', action='store_const', const='slurm', default='',
-                         help="jobs of Slurm (pip install 'recog[sweep]')")
+                         help=f"jobs of Slurm{slurm} (pip install 'recog[sweep]')")
     several.add_argument('--slurm-option', action='append', default=[], metavar='NAME=VALUE',
                          help="of submitit's update_parameters: timeout_min=1440 (needed), gpus_per_node=8, "
                          'slurm_partition=gpu')
@@ -39,11 +47,13 @@ def add(sweep: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Start the runs that are not done and wait for them; status 1 if one failed."""
-    _check(arguments)
+    check(arguments)
+    if any(override.lstrip('-').partition('=')[0] == 'config.seed' for override in arguments.overrides):
+        raise ConfigError("--config.seed is each run's own; choose by --seeds")
     from recog.sweep import runs, sweep
 
     root = Path(arguments.workdir)
-    planned = runs.plan(arguments.file, root, arguments.data, arguments.overrides,
+    planned = runs.plan(arguments.recipes, root, arguments.data, arguments.overrides,
                         variants=arguments.variants, seeds=arguments.seeds)
     if arguments.dry_run:
         sweep.print_commands(planned)
@@ -51,11 +61,11 @@ def run(arguments: argparse.Namespace) -> int:
     status = sweep.run(planned, root, arguments.data, parallel=arguments.parallel,
                        devices_per_run=arguments.devices_per_run, cluster=arguments.slurm,
                        cluster_options=arguments.slurm_option)
-    _write_page(planned, root, arguments.file)
+    _write_page(planned, root, arguments.recipes)
     return status
 
 
-def _write_page(planned: 'Sequence[SweepRun]', root: Path, file: str) -> None:
+def _write_page(planned: 'Sequence[SweepRun]', root: Path, recipes: 'Sequence[str]') -> None:
     """Write the page about the runs that are done, and say where it is."""
     from recog.report import sweep_page
     from recog.sweep.table import tables
@@ -64,12 +74,14 @@ def _write_page(planned: 'Sequence[SweepRun]', root: Path, file: str) -> None:
     done = [each for each in planned if is_done(each.workdir)]
     if done:
         page = root / 'sweep.html'
-        sweep_page.write(page, f'recog sweep: {Path(file).stem}', tables(done),
+        names = dict.fromkeys(Path(each.partition(':')[0]).stem for each in recipes)
+        sweep_page.write(page, f'recog sweep: {", ".join(names)}', tables(done),
                          {each.name: each.workdir for each in done})
         print(f'their curves: {page}')
 
 
-def _check(arguments: argparse.Namespace) -> None:
+def check(arguments: argparse.Namespace) -> None:
+    """Refuse a folder that runs cannot stand in, and ways to run that do not go together."""
     if not arguments.workdir or '://' in arguments.workdir:
         raise ConfigError(f'--workdir {arguments.workdir!r} must be a local folder; '
                           'the runs stand in it, each in its own')
@@ -85,10 +97,8 @@ def _check(arguments: argparse.Namespace) -> None:
         slurm.options(arguments.slurm_option)
     elif arguments.slurm_option:
         raise ConfigError('--slurm-option is of --slurm alone')
-    if any(override.lstrip('-').partition('=')[0] == 'config.seed' for override in arguments.overrides):
-        raise ConfigError("--config.seed is each run's own; choose by --seeds")
 
 
-COMMAND = Command('sweep', 'Train the variants of an experiment with several seeds, and write one table.',
+COMMAND = Command('sweep', 'Train several recipes with several seeds, and compare them in one table.',
                   add, run, overridable=True,
                   epilog='Overrides go to every run. The same line goes on where a sweep was stopped.')

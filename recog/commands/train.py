@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from recog.train.processes import Stop
     from recog.train.run import Run
     from recog.workdir.lock import Lock
+    from recog.workdir.opened import Opened
 
 
 def add(train: argparse.ArgumentParser) -> None:
@@ -28,6 +29,11 @@ def add(train: argparse.ArgumentParser) -> None:
     train.add_argument('--overfit', type=int, default=0, metavar='N',
                        help='instead of training: learn N examples by heart and say within about a minute '
                        'whether the recipe can learn at all (no workdir; status 1 if it cannot)')
+    train.add_argument('--find-rate', nargs='?', const='rates.png', default='', metavar='PICTURE',
+                       help='instead of training: raise the learning rate for a hundred steps, draw the loss '
+                       'over it into PICTURE (default rates.png), say where it falls fastest (no workdir)')
+    train.add_argument('--profile', type=int, default=0, metavar='STEPS',
+                       help='record so many steps with the profiler, into the folder profile of the workdir')
     add_data(train)
     add_devices(train)
     several = train.add_argument_group('several processes',
@@ -44,9 +50,11 @@ def add(train: argparse.ArgumentParser) -> None:
 
 def run(arguments: argparse.Namespace) -> int:
     """Train or resume, or say whether the recipe can learn a few examples by heart."""
-    refuse_negative(arguments, 'overfit')
-    if bool(arguments.workdir) == bool(arguments.overfit):
-        raise ConfigError('either --workdir FOLDER or --overfit N is needed')
+    refuse_negative(arguments, 'overfit', 'profile')
+    if [bool(arguments.workdir), bool(arguments.overfit), bool(arguments.find_rate)].count(True) != 1:
+        raise ConfigError('one of --workdir FOLDER, --overfit N and --find-rate is needed, and no other')
+    if arguments.find_rate and Path(arguments.find_rate).suffix not in ('.png', '.svg'):
+        raise ConfigError(f'--find-rate {arguments.find_rate} must end in .png or .svg')
     from recog.devices.meeting import check
     from recog.workdir.folder import workdir_path
 
@@ -56,6 +64,8 @@ def run(arguments: argparse.Namespace) -> int:
         raise ConfigError('--coordinator, --processes and --process go together')
     if arguments.coordinator:
         check(arguments.coordinator, arguments.processes, arguments.process)
+    if arguments.find_rate:
+        return _find_rate(config, arguments)
     return _overfit(config, arguments) if arguments.overfit else _train(config, workdir, arguments)
 
 
@@ -86,6 +96,22 @@ def _overfit(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
     return 0 if learns else 1
 
 
+def _find_rate(config: 'ConfigDict', arguments: argparse.Namespace) -> int:
+    """Draw the loss over a rising learning rate, and say at which rate it falls fastest."""
+    from recog.report import pictures
+    from recog.text import vocabulary
+    from recog.train import rates
+    from recog.train.run import make_run
+
+    vocab, devices = vocabulary.from_config(config.text), start(arguments.devices)
+    found = rates.find(make_run(config, vocab, arguments.data, devices))
+    pictures.rates(*found, Path(arguments.find_rate))
+    print(f'the loss falls fastest at a rate of {found.fastest:.1e}, of those tried up to '
+          f'{found.rates[-1]:.1e}; drawn in {arguments.find_rate}. To train with it:\n'
+          f'  --config.optimizer.rate={found.fastest:.1e}')
+    return 0
+
+
 def _train(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace) -> int:
     """Train or resume, then measure and show what came of it; an error ends the other processes, too."""
     from recog.train import processes
@@ -110,7 +136,7 @@ def _watched(config: 'ConfigDict', workdir: Any, arguments: argparse.Namespace, 
         lambda: stop.asked), arguments.change)
     watch = processes.Watch(workdir, arguments.patience)
     try:
-        status = train_and_measure(run, workdir, stop, arguments.data).status
+        status = train_and_measure(run, workdir, stop, arguments.data, profile=arguments.profile).status
     except Exception as error:
         if jax.process_count() > 1:
             watch.failed(error)
@@ -129,16 +155,22 @@ def prepare(config: 'ConfigDict', workdir: Any, root: str, devices: str, lock: '
 
     from recog.text import vocabulary
     from recog.train import initial, processes
+    from recog.train.loggers.opened import check as check_loggers
     from recog.train.run import make_run
     from recog.workdir import description, files
     from recog.workdir.folder import refuse_other_things
 
+    check_loggers(config.log.to)
     vocab, resumes = vocabulary.from_config(config.text), files.is_workdir(workdir)
     refuse_other_things(workdir, resumes=True)
     changes = description.compare(workdir, config, vocab, change) if resumes else []
     join()
     chosen = start(devices)
     run = processes.together(lambda: make_run(config, vocab, root, chosen))
+    if config.eval.corrupted:
+        from recog.evaluation import measure_corrupted
+
+        processes.together(lambda: measure_corrupted.check(config, root))
     if resumes:
         initial.check_there(config)
     else:
@@ -164,22 +196,31 @@ class Outcome(NamedTuple):
 
 
 def train_and_measure(run: 'Run', workdir: Any, stop: 'Stop', root: str,
-                      announce: bool = False) -> Outcome:
-    """Train to the end, or until it is asked to stop; with `announce`, say first what it will cost."""
+                      announce: bool = False, profile: int = 0) -> Outcome:
+    """Train to the end, or until it is asked to stop; with `announce`, say first what it will cost.
+
+    So many steps as `profile` says are recorded.
+    """
     import jax
 
+    from recog.train.loggers.opened import opened
     from recog.train.loop import train_to_end
     from recog.train.progress import Broken
     from recog.workdir import files
 
-    try:
-        ended = train_to_end(run, workdir, stop, announce=announce)
-    except Broken as error:
-        print(f'recog train: {error}', file=sys.stderr)
-        return Outcome(1)
-    if ended:
-        stop.close()  # all is saved; from here on a signal just ends the command
-        return Outcome(0, _measure(run, workdir, root))
+    with opened(run.config, workdir) as loggers:
+        try:
+            ended = train_to_end(run, workdir, stop, announce=announce, loggers=loggers, profile=profile)
+        except Broken as error:
+            print(f'recog train: {error}', file=sys.stderr)
+            return Outcome(1)
+        loggers.ended = 'stopped'
+        if ended:
+            stop.close()  # all is saved; from here on a signal just ends the command
+            results = _measure(run, workdir, root)
+            loggers.report(results, workdir)
+            loggers.ended = 'finished'
+            return Outcome(0, results)
     if jax.process_index() == 0:
         (workdir / files.STOPPED).touch()
     return Outcome(0)
@@ -190,6 +231,7 @@ def _measure(run: 'Run', workdir: Any, root: str) -> 'list[Result]':
     import jax
 
     from recog.data.sets import open_set
+    from recog.evaluation import before
     from recog.evaluation.sets import measure_sets
     from recog.report import pictures
     from recog.workdir.files import SAMPLES
@@ -198,6 +240,10 @@ def _measure(run: 'Run', workdir: Any, root: str) -> 'list[Result]':
 
     opened = open_workdir(workdir, mesh=run.mesh)
     results = measure_sets(opened, run.config, run.mesh, root, workdir, own=True)
+    if run.config.eval.before:
+        before.compare(results, run.config, run.mesh, root, workdir)
+    if run.config.eval.corrupted:
+        _measure_corrupted(opened, run, workdir, root)
     if jax.process_index() == 0:
         mirror = Mirror(workdir)
         pictures.curves(mirror.here)
@@ -207,6 +253,20 @@ def _measure(run: 'Run', workdir: Any, root: str) -> 'list[Result]':
         print(f'results in {workdir}: results.md, predictions.tsv, loss.png, samples.png; '
               f'try: recog predict {workdir} {images}')
     return results
+
+
+def _measure_corrupted(opened: 'Opened', run: 'Run', workdir: Any, root: str) -> None:
+    """Measure the sets of the report under all corruptions, and print the tables."""
+    import jax
+
+    from recog.evaluation import measure_corrupted, robustness
+    from recog.evaluation.terminal import shown
+    from recog.images.corrupt import CORRUPTIONS
+
+    records, _ = measure_corrupted.measure_sets(opened, run.config, run.mesh, root, list(CORRUPTIONS),
+                                                run.config.eval.corrupted, workdir)
+    if jax.process_index() == 0:
+        print('\n\n'.join(shown(robustness.table(each)) for each in records) + '\n')
 
 
 COMMAND = Command('train', 'Train a recipe, or go on where its workdir stands, then evaluate it.', add, run,

@@ -35,6 +35,8 @@ def start(names: str = '') -> list[jax.Device]:
     cv2.setNumThreads(1)  # the threads that read images share the cores already
     if not os.environ.get('JAX_COMPILATION_CACHE_DIR'):
         jax.config.update('jax_compilation_cache_dir', str(cache() / 'xla'))
+        # Small programs, too: a command has dozens of them, of which each takes a fraction of a second.
+        jax.config.update('jax_persistent_cache_min_compile_time_secs', 0.0)
     return choose_devices(names)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from itertools import product
 from typing import NamedTuple
 
-from recog.config.test_sets import SETS
+from recog.config.test_sets import COUNTS, SETS, UNION14M
 from recog.evaluation import markdown
 
 MISSING = ' missing'
@@ -32,7 +32,7 @@ class Definition(NamedTuple):
     def words(self) -> str:
         """The definition in words."""
         names = ', '.join(map(title, self.sets))
-        total = sum(SETS[name] for name in self.sets)
+        total = sum(COUNTS[name] for name in self.sets)
         kind = f'weighted by images over {names}: {total:,} images' if self.weighted else \
             f'unweighted mean of {names}'
         return kind + ('; labels NFKD to ASCII' if self.ascii else '')
@@ -72,6 +72,7 @@ DEFINITIONS = (
                ('iiit5k', 'svt', 'ic03/867', 'ic13/1015', 'ic15/2077', 'svtp', 'cute80')),
     Definition('all ten, weighted', True, tuple(SETS)),
     Definition('OpenOCR common', False, ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80')),
+    Definition('Union14M', False, tuple(UNION14M)),
     Definition('PARSeq, 7,248 images', True,
                ('iiit5k', 'svt', 'ic13/857', 'ic15/1811', 'svtp', 'cute80'), ascii=True),
     Definition('PARSeq, 7,672 images', True,
@@ -80,14 +81,16 @@ DEFINITIONS = (
 
 
 def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None = None) -> list[Average]:
-    """Every average over what was counted, by set NAME[:SPLIT]; none at all without any of the ten sets.
+    """Every average over what was counted, by set NAME[:SPLIT]; those over the ten sets, and those over the
+    seven of Union14M, are left out where not one of their sets was counted.
 
     `as_ascii` is what was counted with texts turned into ASCII, for the averages that are of those.
     """
     tallies, ascii_tallies = _tests(figures), _tests(figures if as_ascii is None else as_ascii)
-    if not tallies:
-        return []
-    found = [_average(each, ascii_tallies if each.ascii else tallies) for each in DEFINITIONS]
+    found = [_average(each, ascii_tallies if each.ascii else tallies) for each in DEFINITIONS
+             if any(name in tallies for name in _kin(each))]
+    if not any(name in SETS for name in tallies):
+        return found
     choices = found[:len(PADDLE)]
     reasons = tuple(dict.fromkeys(what for each in choices for what in each.missing))
     values = [each.value for each in choices if each.value is not None]
@@ -95,6 +98,11 @@ def averages(figures: Mapping[str, Tally], as_ascii: Mapping[str, Tally] | None 
     words = ('unweighted mean of seven sets; which variants of IC03, IC13 and IC15 is not said: '
              'the lowest and the highest of the eight choices')
     return [Average('PaddleOCR', words, low, tuple(SETS), reasons, high), *found]
+
+
+def _kin(definition: Definition) -> Iterable[str]:
+    """The sets among which an average chooses."""
+    return SETS if definition.sets[0] in SETS else UNION14M
 
 
 def described(found: Iterable[Average]) -> str:
@@ -117,17 +125,17 @@ def lacking(found: Iterable[Average]) -> str:
 
 
 def _tests(figures: Mapping[str, Tally]) -> dict[str, Tally]:
-    """The ten by their names, whether their test split was named or a set has no other."""
+    """Those of the literature by their names, whether their test split was named or a set has no other."""
     found: dict[str, Tally] = {}
     for name, tally in figures.items():
         path, _, split = name.partition(':')
-        if path in SETS and split in ('', 'test') and (path not in found or _whole(path, tally)):
+        if path in COUNTS and split in ('', 'test') and (path not in found or _whole(path, tally)):
             found[path] = tally
     return found
 
 
 def _whole(name: str, tally: Tally) -> bool:
-    return tally.images + tally.unreadable == SETS[name] and tally.images > 0
+    return tally.images + tally.unreadable == COUNTS[name] and tally.images > 0
 
 
 def _average(definition: Definition, tallies: Mapping[str, Tally]) -> Average:
@@ -137,7 +145,7 @@ def _average(definition: Definition, tallies: Mapping[str, Tally]) -> Average:
             reasons.append(title(name) + MISSING)
         elif not _whole(name, tallies[name]):
             there = tallies[name].images + tallies[name].unreadable
-            reasons.append(f'{title(name)} incomplete ({there:,} of {SETS[name]:,})')
+            reasons.append(f'{title(name)} incomplete ({there:,} of {COUNTS[name]:,})')
     if reasons:
         return Average(definition.name, definition.words(), None, definition.sets, tuple(reasons))
     counted = [tallies[name] for name in definition.sets]

@@ -26,7 +26,7 @@ FEW = 10  # words from which a result may be cause for concern
 
 def measure_set(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab,
                 config: ConfigDict, mesh: Mesh, limit: int = 0, progress: bool = False,
-                known: Collection[str] = ()) -> Result:
+                known: Collection[str] = (), temperature: float = 1.0) -> Result:
     """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named.
 
     `known` are the formulas of the training (see `trained`): the accuracy of all others is given, too.
@@ -34,7 +34,8 @@ def measure_set(decode: Callable, variables: models.Variables, source: Source, v
     from tqdm import tqdm
 
     engine = Compiled(decode, variables, mesh)
-    read = read_source(engine, source, vocab, config, batch=config.eval.batch, limit=limit)
+    read = read_source(engine, source, vocab, config, batch=config.eval.batch, limit=limit,
+                       temperature=temperature)
     readings = list(tqdm(read, desc=source.name, total=min(len(source), limit or len(source)), unit='image',
                          leave=False, disable=None if progress else True))
     return _judged(source, readings, protocol_id(config.eval.protocol, config.eval.nfkd), known)

@@ -11,7 +11,8 @@ from recog.metrics.formulas import accuracy_by_depth, accuracy_by_length
 from recog.metrics.words import NFKD, canonical, judge, wilson_interval
 
 # The figures of formulas that words do not have, and the heads of their columns.
-OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'normalised': 'normalised',
+OF_FORMULAS = {'within_1': '≤ 1', 'within_2': '≤ 2', 'within_3': '≤ 3', 'symlg': 'symLG',
+               'symlg_within_1': 'symLG ≤ 1', 'symlg_within_2': 'symLG ≤ 2', 'normalised': 'normalised',
                'structure': 'structure', 'token_accuracy': 'tokens', 'bleu': 'BLEU-4',
                'accuracy_unseen': 'unseen', 'seen': 'seen'}
 # How the confidence agrees with the verdicts, and the heads of its columns.

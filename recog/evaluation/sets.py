@@ -33,15 +33,16 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
 
     Sets that are not there are listed. `own`: the training of the run reports.
     """
-    sources, missing = _sources(config, root)
-    about = _about(opened, config, mesh)
+    sources, missing = sources_of(config, root)
+    about = provenance_of(opened, config, mesh)
     stored = measurements.read(folder)
     if folder != opened.workdir:
         measurements.refuse_another_run(stored, about, folder)
     known = measure.trained(opened.config, root) if config.eval.protocol == 'latex' else ()
     decode = decoder(opened.model, mesh, config.eval.beam)
     results = [measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
-                                   progress=jax.process_index() == 0, known=known) for source in sources]
+                                   progress=jax.process_index() == 0, known=known,
+                                   temperature=opened.temperature) for source in sources]
     if jax.process_index() == 0:
         mirror = Mirror(folder)
         print(shown(write_results(mirror.here, results, missing, about, own)))
@@ -54,7 +55,7 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
     return results
 
 
-def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
+def sources_of(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
     """The sets to measure, and the names of those that are missing.
 
     If all of eval.report are missing, the first of eval.sets is measured, so that every trained model has a
@@ -76,7 +77,7 @@ def _sources(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
     return sources, list(missing)
 
 
-def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
+def provenance_of(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     """The provenance of results, with all conditions of `measurements`."""
     by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
@@ -88,6 +89,7 @@ def _about(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
         'precision': recipe.evaluated(config).train.precision,
         'max length': config.text.max_length,
         'width rule': config.image.width_rule,
+        **({'temperature': round(opened.temperature, 4)} if opened.calibration else {}),
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),
         'seed': config.seed, **({'seeds': own} if own else {}),

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from recog.evaluation import averages, markdown, measurements, protocols
+from recog.evaluation import averages, markdown, measurements, protocols, suspects
 from recog.evaluation.averages import Average
 from recog.evaluation.measurements import CONDITIONS, Measurement
 from recog.evaluation.results import (
@@ -36,7 +36,10 @@ def write_results(folder: Path, results: Sequence[Result], missing: list[str], a
     found = {**document(results, missing, about), 'own': own, 'predictions': files.PREDICTIONS}
     stored = measurements.read(folder)
     new = Measurement(found, [each for result in results for each in result.predictions])
-    _write(folder, measurements.add(stored, new), {each.document['predictions'] for each in stored})
+    every = measurements.add(stored, new)
+    _write(folder, every, {each.document['predictions'] for each in stored})
+    of_this_way = next(each for each in every if each.own == own and measurements.alike(each, new))
+    write_whole(folder / files.SUSPECTS, suspects.as_tsv(suspects.ranked(of_this_way.predictions)))
     return sections(found)
 
 

@@ -10,6 +10,7 @@ import numpy as np
 
 from recog.data.batches import Steps
 from recog.data.pipeline import read_ahead
+from recog.data.shapes import canvases
 from recog.errors import ConfigError
 from recog.reading import adapt
 from recog.reading.exported import Folder
@@ -22,6 +23,7 @@ TOLERANCE = 1e-4
 # For maps, which are only drawn; where a noisy image is sampled, a rounding error is amplified.
 OF_MAPS = 1e-2
 RANDOM = 16  # images of random content
+CANVASES = 2  # smaller ones that are compared beside the largest, of recipes that have many
 BATCH = 8
 
 
@@ -51,9 +53,10 @@ def check(folder: Folder, model: Any, variables: Any, samples: Path) -> Parity:
 
     decode = jax.jit(partial(model.decode, beam=folder.manifest['beam'], details=True),
                      compiler_options=compiler_options(one_device()))
-    files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain')
+    files = {f'{name}.{folder.form}': folder.engine(details=name == 'explain',
+                                                      name='onnxruntime' if folder.form == 'onnx' else '')
              for name in ('model', 'explain')}
-    names = [*sorted(str(file) for file in samples.glob('*.png')), *random_images(folder.config.image)]
+    names = [*sorted(str(file) for file in samples.glob('*.png')), *random_images(_small(folder.config))]
     worst, wrong = 0.0, Wrong(0.0, '')
     for number, (batch, given) in enumerate(_batches(folder, names)):
         wanted = jax.device_get(decode(variables, *given))
@@ -80,9 +83,20 @@ def _batches(folder: Folder, images: list[Any]) -> Iterator[tuple[dict[str, np.n
     rule, most = folder.config.image, folder.config.text.max_length
     source: Any = Arrays(images)
     source = adapt.Adapted(source, rule, 'auto') if rule.ink else source
+    config = _few_canvases(folder.config)
     for longest in (most, max(1, most // 3)):
-        for batch in read_ahead(Steps(source, np.arange, BATCH, folder.config, 0), folder.config):
+        for batch in read_ahead(Steps(source, np.arange, BATCH, config, 0), config):
             yield batch, (batch['image'], batch['size'], np.asarray(longest, np.int32))
+
+
+def _few_canvases(config: Any) -> Any:
+    """The recipe with its smallest canvases and the largest alone, as JAX compiles a program for each."""
+    config = config.copy_and_resolve_references()
+    sizes = canvases(config)
+    if config.image.fit == 'none' and len(sizes) > CANVASES + 1:
+        with config.unlocked():
+            config.data.buckets = tuple(f'{height}x{width}' for height, width in sizes[:CANVASES])
+    return config
 
 
 def _name(images: list[Any], number: int) -> str:
@@ -112,6 +126,15 @@ def difference(wanted: Mapping[str, Any], got: Mapping[str, Any], vocab: Vocab) 
             wrong = Wrong(excess, f'has {name} {other[place]:.6g}, by the workdir {one[place]:.6g}')
         worst = max(worst, float(apart[place])) if name in ('score', 'mean_token') else worst
     return worst, wrong
+
+
+def _small(config: Any) -> Any:
+    """The recipe's rule for images, with the size of a canvas that is compared."""
+    rule = config.image.copy_and_resolve_references()
+    sizes = canvases(config)
+    if rule.fit == 'none' and len(sizes) > CANVASES + 1:
+        rule.height, rule.width = sizes[CANVASES - 1]
+    return rule
 
 
 def random_images(rule: Any) -> list[np.ndarray]:

@@ -13,6 +13,7 @@ from jax import export
 from ml_collections import ConfigDict
 
 from recog import __version__, models
+from recog.config.values import SEVERAL
 from recog.data.shapes import canvases
 from recog.errors import ConfigError
 from recog.export import parity
@@ -66,18 +67,21 @@ def _manifest(opened: Opened, form: str, beam: int, source: str) -> dict[str, An
     config = opened.config
     rule, vocab = config.image, opened.vocab
     where = source if is_remote(source) else str(Path(source).resolve())
-    image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'ink', 'symbol',
-                                           'width_rule')}
-    sizes = [list(canvas) for canvas in canvases(config)] if rule.fit == 'none' else []
+    image = {name: rule[name] for name in ('height', 'width', 'channels', 'fit', 'resample', 'ink',
+                                           'symbol', 'width_rule')}
+    sizes = [list(canvas) for canvas in canvases(config)] if rule.fit in SEVERAL else []
     return {
         'format': form, 'recog': __version__, 'model': config.model.name, 'beam': beam,
         'max_length': config.text.max_length,
-        'capacity': opened.model.about.capacity, 'protocol': config.eval.protocol, 'inputs': {},
+        'capacity': opened.model.about.capacity, 'middle': list(opened.model.about.middle),
+        'protocol': config.eval.protocol, 'inputs': {},
         'outputs': {}, 'image': image, 'buckets': sizes,
+        'multiple': list(opened.model.about.stride),
         'vocabulary': {'tokens': list(vocab.tokens), 'separator': vocab.separator, 'case': vocab.case,
                        'unknown': vocab.unknown},
         'files': {}, 'recipe': provenance.recipe(config), 'step': opened.step, 'source': where,
         'imported': opened.imported, 'versions': {}, 'parity': {}, 'config': config.to_dict(),
+        **({'calibration': dict(opened.calibration)} if opened.calibration else {}),
     }
 
 
@@ -85,7 +89,7 @@ def shapes(config: ConfigDict, model: models.Model) -> dict[str, tuple[str, str]
     """Shape and type of each input; a letter stands for any size at run time."""
     rule, (down, right) = config.image, model.about.stride
     height, width = str(rule.height), str(rule.width)
-    if rule.fit == 'none':
+    if rule.fit in SEVERAL:
         height, width = f'{down}*h', f'{right}*w'
     elif rule.width_rule == 'widest':
         raise ConfigError('config.image.width_rule=widest cannot be exported: only fixed can')

@@ -5,7 +5,7 @@ from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog.evaluation import markdown, measurements
+from recog.evaluation import calibrate, markdown, measurements
 from recog.evaluation.measurements import Measurement
 from recog.publish.facts import Row, characters, licences, rows, speed
 from recog.text.vocabulary import Vocab
@@ -51,6 +51,7 @@ def write(name: str, manifest: Mapping[str, Any], vocab: Vocab, measured: Sequen
         '## Known weaknesses',
         _table([row._replace(set=f'{weak[row.set]}: {row.set}') for row in found if row.set in weak])
         if weak else 'None were measured.',
+        '## Confidence', _confidence(manifest),
         '## Rounding and speed', _rounding(manifest), f'It takes {speed(manifest)}.',
         '## Where it comes from', *start,
         _list([f'{what}: `{said}`' if what == 'command' else f'{what}: {said}'
@@ -84,6 +85,14 @@ def _rounding(manifest: Mapping[str, Any]) -> str:
              for what, found in manifest['rounding'].items() if found['images']]
     return (f'In {manifest["kind"]} it reads {" and ".join(parts)} as it does with the weights as they were '
             'trained.')
+
+
+def _confidence(manifest: Mapping[str, Any]) -> str:
+    """How confidences were made probabilities, if they were."""
+    if 'calibration' not in manifest:
+        return 'Confidences are those of the model as it was trained; nothing was fitted to them.'
+    return (f'{calibrate.described(manifest["calibration"])}\n\nA threshold is asked for by `recog predict '
+            '--at-least 0.9`.')
 
 
 def _list(lines: Sequence[str]) -> str:

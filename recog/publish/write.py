@@ -68,6 +68,7 @@ def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked
         'licences': {'code': CODE, 'weights': asked.licence_weights, 'data': asked.licence_data},
         'measured': bool(asked.sets or asked.weaknesses), 'weaknesses': dict(asked.weaknesses),
         **_read_alike(opened, rounded),
+        **({'calibration': dict(opened.calibration)} if opened.calibration else {}),
         'provenance': card.provenance(opened.workdir, opened.config),
     }
     measured = _measured(opened, rounded, asked)

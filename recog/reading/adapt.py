@@ -5,7 +5,7 @@ Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do
 
 import math
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -20,6 +20,20 @@ SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of th
 SPECK = 1 / 500  # of an image's longer side; what is smaller in both directions is dust
 MOST_PIXELS = 2_000_000  # a larger image is shrunk before anything is found out about it
 SURROUNDINGS = 512  # pixels of the longer side at which the paper's light is found; it needs no detail
+
+
+class Move(NamedTuple):
+    """How an image was scaled and cut: a place (x, y) of it was at `scale` times the place, plus `shift`."""
+
+    scale: np.ndarray
+    shift: np.ndarray
+
+    def back(self, points: np.ndarray) -> np.ndarray:
+        """Where points [N, 2] were."""
+        return points * self.scale + self.shift
+
+
+SAME_PLACE = Move(np.ones(2), np.zeros(2))
 
 
 class Adapted:
@@ -47,17 +61,24 @@ def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.nda
     An image that has that form already stays as it is.
     `invert` says whether the image has the opposite ink: yes, no or auto.
     """
+    return adapted_by(image, rule, invert)[0]
+
+
+def adapted_by(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> tuple[np.ndarray, Move]:
+    """The image that `adapted` gives, and where its places were before."""
     import cv2
 
     has_colours = image.ndim == 3 and image.shape[2] == 3
     grey = cv2.cvtColor(image, cv2.COLOR_BGR2GRAY) if has_colours else image.reshape(image.shape[:2])
-    grey = _at_most(grey, MOST_PIXELS)
+    first, grey = grey.shape, _at_most(grey, MOST_PIXELS)
     dark = float(np.median(grey)) > 127.5 if invert == 'auto' else (rule.ink == 'light') == (invert == 'yes')
     light_ink = 255 - grey if dark else grey
     if ((light_ink < 32) | (light_ink > 223)).mean() < BINARY:
         light_ink = _flat(light_ink)
-    light_ink = _sized(light_ink, rule)
-    return light_ink if rule.ink == 'light' else 255 - light_ink
+    light_ink, move = _sized(light_ink, rule)
+    share = np.array(first[::-1]) / grey.shape[::-1]
+    return (light_ink if rule.ink == 'light' else 255 - light_ink,
+            Move(move.scale * share, move.shift * share))
 
 
 def _at_most(image: np.ndarray, pixels: int) -> np.ndarray:
@@ -95,18 +116,19 @@ def symbol_height(light_ink: np.ndarray) -> float:
     return float(heights.mean()) if len(heights) else 0.0
 
 
-def _sized(light_ink: np.ndarray, rule: ConfigDict) -> np.ndarray:
+def _sized(light_ink: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, Move]:
     """The image scaled to symbols of the rule's height, and cut to its ink and the usual margin; no
     ink grows beyond the largest canvas."""
     import cv2
 
     height = symbol_height(light_ink)
     if not rule.symbol or not height or abs(height / rule.symbol - 1) <= SAME:
-        return light_ink
+        return light_ink, SAME_PLACE
     rows, columns = (np.flatnonzero((light_ink > 127).any(axis)) for axis in (1, 0))
     ink = light_ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
     room = min(rule.height / ink.shape[0], rule.width / ink.shape[1])
     scale = min(rule.symbol / height, max(1.0, room))
     size = max(1, round(ink.shape[1] * scale)), max(1, round(ink.shape[0] * scale))
     resized: Any = cv2.resize(ink, size, interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_CUBIC)
-    return np.pad(resized, MARGIN)
+    back = np.array(ink.shape[::-1]) / size
+    return np.pad(resized, MARGIN), Move(back, (columns[0], rows[0]) - MARGIN * back)

@@ -19,7 +19,7 @@ import sys
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from ml_collections import ConfigDict
@@ -27,10 +27,14 @@ from ml_collections import ConfigDict
 from recog.config import checks, recipe, values
 from recog.data.shapes import shapes
 from recog.errors import ConfigError, one_line
+from recog.images import fit
 from recog.images.read import MOST_PIXELS
-from recog.reading.read import Engine
 from recog.text.vocabulary import Vocab
+from recog.workdir import calibration
 from recog.workdir.folder import is_remote
+
+if TYPE_CHECKING:
+    from recog.reading.engines import Exported
 
 MANIFEST = 'manifest.json'
 # The files of each form.
@@ -45,22 +49,33 @@ MEAN = 'confidence'  # what older exports call `mean_token`
 class Folder:
     """An exported model: `manifest`, and the recipe and the vocabulary in it."""
 
-    def __init__(self, path: Path, manifest: dict[str, Any], devices: str = ''):
-        self.path, self.manifest, self.devices = path, manifest, devices
+    def __init__(self, path: Path, manifest: dict[str, Any], devices: str = '', engine: str = ''):
+        self.path, self.manifest, self.devices, self.engine_name = path, manifest, devices, engine
         self.form: str = manifest['format']
+        # The fact of that name about the model; older exports do not say it.
+        down, right = map(float, manifest.get('middle', (0.5, 0.5)))
+        if not (0 <= down <= 1 and 0 <= right <= 1):
+            raise ValueError('middle must be two shares')
+        self.middle = down, right
         self.config: ConfigDict = recipe.from_json(json.dumps(manifest['config']))
         self.vocab = Vocab.from_json(json.dumps(manifest['vocabulary']))
+        self.temperature = calibration.temperature(manifest.get('calibration', {}), MANIFEST)
 
-    def engine(self, best: int = 1, details: bool = False) -> Engine:
-        """The engine of its file; with `details`, of the file that also gives maps."""
+    def engine(self, best: int = 1, details: bool = False, name: str = '') -> 'Exported':
+        """The engine of its file; with `details`, of the file that also gives maps. A file of ONNX is run by
+        the engine of this name, or else by the one that was asked for, or else by the fastest."""
         from recog.reading import engines
 
         file = self.path / f'{"explain" if details else "model"}.{self.form}'
         if self.form == 'onnx' and self.devices:
             raise ConfigError(f'--devices {self.devices}: {self.path} is an export to ONNX, '
                               'which runs on CPUs; leave it out')
+        if self.form != 'onnx' and self.engine_name:
+            raise ConfigError(f'--engine {self.engine_name}: {self.path} is an export to StableHLO, '
+                              'which JAX runs; leave it out')
+        name = '' if self.form != 'onnx' else name or self.engine_name or self._fastest()
         try:
-            made = engines.Onnx(file, best, details) if self.form == 'onnx' else \
+            made = engines.ENGINES[name](file, best, details) if name else \
                 engines.StableHlo(file, self.path / 'weights.npz', best, details, self.devices)
         except ConfigError:
             raise
@@ -68,6 +83,14 @@ class Folder:
             raise ConfigError(f'{file} cannot be loaded ({one_line(error)}); {AGAIN}') from None
         made.run = partial(self._run, file, made.run)
         return made
+
+    def _fastest(self) -> str:
+        """The fastest engine for `model.onnx` on this machine."""
+        from recog.reading import fastest
+
+        canvas = shapes(self.config, 1, 1)[0]  # the smallest
+        image = canvas.height, canvas.width, fit.channels(self.config.image)
+        return fastest.engine(digest(self.manifest), image, lambda name: self.engine(name=name).run)
 
     def _run(self, file: Path, run: Callable[..., dict[str, np.ndarray]],
              *inputs: np.ndarray) -> dict[str, np.ndarray]:
@@ -120,7 +143,7 @@ def needs_jax(path: Any) -> bool:
     return not is_exported(path) or not (Path(path) / 'model.onnx').is_file()
 
 
-def open_folder(path: str | Path, devices: str = '') -> Folder:
+def open_folder(path: str | Path, devices: str = '', engine: str = '') -> Folder:
     """An exported folder, whose files are compared with their hashes first."""
     path = Path(path)
     file = path / MANIFEST
@@ -134,7 +157,7 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
     if not sound:
         raise ConfigError(f'{file} is damaged, or was not written by recog export; {AGAIN}')
     try:
-        folder, older = _checked(path, manifest, devices), MEAN in manifest['outputs']
+        folder, older = _checked(path, manifest, devices, engine), MEAN in manifest['outputs']
     except ConfigError as error:
         raise ConfigError(f'{file}: {one_line(error)}; {AGAIN}') from None
     except (LookupError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
@@ -150,7 +173,7 @@ def open_folder(path: str | Path, devices: str = '') -> Folder:
     return folder
 
 
-def _checked(path: Path, manifest: dict[str, Any], devices: str) -> Folder:
+def _checked(path: Path, manifest: dict[str, Any], devices: str, engine: str) -> Folder:
     """The folder, if all that is used of its manifest is what it must be."""
     names = FILES[manifest['format']]
     if sorted(manifest['files']) != [*names]:
@@ -160,7 +183,7 @@ def _checked(path: Path, manifest: dict[str, Any], devices: str) -> Folder:
             raise ConfigError(f'{name}={repr(manifest[name])[:60]} must be a number from 1 to {MOST}')
     if type(manifest['step']) is not int or not isinstance(manifest['source'], str):
         raise ConfigError('step and source must be a number and a text')
-    folder = Folder(path, manifest, devices)
+    folder = Folder(path, manifest, devices, engine)
     checks.check_fields(folder.config)
     largest = shapes(folder.config, 1, 1)[-1]
     if largest.height * largest.width > MOST_PIXELS:

@@ -7,10 +7,12 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from ml_collections import ConfigDict
 
+from recog.config.values import parse_bucket
 from recog.data.batches import Steps
 from recog.data.pipeline import read_ahead, read_batches
 from recog.data.rows import Source
 from recog.errors import ConfigError
+from recog.metrics.calibration import tempered
 from recog.models import MAPS_OF_IMAGES, MAPS_OF_TEXTS
 from recog.text.vocabulary import Vocab
 
@@ -27,11 +29,12 @@ class Scored(NamedTuple):
     text: str
     score: float
     mean_token: float
+    temperature: float = 1.0
 
     @property
     def confidence(self) -> float:
         """The probability of the text."""
-        return probability(self.score)
+        return tempered(self.score, self.temperature)
 
 
 class Reading(NamedTuple):
@@ -47,16 +50,13 @@ class Reading(NamedTuple):
     reason: str = ''
     details: dict[str, Any] | None = None  # the arrays of this image, where they were asked for
     others: tuple[Scored, ...] = ()  # the beam's best, this one first, if wanted
+    temperature: float = 1.0  # that was fitted to the model, which makes the confidence of the score
+    turned: int = 0  # degrees by which the image was turned to the left before it was read
 
     @property
     def confidence(self) -> float:
         """The probability of the text."""
-        return probability(self.score)
-
-
-def probability(score: float) -> float:
-    """The probability that a log-probability stands for, of which rounding may have made more than 0."""
-    return math.exp(min(score, 0.0))
+        return tempered(self.score, self.temperature)
 
 
 class Engine(Protocol):
@@ -93,11 +93,18 @@ def set_length(config: ConfigDict, capacity: int, length: int) -> None:
     if length > capacity:
         raise ConfigError(f'--max-length {length}: this model can write {capacity} tokens at most')
     config.text.max_length = length
+    config.data.buckets = tuple(_shorter(bucket, length) for bucket in config.data.buckets)
+
+
+def _shorter(bucket: str, length: int) -> str:
+    """A canvas for labels that are no longer than this."""
+    height, width, tokens = parse_bucket(bucket, length)
+    return bucket if tokens <= length else f'{height}x{width}x{length}'
 
 
 def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict, *, batch: int,
-                limit: int = 0) -> Iterator[Reading]:
-    """Every example of the source once, in its order."""
+                limit: int = 0, temperature: float = 1.0) -> Iterator[Reading]:
+    """Every example of the source once, in its order; confidences are those at the temperature."""
     if config.image.width_rule == 'widest' and engine.processes > 1:
         raise ConfigError('config.image.width_rule=widest needs one process: '
                           'each batch has a width of its own')
@@ -108,7 +115,8 @@ def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict
     for answers, notes in engine.answers(batches, config.text.max_length):
         reasons = {row: reason for row, _, reason, _ in notes}
         for place in np.flatnonzero(answers['index'] >= 0):
-            reading = _reading({name: values[place] for name, values in answers.items()}, vocab)
+            reading = _reading({name: values[place] for name, values in answers.items()}, vocab,
+                               temperature)
             early[reading.row] = reading._replace(reason=reasons.get(reading.row, ''))
         while turn in early:
             yield early.pop(turn)
@@ -123,14 +131,14 @@ def planned(engine: Engine, source: Source, config: ConfigDict, *, batch: int, l
     return Steps(source, engine.places, rows, config, limit, engine.multiple)
 
 
-def _reading(row: dict[str, Any], vocab: Vocab) -> Reading:
+def _reading(row: dict[str, Any], vocab: Vocab, temperature: float) -> Reading:
     """One row of what `chosen` gives, as text."""
     text = vocab.decode(row['tokens'].tolist()) if row['weight'] else None
     others: tuple[Scored, ...] = ()
     if 'best_tokens' in row:
         best = zip(row['best_tokens'], row['best_score'], row['best_mean_token'], strict=True)
-        others = tuple(Scored(vocab.decode(tokens.tolist()), float(score), float(mean_token))
+        others = tuple(Scored(vocab.decode(tokens.tolist()), float(score), float(mean_token), temperature)
                        for tokens, score, mean_token in best if math.isfinite(score))
     details = row if 'image' in row else None
     return Reading(int(row['index']), text, float(row['score']), float(row['mean_token']), '', details,
-                   others)
+                   others, temperature)

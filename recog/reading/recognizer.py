@@ -15,8 +15,11 @@ from recog.metrics.formulas import formula_tokens, well_formed
 from recog.reading import adapt, drawings, named
 from recog.reading.answer import Answer
 from recog.reading.drawings import Drawing
+from recog.reading.engines import ENGINES
 from recog.reading.exported import Folder, is_exported, open_folder
+from recog.reading.located import Located, located
 from recog.reading.read import Engine, Reading, Scored, read_source, set_length
+from recog.reading.turned import Turns, likeliest
 from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
 
 INVERT = ('yes', 'no', 'auto')
 CHANNELS = ('bgr', 'rgb')  # of arrays
+ROTATE = ('', 'auto')
 
 
 class Arrays:
@@ -87,8 +91,10 @@ class Recognizer:
 
     def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64,
                  beam: int = 1, width_rule: str = '', max_length: int = 0, details: bool = False,
-                 best: int = 1, invert: str = '', channels: str = 'bgr'):
+                 best: int = 1, invert: str = '', channels: str = 'bgr', places: bool = False,
+                 rotate: str = ''):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
+        self.rotate, self.places, details = rotate, places, details or places
         self.channels = channels  # of arrays
         self.config = opened.config.copy_and_resolve_references()
         with self.config.unlocked():
@@ -100,9 +106,11 @@ class Recognizer:
         if isinstance(opened, Folder):
             self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
             self._engine: Engine = opened.engine(best, details)
+            self._middle = opened.middle
         else:
             self._path, self._form, capacity = opened.workdir, 'workdir', opened.model.about.capacity
             self._engine = _compiled(opened, mesh, beam, details, best)
+            self._middle = opened.model.about.middle
         if max_length:
             set_length(self.config, capacity, max_length)
 
@@ -121,18 +129,33 @@ class Recognizer:
 
     def readings(self, given: Sequence[Any]) -> list[Reading]:
         """What stands in each image; where one is unreadable, the text is None and the reason says why."""
-        source = self._adapted(self._source(given))
+        source = self._adapted(self.source(given))
         if isinstance(source, adapt.Adapted):  # which would be done again for each time that rows are read
             source = Held(source.rows(range(len(source))))
         return list(self._read(source))
 
+    def located(self, reading: Reading, source: Source) -> list[Located]:
+        """Where each token of a reading with details stands in its image, which the source gives again."""
+        row, = source.rows([reading.row])
+        if row.image is None:  # the file is not what it was
+            raise Unreadable(row.id, row.reason)
+        invert = '' if len(row.strokes) else self.invert  # what was drawn here is not adapted
+        return located(reading, row.image, self.opened.vocab, self.config.image, invert, self._middle)
+
     def _adapted(self, source: Source) -> Source:
+        source = Turns(source) if self.rotate else source
         if self.invert and self.config.image.ink:
             return adapt.Adapted(source, self.config.image, self.invert)
         return source
 
     def _read(self, source: Source) -> Iterator[Reading]:
-        return read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch)
+        readings = read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch,
+                               temperature=self.opened.temperature)
+        return likeliest(readings, self.opened.vocab) if self.rotate else readings
+
+    def _answer(self, reading: Reading, source: Source) -> Answer:
+        wanted = self.places and reading.text is not None
+        return Answer.of(reading, self.located(reading, source) if wanted else ())
 
     def __call__(self, given: Any) -> Any:
         """The answer for an image, which must be readable; for a list of images, a list of answers.
@@ -141,20 +164,22 @@ class Recognizer:
         images, one that cannot be read has an answer without a text, which says why.
         """
         if isinstance(given, list | tuple) and not isinstance(given, Drawing):
-            return [Answer.of(reading) for reading in self.read(self._source(given))]
+            several = self.source(given)
+            return [self._answer(reading, several) for reading in self.read(several)]
         if isinstance(given, Iterator):
             return self._stream(given)
-        source = self._source([given])
+        source = self.source([given])
         reading, = self.read(source)
         if reading.text is None:
             raise Unreadable(source.labels([0])[0][0], reading.reason)
-        return Answer.of(reading)
+        return self._answer(reading, source)
 
     def _stream(self, given: Iterator[Any]) -> Iterator[Answer]:
         while images := list(itertools.islice(given, self.batch)):
             yield from self(images)
 
-    def _source(self, given: Sequence[Any]) -> Arrays:
+    def source(self, given: Sequence[Any]) -> Arrays:
+        """Images as a source."""
         return Arrays(given, self.channels, self.config.image)
 
 
@@ -168,19 +193,24 @@ def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, b
 
 def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
          width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
-         devices: str = '', channels: str = 'bgr') -> Recognizer:
+         devices: str = '', channels: str = 'bgr', places: bool = False, rotate: str = '',
+         engine: str = '') -> Recognizer:
     """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog.load`."""
-    for name, value, known in (('--invert', invert, INVERT), ('channels', channels, CHANNELS)):
+    for name, value, known in (('--invert', invert, INVERT), ('channels', channels, CHANNELS),
+                               ('--rotate', rotate, ROTATE), ('--engine', engine, ('', *ENGINES))):
         if value not in known:
-            raise ConfigError(f'{name} {value!r} must be one of {", ".join(known)}')
+            raise ConfigError(f'{name} {value!r} must be one of {", ".join(filter(None, known))}')
     how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
-                           'details': explain, 'best': best, 'invert': invert, 'channels': channels}
+                           'details': explain, 'best': best, 'invert': invert, 'channels': channels,
+                           'places': places, 'rotate': rotate}
     folder = workdir_path(named.find(path))
     if is_exported(folder):
-        exported = open_folder(folder, devices)
+        exported = open_folder(folder, devices, engine)
         exported.check(beam=beam, step=step, width_rule=width_rule)
         return Recognizer(exported, beam=exported.manifest['beam'], **how)
     needs_workdir(folder)
+    if engine:
+        raise ConfigError(f'--engine {engine}: {folder} is a workdir, which JAX runs; leave it out')
 
     from recog.devices import setup
     from recog.devices.mesh import choose_devices, data_mesh

@@ -11,7 +11,7 @@ from recog.config import recipe, values
 from recog.config.fields import DECLARED
 from recog.data.files import find_images
 from recog.errors import ConfigError
-from recog.images import augment
+from recog.images import augment, operations
 from recog.images.fit import fit_image
 from recog.images.read import Unreadable, read_image
 from recog.looks import sheets
@@ -88,12 +88,30 @@ def _lines(words: Sequence[np.ndarray], rule: ConfigDict, seed: int) -> list[Lin
         heads = sheets.strengths(most)
         heads = heads if name in augment.SIGNED else ('', *heads[1:])
         lines.append(Line(name, DECLARED['image']['augment'][name].meaning, heads, pictures))
+    lines += _operations(given, rule) if augment.operates(rule.augment) else []
     for number in range(TRAINING):
         pictures = [[_fitted(augment.augment(word, augment.generator(seed, 3 * number + draw, row),
                                              rule.augment), word, rule) for draw in range(3)]
                     for row, word in enumerate(given)]
         lines.append(Line('as in training', f'each with probability {rule.augment.probability:g}',
                           [f'epoch {3 * number + draw + 1}' for draw in range(3)], pictures))
+    return lines
+
+
+def _operations(words: Sequence[np.ndarray], rule: ConfigDict) -> list[Line]:
+    """A line for each operation on whole images, at the recipe's magnitude."""
+    lines, random = [], augment.generator(0, 0, 0)
+    for name, operation in operations.OPERATIONS.items():
+        size = operation.argument(rule.augment.magnitude / operations.WHOLE)
+        pictures = []
+        for word in words:
+            both = [None if side is None else _fitted(operations.apply(word, name, side, random=random),
+                                                      word, rule)
+                    for side in (-size if operation.signed else None, size)]
+            pictures.append([both[0], _fitted(word, word, rule), both[1]])
+        heads = sheets.strengths(size)
+        lines.append(Line(name, f'one of {rule.augment.operations} operations that are drawn',
+                          heads if operation.signed else ('', *heads[1:]), pictures))
     return lines
 
 

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from recog.evaluation.suspects import disagreement
 from recog.looks.charts import Album
 from recog.looks.markup import Html, Section, captioned, element, joined, paragraph, quoted
 from recog.report import gallery, tallies
@@ -15,14 +16,14 @@ from recog.report.record import Judged, Record
 from recog.report.sections import NO_RESULTS, listed
 from recog.workdir.opened import Opened
 
-MISTAKES, EXPLAINED, RIGHT, SAMPLES, OVERVIEW = 8, 3, 4, 3, 12
+MISTAKES, EXPLAINED, RIGHT, SAMPLES, OVERVIEW, SUSPECTS = 8, 3, 4, 3, 12, 12
 LARGEST = 600  # pixels of an image on the page, either way
 
 
 class Shown(NamedTuple):
     """The examples that the page shows."""
 
-    confident: list[Pictured]  # mistakes, the surest first
+    confident: list[Pictured]  # mistakes that disagree most confidently with their labels
     worst: list[Pictured]  # mistakes, most edits first, of these the longest truths
     right: list[Pictured]
     samples: list[Pictured]
@@ -32,13 +33,13 @@ class Shown(NamedTuple):
 def choose(record: Record, found: Gallery) -> Shown:
     """The examples to show: mistakes by confidence and by edits, and others spread over the sets."""
     wrong = [example for example in record.examples if not example.right]
-    confident = sorted(wrong, key=lambda example: -example.sureness)
+    confident = sorted(wrong, key=lambda example: -disagreement(example.sureness, example.edits))
     worst = sorted(wrong, key=lambda example: (-example.edits, -len(example.wanted), -example.sureness))
     right = _spread([example for example in record.examples if example.right], RIGHT)
     samples, overview = _spread(record.examples, SAMPLES), _spread(record.examples, OVERVIEW)
     if not record.examples:
         samples = found.first([*record.config.eval.report, *record.config.eval.sets], SAMPLES)
-    groups = confident[:MISTAKES], worst[:MISTAKES], right, samples, overview
+    groups = confident[:SUSPECTS], worst[:MISTAKES], right, samples, overview
     return Shown(*(found.pictured(group) for group in groups))
 
 
@@ -72,30 +73,43 @@ def samples(record: Record, shown: Shown, found: Gallery, album: Album) -> Secti
 
 def mistakes(record: Record, shown: Shown, found: Gallery, album: Album,
              explainer: Explainer | None) -> Section:
-    """The worst and the most confident mistakes as pictures, the first few with an explanation."""
+    """The worst mistakes as pictures, the first few with an explanation."""
     wrong = sum(not example.right for example in record.examples)
     if not wrong:
         said = f'There is no mistake among {len(record.examples):,} examples.'
         return Section('mistakes', 'Mistakes', paragraph(said if record.examples else NO_RESULTS))
-    parts: list[Html] = [paragraph(f'{wrong:,} of {len(record.examples):,} examples are wrong. Marked is '
-                                   'what differs; edits are counted in so many '
-                                   + ('tokens.' if record.separator else 'characters.')),
-                         listed(_missing(found))]
-    legend = [paragraph(LEGEND)] if explainer else []
-    groups = (('worst', 'The worst: most edits, then longest', shown.worst),
-              ('confident', 'The surest', shown.confident))
-    seen: set[Judged] = set()
-    for name, title, group in groups:
-        if group:
-            cards = [_card(each, f'{name}-{number}', record, album) for number, each in enumerate(group, 1)]
-            parts += [element('h3', title), element('div', *cards, class_='cards')]
-        unseen = [each for each in group[:EXPLAINED] if each.example not in seen]
-        drawn = explainer.figures(unseen, name) if explainer else []
-        if drawn:
-            parts += [element('h3', f'{title}: how the first of them were read'), *legend,
-                      element('div', *drawn, class_='photos')]
-        seen |= {each.example for each in group[:EXPLAINED]}
-    return Section('mistakes', 'Mistakes', joined(parts))
+    said = paragraph(f'{wrong:,} of {len(record.examples):,} examples are wrong. Marked is what differs; '
+                     'edits are counted in so many ' + ('tokens.' if record.separator else 'characters.'))
+    return Section('mistakes', 'Mistakes', joined([said, listed(_missing(found)), *_pictures(
+        'worst', 'The worst: most edits, then longest', shown.worst, record, album, explainer)]))
+
+
+def suspects(record: Record, shown: Shown, album: Album, explainer: Explainer | None) -> Section:
+    """The mistakes that disagree most confidently with their labels, as pictures."""
+    title = 'Labels that may be wrong'
+    if all(example.right for example in record.examples):
+        none = 'Everything was read as it is labelled.' if record.examples else NO_RESULTS
+        return Section('suspects', title, paragraph(none))
+    known = [each.example for each in shown.worst[:EXPLAINED]]
+    said = paragraph('Either the reader or the label is wrong here: first what is read most surely, and with '
+                     'most edits, otherwise than it is labelled. recog evaluate writes all of it to '
+                     'suspects.tsv.')
+    return Section('suspects', title, joined([said, *_pictures(
+        'confident', 'The most confident disagreements', shown.confident, record, album, explainer, known)]))
+
+
+def _pictures(name: str, title: str, group: Sequence[Pictured], record: Record, album: Album,
+              explainer: Explainer | None, explained: Sequence[Judged] = ()) -> list[Html]:
+    """Mistakes as cards, and how the first of them were read that are not explained already."""
+    if not group:
+        return []
+    cards = [_card(each, f'{name}-{number}', record, album) for number, each in enumerate(group, 1)]
+    parts = [element('h3', title), element('div', *cards, class_='cards')]
+    first = [each for each in group[:EXPLAINED] if each.example not in explained]
+    if explainer and (drawn := explainer.figures(first, name)):
+        parts += [element('h3', f'{title}: how the first of them were read'), paragraph(LEGEND),
+                  element('div', *drawn, class_='photos')]
+    return parts
 
 
 def _missing(found: Gallery) -> list[str]:

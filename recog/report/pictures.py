@@ -47,6 +47,23 @@ def _curves(losses: Series, accuracies: Mapping[str, Series]) -> Any:
     return drawn
 
 
+def rates(rates: Sequence[float], losses: Sequence[float], smoothed: Sequence[float], fastest: float,
+          file: Path) -> None:
+    """The loss over a rising learning rate, with the rate at which it falls fastest."""
+    import matplotlib
+
+    with matplotlib.rc_context(STYLE):
+        drawn = figure(7, 4)
+        cell = drawn.subplots()
+        cell.plot(rates, losses, color=GREY, alpha=0.5, label='loss')
+        cell.plot(rates, smoothed, color=COLOURS[0], label='smoothed')
+        cell.axvline(fastest, color=COLOURS[1], linestyle='--', label=f'falls fastest at {fastest:.1e}')
+        cell.set(xlabel='learning rate', xscale='log', ylabel='loss',
+                 ylim=(0, 1.1 * max(smoothed[:max(len(smoothed) // 2, 2)])))
+        drawn.legend(loc='outside upper center', ncols=3, frameon=False)
+        _save(drawn, file.with_suffix(''), (file.suffix[1:],))
+
+
 def sheet(words: Sequence[np.ndarray], truths: Sequence[str], texts: Sequence[str], rights: Sequence[bool],
           file: Path, columns: int = 4) -> Path:
     """Images of words, each with what was read; mistakes are in red, with the truth beside them."""

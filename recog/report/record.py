@@ -9,11 +9,11 @@ from typing import Any, NamedTuple
 from ml_collections import ConfigDict
 
 from recog.errors import ConfigError, nearest
-from recog.evaluation import measurements
+from recog.evaluation import measurements, robustness
 from recog.evaluation.measurements import Measurement
 from recog.evaluation.results import Prediction
 from recog.metrics.words import canonical, edit_distance, protocol_id
-from recog.workdir import files
+from recog.workdir import calibration, files
 
 BESIDE = ('sets', 'missing', 'notes', 'earlier')  # of a measurement, what is no fact about it as a whole
 
@@ -31,6 +31,7 @@ class Judged(NamedTuple):
     right: bool
     wanted: tuple[str, ...]
     written: tuple[str, ...]
+    score: float = math.nan  # the text's log-probability
 
     @property
     def edits(self) -> int:
@@ -56,6 +57,8 @@ class Record(NamedTuple):
     protocol: str
     others: Sequence[Mapping[str, Any]] = ()  # what was measured in other ways, as results.json holds it
     unread: Sequence[str] = ()  # what could not be read and is left out
+    calibration: Mapping[str, Any] = {}  # what was fitted to the measured step, if it was
+    robustness: Sequence[Mapping[str, Any]] = ()  # what was read of corrupted images
 
     @property
     def separator(self) -> str:
@@ -90,8 +93,25 @@ def read(folder: Path, name: str, config: ConfigDict, sets: Sequence[str] = (),
     examples = _examples((each for each in chosen.predictions if not sets or each.set in sets), protocol)
     facts = {each: value for each, value in chosen.document.items() if each not in BESIDE} if stored else {}
     others = [each.document for each in stored if each is not chosen]
+    (fitted, damage), (corrupted, more) = _calibration(folder, chosen.document), _robustness(folder, sets)
     return Record(name, config, facts, figures, chosen.document['missing'], files.read_log(folder), examples,
-                  protocol, others, unread)
+                  protocol, others, [*unread, *damage, *more], fitted, corrupted)
+
+
+def _calibration(folder: Path, measured: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """What was fitted to the step that was measured, and what cannot be read of it."""
+    try:
+        return calibration.read(folder, measured['step']) if 'step' in measured else {}, []
+    except ConfigError as error:
+        return {}, [str(error)]
+
+
+def _robustness(folder: Path, sets: Sequence[str]) -> tuple[list[dict[str, Any]], list[str]]:
+    """What was read of corrupted images of these sets, or of all, and what cannot be read of that."""
+    try:
+        return [each for each in robustness.read(folder) if not sets or each['set'] in sets], []
+    except ConfigError as error:
+        return [], [str(error)]
 
 
 def _unread_log(folder: Path) -> list[str]:
@@ -110,6 +130,6 @@ def _examples(predictions: Iterable[Prediction], protocol: str) -> list[Judged]:
     for each in predictions:
         wanted, written = (tuple(canonical(text, protocol)) for text in (each.truth, each.text))
         examples.append(Judged(each.set, places[each.set], each.id, each.truth, each.text, each.confidence,
-                               each.right, wanted, written))
+                               each.right, wanted, written, each.score))
         places[each.set] += 1
     return examples

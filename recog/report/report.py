@@ -12,7 +12,7 @@ from recog.errors import ConfigError
 from recog.looks import markup
 from recog.looks.charts import Album
 from recog.metrics.words import wilson_interval
-from recog.report import examples, groups, looked, record, sections
+from recog.report import calibration, examples, groups, looked, record, robustness, sections
 from recog.report.gallery import Gallery
 from recog.workdir.description import read_config
 from recog.workdir.folder import Mirror
@@ -49,8 +49,10 @@ def write(file: Path, found: record.Record, opened: Opened | None, why: str, roo
     parts = [
         examples.samples(found, shown, gallery, album), sections.results(found),
         examples.mistakes(found, shown, gallery, album, explainer),
+        examples.suspects(found, shown, album, explainer),
         groups.groups(found, gallery, root, album), sections.lengths(found, album),
-        sections.calibration(found, album), sections.confusion(found, album),
+        calibration.calibration(found, album), robustness.corrupted(found, album),
+        sections.confusion(found, album),
         looked.attention(found, shown.right, shown.samples, gallery, explainer),
         looked.features(shown.samples, gallery, opened, album),
         sections.curves(found, album), sections.speed(found, album, devices[0].device_kind),

@@ -1,8 +1,6 @@
-"""The parts of the page that need no image: the run, its curves, results, confusions, lengths, calibration,
-speed."""
+"""The parts of the page that need no image: the run, its curves, results, confusions, lengths, speed."""
 
 import json
-import math
 import statistics
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -16,7 +14,6 @@ from recog.evaluation.results import CALIBRATION, OF_FORMULAS, with_lexicons
 from recog.looks import charts as looks
 from recog.looks.charts import Album
 from recog.looks.markup import Html, Section, element, folded, joined, paragraph, quoted, table
-from recog.metrics.calibration import calibration_figures
 from recog.metrics.words import wilson_interval
 from recog.report import charts, tallies
 from recog.report.record import Record
@@ -32,8 +29,6 @@ SPEEDS = {'images_per_second': ('images a second', '{:,.1f}', 1.0),
           'flops_per_second': ('TFLOP/s', '{:.3f}', 1e12),
           'data_wait': ('share of the time spent waiting for data', '{:.1%}', 1.0)}
 NO_RESULTS = 'The run has not been evaluated: recog evaluate does that.'
-OLDER = ('The predictions are those of an older version, which did not record how likely a text is: '
-         'recog evaluate writes them anew.')
 NO_LOG = 'The workdir has no metrics.jsonl: the run was not trained here, or has not begun.'
 
 
@@ -195,31 +190,6 @@ def lengths(record: Record, album: Album) -> Section:
     rows = [(each.label, f'{each.total:,}', f'{each.right / each.total:.2%}') for each in bins]
     figures = folded('Figures', table((things, 'examples', 'accuracy'), rows))
     return Section('length', 'Accuracy by length', joined([chart, figures]), True)
-
-
-def calibration(record: Record, album: Album) -> Section:
-    """Confidence against accuracy."""
-    examples = [example for example in record.examples if not math.isnan(example.confidence)]
-    if not examples:
-        return Section('calibration', 'Confidence against accuracy',
-                       paragraph(OLDER if record.examples else NO_RESULTS), True)
-    bins, count = tallies.by_confidence(examples), len(examples)
-    figures = calibration_figures([example.confidence for example in examples],
-                                  [example.right for example in examples])
-    mean = sum(example.confidence for example in examples) / count
-    right = sum(example.right for example in examples) / count
-    apart = f', AUROC {figures["auroc"]:.4f}' if 'auroc' in figures else ''
-    said = paragraph(f'Expected calibration error {figures["ece"]:.4f}{apart} over {len(bins)} bins of '
-                     f'{count:,} examples; mean confidence {mean:.4f}, accuracy {right:.4f}.')
-    chart = album.chart('calibration',
-                        'Accuracy of the examples of each bin over their mean confidence; on the dashed line '
-                        'both agree. Below, how many examples there are.', charts.reliability, bins)
-    rows = [(each.label, f'{each.total:,}', f'{each.confidence:.4f}', f'{each.right / each.total:.2%}')
-            for each in bins
-            if each.total]
-    heads = ('confidence', 'examples', 'mean confidence', 'accuracy')
-    return Section('calibration', 'Confidence against accuracy',
-                   joined([said, chart, folded('Figures', table(heads, rows))]), True)
 
 
 def speed(record: Record, album: Album, device: str) -> Section:

@@ -20,17 +20,19 @@ from recog.text.written_mathml import to_mathml
 SIZE = 28  # of drawn formulas, in points
 
 
-def answer(reading: Any, recognizer: Any, options: Options) -> dict[str, Any]:
+def answer(reading: Any, recognizer: Any, options: Options, image: Any = None) -> dict[str, Any]:
     """The answer for one image. Drawing makes it slow, and matplotlib must draw in one thread."""
     formula = recognizer.about['formula']
     found = facts(reading, formula, draw=options.draw)
     if reading.reason:
         found['note'] = reading.reason
+    if recognizer.rotate:
+        found['turned'] = reading.turned
     if options.nbest > 1:
         found['nbest'] = [facts(other, formula, draw=options.draw)
                           for other in reading.others[:options.nbest]]
     if options.places:
-        found['places'] = places(reading, recognizer)
+        found['places'] = places(reading, recognizer, image)
     if options.explain:
         found['explanation'] = _encoded('image/png', explanation(reading, recognizer))
     return found
@@ -88,17 +90,18 @@ def explanation(reading: Any, recognizer: Any) -> bytes:
         return file.read_bytes()
 
 
-def places(reading: Any, recognizer: Any) -> dict[str, Any]:
+def places(reading: Any, recognizer: Any, given: Any) -> dict[str, Any]:
     """The image as the model saw it, and of each token its confidence and where it was read from: weights
-    from 0 to 255 of cells over the image."""
+    from 0 to 255 of cells over that image, centre and box in the pixels of the one that was given."""
     import cv2
 
     from recog.reading.places import seen
 
     found = seen(reading, recognizer.opened.vocab, recognizer.config.image)
     image = cv2.imencode('.png', np.ascontiguousarray(found.image[..., ::-1]))[1].tobytes()
-    tokens = [{'text': each.token, 'confidence': round(each.confidence, 4), 'weights': _levels(each.weights)}
-              for each in found.places]
+    places = recognizer.located(reading._replace(row=0), recognizer.source([given]))
+    tokens = [{**place.facts(), 'weights': _levels(each.weights)}
+              for place, each in zip(places, found.places, strict=True)]
     return {'image': _encoded('image/png', image), 'tokens': tokens}
 
 

@@ -116,7 +116,8 @@ class Desk:
             reading, = await reader.read([image], options.explain or options.places)
         if reading.text is None:
             raise Refused(422, f'the image {reading.reason}')
-        work = functools.partial(answers.answer, reading, reader.recognizer, options)
+        work = functools.partial(answers.answer, reading, reader.recognizer, options,
+                                 image if options.places else None)
         plain = not reader.recognizer.about['formula'] and not options.explain
         found = work() if plain else await self._drawn(work)
         return found | ({'hint': hint} if hint else {})

@@ -15,6 +15,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from recog.config.values import SEVERAL
 from recog.errors import ConfigError
 from recog.reading.exported import is_exported
 from recog.workdir.files import is_workdir
@@ -34,7 +35,9 @@ class Settings(NamedTuple):
     beam: int = 0
     max_length: int = 0
     invert: str = 'auto'
+    rotate: str = ''
     devices: str = ''
+    engine: str = ''
     explain: bool = False
     most_bytes: int = 10_000_000  # of a request
     most_pixels: int = 16_000_000  # of an image
@@ -162,7 +165,8 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
 
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
     options: dict[str, Any] = {'beam': beam, 'best': 0, 'max_length': settings.max_length,
-                               'invert': settings.invert, 'devices': settings.devices}
+                               'invert': settings.invert, 'devices': settings.devices,
+                               'rotate': settings.rotate, 'engine': settings.engine}
     recognizer = load_model(folder, batch=settings.batch, **options)
     explaining = load_model(folder, batch=1, explain=True, **options) if settings.explain else None
     return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer),
@@ -193,7 +197,7 @@ def beam(name: str, folder: str, wanted: int, others: bool) -> int:
 def canvases(recognizer: Any) -> list[tuple[int, int]]:
     """Heights and widths of images that have compiled programs."""
     rule = recognizer.config.image
-    if recognizer.about['form'] == 'onnx' or rule.fit != 'none':
+    if recognizer.about['form'] == 'onnx' or rule.fit not in SEVERAL:
         return [(rule.height, rule.width)]
     from recog.data import shapes
 

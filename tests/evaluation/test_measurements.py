@@ -87,7 +87,8 @@ def test_a_later_report_of_training_comes_first_and_no_file_is_mistaken_for_anot
     measured(tmp_path, {'mine': [True, True]}, own=True, step=5)
     assert right(tmp_path) == [(True, {'mine': 2}, 2), (True, {'mine': 0}, 0), (False, {'mine': 2}, 2)]
     named = {each.document['predictions'] for each in measurements.read(tmp_path)}
-    assert {file.name for file in tmp_path.iterdir()} == {'results.json', 'results.csv', 'results.md', *named}
+    assert {file.name for file in tmp_path.iterdir()} == {
+        'results.json', 'results.csv', 'results.md', 'suspects.tsv', *named}
 
 
 @pytest.mark.parametrize('command, own', [('recog train --workdir x', True), ('recog evaluate x', False)])

@@ -15,7 +15,7 @@ from small import DEMO, NARROW, ROOT
 
 from recog import prepare
 from recog.commands import command_line
-from recog.config.test_sets import SETS, expanded
+from recog.config.test_sets import SETS, SPECIAL, UNION14M, expanded, is_test
 from recog.data.sets import open_set
 from recog.devices.mesh import one_device
 from recog.evaluation import averages, lexicons, measure, protocols, results
@@ -93,6 +93,9 @@ def test_the_ten_sets_and_their_totals_are_those_of_the_literature():
     tests = next(node.value for node in tree.body
                  if isinstance(node, ast.Assign) and node.targets[0].id == 'TESTS')
     assert ast.literal_eval(tests) == SETS
+    others = next(node.value for node in tree.body
+                  if isinstance(node, ast.Assign) and node.targets[0].id == 'CHALLENGES')
+    assert ast.literal_eval(others) == {**UNION14M, **SPECIAL}
     words = {each.name: each.words() for each in averages.DEFINITIONS if each.weighted}
     for name, total in (('deep-text-recognition-benchmark', '8,539'), ('all ten, weighted', '12,067'),
                         ('PARSeq, 7,248 images', '7,248'), ('PARSeq, 7,672 images', '7,672')):
@@ -119,6 +122,23 @@ def test_an_average_over_incomplete_sets_has_no_value_but_says_what_lacks():
     assert found['PaddleOCR'].value is None and found['PaddleOCR'].shown() == 'not printed: IC03_860 missing'
 
 
+@pytest.mark.parametrize('accuracies, printed', [
+    # OpenOCR's own rows: SVTRv2-T, -S and -B, and PARSeq as it was trained again there.
+    ((83.6, 76.0, 71.2, 82.4, 77.2, 82.3, 80.7), 79.05), ((88.3, 84.6, 76.5, 84.3, 83.3, 85.4, 83.5), 83.70),
+    ((90.6, 89.0, 79.3, 86.1, 86.2, 86.7, 85.1), 86.14), ((87.6, 88.8, 76.5, 83.4, 84.4, 84.3, 84.9), 84.26)])
+def test_the_average_of_union14m_recomputes_and_stands_alone_where_none_of_the_ten_was_counted(
+        accuracies, printed):
+    figures = {f'{name}:test': Tally(share * count / 100, count)
+               for (name, count), share in zip(UNION14M.items(), accuracies, strict=True)}
+    found = averages.averages({**figures, 'ltb:test': Tally(0, 3376)})
+    # They print one digit of each set, and two of the mean.
+    assert [each.name for each in found] == ['Union14M'] and 100 * found[0].value == pytest.approx(printed,
+                                                                                                  abs=0.02)
+    del figures['u14m/general:test']
+    assert averages.averages(figures)[0].shown() == 'not printed: U14M_GENERAL missing'
+    assert averages.averages({'ost:test': Tally(1, 4832)}) == []
+
+
 def test_a_part_of_a_set_or_another_split_is_no_test_set():
     figures = tallies(MINDOCR[0][0])
     for name in ('svt:test[:647]', 'svt:train', 'svt_packed'):
@@ -141,6 +161,7 @@ def test_the_averages_of_ascii_labels_are_of_those():
 def test_a_group_of_sets_is_asked_for_by_its_name():
     assert expanded(['benchmarks']) == tuple(f'{name}:test' for name in SETS)
     assert expanded(['mine', 'svt:test', 'benchmarks', 'mine'])[:3] == ('mine', 'svt:test', 'iiit5k:test')
+    assert len(expanded(['challenges'])) == 9 and all(map(is_test, ('u14m/curve', 'ltb', 'ost:test')))
     assert len(expanded(['svt:test', 'benchmarks'])) == 10 and 'hme100k:test' in expanded(['maths'])
 
 

@@ -19,10 +19,12 @@ from recog import models
 from recog.commands import command_line
 from recog.errors import ConfigError
 from recog.export import parity
+from recog.reading import engines
 from recog.text.vocabulary import Vocab
 
 ONE = ('--devices', '0')
-BEAMS = {'crnn': 3, 'can': 2, 'latex_ocr': 1, 'rare': 2, 'srn': 1}
+BEAMS = {'crnn': 3, 'can': 2, 'comer': 3, 'latex_ocr': 1, 'parseq': 3, 'rare': 2, 'srn': 1, 'svtrv2': 1,
+         'tamer': 2}
 
 
 @pytest.fixture(scope='module')
@@ -110,7 +112,8 @@ def test_the_manifest_says_all_that_a_program_needs(exported):
         'step': 7}
     assert manifest['buckets'] == [[16, 32], [32, 48]] and manifest['source'] == str(made.workdir)
     assert manifest['image'] == {'height': 32, 'width': 48, 'channels': 'grey', 'fit': 'none', 'ink': 'light',
-                                 'symbol': 0.0, 'width_rule': 'fixed'}
+                                 'symbol': 0.0, 'width_rule': 'fixed',
+                                 'resample': 'bilinear'}
     assert manifest['vocabulary']['tokens'][:2] == ['x', '^'] and manifest['vocabulary']['separator'] == ' '
     assert manifest['inputs']['image'] == {'shape': ['b', '16*h', '16*w', 1], 'type': 'uint8'}
     assert manifest['outputs']['tokens'] == {'shape': ['b', 2, 25], 'type': 'int32'}
@@ -265,8 +268,7 @@ def test_the_example_for_python_runs_as_it_stands(exported, tmp_path, monkeypatc
     made = exported('crnn')
     example = textwrap.dedent(recog.__doc__.partition('\n\n')[2])
     assert textwrap.indent(example.strip(), '    ') in (ROOT / 'README.md').read_text()
-    (tmp_path / 'runs').mkdir()
-    (tmp_path / 'runs' / 'demo').symlink_to(getattr(made, kind))
+    (tmp_path / 'words').symlink_to(getattr(made, kind))  # a path goes before the reader of its name
     for number, name in enumerate(('word', 'one', 'two')):
         (tmp_path / f'{name}.png').write_bytes((made.samples / f'{number}.png').read_bytes())
     monkeypatch.chdir(tmp_path)
@@ -278,7 +280,8 @@ def test_the_example_for_python_runs_as_it_stands(exported, tmp_path, monkeypatc
     assert 0 <= said['confidence'] <= 1
 
 
-def test_bench_prints_every_form_beside_the_workdir(exported, capsys, tmp_path):
+def test_bench_prints_every_form_beside_the_workdir(exported, capsys, tmp_path, monkeypatch):
+    monkeypatch.setattr(engines, 'installed', lambda: ['onnxruntime'])
     folders = [exported('crnn', form).folder for form in ('onnx', 'stablehlo')]
     status, out, _ = run(capsys, 'bench', *folders, '--seconds', '0.01', '--batch', 4, '--json',
                          tmp_path / 'speed.json')

@@ -57,6 +57,7 @@ def test_an_unchanged_folder_of_an_earlier_version_is_read(tmp_path):
     ({'files': 3}, 'is not as recog export writes it'), ({'files': DELETED}, "writes it ('files')"),
     ({'beam': 0}, 'beam=0 must be a number from 1'), ({'beam': '1'}, "beam='1' must be a number from 1"),
     ({'beam': 2}, 'model.onnx cannot be run (it gives something else than texts)'),
+    ({'middle': [2, 0]}, 'middle must be two shares'), ({'middle': 1}, 'is not as recog export writes it'),
     ({'capacity': 10 ** 400}, 'must be a number from 1'), ({'step': None}, 'step and source must be'),
     ({'vocabulary.tokens': ['a']}, 'model.onnx cannot be run (it gives more than the 1 tokens of'),
     ({'vocabulary.tokens': []}, 'vocabulary and model must have names'),

@@ -16,11 +16,12 @@ from recog.data.batches import Steps, unpack_notes
 from recog.data.joined import Joined
 from recog.data.pipeline import read_ahead
 from recog.data.rows import Row
+from recog.data.shapes import shapes
 from recog.errors import ConfigError
 from recog.images.read import Unreadable
 from recog.reading import adapt
 from recog.reading.answer import Answer
-from recog.reading.read import Reading, Scored, chosen, read_source
+from recog.reading.read import Reading, Scored, chosen, read_source, set_length
 from recog.reading.recognizer import Arrays
 from recog.text.vocabulary import Vocab
 
@@ -196,3 +197,13 @@ def test_an_image_that_cannot_be_read_has_an_answer_that_says_why():
     answer = Answer.of(Reading(0, None, reason='is broken'))
     assert answer == (None, 0) and answer.error == 'is broken'
     assert not Answer.of(Reading(0, 'a', -1.0, reason='was shrunk')).error
+
+
+def test_shorter_texts_need_no_longer_canvases():
+    config = recipe.base()
+    config.image.update({'height': 64, 'width': 512, 'fit': 'none'})
+    config.text.max_length = 80
+    config.data.buckets = ('32x64', '32x128x24', '64x256x80')
+    set_length(config, 90, 36)
+    assert config.text.max_length == 36 and config.data.buckets == ('32x64', '32x128x24', '64x256x36')
+    assert shapes(config, 1, 1)[-1][1:] == (64, 512, 36)

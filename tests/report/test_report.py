@@ -27,13 +27,25 @@ from recog.evaluation.write import write_results
 from recog.looks import charts as looks
 from recog.looks import markup
 from recog.metrics.words import word_figures
-from recog.report import charts, examples, gallery, groups, looked, maps, record, sections, tallies
+from recog.report import (
+    calibration,
+    charts,
+    examples,
+    gallery,
+    groups,
+    looked,
+    maps,
+    record,
+    robustness,
+    sections,
+    tallies,
+)
 from recog.report.record import Judged
 from recog.text.vocabulary import Vocab
 from recog.workdir.opened import Opened
 
-SECTIONS = ['samples', 'results', 'mistakes', 'groups', 'length', 'calibration', 'confusion', 'attention',
-            'features', 'curves', 'speed', 'run']
+SECTIONS = ['samples', 'results', 'mistakes', 'suspects', 'groups', 'length', 'calibration', 'robustness',
+            'confusion', 'attention', 'features', 'curves', 'speed', 'run']
 HOSTILE = '<script>alert("1")</script>&$x_'
 NETWORK = re.compile(r'(?:src|href|action|data|poster)\s*=\s*["\']?\s*(?:https?:)?//'
                      r'|url\(\s*["\']?(?:https?:)?//|@import', re.I)
@@ -183,8 +195,33 @@ def test_bins_of_confidence_have_equal_widths():
 
 def test_predictions_without_a_probability_are_not_held_against_the_accuracy(tmp_path):
     older = record.Record('x', None, {}, {}, [], [], [example('a', 'b', math.nan)], '36', [])
-    section = sections.calibration(older, looks.Album(tmp_path))
-    assert sections.OLDER in section.body and not list(tmp_path.iterdir())
+    section = calibration.calibration(older, looks.Album(tmp_path))
+    assert calibration.OLDER in section.body and not list(tmp_path.iterdir())
+
+
+def test_confidences_are_drawn_before_and_after_they_were_fitted(tmp_path):
+    scored = [example('a', text, 0.5)._replace(score=-1.0) for text in 'ab' * 5]
+    fitted = {'temperature': 2.0, 'count': 8, 'sets': ['words'], 'held_out': 0.1875,
+              'before': {'ece': 0.25}, 'after': {'ece': 0.125}}
+    found = record.Record('x', None, {}, {}, [], [], scored, '36', calibration=fitted)
+    section = calibration.calibration(found, looks.Album(tmp_path))
+    assert {file.name for file in tmp_path.glob('*.png')} == {'calibration.png', 'calibration-before.png'}
+    for said in ('0.2500 to 0.1250', f'mean confidence {math.exp(-1):.4f}', f'{math.exp(-0.5):.4f}',
+                 '<td>10</td><td>100.00%</td><td>50.00%</td>'):
+        assert said in section.body
+
+
+def test_corrupted_images_have_a_chart_and_a_table_for_each_set(tmp_path):
+    measured = {'set': 'words', 'count': 10, 'clean': 9, 'protocol': '36', 'step': 4,
+                'corruptions': {'size': [8, 6, 4, 2, 0], 'contrast': [9, 9, 9, 9, 9]}}
+    two = [measured, {**measured, 'set': 'b'}]
+    found = record.Record('x', None, {}, {}, [], [], [], '36', robustness=two)
+    section = robustness.corrupted(found, looks.Album(tmp_path))
+    assert {file.name for file in tmp_path.glob('*.svg')} == {'robustness-1.svg', 'robustness-2.svg'}
+    assert '65.00% in the mean' in section.body and 'words: step 4, protocol 36' in section.body
+    assert section.body.index('>size<') < section.body.index('>contrast<')
+    unmeasured = robustness.corrupted(found._replace(robustness=()), looks.Album(tmp_path))
+    assert robustness.NOT_MEASURED in unmeasured.body
 
 
 def test_charts_are_files_and_parts_of_the_page(tmp_path):

@@ -421,7 +421,8 @@ def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     explaining = recog.load(tmp_path, batch=1, devices='0', explain=True)
     pictures = [cv2.imencode('.png', random.integers(0, 256, (32, 40, 3), np.uint8))[1].tobytes()
                 for _ in range(3)]
-    posts = [(READ, {'content': one}) for one in pictures] + [(READ + '?explain=1', {'content': pictures[0]})]
+    posts = [(READ, {'content': one}) for one in pictures] + [
+        (READ + '?explain=1&places=1', {'content': pictures[0]})]
     *answers, explained = [answer.json() for answer in asked(*posts,
                                                              reader=Reader('fake', recognizer, explaining,
                                                                            batch=2))]
@@ -430,3 +431,6 @@ def test_a_trained_model_answers_as_predict_does(tmp_path, narrow):
     sure = [answer.confidence for answer in expected]
     np.testing.assert_allclose([answer['confidence'] for answer in answers], sure, atol=1e-4)
     assert base64.b64decode(explained['explanation'].partition(',')[2]).startswith(b'\x89PNG')
+    tokens = explained['places']['tokens']
+    assert ''.join(each['text'] for each in tokens) == expected[0].text and all(
+        0 <= each['box'][0] <= each['centre'][0] <= each['box'][2] <= 40 for each in tokens)

@@ -10,6 +10,7 @@ from onnx import NodeProto, helper
 from recog.export.to_onnx.graph import Graph, Value
 
 MUCH = 1e30
+SWISH = {'alpha': float(np.float32(1 / 6)), 'beta': 0.5}  # of the hard sigmoid in a hard swish
 FINITE = ('Conv', 'Relu')  # operators whose results are finite where their inputs are
 
 
@@ -145,6 +146,38 @@ def gathered(graph: Graph, operator: str, rows: Value, other: Value) -> Value | 
     return None
 
 
+def hard_sigmoid(graph: Graph, one: Value, other: Value) -> Value | None:
+    """HardSigmoid, written as a number times x plus another, not below 0 and not above 1."""
+    most, inner = _number_and_rest(graph, one, other)
+    largest = _made(graph, inner, 'Max')
+    least, inner = _number_and_rest(graph, *largest.input) if largest else (None, '')
+    total = _made(graph, inner, 'Add')
+    summand, inner = _number_and_rest(graph, *total.input) if total else (None, '')
+    product = _made(graph, inner, 'Mul')
+    factor, x = _number_and_rest(graph, *product.input) if product else (None, '')
+    if (least, most) != (0, 1) or factor is None or summand is None:
+        return None
+    return graph.op('HardSigmoid', x, alpha=factor, beta=summand)
+
+
+def _number_and_rest(graph: Graph, *inputs: Value) -> tuple[float | None, Value]:
+    """Of two inputs, the one that is a number, and the other one."""
+    for one, other in zip(inputs, inputs[::-1], strict=True):
+        known = graph.known(one)
+        if known is not None and known.size == 1 and known.dtype == np.float32:
+            return known.item(), other
+    return None, ''
+
+
+def hard_swish(graph: Graph, one: Value, other: Value) -> Value | None:
+    """HardSwish, written as x times its hard sigmoid."""
+    for x, factor in ((one, other), (other, one)):
+        maker = _made(graph, factor, 'HardSigmoid')
+        if maker is not None and maker.input[0] == x and _settings(maker) == SWISH:
+            return graph.op('HardSwish', x)
+    return None
+
+
 def sum_(graph: Graph, one: Value, other: Value) -> Value | None:
     """A sum that ends a layer norm, or adds a bias to rows of a table."""
     return layer_norm(graph, one, other) or gathered(graph, 'Add', one, other)
@@ -184,4 +217,4 @@ def _mean(graph: Graph, value: Value, scale: np.ndarray) -> Value:
     return total.input[0]
 
 
-PATTERNS = {'Add': sum_, 'Div': softmax}
+PATTERNS = {'Add': sum_, 'Div': softmax, 'Min': hard_sigmoid, 'Mul': hard_swish}

@@ -15,8 +15,8 @@ from jax import export
 from jax.extend import core
 from onnx import ModelProto, checker, helper
 
-from recog.export.to_onnx import loops, named_operations, primitives
-from recog.export.to_onnx.graph import Graph, Unconvertible, Value, element, info, is_static
+from recog.export.to_onnx import channels_first, loops, named_operations, primitives
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, alive, element, info, is_static
 
 OPSET, IR = 21, 10
 # Primitives that only hold a jaxpr: that of a jit, of a function with its own derivative, or of a checkpoint.
@@ -62,6 +62,7 @@ def to_onnx(
         graph.nodes.append(helper.make_node('Identity', [graph.name(value)], [key]))
     border = ([info(key, aval, symbols=True) for key, aval in zip(inputs, given, strict=True)],
               [info(key, results[key], symbols=True) for key in outputs])
+    graph.nodes = channels_first.moved(graph, border[0], outputs, alive(graph.nodes, outputs))
     made = helper.make_model(
         graph.finished(name, *border), opset_imports=[helper.make_opsetid('', OPSET)], ir_version=IR,
         producer_name='recog')

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from onnx import helper
 
+from recog.export.to_onnx.channels_first import FIRST, LAST
 from recog.export.to_onnx.graph import Graph, Value, is_static
 from recog.export.to_onnx.loops import Convert
 from recog.models.parts.coverage_weights import MASKED_SCORE
@@ -19,7 +20,6 @@ from recog.models.parts.layers import EPSILON
 
 Inputs = Sequence[Value]
 Outputs = Sequence[Value] | None
-FIRST, LAST = (0, 3, 1, 2), (0, 2, 3, 1)  # channels first and last
 KERNEL = (3, 2, 0, 1)  # of [height, width, C, D] to [D, C, height, width]
 GATES = (0, 3, 1, 2)  # from our order, i f g o, to ONNX's, i o f c
 
@@ -40,7 +40,7 @@ def within(equation: Any, primitive: str) -> list[Any]:
 
 
 def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
-    """Conv, grouped for a depthwise one; the settings are read from the convolution inside."""
+    """Conv, grouped for a grouped or a depthwise one; the settings are read from a convolution inside."""
     x, kernel = inputs
     if not isinstance(kernel, np.ndarray):
         return None
@@ -56,7 +56,7 @@ def convolution(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -
         settings = {
             'strides': [int(size) for size in params['window_strides']],
             'pads': [int(size) for size in (*begins, *ends)],
-            'group': int(params['feature_group_count']),
+            'group': equation.invars[0].aval.shape[3] // kernel.shape[2],
         }
     elif kernel.shape[:2] != (1, 1):
         return None
@@ -165,6 +165,11 @@ def relu(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outpu
     return [graph.op('Relu', *inputs)] if _is_float32(equation) else None
 
 
+def gelu(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
+    """Gelu by the error function."""
+    return [graph.op('Gelu', *inputs)] if _is_float32(equation) else None
+
+
 def hard_sigmoid(graph: Graph, equation: Any, inputs: Inputs, convert: Convert) -> Outputs:
     """HardSigmoid, a part of a hard swish."""
     return [graph.op('HardSigmoid', *inputs, alpha=1 / 6, beta=0.5)] if _is_float32(equation) else None
@@ -263,6 +268,8 @@ OPERATIONS: dict[str, Callable[[Graph, Any, Inputs, Convert], Outputs]] = {
     'coverage_weights': coverage_weights,
     'depthwise': convolution,
     'floor_divide': division('Div'),
+    'gelu': gelu,
+    'grouped': convolution,
     'hard_sigmoid': hard_sigmoid,
     'log_softmax': log_softmax,
     'lstm': lstm,

@@ -176,7 +176,8 @@ def select_n(graph: Graph, equation: Any, which: Value, *cases: Value) -> Value:
 
 def clamp(graph: Graph, equation: Any, low: Value, value: Value, high: Value) -> Value:
     """Values not below one bound and not above the other."""
-    return graph.op('Min', graph.op('Max', value, low), high)
+    inner = graph.op('Max', value, low)
+    return fusions.simplified(graph, 'Min', (inner, high)) or graph.op('Min', inner, high)
 
 
 def _learn(graph: Graph, places: str, size: Any) -> None:

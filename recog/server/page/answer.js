@@ -57,7 +57,11 @@ function row({ text, latex, svg, confidence, score }) {
   return make('tr', {}, ...cells);
 }
 
+// Says where the character that is chosen stands in the image; nothing, if none is.
+const spot = (box) => document.dispatchEvent(new CustomEvent('spot', { detail: box }));
+
 function places(found, ink) {
+  spot(null);
   show('where', found && found.tokens.length);
   if (!found) return;
   map.take(found, ink);
@@ -74,6 +78,7 @@ function places(found, ink) {
     const choose = () => {
       for (const each of buttons) each.setAttribute('aria-pressed', each === button);
       map.point(number);
+      spot(found.tokens[number].box);
     };
     button.addEventListener('focus', choose);
     button.addEventListener('click', choose);

@@ -24,13 +24,7 @@ export class Crop {
   }
 
   lay() {
-    if (!this.part) return;
-    const [left, top, right, bottom] = this.part;
-    const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = this.image;
-    Object.assign(this.box.style, {
-      left: `${offsetLeft + left * offsetWidth}px`, top: `${offsetTop + top * offsetHeight}px`,
-      width: `${(right - left) * offsetWidth}px`, height: `${(bottom - top) * offsetHeight}px`,
-    });
+    if (this.part) lay(this.box, this.image, this.part);
   }
 
   place(event) {
@@ -97,6 +91,15 @@ export class Crop {
     clearTimeout(this.soon);
     this.soon = setTimeout(this.changed, 400);
   }
+}
+
+// Puts a box over a part of an image: left, top, right and bottom as shares of the image.
+export function lay(box, image, [left, top, right, bottom]) {
+  const { offsetLeft, offsetTop, offsetWidth, offsetHeight } = image;
+  Object.assign(box.style, {
+    left: `${offsetLeft + left * offsetWidth}px`, top: `${offsetTop + top * offsetHeight}px`,
+    width: `${(right - left) * offsetWidth}px`, height: `${(bottom - top) * offsetHeight}px`,
+  });
 }
 
 // The part of an image file as a PNG.

@@ -1,7 +1,7 @@
 // The page: images and drawings are items of a session, read by the chosen reader, or by all of them.
 
 import { ask, blobOf, examplesOf, readBy, Unauthorised } from './api.js';
-import { Crop, cut } from './crop.js';
+import { Crop, cut, lay } from './crop.js';
 import { $, make, show } from './dom.js';
 import { Drawing } from './drawing.js';
 import { add, clear, line, mark, present, say } from './session.js';
@@ -150,6 +150,18 @@ const crop = new Crop($('stage'), $('preview'), $('box'), () => {
   if (!crop.on || !item) return;
   item.part = crop.part;
   read(item);
+});
+
+// The box of a character, in pixels of the part that was read, on the image.
+document.addEventListener('spot', ({ detail: box }) => {
+  const image = $('preview');
+  const there = Boolean(box) && way() === 'file' && image.naturalWidth > 0;
+  show('spot', there);
+  if (!there) return;
+  const [left, top] = (of.file && of.file.part) || [0, 0];
+  const shares = [box[0] / image.naturalWidth + left, box[1] / image.naturalHeight + top,
+    box[2] / image.naturalWidth + left, box[3] / image.naturalHeight + top];
+  lay($('spot'), image, shares);
 });
 
 $('crop').addEventListener('click', () => {

@@ -15,6 +15,7 @@ export function say(words, error = '') {
 export function clear(words) {
   show('answer', false);
   show('all', false);
+  show('spot', false);
   say(words);
 }
 
