@@ -16,6 +16,7 @@ from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
 from recog.export.parity import random_images
+from recog.reading import engines
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
 from recog.workdir.description import read_config
@@ -39,10 +40,10 @@ class Subject(NamedTuple):
     folders: list[Folder]  # that were exported of it
 
 
-def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_file: str) -> int:
+def run(given: Sequence[str], devices: str, engine: str, batch: int, seconds: float, json_file: str) -> int:
     """Measure exported folders together with their workdir, and readers alone, on the same
     images; print a line for each, and ratios."""
-    subjects = _subjects(given, devices)
+    subjects = _subjects(given, devices, engine)
     sizes = sorted({1, max(batch, 1)})
     print(f'{"form":{WIDTH}}' + ''.join(f'{f"images/s at {size}":>18}' for size in sizes) + '   path',
           flush=True)
@@ -51,23 +52,23 @@ def run(given: Sequence[str], devices: str, batch: int, seconds: float, json_fil
     return 0
 
 
-def _subjects(given: Sequence[str], devices: str) -> list[Subject]:
+def _subjects(given: Sequence[str], devices: str, engine: str) -> list[Subject]:
     """The models of these folders; exports of the same stand together."""
     neither = [name for name in given if not is_exported(name) and not is_published(Path(name))]
     if neither:
         raise ConfigError(f'folder {neither[0]!r} is no export (no manifest.json) and no published reader; '
                           'a recipe is measured with --config')
     found: dict[Any, Subject] = {}
-    for each in (_subject(name, devices) for name in given):
+    for each in (_subject(name, devices, engine) for name in given):
         found.setdefault(each[:3], each._replace(folders=[])).folders.extend(each.folders)
     return list(found.values())
 
 
-def _subject(name: str, devices: str) -> Subject:
+def _subject(name: str, devices: str, engine: str) -> Subject:
     if not is_exported(name):
         place = Path(name).resolve()
         return Subject(str(place), read_manifest(place)['step'], 1, read_config(place), devices, [])
-    folder = open_folder(name, devices)
+    folder = open_folder(name, devices, engine)
     source, step, beam = (folder.manifest[fact] for fact in ('source', 'step', 'beam'))
     return Subject(source, step, beam, folder.config, devices, [folder])
 
@@ -78,7 +79,9 @@ def _measure(subject: Subject, sizes: Sequence[int], seconds: float) -> list[dic
     if not forms:
         print(f'{"workdir":{WIDTH + 18 * len(sizes)}}   {subject.source} '
               f'(step {subject.step} is not there any more, not measured)')
-    forms |= {(folder.form, str(folder.path)): _bound(folder) for folder in folders}
+    own = {folder: _bound(folder) for folder in folders}
+    for bound in own.values():
+        forms |= bound
     took: dict[tuple[str, str], dict[int, float]] = {name: {} for name in forms}
     for size in sizes:
         given = _batch(subject, size)
@@ -89,21 +92,24 @@ def _measure(subject: Subject, sizes: Sequence[int], seconds: float) -> list[dic
             if folder.form == 'onnx':
                 alone = onnx_convolutions.alone(folder.path / 'model.onnx', given,
                                                 partial(_median, seconds=seconds / PARTS))
-                took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'),
-                                {})[size] = max(alone, 1e-9)
+                if alone:
+                    took.setdefault(('convolutions', f'{folder.path}: its convolutions, each run alone'),
+                                    {})[size] = alone
     for (form, path), spent in took.items():
         print(f'{form:{WIDTH}}' + ''.join(f'{size / spent[size]:18,.1f}' for size in sizes) + f'   {path}',
               flush=True)
-    for folder in folders:
-        _compare(folder, took, sizes)
+    for folder, bound in own.items():
+        for name in bound:
+            _compare(folder, name[0], took, sizes)
     return [{'form': form, 'path': path, 'beam': subject.beam,
              **{f'images_per_second_{size}': size / spent[size] for size in sizes}}
             for (form, path), spent in took.items()]
 
 
-def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], sizes: Sequence[int]) -> None:
+def _compare(folder: Folder, form: str, took: dict[tuple[str, str], dict[int, float]],
+             sizes: Sequence[int]) -> None:
     """Print a folder's time as a multiple of the others' times."""
-    mine, words = took[folder.form, str(folder.path)], []
+    mine, words = took[form, str(folder.path)], []
     for kind in ('workdir', 'PyTorch', 'convolutions'):
         others = [spent for (form, path), spent in took.items()
                   if form.startswith(kind) and (kind != 'convolutions'
@@ -112,13 +118,20 @@ def _compare(folder: Folder, took: dict[tuple[str, str], dict[int, float]], size
             words.append(f'{kind} ' + ' / '.join(f'{mine[size] / min(spent[size] for spent in others):.2f}'
                                                  for size in sizes))
     if words:
-        print(f'{folder.path}: {folder.form} takes as a multiple of {"; ".join(words)}', flush=True)
+        print(f'{folder.path}: {form} takes as a multiple of {"; ".join(words)}', flush=True)
 
 
-def _bound(folder: Folder) -> Form:
-    """The exported folder itself, run by its engine."""
-    engine: Any = folder.engine()
-    return lambda given: partial(engine.run, *given)
+def _bound(folder: Folder) -> dict[tuple[str, str], Form]:
+    """The exported folder itself, run by its engine: a file of ONNX by all engines that are installed, or by
+    the one that was asked for. onnxruntime's form is called onnx."""
+    names = [''] if folder.form != 'onnx' else [folder.engine_name] if folder.engine_name else \
+        engines.installed()
+    found: dict[tuple[str, str], Form] = {}
+    for name in names:
+        run = folder.engine(name=name).run
+        form = name if name == 'openvino' else folder.form
+        found[form, str(folder.path)] = partial(lambda run, given: partial(run, *given), run)
+    return found
 
 
 def _opened(subject: Subject) -> dict[tuple[str, str], Form]:

@@ -6,7 +6,7 @@ pooling, is a layer named after the operation.
 """
 
 import math
-from collections.abc import Iterator
+from collections.abc import Container, Iterator
 from typing import Any, NamedTuple
 
 import jax
@@ -54,11 +54,13 @@ def layers(model: models.Model, batch: models.Batch, depth: int = DEPTH) -> tupl
     paths = {path[:length] for tree in leaves.values() for path in tree for length in range(1, len(path))}
     walk = _Walk(paths, depth, {*OPERATIONS, *model.about.operations})
     walk.through(closed.jaxpr, (), weights, 1)
+    homes = {path: _home(path, walk.found, depth) for tree in leaves.values() for path in tree}
+    for label in homes.values():
+        walk.found.setdefault(label, Found())
     frozen, rows = set(model.about.no_gradient), []
     for label, seen in walk.found.items():
         name = label.partition('#')[0]
-        own = {kind: [(path, leaf.size) for path, leaf in tree.items()
-                      if '/'.join(path[:-1][:depth]) == label]
+        own = {kind: [(path, leaf.size) for path, leaf in tree.items() if homes[path] == label]
                for kind, tree in leaves.items()}
         parameters = sum(size for _, size in own['params'])
         trainable = sum(size for path, size in own['params'] if '/'.join(path) not in frozen)
@@ -67,6 +69,12 @@ def layers(model: models.Model, batch: models.Batch, depth: int = DEPTH) -> tupl
             rows.append(Layer(name, seen.input, seen.output, parameters, trainable, statistics,
                               seen.products))
     return rows, walk.bytes
+
+
+def _home(path: tuple[str, ...], found: Container[str], depth: int) -> str:
+    """The row of a parameter: that of the module it belongs to, or of what holds that, or one of its own."""
+    names = ['/'.join(path[:length]) for length in range(min(depth, len(path) - 1), 0, -1)]
+    return next((name for name in names if name in found), '/'.join((path[:-1] or path)[:depth]))
 
 
 class _Walk:

@@ -123,9 +123,9 @@ def _step(model: models.Model, config: ConfigDict, mesh: Any,
     total = max(2, values.steps(config.train.length, batch=batch, epoch=epoch))
     rate = optimizer.schedule(config, total, epoch)
     tx = optimizer.optimizer(config, rate)
-    make = partial(make_state, model, tx, config.train.ema)  # takes a key and, optionally, variables
+    make = partial(make_state, model, tx, values.averages(config))  # takes a key and, optionally, variables
     layout = state_layout(mesh, jax.eval_shape(make, jax.random.key(0)))
-    step = make_step(model, tx, rate, config, mesh)
+    step = make_step(model, tx, rate, config, mesh, optimizer.starts(config, total, epoch))
     jitted = jax.jit(step, donate_argnums=0, in_shardings=(layout, batch_sharding(mesh)),
                      out_shardings=(layout, replicated(mesh)), compiler_options=compiler_options(mesh))
     return step, jitted, make, layout

@@ -16,6 +16,7 @@ from recog import __version__, models
 from recog.bench import costliest, hlo, limits, programs, timing
 from recog.bench.asked import Asked
 from recog.bench.programs import Draft, Program
+from recog.config import values
 from recog.data.batches import Batches
 from recog.data.joined import joined
 from recog.data.pipeline import read_batches
@@ -163,8 +164,9 @@ def pipeline(config: ConfigDict, vocab: vocabulary.Vocab, root: str, seconds: fl
 def room(config: ConfigDict, mesh: Any, root: str) -> dict[str, Any]:
     """The memory that `data.resident` would need on each device, and how much there is: for the recipe's sets
     or, if they are missing, for `data.nominal` images."""
-    if config.image.fit == 'none':
-        return {'not_run': "images of any size (config.image.fit='none') are counted when packed"}
+    if config.image.fit in values.SEVERAL:
+        return {'not_run': f'images of any size (config.image.fit={config.image.fit!r}) are counted when '
+                'packed'}
     try:
         rows = sum(len(open_set(name, config, root)) for name in config.data.train)
     except ConfigError:

@@ -59,9 +59,9 @@ def test_every_reference_recipe_is_measured_in_float32_on_a_cpu_and_in_bfloat16_
     monkeypatch.chdir(ROOT)
     here = list(all_recipes.measurements(True))
     there = list(all_recipes.measurements(False, ['--config.seed=3']))
-    assert len({each.recipe for each in here}) == 7
+    assert len({each.recipe for each in here}) == 14
     assert [each.recipe for each in here] == [each.recipe for each in there]
-    assert sum(bool(each.searched) for each in here) == 4 and sum(each.rival for each in here) == 5
+    assert sum(bool(each.searched) for each in here) == 8 and sum(each.rival for each in here) == 12
     assert all(all_recipes.FASTER in each.overrides and each.overrides[-1] == '--config.seed=3'
                and not each.rival for each in there)
     assert not any(all_recipes.FASTER in each.overrides for each in here)

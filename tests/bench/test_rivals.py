@@ -1,13 +1,24 @@
-"""What `recog bench --pytorch` refuses, and how it alternates between programs;
-the comparison itself needs PyTorch."""
+"""What `recog bench --pytorch` refuses, how it alternates between programs, and that rivals equal our
+networks in all their forms; the last needs PyTorch."""
 
 import functools
+import importlib
 
+import jax
+import narrow_models
 import pytest
 from small import ROOT
 
-from recog.bench import timing
+from recog import models
+from recog.bench import programs, timing
+from recog.bench.pytorch import rivals
 from recog.commands import command_line
+from recog.config.recipe import changed
+from recog.text import vocabulary
+
+# Narrow recipes that have a rival, as it computes: in float32, without groups of batch norm.
+RECIPES = {name: changed(config, {'train.precision': 'float32', 'train.norm_group': 0})
+           for name, config in narrow_models.RECIPES.items() if rivals.reads(config)}
 
 
 def refused(capsys, recipe, *arguments):
@@ -18,11 +29,11 @@ def refused(capsys, recipe, *arguments):
     return said.err
 
 
-@pytest.mark.parametrize('recipe', ['can.py', 'latex_ocr.py'])
+@pytest.mark.parametrize('recipe', ['comer.py', 'tamer.py'])
 def test_an_algorithm_without_a_rival_is_refused_with_those_that_have_one(capsys, recipe):
     message = refused(capsys, recipe)
     assert f"config.model.name='{recipe.removesuffix('.py')}' has no rival" in message
-    assert 'there is one for r34 and mv3 of crnn and rare and for r50 of srn' in message
+    assert 'there is one for r34 and mv3 of crnn and rare and for ' in message and 'r50 of srn' in message
 
 
 @pytest.mark.parametrize('recipe, field', [
@@ -57,3 +68,57 @@ def test_all_take_turns_of_an_untimed_call_and_at_least_one_that_counts():
     seconds = timing.alternate({name: functools.partial(called.append, name) for name in 'ab'}, 0.0)
     assert called == ['a', 'a', 'b', 'b'] * timing.ROUNDS
     assert set(seconds) == {'a', 'b'}
+
+
+def rival_of(config):
+    """A rival, after PyTorch has been found."""
+    pytest.importorskip('torch')
+    build = importlib.import_module(f'recog.bench.pytorch.{config.model.name}').build
+    return build(config, len(vocabulary.from_config(config.text)))
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_a_rival_has_our_logits_texts_and_loss(name):
+    config = RECIPES[name]
+    rival, model = rival_of(config), models.build(config, vocabulary.from_config(config.text))
+    from recog.bench.pytorch import equality
+
+    assert equality.check(model, rival, config) < equality.EQUAL
+    variables, batch = model.init(jax.random.key(0)), programs.random_batch(config, 2)
+    equality.load(rival, model, variables)
+    given = *equality.given(rival, batch, config), *equality.labels(batch)
+    equality.check_loss(rival.train(), given, equality.loss(model, variables, batch))
+
+
+@pytest.mark.parametrize('name', RECIPES)
+def test_a_traced_rival_finds_what_the_eager_one_finds(name):
+    rival = rival_of(RECIPES[name])
+    from recog.bench.pytorch import forms
+
+    calls, missing = forms.forms(rival, programs.random_batch(RECIPES[name], 2), RECIPES[name])
+    assert {forms.PLAIN, forms.LAST, forms.TRACED} <= set(calls) and set(missing) <= {forms.OPENVINO}
+
+
+def missing_traced(monkeypatch, traced):
+    """Why the traced form of a narrow rival is missing if it is made like this."""
+    config = RECIPES['latex_ocr']
+    rival = rival_of(config)
+    from recog.bench.pytorch import forms
+
+    monkeypatch.setattr(forms, 'traced', traced)
+    return forms.forms(rival, programs.random_batch(config, 2), config)[1][forms.TRACED]
+
+
+def test_a_form_that_cannot_be_made_is_missing_with_the_reason(monkeypatch):
+    def traced(*_):
+        raise RuntimeError('no\n trace')
+
+    assert missing_traced(monkeypatch, traced) == 'RuntimeError: no trace'
+
+
+def test_a_form_that_finds_other_texts_is_missing(monkeypatch):
+    def traced(reader, given):
+        tokens, *others = reader(*given)
+        return lambda *_: (tokens + 1, *others)
+
+    assert missing_traced(monkeypatch, traced) == 'its texts are others'

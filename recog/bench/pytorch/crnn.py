@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from recog.bench.pytorch.backbones import Features
-from recog.bench.pytorch.texts import texts
+from recog.bench.pytorch.texts import Found
 
 FIELDS = {'model.backbone': ('resnet34_vd', 'mobilenet_v3')}  # values that it supports; sizes are free
 
@@ -27,11 +27,11 @@ class CRNN(nn.Module):
         times = torch.full_like(length, len(frames))
         return F.ctc_loss(frames, tokens + 1, times, length, reduction='none', zero_infinity=True).mean()
 
-    def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The first `most` tokens of the best path, and their mean probability [B]."""
+    def found(self, image: torch.Tensor, most: int) -> Found:
+        """The best path."""
         probability, best = self(image).softmax(-1).max(-1)
         kept = (best != 0) & (best != F.pad(best, (1, 0))[:, :-1])
-        return texts(best - 1, probability, kept, most)
+        return best - 1, probability, kept
 
 
 build = CRNN

@@ -22,13 +22,15 @@ from recog.text import vocabulary
 from recog.train import patterns
 from recog.workdir import provenance
 
-OURS, PLAIN, LAST = 'recog', 'PyTorch', 'PyTorch, channels last'
+OURS = 'recog'
+# Calls by form, and why a form is missing.
+Calls = tuple[dict[str, Callable], dict[str, str]]
 
 
 def run(config: ConfigDict, asked: Asked, devices: list[jax.Device]) -> int:
     """Print images/s of both at the same batches, and the ratio of their times."""
     torch = _torch(devices)
-    from recog.bench.pytorch import equality
+    from recog.bench.pytorch import equality, forms
 
     vocab = vocabulary.from_config(config.text)
     model, mesh = models.build(config, vocab), make_mesh(config.mesh, devices)
@@ -41,21 +43,25 @@ def run(config: ConfigDict, asked: Asked, devices: list[jax.Device]) -> int:
           f'logits within {worst:.0e}')
     print(f'{provenance.host()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}, '
           f'jax {jax.__version__}')
-    print(f'{"images/s":12}{OURS:>12}{PLAIN:>12}{LAST:>26}    time of recog / time of the faster PyTorch',
-          flush=True)
+    widths = {kind: max(12, len(kind) + 3) for kind in (OURS, *forms.NAMES)}
+    print(f'{"images/s":12}' + ''.join(f'{kind:>{width}}' for kind, width in widths.items())
+          + '    time of recog / time of the fastest PyTorch', flush=True)
     figures: dict[str, Any] = {
         'config': asked.recipe, 'overrides': list(asked.overrides), 'processor': provenance.host(),
         'cpus': torch.get_num_threads(), 'torch': torch.__version__, 'jax': jax.__version__,
         'trainable_parameters': count}
     for name, make, turns, rows in _programs(config, asked):
         program = programs.compiled(make(model, config, mesh, rows, variables))
-        calls = turns(program, model, variables, rival, config, rows)
+        calls, missing = turns(program, model, variables, rival, config, rows)
         seconds = timing.alternate(calls, asked.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
-        ratio = seconds[OURS] / min(seconds[PLAIN], seconds[LAST])
-        figures[name] = speed | {'ratio_of_times': ratio}
-        print(f'{name:12}{speed[OURS]:12,.1f}{speed[PLAIN]:12,.1f}{speed[LAST]:26,.1f}    {ratio:.2f}',
-              flush=True)
+        ratio = seconds[OURS] / min(each for kind, each in seconds.items() if kind != OURS)
+        figures[name] = speed | {'ratio_of_times': ratio} | ({'missing': missing} if missing else {})
+        said = (f'{speed[kind]:{width},.1f}' if kind in speed else f'{"-":>{width}}'
+                for kind, width in widths.items())
+        print(f'{name:12}{"".join(said)}    {ratio:.2f}', flush=True)
+        for kind, why in missing.items():
+            print(f'{"":12}no {kind}: {why}', flush=True)
     measured.keep(figures, asked.json)
     return 0
 
@@ -89,57 +95,54 @@ def _programs(config: ConfigDict, asked: Asked) -> list[tuple[str, Callable, Cal
 def _inference(
     program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
     config: ConfigDict, rows: int
-) -> dict[str, Callable]:
+) -> Calls:
     """The calls from images to tokens; ours also normalises the images."""
-    import torch
+    from recog.bench.pytorch import forms
 
-    from recog.bench.pytorch import equality
-
-    batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
-    for kind, layout in layouts(torch):
-        network = copy.deepcopy(rival).to(memory_format=layout).eval()
-        read = torch.inference_mode()(network.read)
-        calls[kind] = partial(read, equality.pixels(batch, config, layout), config.text.max_length)
-    return calls
+    calls, missing = forms.forms(rival, programs.random_batch(config, rows), config)
+    return {OURS: lambda: jax.block_until_ready(program.call()), **calls}, missing
 
 
 def _training(
     program: programs.Program, model: models.Model, variables: models.Variables, rival: Any,
     config: ConfigDict, rows: int
-) -> dict[str, Callable]:
-    """The calls of forward, loss, backward and optimizer. Each rival must have the loss of our first step;
-    with dropout, the losses without dropout are compared."""
-    import torch
-
-    from recog.bench.pytorch import equality
+) -> Calls:
+    """The calls of forward, loss, backward and optimizer, in each memory layout. Each rival must have the
+    loss of our first step; with dropout, the losses without dropout are compared."""
+    from recog.bench.pytorch import equality, forms
 
     batch, calls = programs.random_batch(config, rows), {OURS: lambda: jax.block_until_ready(program.call())}
-    rule = config.optimizer
-    given = torch.tensor(batch['tokens'], dtype=torch.long), torch.tensor(batch['length'], dtype=torch.long)
-    drawn = config.model.get('dropout', 0)
+    drawn = any(config.model.get(rate, 0) for rate in ('dropout', 'word_dropout', 'stochastic_depth'))
     wanted = equality.loss(model, variables, batch) if drawn else float(program.call()['loss'])
-    for kind, layout in layouts(torch):
+    for kind, layout in forms.LAYOUTS.items():
         network = copy.deepcopy(rival).to(memory_format=layout).train()
-        image = equality.pixels(batch, config, layout)
-        equality.check_loss(network, (image, *given), wanted)
-        optimizer = torch.optim.Adam(_groups(network, model, config), betas=(rule.b1, rule.b2), eps=rule.eps,
-                                     weight_decay=rule.decay, fused=True)
-        calls[kind] = partial(_step, network, optimizer, rule.clip_tensor, image, *given)
-    return calls
+        given = *equality.given(rival, batch, config, layout), *equality.labels(batch)
+        equality.check_loss(network, given, wanted)
+        calls[kind] = partial(_step, network, _optimizer(network, model, config), config.optimizer, given)
+    return calls, {}
 
 
-def layouts(torch: Any) -> tuple[tuple[str, Any], ...]:
-    """The memory layouts of images, by name."""
-    return (PLAIN, torch.contiguous_format), (LAST, torch.channels_last)
+def _optimizer(network: Any, model: models.Model, config: ConfigDict) -> Any:
+    """The recipe's optimizer, fused."""
+    import torch
+
+    rule, groups = config.optimizer, _groups(network, model, config)
+    if rule.name == 'momentum':
+        return torch.optim.SGD(groups, momentum=rule.momentum, nesterov=rule.nesterov,
+                               weight_decay=rule.decay, fused=True)
+    return torch.optim.Adam(groups, betas=(rule.b1, rule.b2), eps=rule.eps, weight_decay=rule.decay,
+                            fused=True)
 
 
-def _step(network: Any, optimizer: Any, limit: float, image: Any, tokens: Any, length: Any) -> None:
+def _step(network: Any, optimizer: Any, rule: ConfigDict, given: tuple[Any, ...]) -> None:
     import torch
 
     optimizer.zero_grad()
-    network.loss(image, tokens, length).backward()
-    for parameter in network.parameters() if limit else ():
-        torch.nn.utils.clip_grad_norm_(parameter, limit)
+    network.loss(*given).backward()
+    for parameter in network.parameters() if rule.clip_tensor else ():
+        torch.nn.utils.clip_grad_norm_(parameter, rule.clip_tensor)
+    if rule.clip_norm:
+        torch.nn.utils.clip_grad_norm_(network.parameters(), rule.clip_norm)
     optimizer.step()
 
 
@@ -150,7 +153,7 @@ def _groups(network: Any, model: models.Model, config: ConfigDict) -> list[dict[
     rules = [values.parse_group(group) for group in config.optimizer.groups]
     found: dict[float, list[Any]] = {}
     for name, parameter in network.named_parameters():
-        path = '/'.join(model.peers[equality.published(name)].path[1:])
+        path = '/'.join(model.peers[equality.published(name, model.peers)].path[1:])
         multiplier = patterns.multiplier(path, rules)
         found.setdefault(1.0 if multiplier is None else multiplier, []).append(parameter)
     return [{'params': parameters, 'lr': config.optimizer.rate * multiplier}

@@ -8,7 +8,8 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from recog.bench.pytorch.backbones import Features, conv_norm
-from recog.bench.pytorch.texts import texts
+from recog.bench.pytorch.recurrence import GRUCell
+from recog.bench.pytorch.texts import Found
 from recog.images import fit
 from recog.models.parts import rectification
 
@@ -63,7 +64,7 @@ class AttentionCell(nn.Module):
         self.i2h = nn.Linear(width, hidden, bias=False)
         self.h2h = nn.Linear(hidden, hidden)
         self.score = nn.Linear(hidden, 1, bias=False)
-        self.rnn = nn.GRUCell(width + classes, hidden)
+        self.rnn = GRUCell(width + classes, hidden)
 
     def forward(self, columns: torch.Tensor, keys: torch.Tensor, hidden: torch.Tensor,
                 last: torch.Tensor) -> torch.Tensor:
@@ -107,9 +108,8 @@ class RARE(nn.Module):
         wanted = wanted.scatter(1, length[:, None] + 1, self.end)
         return F.cross_entropy(self(image).transpose(1, 2), wanted, reduction='sum')
 
-    def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens of greedy decoding, at most `most`, and their mean probability [B]. Like ours, it
-        stops as soon as all texts have that many."""
+    def found(self, image: torch.Tensor, most: int) -> Found:
+        """The steps of greedy decoding. Like ours, it stops as soon as all texts have `most` tokens."""
         memory, hidden, last = self._start(image)
         written, chosen = torch.zeros_like(last), []
         for _ in range(self.steps):
@@ -120,8 +120,7 @@ class RARE(nn.Module):
             if bool((written >= most).all()):
                 break
         classes, probability = (torch.stack(parts, 1) for parts in zip(*chosen, strict=True))
-        kept = (classes > 0) & (classes < self.end)
-        return texts(classes - 1, probability, kept, most)
+        return classes - 1, probability, (classes > 0) & (classes < self.end)
 
 
 build = RARE

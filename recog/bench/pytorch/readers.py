@@ -12,7 +12,9 @@ import torch
 from ml_collections import ConfigDict
 
 from recog import models
-from recog.bench.pytorch import equality, race
+from recog.bench.pytorch import equality
+from recog.bench.pytorch.forms import LAYOUTS
+from recog.bench.pytorch.texts import read
 from recog.images.fit import normalise
 
 Given = tuple[np.ndarray, np.ndarray, np.ndarray]
@@ -30,15 +32,16 @@ def readers(config: ConfigDict, tokens: int, model: models.Model,
     rival = importlib.import_module(f'recog.bench.pytorch.{config.model.name}').build(config, tokens)
     equality.load(rival, model, variables)
     found: dict[str, Reader] = {}
-    for kind, layout in race.layouts(torch):
+    for kind, layout in LAYOUTS.items():
         network = copy.deepcopy(rival).to(memory_format=layout).eval()
-        found[kind] = partial(_call, torch.inference_mode()(network.read), layout, config)
+        found[kind] = partial(_call, network, layout, config)
     return found
 
 
-def _call(read: Callable, layout: Any, config: ConfigDict, given: Given) -> Callable:
+def _call(network: torch.nn.Module, layout: Any, config: ConfigDict, given: Given) -> Callable:
     """A call that reads these images."""
     image, size, longest = given
-    values = np.array(normalise(image, size, config.image))
-    return partial(read, torch.from_numpy(values).permute(0, 3, 1, 2).contiguous(memory_format=layout),
-                   int(longest))
+    values = torch.from_numpy(np.array(normalise(image, size, config.image)))
+    images = [values.permute(0, 3, 1, 2).contiguous(memory_format=layout)]
+    images += [torch.tensor(size, dtype=torch.long)] if equality.is_sized(network) else []
+    return partial(read, partial(network.found, most=int(longest)), tuple(images), int(longest))

@@ -2,8 +2,8 @@
 `recog bench --pytorch` times beside ours.
 
 A rival is the file in this folder with the name of its algorithm. It has
-`build(config, tokens)`, and a literal `FIELDS` with the values that it supports. Only the
-networks and `race` need PyTorch; this file does not.
+`build(config, tokens)`, and a literal `FIELDS` with the values that it supports. This file does not need
+PyTorch, unlike the networks and what compares and times them.
 """
 
 import ast
@@ -21,8 +21,8 @@ from recog.errors import ConfigError
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
     'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,),
-    'train.ema': (0,), 'optimizer.name': ('adam',), 'optimizer.clip_norm': (0,),
-    'optimizer.decay_vectors': (True,),
+    'train.ema': (0,), 'swa.start': ('0 steps',),
+    'optimizer.name': ('adam', 'adamw', 'momentum'), 'optimizer.decay_vectors': (True,),
 }
 
 

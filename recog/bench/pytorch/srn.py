@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 from torch import nn
 
 from recog.bench.pytorch.backbones import conv_norm
-from recog.bench.pytorch.texts import texts
+from recog.bench.pytorch.texts import Found
 from recog.images import fit
 from recog.models.backbones.resnet_fpn import GROWTH, STRIDE, STRIDES
 
@@ -210,12 +210,12 @@ class SRN(nn.Module):
             total = total + weight * F.cross_entropy(logits.transpose(1, 2), wanted, reduction='sum')
         return total
 
-    def read(self, image: torch.Tensor, most: int) -> tuple[list[list[int]], torch.Tensor]:
-        """The tokens before the first end, at most `most`, and their mean probability [B]."""
+    def found(self, image: torch.Tensor, most: int) -> Found:
+        """All positions; the text is before the first end."""
         logits = self(image)
         logits[..., self.end - 1] = -torch.inf
         probability, best = logits.softmax(-1).max(-1)
-        return texts(best, probability, (best == self.end).cumsum(1) == 0, most)
+        return best, probability, (best == self.end).cumsum(1) == 0
 
 
 build = SRN
