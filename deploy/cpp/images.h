@@ -10,7 +10,7 @@
 struct Rule {
     int height = 0, width = 0;
     std::string channels;  // bgr, rgb or grey
-    std::string fit;       // pad, stretch, steps, none or thumbnail
+    std::string fit;       // pad, stretch, steps, none or thumbnail; others are refused
     std::string ink;       // of the training images, light or dark; empty: images are taken as they are
     double symbol = 0;     // height of their symbols; 0: any
     std::vector<cv::Size> buckets;  // canvases, for images that keep their size
@@ -20,6 +20,7 @@ struct Rule {
 struct Manifest {
     Rule rule;
     int max_length = 0, capacity = 0;
+    float temperature = 1;  // by which scores are divided before they are confidences
     std::vector<std::string> tokens;
     std::string separator;
 };

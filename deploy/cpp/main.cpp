@@ -48,7 +48,7 @@ public:
             if (id < 0) break;
             text += (i ? manifest.separator : "") + manifest.tokens.at(id);
         }
-        return {text, std::exp(std::min(request.get_tensor("score").data<float>()[0], 0.0f))};
+        return {text, std::exp(std::min(request.get_tensor("score").data<float>()[0], 0.0f) / manifest.temperature)};
     }
 
 private:

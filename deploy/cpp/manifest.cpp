@@ -30,12 +30,17 @@ Manifest read_manifest(const std::string& folder) {
         image.at("width").get_to(rule.width);
         image.at("channels").get_to(rule.channels);
         image.at("fit").get_to(rule.fit);
+        if (rule.fit == "ratio" || image.value("resample", "bilinear") != "bilinear") {
+            throw Refused("folder " + folder + " is of a recipe with image.fit=ratio or image.resample=bicubic, which this program lacks");
+        }
         image.at("ink").get_to(rule.ink);
         image.at("symbol").get_to(rule.symbol);
         for (const json& size : all.at("buckets")) rule.buckets.emplace_back(size.at(1).get<int>(), size.at(0).get<int>());
         if (rule.fit == "none" && rule.buckets.empty()) throw Refused(file.string() + " names no buckets");
         all.at("max_length").get_to(found.max_length);
         all.at("capacity").get_to(found.capacity);
+        if (all.contains("calibration")) all.at("calibration").at("temperature").get_to(found.temperature);
+        if (!(found.temperature > 0)) throw Refused(file.string() + " has a temperature that is none");
         all.at("vocabulary").at("tokens").get_to(found.tokens);
         all.at("vocabulary").at("separator").get_to(found.separator);
     } catch (const json::exception&) {
