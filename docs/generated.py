@@ -3,17 +3,19 @@
 import argparse
 import ast
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from written import table, text
+from written import explained_table, table, text
 
 from recog import models
 from recog.commands import command_line
 from recog.config import experiments, explained
 from recog.config.fields import DECLARED
 from recog.config.values import flat
+from recog.images.corrupt import CORRUPTIONS
 from recog.reproduce import record
 from recog.reproduce import table as results_table
 
@@ -25,18 +27,23 @@ FEW = 5  # changes of a variant that a table shows
 
 
 def fields() -> str:
-    """A table for each group of fields: name, default, meaning and bounds."""
+    """A table for each group of fields: name, default, what is allowed, and meaning."""
     groups: dict[str, list[Sequence[str]]] = {}
     for name, field in flat(DECLARED).items():
         group = name.rpartition('.')[0]
-        bounds = '; '.join(bound.words for bound in field.bounds)
+        bounds = '; '.join(_allowed(bound.words) for bound in field.bounds)
         groups.setdefault(group, []).append(
-            (f'`{name}`', f'`{field.default!r}`', text(field.meaning), text(bounds)))
+            (f'`{name}`', f'`{field.default!r}`', text(bounds), text(field.meaning)))
     parts = []
     for group, lines in groups.items():
         title = f'`{group}`' if group else 'Of the whole recipe'
-        parts.append(f'## {title}\n\n{table(("field", "default", "meaning", "bounds"), lines)}')
+        parts.append(f'## {title}\n\n{explained_table(("field", "default", "allowed", "meaning"), lines)}')
     return '\n\n'.join(parts)
+
+
+def _allowed(words: str) -> str:
+    """A bound's words, which complain of a value, as what is allowed."""
+    return re.sub(r'^(must (be|hold|name) |may hold, |is not (?=one of))', '', words)
 
 
 def parsers() -> Mapping[str, argparse.ArgumentParser]:
@@ -51,12 +58,19 @@ def commands() -> str:
     return '\n\n'.join(_command(name, parser) for name, parser in parsers().items())
 
 
+def corruptions() -> str:
+    """A table of the corruptions: what their severities are, and whose they are."""
+    lines = [(f'`{name}`', ', '.join(f'{each:g}' for each in kind.strengths), text(kind.meaning),
+              'ImageNet-C' if kind.benchmark else 'recog') for name, kind in CORRUPTIONS.items()]
+    return table(('corruption', 'severities 1 to 5', 'of what', 'from'), lines)
+
+
 def _command(name: str, parser: argparse.ArgumentParser) -> str:
     formatter = parser._get_formatter()
     lines = [(_spelled(action), text(formatter._expand_help(action)))
              for action in parser._actions if action.dest != 'help']
     parts = [f'## recog {name}', text(parser.description or ''),
-             table(('argument', 'meaning'), lines) if lines else '', text(parser.epilog or '')]
+             explained_table(('argument', 'meaning'), lines) if lines else '', text(parser.epilog or '')]
     return '\n\n'.join(filter(None, parts))
 
 
@@ -130,7 +144,7 @@ def _own_fields(file: Path) -> str:
     first = flat(experiments.experiment_module(str(file)).get_config())
     meanings = explained.comments(file) | {'name': explained.NAME}
     own = {name.removeprefix('model.'): value for name, value in first.items() if name.startswith('model.')}
-    return table(('field', 'reference', 'meaning'), [
+    return explained_table(('field', 'reference', 'meaning'), [
         (f'`model.{name}`', f'`{value!r}`', text(meanings.get(name, ''))) for name, value in own.items()])
 
 
@@ -150,7 +164,7 @@ def _golden(name: str, facts: Mapping[str, Any]) -> str:
     lines += [('first loss', f'{loss["first"]:g}'),
               ('loss after one and two steps', ', '.join(f'{near:g}' for near in loss['later'])),
               (f'norms of {gradients["count"]} gradients, of the largest', f'{gradients["norms"]:g}'),
-              *_patterns('norms of gradients, each by itself,', gradients.get('each', {})),
+              *_patterns('norms of gradients, each by itself', gradients.get('each', {})),
               *_patterns('whole gradients', gradients['whole']),
               *_patterns('running statistics', facts['statistics'])]
     return (f'`{name}`, recipe `{facts["recipe"]}`, {facts["parameters"]:,} trainable parameters:\n\n'
@@ -159,4 +173,4 @@ def _golden(name: str, facts: Mapping[str, Any]) -> str:
 
 def _patterns(what: str, rules: Mapping[str, float]) -> Iterator[Sequence[str]]:
     for pattern, near in rules.items():
-        yield f'{what}{"" if pattern == "*" else f" `{pattern}`"}', f'{near:g}'
+        yield what if pattern == '*' else f'{what}, `{pattern}`', f'{near:g}'

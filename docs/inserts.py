@@ -63,5 +63,6 @@ def elsewhere() -> dict[str, str]:
 
 INSERTS: dict[str, Callable[..., str]] = {
     'algorithm': generated.algorithm, 'further_algorithms': generated.further_algorithms,
-    'commands': generated.commands, 'fields': generated.fields, 'results': generated.results,
+    'commands': generated.commands, 'corruptions': generated.corruptions,
+    'fields': generated.fields, 'results': generated.results,
     'python': python_api.section, 'code': _code}

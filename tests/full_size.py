@@ -29,9 +29,10 @@ class Shapes(NamedTuple):
 
 
 def recipes() -> list[str]:
-    """'crnn.py:r34' and all others."""
+    """'crnn.py:r34' and all others, but for fine-tunings, whose networks are those of where they start."""
     files = experiments.files(ROOT)
-    return [f'{file.name}:{name}' for file in files for name in experiments.declared(file).variants]
+    return [f'{file.name}:{name}' for file in files for name in experiments.declared(file).variants
+            if name != 'finetune']
 
 
 def shapes(recipe: str) -> Shapes:

@@ -68,6 +68,8 @@ def handler(hub):
             path = self.path.partition('?')[0]
             if path in hub.files:
                 return self.file(hub.files[path])
+            if path.startswith(('/datasets/', '/api/datasets/')):
+                return self.data_set(path.replace('%2F', '/'))
             if found := re.fullmatch(r'/api/models/([^/]+/[^/]+)(?:/revision/(.+))?', path):
                 repository, revision = found[1], found[2] or 'main'
                 if (repository, 'main') not in hub.heads:
@@ -81,6 +83,28 @@ def handler(hub):
                 if content is not None:
                     return self.file(content, X_Repo_Commit=found[1])
             return self.answer(404, X_Error_Code='EntryNotFound')
+
+        def data_set(self, path):
+            """What the library `datasets` asks of a data set: its commit, its files, and one of them."""
+            found = re.fullmatch(r'(?:/api)?/(datasets/[^/]+/[^/]+)(?:/(\w+)/([^/]+)(?:/(.+))?)?', path)
+            repository, what, revision, file = found.groups()
+            commit = hub.heads.get((repository, revision or 'main'), revision)
+            if commit not in hub.commits:
+                missing = 'RevisionNotFound' if (repository, 'main') in hub.heads else 'RepoNotFound'
+                return self.answer(404, X_Error_Code=missing)
+            files = hub.commits[commit]
+            if what == 'resolve':
+                if file not in files:
+                    return self.answer(404, X_Error_Code='EntryNotFound', X_Repo_Commit=commit)
+                return self.file(files[file], X_Repo_Commit=commit)
+            if what == 'tree':
+                listed = [{'type': 'file', 'oid': commit, 'size': len(content), 'path': name}
+                          for name, content in files.items() if not file or name.startswith(f'{file}/')]
+                folders = {name.rpartition('/')[0] for name in files if '/' in name and not file}
+                listed += [{'type': 'directory', 'oid': commit, 'size': 0, 'path': each} for each in folders]
+                return self.answer(200, json.dumps(listed).encode())
+            name = repository.removeprefix('datasets/')
+            return self.answer(200, {'id': name, 'sha': commit, 'siblings': []})
 
         def do_POST(self):
             hub.asked.append(self.path)

@@ -12,6 +12,7 @@ from small import QUICKLY, ROOT
 
 from recog import models
 from recog.config import experiments, recipe
+from recog.config.values import SEVERAL
 from recog.images.fit import channels
 from recog.models.parts import rectification
 from recog.text.vocabulary import Vocab
@@ -19,7 +20,7 @@ from recog.workdir import description
 from recog.workdir.checkpoints import Checkpoints
 
 # The fields of config.image that a model depends on.
-SEEN = ('height', 'width', 'channels', 'fit', 'scale', 'mean', 'std')
+SEEN = ('height', 'width', 'channels', 'fit', 'resample', 'scale', 'mean', 'std')
 
 
 def recipes() -> dict[str, ConfigDict]:
@@ -40,6 +41,8 @@ NARROW: dict[str, tuple[dict[str, Any], dict[str, Any]]] = {
 }
 VOCAB = Vocab(tuple('012345'))
 KEY = 5
+# Gain and seed of `weighted`: with larger weights, attention would make much of rounding errors.
+LIVELY = {'rare': (1.5, 4), 'svtrv2': (1.5, 1), 'comer': (1.5, 1)}
 MATHS = tuple(name for name, config in RECIPES.items() if config.eval.protocol == 'latex')
 
 
@@ -75,14 +78,16 @@ def random_variables(model: models.Model, seed: int = 1) -> models.Variables:
     rng, leaves = np.random.default_rng(seed), {}
     for path, leaf in models.flatten(jax.eval_shape(model.init, jax.random.key(0))).items():
         noise = rng.normal(size=leaf.shape)
-        if path[-1] == 'variance':
+        if path[-2] == 'points':
+            value = _points(path[-1], noise)
+        elif path[-1] == 'variance':
             value = 1 + 0.1 * np.abs(noise)
         elif len(leaf.shape) > 1:
             value = noise * np.sqrt(2 / np.prod(leaf.shape[:-1]))
         else:
             value = (path[-1] == 'scale') + 0.1 * noise
         leaves[path] = np.asarray(value, np.float32)
-    return models.unflatten(leaves)
+    return models.variables(leaves)
 
 
 def learn(model: models.Model, variables: models.Variables, batch: dict[str, Any], key: int | None = KEY,
@@ -125,13 +130,17 @@ def weighted(model: models.Model, gain: float = 2.5, seed: int = 1) -> models.Va
         name, values = path[-1].key, random.normal(size=aval.shape).astype(np.float32)
         if name in ('scale', 'variance'):
             return 1 + 0.3 * abs(values)
-        # A thin-plate spline through arbitrary points amplifies rounding errors.
         if path[-2].key == 'points':
-            return np.float32(rectification.targets(aval.size // 2).ravel() if name == 'bias'
-                              else 0.02 * values)
+            return np.float32(_points(name, values))
         return np.float32(gain * values * (0.2 if aval.ndim < 2 else np.prod(aval.shape[:-1]) ** -0.5))
 
     return jax.tree_util.tree_map_with_path(leaf, jax.eval_shape(model.init, jax.random.key(0)))
+
+
+def _points(name: str, noise: np.ndarray) -> np.ndarray:
+    """Weights of the layer that predicts the points of a thin-plate spline, which through arbitrary ones
+    amplifies rounding errors."""
+    return rectification.targets(noise.size // 2).ravel() if name == 'bias' else 0.02 * noise
 
 
 def make_workdir(folder, name, **training):
@@ -144,10 +153,10 @@ def make_workdir(folder, name, **training):
     if name in MATHS:
         vocab = Vocab(('x', '^', '{', '}', '1', '+'), 'keep', 'drop', ' ')
         config.eval.protocol, config.image.ink, config.text.separator = 'latex', 'light', ' '
-    if config.image.fit == 'none':
+    if config.image.fit in SEVERAL:
         config.data.buckets = RECIPES[name].data.buckets
     description.write(folder, config, vocab)
-    variables = weighted(models.build(config, vocab), *((1.5, 4) if name == 'rare' else (2.5, 1)))
+    variables = weighted(models.build(config, vocab), *LIVELY.get(name, (2.5, 1)))
     saved = Checkpoints(folder)
     saved.save(7, {'variables': variables}, description.record(config, vocab, 0, {}, {}), {})
     saved.close()

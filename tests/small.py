@@ -31,7 +31,7 @@ NARROW = (
     '--config.eval.batch=16',
     '--config.eval.limit=20', '--config.train.length=4 steps', '--config.eval.every=2 steps',
     '--config.checkpoint.every=2 steps',
-    '--config.log.every=1', '--config.log.tensorboard=False', '--config.data.threads=1',
+    '--config.log.every=1', '--config.log.to=', '--config.data.threads=1',
 )
 
 

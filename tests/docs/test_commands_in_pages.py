@@ -2,11 +2,16 @@
 
 import contextlib
 import re
+import shlex
+import shutil
 
 import pytest
-from pages import PAGES, commands, inline, script
+from builders import load
+from pages import PAGES, blocks, commands, inline, script
+from readers import DATA, WRITTEN
 from small import NARROW, ROOT, prepared
 
+from recog import prepare
 from recog.commands import command_line
 from recog.config import experiments
 from recog.config.fields import DECLARED
@@ -15,12 +20,28 @@ from recog.reproduce import rows
 
 FOUND = [(page.relative_to(ROOT).as_posix(), words) for page in PAGES for words in commands(page)]
 PARSERS = script('generated').parsers()
-# Serving goes on until it is stopped, and these two want a file of weights, or the network.
-NOT_RUN = ('serve', 'demo', 'import', 'pull', 'push')
+# Serving goes on until it is stopped; the others train for long, or want a file of weights or the network.
+NOT_RUN = ('serve', 'demo', 'import', 'pull', 'push', 'train', 'sweep', 'search', 'reproduce')
+# The tutorials that are run as they stand, and what stands in for the workdirs of other pages.
+TUTORIALS = [words for name in ('first-run', 'export-and-serve')
+             for words in commands(ROOT / 'docs' / 'tutorials' / f'{name}.md')
+             if words[0] not in NOT_RUN or words[0] == 'train']
+COPIES = ('runs/a', 'runs/b', 'runs/c', 'runs/other', 'runs/mine', 'runs/ablation/whole-seed0',
+          'runs/ablation/no_lstm-seed0')
+# What is not made here, is of full size, or was done under another name.
+LEFT_OUT = ('hf://', 'runs/can', 'runs/paddle', '--config experiments', 'export runs/crnn',
+            'export runs/mine')
+PREPARED = ''.join(file.read_text() for file in (ROOT / 'recog' / 'prepare').glob('*.py'))
 
 
 def written(words):
     return f'recog {" ".join(words)}'
+
+
+# The commands of all pages that use a workdir, an export or a set, each once.
+RUN = [list(words) for words in dict.fromkeys(tuple(words) for _, words in FOUND if words not in TUTORIALS)
+       if words[0] not in NOT_RUN and not any(each in written(words) for each in LEFT_OUT)
+       or words[0] in ('augment', 'pack')]
 
 
 @pytest.mark.parametrize(('page', 'words'), FOUND, ids=[f'{page}-{written(words)}' for page, words in FOUND])
@@ -56,35 +77,74 @@ def test_commands_fields_and_recipes_within_a_text_are_there(page):
 
 @pytest.fixture(scope='module')
 def place(tmp_path_factory):
-    """A folder with the recipes, in which the pages' commands are run one after another."""
+    """A folder with recipes and small data, in which the commands of the tutorials were run."""
     folder = tmp_path_factory.mktemp('pages')
-    (folder / 'experiments').symlink_to(ROOT / 'experiments')
-    prepared(folder, 'words', [(f'{number}.png', f'word{number}') for number in range(4)])
+    for name in ('experiments', 'docs'):
+        (folder / name).symlink_to(ROOT / name)
+    images = [(f'{number}.png', f'word{number}') for number in range(4)]
+    for name in ('words', 'mine/test'):
+        prepared(folder, name, images)
+    for name in ('scans', 'more', 'my_words', 'crops'):
+        shutil.copytree(folder / 'data' / 'words', folder / name)
+    shutil.copy(folder / 'crops' / '0.png', folder / 'photo.jpg')
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        patch.setenv('RECOG_CACHE', str(folder / 'cache'))
+        for words in TUTORIALS:
+            assert command_line.main(small(words)) == 0, written(words)
+    shutil.copytree(WRITTEN / 'run', folder / 'runs' / 'right')
+    for name in COPIES:
+        shutil.copytree(folder / 'runs' / 'demo', folder / name)
+    shutil.copytree(folder / 'exports' / 'demo', folder / 'exports' / 'mine')
     return folder
 
 
 def small(words):
-    """A command of a page on a narrow model, and on a set of four images instead of a drawn one."""
-    words = [re.sub(r'^rendered:\w+$', 'words', word) for word in words]
+    """A command of a page on a narrow model, and on a set of four images instead of another one."""
+    if words[0] == 'calibrate':  # which needs a model that is sometimes right
+        return ['calibrate', 'runs/right', '--set', 'packed', '--data', str(DATA)]
+    words = [re.sub(r'^(rendered|mjsynth|iiit5k):\w+$', 'words', word) for word in words]
     if words[0] == 'train':
         words += [*NARROW, '--config.render.count=64', '--config.eval.report=words']
-    chooses = '--devices' in PARSERS[words[0]]._option_string_actions and 'exports/demo' not in words
-    return words + (['--devices', '0'] if chooses else [])
+    if '--corrupt' in words:
+        words.insert(words.index('--corrupt') + 1, 'rotation,occlusion')
+    if words[0] == 'bench':
+        words += ['--seconds', '0.1', '--batch', '2']
+    compares = words[0] == 'evaluate' and '--set' not in words
+    chooses = '--devices' in PARSERS[words[0]]._option_string_actions and not compares
+    return words + (['--devices', '0'] if chooses and 'exports/' not in written(words) else [])
 
 
-def test_the_first_pages_work_as_they_stand(place, monkeypatch, capsys):
-    monkeypatch.chdir(place)
-    for name in ('tutorials/first-run.md', 'tutorials/export-and-serve.md'):
-        lines = [words for words in commands(ROOT / 'docs' / name) if words[0] not in NOT_RUN]
-        assert len(lines) > 2
-        for words in lines:
-            assert command_line.main(small(words)) == 0, (name, written(words), capsys.readouterr().err)
+def test_the_first_pages_work_as_they_stand(place):
+    assert len(TUTORIALS) > 6
     assert len(list((place / 'drawings').glob('*.png'))) == 1 and (place / 'words-v1' / 'card.md').exists()
+    assert list((place / 'runs' / 'demo').glob('*.html'))
 
 
-@pytest.mark.parametrize('words', [words for _, words in FOUND if words in (['reproduce'], ['readers'])
-                                   or '--dry-run' in words or '--explain' in words and words[0] == 'config'],
-                         ids=written)
+@pytest.mark.parametrize('words', RUN, ids=written)
+def test_a_command_that_uses_a_model_or_a_set_works(place, monkeypatch, capsys, words):
+    monkeypatch.chdir(place)
+    assert command_line.main(small(words)) == 0, capsys.readouterr().err
+
+
+def test_your_own_images_are_prepared_by_the_line_of_the_page(place, monkeypatch, capsys):
+    page = (ROOT / 'docs' / 'tutorials' / 'your-own-images.md').read_text()
+    (line,) = re.findall('^    python datasets/folder.py (.*)$', page, re.M)
+    monkeypatch.chdir(place)
+    words = shlex.split(line.replace('--data data', '--data made'))
+    assert prepare.main(load('folder').Folder, [*words, '--workers', '1']) == 0, capsys.readouterr().err
+    assert list(place.glob('made/mine/*/report.txt'))
+
+
+@pytest.mark.parametrize('page', PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_scripts_on_a_page_are_there_with_their_options(page):
+    for line in blocks(page.read_text(encoding='utf-8')):
+        if found := re.match(r'python ((?:datasets|tests)/[a-z]\w*(?:/\w+)*\.py)(.*)', line):
+            source = (ROOT / found[1]).read_text() + PREPARED
+            assert not [option for option in re.findall(r'--[a-z-]+', found[2]) if option not in source], line
+
+
+@pytest.mark.parametrize('words', [words for _, words in FOUND
+                                   if words == ['reproduce'] or '--dry-run' in words], ids=written)
 def test_what_only_prints_prints(monkeypatch, capsys, words):
     monkeypatch.chdir(ROOT)
     assert command_line.main(words) == 0

@@ -20,6 +20,8 @@ def shown(page):
 def test_every_field_stands_on_the_page_of_fields():
     page = shown('reference/fields')
     assert [name for name in flat(DECLARED) if f'| `{name}` | `' not in page] == []
+    assert '| one of `' in page or "| one of '" in page
+    assert ' is not one of ' not in page and '| must ' not in page  # which are words for a wrong value
 
 
 def test_every_command_and_option_stands_on_the_page_of_commands():
@@ -55,7 +57,8 @@ def test_an_algorithm_without_a_page_is_listed_with_the_others(monkeypatch, tmp_
 
 def test_the_api_has_signatures_and_words():
     page = shown('reference/python')
-    assert "devices: str=''" in page and 'class Answer' in page and 'decode(variables, image' in page
+    assert "devices: str=''" in page and 'decode(variables, image' in page
+    assert 'class Answer\n    text: str | None\n    confidence: float\n    score: float = -' in page
     assert page.count('```python') >= 10 and 'insert' not in page
 
 

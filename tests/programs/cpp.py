@@ -1,5 +1,5 @@
-"""Builds deploy/cpp and compares what it reads with `recog predict`, on files of every kind,
-for all five algorithms.
+"""Builds deploy/cpp and compares what it reads with `recog predict`, on files of every kind, for all
+algorithms whose images it can fit; exports of the others have to be refused.
 
     apt-get install cmake g++ libopencv-dev nlohmann-json3-dev && pip install openvino && python
     tests/programs/cpp.py [FOLDER ...]
@@ -152,9 +152,24 @@ def complaints(lines):
     return [re.sub(r'^recog[ _]\w+: ([^:]*).*?(shrunk.*)?$', r'\1 \2', line) for line in lines]
 
 
+def is_lacking(image):
+    """Whether the program lacks how this recipe fits images."""
+    return image['fit'] == 'ratio' or image['resample'] != 'bilinear'
+
+
+def refuses(program, folder):
+    """An export that the program cannot fit images for: one line, status 2."""
+    status, out, err = read(program, folder, 'x.png')
+    print(f'{folder.name}: refused: {" ".join(err)}')
+    return [] if status == 2 and not out and len(err) == 1 else [f'{folder}: status {status}, {out}, {err}']
+
+
 def compare(program, folder, place):
     """The same texts and, nearly, confidences; the same files are refused."""
-    maths = json.loads((folder / 'manifest.json').read_text())['protocol'] == 'latex'
+    manifest = json.loads((folder / 'manifest.json').read_text())
+    if is_lacking(manifest['image']):
+        return refuses(program, folder)
+    maths = manifest['protocol'] == 'latex'
     good, bad = files(place / 'good', maths), broken(place / 'bad')
     ours, theirs = predicted(folder, [*bad, *good]), read(program, folder, *bad, *good)
     worst, found = 0.0, []

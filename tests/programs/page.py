@@ -133,7 +133,7 @@ class Visitor:
 def hardly_trained(folder, name):
     """A workdir of a demo after two steps, for what depends on no accuracy."""
     few = ('train.length=2 steps', 'train.batch=8', 'eval.batch=8', 'eval.limit=8', 'eval.every=2 steps',
-           'data.threads=0', 'checkpoint.every=2 steps', 'log.tensorboard=False')
+           'data.threads=0', 'checkpoint.every=2 steps', 'log.to=')
     recipe = f'{ROOT}/experiments/{name}.py:demo'
     subprocess.run([sys.executable, '-m', 'recog', 'train', '--config', recipe, '--workdir',
                     str(folder / name),
@@ -210,6 +210,8 @@ def places(visitor, read, trained):
         check('a character is chosen by keyboard', bars.last.get_attribute('aria-pressed') == 'true')
         # Who has hardly learnt anything may read a character in the padding, which is not shown.
         check('the place of a character is shown', page.evaluate(SEEN) != plain or not trained)
+        on_image = page.locator('#file-way').is_visible()
+        check('its box is on the image', page.locator('#spot').is_visible() == on_image)
 
 
 def several(browser, address, shots, words):
