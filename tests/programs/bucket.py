@@ -11,12 +11,13 @@ import logging
 import os
 import signal
 import socket
-import socketserver
 import subprocess
 import sys
 import tempfile
 import threading
 import time
+import types
+from http.server import ThreadingHTTPServer
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -40,15 +41,29 @@ def emulator():
         plain(request, response, storage, *args, **kwargs)
 
     objects.download = download
-    # Killed clients disconnect in the middle of an answer.
-    socketserver.BaseServer.handle_error = lambda *details: None
-    from gcp_storage_emulator.server import create_server
+    from gcp_storage_emulator import server as emulated
 
+    # The emulator takes one connection at a time: one that sends nothing would stop all others for ever.
+    class Server(ThreadingHTTPServer):
+        daemon_threads, request_queue_size = True, 128
+
+        def handle_error(self, *details):
+            """Killed clients disconnect in the middle of an answer."""
+
+    alone, handle = threading.Lock(), emulated.Router.handle
+
+    def in_turn(*given):
+        with alone:
+            handle(*given)
+
+    emulated.Router.handle, emulated.RequestHandler.timeout = in_turn, 60
+    emulated.server = types.SimpleNamespace(HTTPServer=Server)
     port = free_port()
     address = f'http://127.0.0.1:{port}'
     os.environ.update(STORAGE_EMULATOR_HOST=address, TENSORSTORE_GCS_HTTP_URL=address)
     logging.disable()  # the server names every object that is not there
-    server = create_server('127.0.0.1', port, in_memory=True, default_bucket=BUCKET.removeprefix('gs://'))
+    server = emulated.create_server('127.0.0.1', port, in_memory=True,
+                                    default_bucket=BUCKET.removeprefix('gs://'))
     server.start()
     try:
         yield
@@ -78,7 +93,11 @@ def train(workdir, data, *extra):
 
 def ended(process, status=0):
     """The output of a process, which has to end with this status."""
-    said = process.communicate(timeout=300)[0]
+    try:
+        said = process.communicate(timeout=300)[0]
+    except subprocess.TimeoutExpired:
+        process.kill()
+        raise RuntimeError(f'no end after 300 s:\n{process.communicate()[0]}') from None
     if process.returncode != status:
         raise RuntimeError(f'status {process.returncode} instead of {status}:\n{said}')
     return said
