@@ -22,6 +22,8 @@ from programs.page import hardly_trained
 
 ROOT = Path(__file__).parents[2]
 os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
+# A busy machine needs more than the five seconds after which a starting proxy is taken for dead.
+os.environ['RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S'] = os.environ['RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S'] = '60'
 SECONDS = 10
 
 
