@@ -49,34 +49,34 @@ def plain(image, number):
 SETS = {'small': (small, 1), 'turned': (turned, 1), 'curved': (curved, 1), 'long': (plain, LONG)}
 
 
-def words(source, letters):
-    """The numbers, texts and images of the words of at least so many letters, drawn in parts."""
+def of_length(source, least, length):
+    """The numbers, texts and images of the examples whose text is at least so long, drawn in parts."""
     for first in range(0, len(source), PART):
         places = range(first, min(first + PART, len(source)))
         chosen = [place for place, (_, text) in zip(places, source.labels(places), strict=True)
-                  if len(text) >= letters]
+                  if length(text) >= least]
         yield from ((place, row.text, row.image)
                     for place, row in zip(chosen, source.rows(chosen), strict=True))
 
 
-def main():
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def write(sets, given, root, length, about):
+    """Write sets of changed examples of a set below a folder; `about` is the page of the program."""
+    parser = argparse.ArgumentParser(description=about, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('workdir', type=Path)
     parser.add_argument('--data', type=Path, default=Path('data'), help='root of prepared sets')
-    parser.add_argument('--count', type=int, default=1000, help='words of each set')
+    parser.add_argument('--count', type=int, default=1000, help='examples of each set')
     arguments = parser.parse_args()
-    source = open_set('rendered:test', read_config(arguments.workdir.resolve()), str(arguments.data))
-    for name, (change, letters) in SETS.items():
-        folder = arguments.data / 'hard_words' / name
+    source = open_set(given, read_config(arguments.workdir.resolve()), str(arguments.data))
+    for name, (change, least) in sets.items():
+        folder = arguments.data / root / name
         folder.mkdir(parents=True)
         lines = []
-        for number, text, image in itertools.islice(words(source, letters), arguments.count):
+        for number, text, image in itertools.islice(of_length(source, least, length), arguments.count):
             cv2.imwrite(str(folder / f'{number}.png'), change(image, number))
             lines.append(f'{number}.png\t{text}\n')
         (folder / 'labels.tsv').write_text(''.join(lines), encoding='utf-8')
-        print(f'{folder}: {len(lines)} words')
+        print(f'{folder}: {len(lines)} examples')
 
 
 if __name__ == '__main__':
-    main()
+    write(SETS, 'rendered:test', 'hard_words', len, __doc__)
