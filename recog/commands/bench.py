@@ -85,7 +85,7 @@ def run(arguments: argparse.Namespace) -> int:
         return _all(arguments)
     name, root = _set_and_root(arguments)
     if arguments.pytorch:
-        return _beside_pytorch(arguments, name)
+        return _beside(arguments, name)
     if name:
         return _set(name, root, arguments)
     if arguments.profile and set(arguments.only) == {'data'}:
@@ -142,20 +142,22 @@ def _set(name: str, root: str, arguments: argparse.Namespace) -> int:
     return sets.run(name, config, root, arguments.seconds)
 
 
-def _beside_pytorch(arguments: argparse.Namespace, name: str) -> int:
+def _beside(arguments: argparse.Namespace, name: str) -> int:
+    from recog.bench.rivals import listed
+    from recog.bench.rivals.frameworks import PYTORCH
+
+    framework = PYTORCH
     given = {'set': name, 'startup': arguments.startup, 'collectives': arguments.collectives,
              'profile': arguments.profile}
     others = [f'--{flag}' for flag, value in given.items() if value]
     others += ['--only data'] if 'data' in arguments.only else []
     if others:
-        raise ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
+        raise ConfigError(f'{framework.option}: leave {", ".join(others)} out, which does not compare')
     config = recipe(arguments)
-    from recog.bench.pytorch import rivals
+    listed.check(framework, config)
+    from recog.bench.rivals import race
 
-    rivals.check(config)
-    from recog.bench.pytorch import race
-
-    return race.run(config, _asked(arguments), start(arguments.devices))
+    return race.run(framework, config, _asked(arguments), start(arguments.devices))
 
 
 COMMAND = Command('bench', 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',
