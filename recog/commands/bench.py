@@ -50,6 +50,9 @@ def add(bench: argparse.ArgumentParser) -> None:
     bench.add_argument('--pytorch', action='store_true',
                        help='instead: the same network in PyTorch, where there is one, '
                        'found equal and timed in turns (on a CPU)')
+    bench.add_argument('--paddle', action='store_true',
+                       help='instead: the same network in Paddle, where there is one, '
+                       'found equal and timed in turns (on a CPU)')
     bench.add_argument('--all', metavar='FOLDER', default='',
                        help='instead: measure every reference recipe, keep the figures in the folder, '
                        'and print the table')
@@ -84,7 +87,7 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all or arguments.table:
         return _all(arguments)
     name, root = _set_and_root(arguments)
-    if arguments.pytorch:
+    if arguments.pytorch or arguments.paddle:
         return _beside(arguments, name)
     if name:
         return _set(name, root, arguments)
@@ -144,9 +147,11 @@ def _set(name: str, root: str, arguments: argparse.Namespace) -> int:
 
 def _beside(arguments: argparse.Namespace, name: str) -> int:
     from recog.bench.rivals import listed
-    from recog.bench.rivals.frameworks import PYTORCH
+    from recog.bench.rivals.frameworks import PADDLE, PYTORCH
 
-    framework = PYTORCH
+    if arguments.pytorch and arguments.paddle:
+        raise ConfigError('--pytorch, --paddle: each compares with one framework; leave one of them out')
+    framework = PYTORCH if arguments.pytorch else PADDLE
     given = {'set': name, 'startup': arguments.startup, 'collectives': arguments.collectives,
              'profile': arguments.profile}
     others = [f'--{flag}' for flag, value in given.items() if value]
