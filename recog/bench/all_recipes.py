@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from recog.bench.asked import Asked
-from recog.bench.pytorch import rivals
+from recog.bench.rivals import listed
+from recog.bench.rivals.frameworks import PYTORCH
 from recog.config import experiments
 from recog.errors import ConfigError, chosen
 from recog.evaluation import markdown
@@ -46,7 +47,7 @@ def measurements(on_cpu: bool, overrides: Sequence[str] = ()) -> Iterator[Measur
         fields = (*(f'--config.{field}={value}' for field, value in sizes), *(() if on_cpu else (FASTER,)),
                   *overrides)
         beams = () if not each.bench.beam else (1, 8) if on_cpu else (READ,)
-        rival = on_cpu and rivals.fields(each.name) is not None
+        rival = on_cpu and listed.fields(PYTORCH, each.name) is not None
         for variant in each.published:
             yield Measurement(f'{each.name}-{variant}', f'{each.file}:{variant}', fields,
                               (1, 32) if on_cpu else (READ,), beams, 16 if on_cpu else each.bench.rows, rival)
@@ -129,12 +130,12 @@ def _measure(each: Measurement, drafts: dict[str, tuple[int, Any, Future]], devi
     recipe.limit(figures, config.train.precision, devices)
     measured.keep(figures, str(place / f'{each.name}.json'))
     if each.rival and importlib.util.find_spec('torch'):
-        from recog.bench.pytorch import race
+        from recog.bench.rivals import race
 
         asked = Asked(each.recipe, each.overrides, batch=RACED, seconds=seconds,
                       json=str(place / f'{each.name}{RIVAL}.json'))
         with contextlib.redirect_stdout(sys.stderr):
-            race.run(config, asked, devices)
+            race.run(PYTORCH, config, asked, devices)
 
 
 def show(folder: Path) -> int:

@@ -11,7 +11,8 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from recog.bench import onnx_convolutions, timing
-from recog.bench.pytorch import rivals
+from recog.bench.rivals import listed
+from recog.bench.rivals.frameworks import PYTORCH
 from recog.data.batches import Steps
 from recog.devices import measured
 from recog.errors import ConfigError
@@ -157,7 +158,7 @@ def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
     decode = jax.jit(lambda *given: opened.model.decode(*given, beam=beam), compiler_options=options)
     found: dict[tuple[str, str], Form] = {
         ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
-    if beam == 1 and rivals.reads(subject.config) and importlib.util.find_spec('torch'):
+    if beam == 1 and listed.reads(PYTORCH, subject.config) and importlib.util.find_spec('torch'):
         from recog.bench.pytorch.readers import readers
 
         reading = readers(subject.config, len(opened.vocab), opened.model, opened.variables)

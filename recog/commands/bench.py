@@ -50,6 +50,9 @@ def add(bench: argparse.ArgumentParser) -> None:
     bench.add_argument('--pytorch', action='store_true',
                        help='instead: the same network in PyTorch, where there is one, '
                        'found equal and timed in turns (on a CPU)')
+    bench.add_argument('--paddle', action='store_true',
+                       help='instead: the same network in Paddle, where there is one, '
+                       'found equal and timed in turns (on a CPU)')
     bench.add_argument('--all', metavar='FOLDER', default='',
                        help='instead: measure every reference recipe, keep the figures in the folder, '
                        'and print the table')
@@ -84,8 +87,8 @@ def run(arguments: argparse.Namespace) -> int:
     if arguments.all or arguments.table:
         return _all(arguments)
     name, root = _set_and_root(arguments)
-    if arguments.pytorch:
-        return _beside_pytorch(arguments, name)
+    if arguments.pytorch or arguments.paddle:
+        return _beside(arguments, name)
     if name:
         return _set(name, root, arguments)
     if arguments.profile and set(arguments.only) == {'data'}:
@@ -142,20 +145,24 @@ def _set(name: str, root: str, arguments: argparse.Namespace) -> int:
     return sets.run(name, config, root, arguments.seconds)
 
 
-def _beside_pytorch(arguments: argparse.Namespace, name: str) -> int:
+def _beside(arguments: argparse.Namespace, name: str) -> int:
+    from recog.bench.rivals import listed
+    from recog.bench.rivals.frameworks import PADDLE, PYTORCH
+
+    if arguments.pytorch and arguments.paddle:
+        raise ConfigError('--pytorch, --paddle: each compares with one framework; leave one of them out')
+    framework = PYTORCH if arguments.pytorch else PADDLE
     given = {'set': name, 'startup': arguments.startup, 'collectives': arguments.collectives,
              'profile': arguments.profile}
     others = [f'--{flag}' for flag, value in given.items() if value]
     others += ['--only data'] if 'data' in arguments.only else []
     if others:
-        raise ConfigError(f'--pytorch: leave {", ".join(others)} out, which does not compare')
+        raise ConfigError(f'{framework.option}: leave {", ".join(others)} out, which does not compare')
     config = recipe(arguments)
-    from recog.bench.pytorch import rivals
+    listed.check(framework, config)
+    from recog.bench.rivals import race
 
-    rivals.check(config)
-    from recog.bench.pytorch import race
-
-    return race.run(config, _asked(arguments), start(arguments.devices))
+    return race.run(framework, config, _asked(arguments), start(arguments.devices))
 
 
 COMMAND = Command('bench', 'Measure compile time, speed, arithmetic and memory of a recipe on this machine.',

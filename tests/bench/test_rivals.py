@@ -11,14 +11,16 @@ from small import ROOT
 
 from recog import models
 from recog.bench import programs, timing
-from recog.bench.pytorch import rivals
+from recog.bench.rivals import equality as ours
+from recog.bench.rivals import listed
+from recog.bench.rivals.frameworks import PYTORCH
 from recog.commands import command_line
 from recog.config.recipe import changed
 from recog.text import vocabulary
 
 # Narrow recipes that have a rival, as it computes: in float32, without groups of batch norm.
 RECIPES = {name: changed(config, {'train.precision': 'float32', 'train.norm_group': 0})
-           for name, config in narrow_models.RECIPES.items() if rivals.reads(config)}
+           for name, config in narrow_models.RECIPES.items() if listed.reads(PYTORCH, config)}
 
 
 def refused(capsys, recipe, *arguments):
@@ -83,11 +85,11 @@ def test_a_rival_has_our_logits_texts_and_loss(name):
     rival, model = rival_of(config), models.build(config, vocabulary.from_config(config.text))
     from recog.bench.pytorch import equality
 
-    assert equality.check(model, rival, config) < equality.EQUAL
+    assert equality.check(model, rival, config) < ours.EQUAL
     variables, batch = model.init(jax.random.key(0)), programs.random_batch(config, 2)
     equality.load(rival, model, variables)
     given = *equality.given(rival, batch, config), *equality.labels(batch)
-    equality.check_loss(rival.train(), given, equality.loss(model, variables, batch))
+    equality.check_loss(rival.train(), given, ours.loss(model, variables, batch))
 
 
 @pytest.mark.parametrize('name', RECIPES)

@@ -51,7 +51,7 @@ def found(source: str) -> list[str]:
 
 
 def test_no_shared_code_names_an_algorithm():
-    own = {ROOT / 'recog' / place / f'{name}.py' for place in ('models', 'bench/pytorch')
+    own = {ROOT / 'recog' / place / f'{name}.py' for place in ('models', 'bench/pytorch', 'bench/paddle')
            for name in models.names()}
     shared = sorted(set((ROOT / 'recog').rglob('*.py')) - own)
     wrong = [f'{file.relative_to(ROOT)}, {line}' for file in shared

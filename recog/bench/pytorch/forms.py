@@ -13,17 +13,15 @@ from ml_collections import ConfigDict
 
 from recog.bench.pytorch import equality
 from recog.bench.pytorch.texts import Found, read
+from recog.bench.rivals import texts
+from recog.bench.rivals.texts import Call
 from recog.reading.engines import openvino_core, openvino_settings
 
 PLAIN, LAST = 'PyTorch', 'PyTorch, channels last'
 TRACED, OPENVINO = 'PyTorch, traced and frozen', 'PyTorch through OpenVINO'
 NAMES = PLAIN, LAST, TRACED, OPENVINO
 LAYOUTS = {PLAIN: torch.contiguous_format, LAST: torch.channels_last}
-# Calls before a form is compared: TorchScript still changes a program in its first ones.
-WARMING = 3
-MOST = 200  # letters of the reason why a form is missing
 
-Call = Callable[[], tuple[list[list[int]], torch.Tensor]]
 Given = tuple[torch.Tensor, ...]
 
 
@@ -42,23 +40,20 @@ class Reader(torch.nn.Module):
 def forms(rival: torch.nn.Module, batch: Mapping[str, np.ndarray],
           config: ConfigDict) -> tuple[dict[str, Call], dict[str, str]]:
     """The calls that read a batch by their form, and why a form is missing, in a line."""
-    most, missing = config.text.max_length, {}
+    most = config.text.max_length
     calls: dict[str, Call] = {}
     for kind, layout in LAYOUTS.items():
         reader = Reader(copy.deepcopy(rival).to(memory_format=layout), most).eval()
         given = equality.given(rival, batch, config, layout)
         calls[kind] = partial(read, reader, given, most)
-    wanted = calls[PLAIN]()
-    for kind, make in ((TRACED, traced), (OPENVINO, converted)):
-        try:
-            call = partial(read, make(reader, given), given, most)
-            if all(_same(call(), wanted) for _ in range(WARMING)):
-                calls[kind] = call
-            else:
-                missing[kind] = 'its texts are others'
-        except Exception as error:  # whatever these compilers raise, the other forms are timed
-            missing[kind] = ' '.join(f'{type(error).__name__}: {error}'.split())[:MOST]
-    return calls, missing
+    makes = {kind: partial(_call, make, reader, given) for kind, make in
+             ((TRACED, traced), (OPENVINO, converted))}
+    others, missing = texts.forms(makes, calls[PLAIN]())
+    return calls | others, missing
+
+
+def _call(make: Callable[[Reader, Given], Any], reader: Reader, given: Given) -> Call:
+    return partial(read, make(reader, given), given, reader.most)
 
 
 def traced(reader: Reader, given: Given) -> Any:
@@ -90,8 +85,3 @@ def converted(reader: Reader, given: Given) -> Callable[..., Found]:
         return tokens, probability, kept.bool()
 
     return run
-
-
-def _same(got: tuple[list[list[int]], torch.Tensor], wanted: tuple[list[list[int]], torch.Tensor]) -> bool:
-    """Whether texts are the same, and their probabilities but for rounding."""
-    return got[0] == wanted[0] and torch.allclose(got[1], wanted[1], rtol=1e-3, atol=equality.EQUAL)

@@ -5,16 +5,18 @@ from typing import Any
 
 import torch
 
+from recog.bench.rivals.texts import Texts, texts
+
 # What the function `found` of each rival returns: the tokens of all positions, their probabilities, and which
 # of them belong to the text, [B, T] each. Only what comes after it needs Python.
 Found = tuple[torch.Tensor, torch.Tensor, torch.Tensor]
 
 
 @torch.inference_mode()
-def read(found: Callable[..., Found], given: tuple[Any, ...],
-         most: int) -> tuple[list[list[int]], torch.Tensor]:
+def read(found: Callable[..., Found], given: tuple[Any, ...], most: int) -> Texts:
     """The texts of at most `most` tokens that are found of these images, and their mean probability [B]."""
-    return texts(*found(*given), most)
+    tokens, probability, kept = (part.numpy() for part in found(*given))
+    return texts(tokens, probability, kept, most)
 
 
 def greedy(step: Callable[[torch.Tensor, int], torch.Tensor], last: torch.Tensor, written: torch.Tensor,
@@ -33,12 +35,3 @@ def greedy(step: Callable[[torch.Tensor, int], torch.Tensor], last: torch.Tensor
             break
     tokens, probability, kept = (torch.stack(parts, 1) for parts in zip(*chosen, strict=True))
     return tokens, probability, kept
-
-
-def texts(
-    tokens: torch.Tensor, probability: torch.Tensor, kept: torch.Tensor, most: int
-) -> tuple[list[list[int]], torch.Tensor]:
-    """The first `most` of the kept tokens of each row of [B, T], and their mean probability [B]."""
-    kept = kept & (kept.cumsum(1) <= most)
-    found = [row[mask].tolist() for row, mask in zip(tokens, kept, strict=True)]
-    return found, (probability * kept).sum(1) / kept.sum(1).clamp(min=1)

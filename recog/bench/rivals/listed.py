@@ -1,9 +1,8 @@
-"""Which recipes have a rival: the same network in plain PyTorch, which
-`recog bench --pytorch` times beside ours.
+"""Which recipes have a rival: the same network in a framework, which `recog bench` times beside ours.
 
-A rival is the file in this folder with the name of its algorithm. It has
-`build(config, tokens)`, and a literal `FIELDS` with the values that it supports. This file does not need
-PyTorch, unlike the networks and what compares and times them.
+A rival is the file in the framework's folder with the name of its algorithm. It has
+`build(config, tokens)`, and a literal `FIELDS` with the values that it supports. This file needs no
+framework, unlike the networks and what compares and times them.
 """
 
 import ast
@@ -14,6 +13,7 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from recog import models
+from recog.bench.rivals.frameworks import Framework
 from recog.config import experiments
 from recog.errors import ConfigError
 
@@ -27,9 +27,9 @@ ALL: Fields = {
 
 
 @functools.cache
-def fields(name: str) -> Fields | None:
-    """The `FIELDS` of an algorithm's rival, read without PyTorch; None if there is no rival."""
-    file = Path(__file__).with_name(f'{name}.py')
+def fields(framework: Framework, name: str) -> Fields | None:
+    """The `FIELDS` of an algorithm's rival, read without the framework; None if there is no rival."""
+    file = Path(__file__).parents[1] / framework.folder / f'{name}.py'
     if name not in models.names() or not file.is_file():
         return None
     for node in ast.parse(file.read_text(encoding='utf-8')).body:
@@ -38,22 +38,22 @@ def fields(name: str) -> Fields | None:
     return None
 
 
-def reads(config: ConfigDict) -> bool:
+def reads(framework: Framework, config: ConfigDict) -> bool:
     """Whether there is a rival that decodes as the network of this recipe does."""
-    known = fields(config.model.name)
+    known = fields(framework, config.model.name)
     return known is not None and not _other(config, known)
 
 
-def check(config: ConfigDict) -> None:
+def check(framework: Framework, config: ConfigDict) -> None:
     """Refuse a recipe that has no rival."""
-    known = fields(config.model.name)
+    known = fields(framework, config.model.name)
     other = 'model.name' if known is None else _other(config, known | ALL)
     if not other and config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
         other = 'optimizer.decay_kind'
     if other:
         section, name = other.split('.')
-        raise ConfigError(f'--pytorch: config.{other}={config[section][name]!r} has no rival; '
-                          f'{_those_that_have_one()}')
+        raise ConfigError(f'{framework.option}: config.{other}={config[section][name]!r} has no rival; '
+                          f'{_those_that_have_one(framework)}')
 
 
 def _other(config: ConfigDict, known: Fields) -> str:
@@ -62,9 +62,9 @@ def _other(config: ConfigDict, known: Fields) -> str:
     return next((field for field, section, name in pairs if config[section][name] not in known[field]), '')
 
 
-def _those_that_have_one() -> str:
+def _those_that_have_one(framework: Framework) -> str:
     """The recipes that have a rival, as a part of a sentence."""
-    having = [name for name in models.names() if fields(name) is not None]
+    having = [name for name in models.names() if fields(framework, name) is not None]
     alike: dict[tuple[str, ...], list[str]] = {}
     try:
         for each in experiments.every():
