@@ -32,13 +32,13 @@ MODERN = {
     'image.augment.elastic': 2.5, 'image.augment.stroke': 1.0,
 }
 
-# For two CPU cores: a quarter of the parameters, from InkML, three of four formulas put together from the
-# training set's strokes. It is the recipe of the reader `formulas`, for which CoMER was chosen over CAN, since
-# after the same 20,000 drawn formulas it reads 75 %, CAN 6 % (small forms).
+# For two CPU cores, about an hour and a half: a quarter of the parameters, from InkML, three of four formulas
+# put together from the training set's strokes. It is the recipe of the reader `formulas`, for which CoMER was
+# chosen over CAN, since after the same 20,000 drawn formulas it reads 75 %, CAN 6 % (small forms).
 FORMULAS = {
     **MODERN,
-    'data.train': ('crohme:train', 'composed:train'), 'data.nominal': 8_418 + 25_000, 'composed.count': 25_000,
-    'composed.tokens': (1, 32),
+    'data.train': ('crohme:train', 'composed:train'), 'data.nominal': 8_418 + 25_000,
+    'composed.count': 25_000, 'composed.tokens': (1, 32),
     'eval.sets': ('crohme:validation',),
     'eval.report': ('crohme:test_2014', 'crohme:test_2016', 'crohme:test_2019'),
     'model.blocks': 2, 'model.growth': 20, 'model.layers': 6, 'model.stem': 48, 'model.dropout': 0.0,

@@ -23,7 +23,7 @@ from programs.page import hardly_trained
 ROOT = Path(__file__).parents[2]
 os.environ['RAY_USAGE_STATS_ENABLED'] = '0'
 # A busy machine needs more than the five seconds after which a starting proxy is taken for dead.
-os.environ['RAY_SERVE_PROXY_READY_CHECK_TIMEOUT_S'] = os.environ['RAY_SERVE_PROXY_HEALTH_CHECK_TIMEOUT_S'] = '60'
+os.environ |= {f'RAY_SERVE_PROXY_{check}_CHECK_TIMEOUT_S': '60' for check in ('READY', 'HEALTH')}
 SECONDS = 10
 
 

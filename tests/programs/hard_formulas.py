@@ -3,7 +3,7 @@
     python tests/programs/hard_formulas.py runs/formulas --data data
 
 writes hard_formulas/small, turned, paper and long below the root of prepared sets, each a folder with
-labels.tsv: what a reader reads worse, for `recog publish WORKDIR FOLDER --weakness small=hard_formulas/small`.
+labels.tsv: what a reader reads worse, for `recog publish ... --weakness small=hard_formulas/small`.
 """
 
 import sys
@@ -14,6 +14,7 @@ import cv2
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from programs.hard_words import plain, turned, write
+
 from recog.images.corrupt import corrupted
 
 SMALL, PAPER, LONG = 0.5, 1, 24  # of the size; a severity; tokens
