@@ -86,7 +86,8 @@ def place(tmp_path_factory):
         prepared(folder, name, images)
     for name in ('scans', 'more', 'my_words', 'crops'):
         shutil.copytree(folder / 'data' / 'words', folder / name)
-    shutil.copy(folder / 'crops' / '0.png', folder / 'photo.jpg')
+    for name in ('photo.jpg', 'scan.png'):
+        shutil.copy(folder / 'crops' / '0.png', folder / name)
     with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
         patch.setenv('RECOG_CACHE', str(folder / 'cache'))
         for words in TUTORIALS:
