@@ -69,6 +69,14 @@ WORDS = {
     'checkpoint.every': '2 %', 'log.every': 100,
 }
 
+# Goes on from the reader `words` with more words, which another --config.seed draws: hours on two CPU cores.
+WORDS_LONGER = {
+    **WORDS,
+    'init': 'words',
+    'render.count': 640_000, 'render.difficulty': 0.8,
+    'train.length': '640000 images', 'train.ema': 0.9995,
+}
+
 # Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
 # mine:train and mine:validation. Against forgetting, half of each batch are words drawn as for that model,
 # and what it has learnt changes at a tenth of the rate at which new characters do.
@@ -102,6 +110,7 @@ VARIANTS = {
     'unaugmented': {**MODERN, 'image.augment.probability': 0.0},  # what augmentation is good for
     'rendered': RENDERED,
     'words': WORDS,
+    'words_longer': WORDS_LONGER,
     'demo': DEMO,
     'finetune': FINETUNE,
     # Ablations of the reference recipe.
@@ -118,6 +127,7 @@ RESULTS = {
     'mv3': {'title': 'CRNN MobileNetV3 on the same', 'published': '77.95 %'},
     'rendered': {'title': 'CRNN R34_vd on rendered words alone', 'pack': True},
     'words': {'title': 'CRNN of 2 M parameters on words drawn as photographs have them'},
+    'words_longer': {'title': 'the same, which goes on with more words'},
 }
 PUBLISHED = ('r34', 'mv3')  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 6  # on two CPU cores
