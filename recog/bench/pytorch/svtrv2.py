@@ -8,7 +8,7 @@ import torch.nn.functional as F
 from ml_collections import ConfigDict
 from torch import nn
 
-from recog.bench.pytorch.texts import Found
+from recog.bench.pytorch.ctc import CTC
 from recog.images import fit
 from recog.models.backbones.mixers import DOWN, EPSILON, EXPANDED
 
@@ -137,8 +137,8 @@ class Decoder(nn.Module):
         return self.fc((weights[..., None] * values).sum(1))
 
 
-class SVTRv2(nn.Module):
-    """Images [B, C, H, W] to logits [B, W / 4, 1 + V]; class 0 is the blank."""
+class SVTRv2(CTC):
+    """Images [B, C, H, W] to logits [B, W / 4, 1 + V]."""
 
     def __init__(self, config: ConfigDict, tokens: int):
         super().__init__()
@@ -153,17 +153,6 @@ class SVTRv2(nn.Module):
             x = stage['blocks'](x)
             x = stage['downsample'](x) if 'downsample' in stage else x
         return self.decoder(x)
-
-    def loss(self, image: torch.Tensor, tokens: torch.Tensor, length: torch.Tensor) -> torch.Tensor:
-        frames = self(image).log_softmax(-1).transpose(0, 1)
-        times = torch.full_like(length, len(frames))
-        return F.ctc_loss(frames, tokens + 1, times, length, reduction='none', zero_infinity=True).mean()
-
-    def found(self, image: torch.Tensor, most: int) -> Found:
-        """The best path."""
-        probability, best = self(image).softmax(-1).max(-1)
-        kept = (best != 0) & (best != F.pad(best, (1, 0))[:, :-1])
-        return best - 1, probability, kept
 
 
 build = SVTRv2
