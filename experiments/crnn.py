@@ -73,8 +73,8 @@ WORDS = {
 WORDS_LONGER = {
     **WORDS,
     'init': 'words',
-    'render.count': 640_000, 'render.difficulty': 0.8,
-    'train.length': '640000 images', 'train.ema': 0.9995,
+    'render.count': 480_000, 'render.difficulty': 0.8,
+    'train.length': '480000 images', 'train.ema': 0.9995,
 }
 
 # Goes on from a workdir or reader of this algorithm, --config.init=NAME, with images of your own: the sets
