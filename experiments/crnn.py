@@ -96,6 +96,14 @@ FINETUNE = {
     'image.augment.contrast': 0.3, 'image.augment.stretch': 0.2,
 }
 
+# The reader `words` goes on with the real training words of IIIT5K, SVT and IC15, which are the set `real`
+# (docs/guides/starting-weights.md): what they add.
+WORDS_REAL = {
+    **FINETUNE,
+    'init': 'words', 'data.train': ('real:train', 'rendered:train'),
+    'eval.sets': ('real:validation',), 'eval.report': ('real:validation', 'benchmarks'),
+}
+
 VARIANTS = {
     'r34': {},                                       # rec_r34_vd_none_bilstm_ctc to the letter, one GPU
     'mv3': {'model.backbone': 'mobilenet_v3', 'model.lstm_hidden': 96,
@@ -111,6 +119,7 @@ VARIANTS = {
     'rendered': RENDERED,
     'words': WORDS,
     'words_longer': WORDS_LONGER,
+    'words_real': WORDS_REAL,
     'demo': DEMO,
     'finetune': FINETUNE,
     # Ablations of the reference recipe.
@@ -128,6 +137,7 @@ RESULTS = {
     'rendered': {'title': 'CRNN R34_vd on rendered words alone', 'pack': True},
     'words': {'title': 'CRNN of 2 M parameters on words drawn as photographs have them'},
     'words_longer': {'title': 'the same, which goes on with more words'},
+    'words_real': {'title': 'the same, fine-tuned on real words'},
 }
 PUBLISHED = ('r34', 'mv3')  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 6  # on two CPU cores

@@ -50,9 +50,10 @@ def _reproduce(row: 'Row', arguments: argparse.Namespace, folder: Path) -> int:
     """Train a row, or go on, and write its record once it is at its end."""
     from recog.config import experiments
     from recog.reproduce import ready, record
+    from recog.train import origin
 
     overrides = [*_free(arguments.overrides), f'--config.seed={arguments.seed}']
-    config = experiments.load(row.recipe, overrides)
+    config = experiments.load(row.recipe, overrides, origin.completed)
     if row.reported.pack:
         refuse_remote('--data', arguments.data)  # the packed sets are written there
     data = ready.check_data(config, arguments.data)
