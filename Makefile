@@ -1,5 +1,5 @@
 # The commands that a developer needs; .ci/run does all of it from scratch, and more.
-.PHONY: install test lint docs build
+.PHONY: install test slow lint docs build
 
 install:
 	python3 -m venv .venv
@@ -7,6 +7,9 @@ install:
 
 test:
 	.venv/bin/pytest
+
+slow:
+	.venv/bin/pytest -m slow
 
 lint:
 	.venv/bin/ruff check .

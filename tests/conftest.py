@@ -37,9 +37,13 @@ def _own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(autouse=True, scope='module')
 def _no_litter():
-    """Free the compiled programs of a file, many of which are in reference cycles, before the next file."""
+    """Free the compiled programs of a file, many of which are in reference cycles, before the next file.
+
+    What is left stays to the end of the suite: frozen, it is not looked through again after every file.
+    """
     yield
     gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope='session')

@@ -213,6 +213,7 @@ def test_config_prints_the_recipe_its_parameters_and_its_cost(capsys):
     assert 'device-hours: not known' in out
 
 
+@pytest.mark.slow
 def test_bench_measures_and_config_then_knows_the_hours(capsys, tmp_path):
     file = tmp_path / 'bench.json'
     status, out, _ = run(capsys, 'bench', '--config', DEMO, *NARROW, *ONE, '--seconds', '0.05', '--batch',
@@ -251,6 +252,7 @@ def test_the_module_is_the_command():
     assert 'usage: recog' in done.stdout
 
 
+@pytest.mark.slow
 def test_two_processes_train_as_one_does(tmp_path):
     """The same steps, losses and words read, whether one process holds both
     devices or two of a Slurm job hold one each."""

@@ -42,6 +42,7 @@ def test_a_recipe_outside_the_clone_changes_one_of_recog(own):
     assert "* data.train = ('mine:train',)" in said and '* model.backbone = ' in said
 
 
+@pytest.mark.slow
 def test_a_model_outside_the_package_is_trained_and_reads(own):
     recog(own, 'train', '--config', 'my_recipe.py:light', '--workdir', 'run', '--devices', 0, *NARROW,
           '--config.render.count=64', '--config.train.length=1 steps', '--config.eval.limit=8',

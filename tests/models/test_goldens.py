@@ -44,7 +44,12 @@ class Ours(NamedTuple):
     training: Training
 
 
-@pytest.fixture(scope='module', params=golden.names())
+# Networks of which a smaller size is compared, too.
+LARGER = ('parseq', 'rec_r34_vd_none_bilstm_ctc', 'rec_r34_vd_tps_bilstm_att')
+
+
+@pytest.fixture(scope='module', params=[
+    pytest.param(name, marks=[pytest.mark.slow] * (name in LARGER)) for name in golden.names()])
 def ours(request) -> Ours:
     return computed(request.param)
 

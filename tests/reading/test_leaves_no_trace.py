@@ -112,5 +112,6 @@ def test_loading_a_model_and_reading_with_it_change_no_setting(name, tmp_path):
     assert changes(READ, FOLDERS / name, FOLDERS / 'run' / 'samples', tmp_path) == {}
 
 
+@pytest.mark.slow
 def test_training_changes_no_setting(tmp_path):
     assert changes(TRAIN, tmp_path / 'run', DEMO, *NARROW, tmp_path) == {}

@@ -269,6 +269,7 @@ def test_results_of_a_run_that_was_not_trained_to_its_end_do_not_count(swept, ca
     (workdir / 'stopped').unlink()
 
 
+@pytest.mark.slow
 def test_a_sweep_that_is_stopped_saves_and_the_same_line_goes_on(place, monkeypatch):
     monkeypatch.setenv('XLA_FLAGS', on(1))
     code = ('import argparse, json, sys\nfrom recog.commands import sweep\n'

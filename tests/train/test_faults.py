@@ -48,6 +48,7 @@ def wait_for(there, process, seconds=120):
     assert there(), process.communicate()[0]
 
 
+@pytest.mark.slow
 def test_runs_killed_at_random_moments_end_bit_for_bit_as_the_undisturbed_one(whole, tmp_path):
     ended, kinds = kill.rounds(1, tmp_path, whole)  # tests/programs/kill.py does fifty
     assert ended == 1 and sum(kinds.values()) == 1
@@ -74,6 +75,7 @@ def test_a_second_ctrl_c_stops_at_once():
     stop.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number', (signal.SIGTERM, signal.SIGINT))
 def test_a_signal_saves_the_step_and_the_run_goes_on_from_there(whole, tmp_path, number):
     kill.words(tmp_path / 'data' / 'words')
@@ -219,6 +221,7 @@ def pair(workdir, *extra, overrides=((), ())):
                        *overrides[index]) for index in range(2)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize('number, victim', [(signal.SIGKILL, 1), (signal.SIGKILL, 0), (signal.SIGSTOP, 1)])
 def test_a_process_that_dies_or_freezes_ends_the_other_which_names_it(tmp_path, number, victim):
     kill.words(tmp_path / 'data' / 'words')
@@ -254,6 +257,7 @@ def test_a_process_that_was_frozen_itself_gives_the_others_all_their_time_again(
     assert lost == ['process 1 gave no sign of life for 5 s (dead or frozen)'] and now[0] == 129
 
 
+@pytest.mark.slow
 def test_a_signal_to_one_process_stops_both_at_the_same_saved_step(tmp_path):
     kill.words(tmp_path / 'data' / 'words')
     started = pair(tmp_path / 'run', '--config.train.length=100000 steps', '--config.eval.every=0 steps')

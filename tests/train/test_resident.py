@@ -74,6 +74,7 @@ def test_a_run_that_was_stopped_ends_as_the_one_that_was_not(root):
     assert [line['loss'] for line in follow(root, copy, HELD)] == [line['loss'] for line in whole]
 
 
+@pytest.mark.slow
 def test_images_are_changed_on_the_devices_alike_on_any_number_of_them(root):
     flags = (HELD, '--config.image.augment.probability=1.0', '--config.image.augment.rotation=8.0',
              '--config.image.augment.noise=8.0')

@@ -116,6 +116,7 @@ def test_it_keeps_the_contract(checkout):
     assert running.returncode == 0 and int(re.search(r'(\d+) passed', said)[1]) >= 12, said
 
 
+@pytest.mark.slow
 def test_its_demo_is_trained_and_served_and_it_is_measured_and_exported(checkout, capfd):
     with start(checkout, '-m', 'recog', 'demo', '--only', 'toy', '--port', '0',
                stderr=subprocess.PIPE) as serving:

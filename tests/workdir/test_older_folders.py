@@ -103,6 +103,7 @@ def test_evaluate_finds_the_results_that_stand_in_the_run(older, command, tmp_pa
         assert {key: now['sets'][name][key] for key in figures} == figures
 
 
+@pytest.mark.slow
 def test_training_goes_on_from_the_checkpoint_on_the_packed_set(older, continued):
     said, found = continued('data.train=packed', f'train.length={STEP + 3} steps', 'schedule.name=constant')
     assert f'starting at step {STEP}\n' in said and '24 images in packed' in said
@@ -114,6 +115,7 @@ def test_training_goes_on_from_the_checkpoint_on_the_packed_set(older, continued
             assert found[known['step']][name] == NEAR(known[name], rel=2e-3), name
 
 
+@pytest.mark.slow
 def test_training_goes_on_with_the_recipe_that_stands_in_the_run(continued):
     said, found = continued(f'train.length={STEP + 1} steps')
     assert f'starting at step {STEP}\n' in said and max(found) == STEP + 1
@@ -121,6 +123,7 @@ def test_training_goes_on_with_the_recipe_that_stands_in_the_run(continued):
     assert found[STEP + 1]['loss'] < 2 < found[1]['loss']
 
 
+@pytest.mark.slow
 def test_report_writes_its_page_of_a_run(older, command, tmp_path):
     page = tmp_path / 'page.html'
     said = command('report', older / 'run', '--data', older / 'data', '--out', page, '--devices', 0)
