@@ -15,13 +15,16 @@ prepared sets.
 
 from recog import config as configs
 
+# Biases before a batch norm: what never gets a gradient never changes, not even by weight decay.
+UNTRAINED = ('backbone/smooth_1/bias=0', 'backbone/smooth_2/bias=0')
+
 MODERN = {
     'data.order': 'shuffle',
     'train.length': '10 epochs', 'train.batch': 256, 'train.precision': 'bfloat16', 'train.ema': 0.9999,
     'model.embed_first': True, 'model.attention_scale': 'head',
     'model.positions': 'learned', 'model.dropout_rule': 'upscale', 'model.average': True,
     'optimizer.name': 'adamw', 'optimizer.rate': 5e-4, 'optimizer.decay': 0.05,
-    'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
+    'optimizer.decay_vectors': False, 'optimizer.groups': UNTRAINED,
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'cosine', 'schedule.warmup': '0.5 epochs',
     'image.augment.probability': 0.3,  # three or four of the twelve augmentations at a time
@@ -43,7 +46,7 @@ DEMO = {
     'render.count': 57_600, 'render.difficulty': 0.0,
     'train.length': '57600 images', 'train.batch': 32,
     'optimizer.name': 'adamw', 'optimizer.rate': 3e-3, 'optimizer.decay': 0.01,
-    'optimizer.decay_vectors': False, 'optimizer.groups': ('backbone/smooth_*/bias=0',),
+    'optimizer.decay_vectors': False, 'optimizer.groups': UNTRAINED,
     'optimizer.clip_tensor': 0.0, 'optimizer.clip_norm': 5.0,
     'schedule.name': 'one_cycle', 'schedule.warmup': '25 %',
     'eval.sets': ('rendered:validation',), 'eval.report': ('rendered:test',), 'eval.every': '25 %',
@@ -166,8 +169,7 @@ def get_config(variant: str = 'r50'):
     config.train.batch = 64
     config.optimizer.rate = 1e-4
     config.optimizer.clip_tensor = 10.0
-    # Parameters that never get a gradient never change, not even by weight decay.
-    config.optimizer.groups = ('*/positions/table=0', 'backbone/smooth_*/bias=0')
+    config.optimizer.groups = ('*/positions/table=0', *UNTRAINED)
     config.eval.sets, config.eval.report = ('validation_union:validation',), ('benchmarks',)
     config.eval.every = '5000 steps'
     config.eval.batch = 32

@@ -8,8 +8,10 @@ import pytest
 from full_size import kinds, recipes, shapes
 from small import ROOT
 
-from recog.config import experiments
+from recog import models
+from recog.config import experiments, values
 from recog.errors import ConfigError
+from recog.train import patterns
 
 
 @pytest.fixture(scope='module')
@@ -39,6 +41,16 @@ def test_a_recipe_builds_at_full_size_and_its_loss_and_optimizer_keep_all_kinds(
     if rule not in seen:
         assert kinds(jax.eval_shape(update, state.params, state.opt)) == kinds((state.params, state.opt))
         seen.add(rule)
+
+
+@pytest.mark.parametrize('recipe', [
+    recipe for recipe in recipes() if recipe.endswith(('r50', 'modern', 'demo'))])
+def test_what_a_recipe_never_changes_never_gets_a_gradient(recipe):
+    config, model, *_, state, _ = shapes(recipe)
+    rules = [values.parse_group(group) for group in config.optimizer.groups]
+    kept = {path for path in map('/'.join, models.flatten(state.params))
+            if patterns.multiplier(path, rules) == 0}
+    assert kept <= set(model.about.no_gradient)
 
 
 @pytest.mark.parametrize('file', experiments.files(ROOT), ids=lambda file: file.stem)
