@@ -47,7 +47,7 @@ def forms(rival: paddle.nn.Layer, batch: Mapping[str, np.ndarray],
 def engine(reader: Reader, given: Given) -> Callable[..., Found]:
     """What Paddle's engine makes of the reader for images of this batch."""
     shapes = [paddle.static.InputSpec(each.shape, each.dtype) for each in given]
-    static = paddle.jit.to_static(copy.deepcopy(reader), input_spec=shapes, full_graph=True)
+    static = paddle.jit.to_static(_unrolled(reader, given), input_spec=shapes, full_graph=True)
     with tempfile.TemporaryDirectory() as folder:
         paddle.jit.save(static, f'{folder}/reader')
         config = paddle.inference.Config(f'{folder}/reader.json', f'{folder}/reader.pdiparams')
@@ -62,3 +62,12 @@ def engine(reader: Reader, given: Given) -> Callable[..., Found]:
         return tokens, probability, kept
 
     return run
+
+
+def _unrolled(reader: Reader, given: Given) -> Reader:
+    """A copy whose loop of decoding, if it has one, has as many steps as the texts of this batch take."""
+    reader = copy.deepcopy(reader)
+    if hasattr(reader.network, 'steps'):
+        with paddle.no_grad():
+            reader.network.steps = reader(*given)[0].shape[1]
+    return reader
