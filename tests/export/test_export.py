@@ -65,7 +65,9 @@ def alike(one, other):
     return True
 
 
-@pytest.mark.parametrize('name', models.names())
+# TAMER searches as CoMER does.
+@pytest.mark.parametrize('name', [
+    pytest.param(name, marks=[pytest.mark.slow] * (name == 'tamer')) for name in models.names()])
 def test_an_onnx_folder_reads_as_its_workdir_does(exported, capsys, name):
     made = exported(name)
     lines = {}

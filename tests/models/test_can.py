@@ -258,6 +258,7 @@ def test_ablations_of_counting_build_learn_and_decode(counting):
     assert result['tokens'].shape == (4, 2, 25) and ('counts' in result) == bool(counting)
 
 
+@pytest.mark.slow
 def test_sixteen_formulas_are_learnt_by_heart():
     import optax
 

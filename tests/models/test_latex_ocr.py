@@ -294,6 +294,7 @@ def test_a_thumbnail_of_a_colour_is_grey_in_all_channels():
     assert canvas.shape == (128, 512, 3) and np.all(canvas == 76)
 
 
+@pytest.mark.slow
 def test_a_few_formulas_are_learnt_by_heart():
     config = recipe(
         'demo', 'image.width=128', 'formulas.width=128', 'formulas.tokens=2,5', 'model.width=32',

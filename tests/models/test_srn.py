@@ -206,8 +206,8 @@ def test_of_a_recipe_with_decay_the_positions_stay_as_they_are():
     model = models.build(config, range(36))
     shapes = jax.eval_shape(model.init, jax.random.key(0))['params']
     few = models.unflatten({path: leaf for path, leaf in models.flatten(shapes).items()
-                            if path[-2] in ('positions', 'smooth_1')})
+                            if path[-2] in ('positions', 'smooth_1', 'smooth_2')})
     params = jax.tree.map(lambda leaf: np.ones(leaf.shape, np.float32), few)
     updates, _ = tx.update(jax.tree.map(np.zeros_like, params), tx.init(params), params)
     still = {'/'.join(path) for path, update in models.flatten(updates).items() if not update.any()}
-    assert still == {name for name in model.about.no_gradient if name.endswith('table') or 'smooth_1' in name}
+    assert still == {name for name in model.about.no_gradient if name.endswith('table') or 'smooth_' in name}

@@ -229,6 +229,7 @@ def test_runs_that_share_a_cpu_have_cores_of_their_own(counted, monkeypatch):
     assert [each.cores for each in found] == [(core,) for core in cores]
 
 
+@pytest.mark.slow
 def test_a_sweep_trains_every_run_and_writes_one_table(swept):
     runs = [f'{variant}-seed{seed}' for variant in ('small', 'harder') for seed in (0, 1)]
     for name in runs:
@@ -244,6 +245,7 @@ def test_a_sweep_trains_every_run_and_writes_one_table(swept):
     assert all(name in page for name in runs) and '<svg' in page
 
 
+@pytest.mark.slow
 def test_what_is_done_is_not_run_again(swept, capsys):
     before = sizes(swept)
     assert run(swept, variants='small,harder', seeds='2', devices_per_run=1) == 0
@@ -252,6 +254,7 @@ def test_what_is_done_is_not_run_again(swept, capsys):
     assert run(swept, variants='small,harder', seeds='2', dry_run=True) == 0 and capsys.readouterr().out == ''
 
 
+@pytest.mark.slow
 def test_a_run_that_fails_is_named_with_its_last_words_and_the_others_are_kept(swept, capsys):
     assert run(swept, variants='small,odd') == 1
     out, err = capsys.readouterr()
@@ -261,6 +264,7 @@ def test_a_run_that_fails_is_named_with_its_last_words_and_the_others_are_kept(s
     assert err.splitlines()[-1] == 'recog sweep: 1 of 2 runs are not done: odd-seed0'
 
 
+@pytest.mark.slow
 def test_results_of_a_run_that_was_not_trained_to_its_end_do_not_count(swept, capsys):
     workdir = swept / 'runs' / 'small-seed1'
     (workdir / 'stopped').touch()

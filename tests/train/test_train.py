@@ -82,6 +82,7 @@ def test_accumulation_equals_one_large_batch_with_groups_of_a_micro_batch(narrow
         np.testing.assert_allclose(one, other, atol=1e-4, rtol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_handful_of_words_is_learnt_by_heart(narrow, folder, tmp_path):
     words = ['cat', 'dog', 'bird', 'fish', 'horse', 'mouse', 'sheep', 'goat']
     root = folder('words/train', [(f'{word}.png', word) for word in words])
