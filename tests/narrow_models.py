@@ -1,12 +1,13 @@
 """A small model of each algorithm, with batches, variables and workdirs for it."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Container, Iterable
 from typing import Any
 
 import cv2
 import jax
 import numpy as np
+import pytest
 from ml_collections import ConfigDict
 from small import QUICKLY, ROOT
 
@@ -141,6 +142,11 @@ def _points(name: str, noise: np.ndarray) -> np.ndarray:
     """Weights of the layer that predicts the points of a thin-plate spline, which through arbitrary ones
     amplifies rounding errors."""
     return rectification.targets(noise.size // 2).ravel() if name == 'bias' else 0.02 * noise
+
+
+def slowly(names: Iterable[str], slow: Container[str]) -> list[Any]:
+    """Names as the parameters of a test, which is a slow one for some."""
+    return [pytest.param(name, marks=[pytest.mark.slow] * (name in slow)) for name in names]
 
 
 def make_workdir(folder, name, **training):

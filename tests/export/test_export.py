@@ -11,7 +11,7 @@ from types import SimpleNamespace
 import cv2
 import numpy as np
 import pytest
-from narrow_models import make_workdir
+from narrow_models import make_workdir, slowly
 from small import ROOT
 
 import recog
@@ -66,8 +66,7 @@ def alike(one, other):
 
 
 # TAMER searches as CoMER does.
-@pytest.mark.parametrize('name', [
-    pytest.param(name, marks=[pytest.mark.slow] * (name == 'tamer')) for name in models.names()])
+@pytest.mark.parametrize('name', slowly(models.names(), {'tamer'}))
 def test_an_onnx_folder_reads_as_its_workdir_does(exported, capsys, name):
     made = exported(name)
     lines = {}

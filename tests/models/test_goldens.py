@@ -12,6 +12,7 @@ import numpy as np
 import optax
 import pytest
 from golden import difference
+from narrow_models import slowly
 from small import EXACTLY, QUICKLY
 
 from recog import models
@@ -48,8 +49,7 @@ class Ours(NamedTuple):
 LARGER = ('parseq', 'rec_r34_vd_none_bilstm_ctc', 'rec_r34_vd_tps_bilstm_att')
 
 
-@pytest.fixture(scope='module', params=[
-    pytest.param(name, marks=[pytest.mark.slow] * (name in LARGER)) for name in golden.names()])
+@pytest.fixture(scope='module', params=slowly(golden.names(), LARGER))
 def ours(request) -> Ours:
     return computed(request.param)
 

@@ -14,6 +14,7 @@ import jax
 import numpy as np
 import pytest
 from narrow_models import NARROW as NARROW_MODELS
+from narrow_models import slowly
 from small import DEMO, NARROW
 
 from recog import models
@@ -322,9 +323,7 @@ def test_one_set_of_several_can_be_asked_for(workdir, capsys, empty_charts):
         report_command.run(arguments(workdir, out='page.pdf'))
 
 
-@pytest.mark.parametrize('name', [
-    name if name in ('can', 'crnn', 'rare') else pytest.param(name, marks=pytest.mark.slow)
-    for name in models.names()])
+@pytest.mark.parametrize('name', slowly(models.names(), {*models.names()} - {'can', 'crnn', 'rare'}))
 def test_every_model_shows_its_maps(name, folder, tmp_path):
     own, image = NARROW_MODELS[name]
     config = recipe.base(name=name, **own)
