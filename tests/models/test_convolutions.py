@@ -190,3 +190,10 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
     (gradient, pooled), (want_gradient, want) = slopes(x)
     np.testing.assert_array_equal(pooled, want)
     np.testing.assert_allclose(gradient, want_gradient, rtol=1e-6)
+
+
+def test_of_equal_pixels_in_a_tile_the_first_has_the_whole_gradient():
+    x = np.zeros((1, 2, 4, 1), np.float32)
+    x[0, :, 2:, 0] = [[-1, 3], [3, 3]]
+    gradient = jax.grad(lambda x: (convolutions.max_pool(x, (2, 2)) * jnp.arange(1.0, 3)[:, None]).sum())(x)
+    np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0, 0, 2], [0, 0, 0, 0]])
