@@ -10,8 +10,10 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from recog import onednn
 from recog.bench import hlo
 from recog.bench.hlo import Operation, Program
+from recog.models.parts.convolutions import conv
 from recog.models.parts.layers import PRECISIONS
 from recog.models.precision import in_precision
 
@@ -34,9 +36,15 @@ def bandwidth(devices: Sequence[jax.Device]) -> float:
 def _peak(dtype: str, devices: tuple[jax.Device, ...]) -> float:
     side = 1024 if devices[0].platform == 'cpu' else 4096
     values = np.random.default_rng(0).normal(size=(side, side)) / side ** 0.5  # powers of it stay small
-    matrix, product = jnp.asarray(values, PRECISIONS[dtype]), in_precision(jnp.matmul, dtype)
+    matrix = jnp.asarray(values, PRECISIONS[dtype])
+    product = _as_convolution if onednn.usable(matrix) else in_precision(jnp.matmul, dtype)
     return 2 * side ** 3 * len(devices) / _seconds(jax.jit(product), [
         (jax.device_put(matrix, device), jax.device_put(matrix, device)) for device in devices])
+
+
+def _as_convolution(left: jax.Array, right: jax.Array) -> jax.Array:
+    """The product of two matrices as a convolution, which is what oneDNN computes."""
+    return conv(left[None, None], right[None, None], padding=((0, 0), (0, 0)))[0, 0]
 
 
 @functools.cache

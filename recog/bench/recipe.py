@@ -12,7 +12,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import __version__, models
+from recog import __version__, models, onednn
 from recog.bench import costliest, hlo, limits, programs, timing
 from recog.bench.asked import Asked
 from recog.bench.programs import Draft, Program
@@ -66,11 +66,13 @@ def about(recipe: str, overrides: Sequence[str], config: ConfigDict,
           devices: list[jax.Device]) -> dict[str, Any]:
     """What is measured, where and when."""
     model = models.build(config, vocabulary.from_config(config.text))
+    by = onednn.products(devices[0], config.train.precision)
     return {
         'config': recipe, 'overrides': list(overrides),
         'device': f'{len(devices)} x {devices[0].device_kind}',
         'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__,
         'jax': jax.__version__, 'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
+        **({'bfloat16_by': by} if by else {}),
         'image': f'{config.image.height} x {config.image.width}', 'tokens': config.text.max_length,
         'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
     }

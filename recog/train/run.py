@@ -10,7 +10,7 @@ import jax
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import models
+from recog import models, onednn
 from recog.config import values
 from recog.data.fingerprint import fingerprint
 from recog.data.joined import Joined, joined
@@ -51,8 +51,10 @@ class Run(NamedTuple):
         def both(steps: int) -> str:
             return f'{steps:,} steps ({steps / epoch:.4g} epochs)'
 
+        device = self.mesh.devices.flat[0]
+        by = onednn.products(device, config.train.precision)
         return (f'{both(self.total)} of {self.plan.average:.4g} images, '
-                f'on {self.mesh.size} x {self.mesh.devices.flat[0].device_kind}\n'
+                f'on {self.mesh.size} x {device.device_kind}{by and f", bfloat16 by {by}"}\n'
                 f'{len(self.source):,} images in {self.source.name}\n'
                 f'warm-up {both(self.steps(config.schedule.warmup))}, '
                 f'evaluation every {both(self.steps(config.eval.every))}, '

@@ -5,7 +5,7 @@ jaxpr. Padding is explicit.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial, reduce
 from typing import Any
 
@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from recog import onednn
 from recog.models.parts import winograd
 
 Pair = tuple[int, int]
@@ -27,6 +28,8 @@ FEW = 4  # channels, as an image has
 @partial(jax.jit, static_argnames=('strides', 'padding'))
 def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
     """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
+    if onednn.usable(x):
+        return conv_in_bfloat16(x, kernel.astype(jnp.float32), strides, padding)
     kernel = kernel.astype(x.dtype)
     native = partial(native_conv, strides=strides, padding=padding)
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _winograd_pays(x, kernel):
@@ -55,6 +58,45 @@ def native_conv(
     """XLA's own convolution."""
     return lax.conv_general_dilated(
         x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
+def conv_in_bfloat16(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
+    """A convolution with a kernel in float32, and its gradients, on a CPU by oneDNN."""
+    return lax.platform_dependent(x, kernel, cpu=partial(onednn.conv, strides=strides, padding=padding),
+                                  default=partial(_rounded_conv, strides=strides, padding=padding))
+
+
+def _rounded_conv(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
+    return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=padding)
+
+
+def _in_bfloat16_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
+    # The gradient of images is computed only where it is asked for.
+    kept = x.value, kernel.value, () if x.perturbed else None
+    return conv_in_bfloat16(x.value, kernel.value, strides, padding), kept
+
+
+def _in_bfloat16_backward(strides: Pair, padding: tuple[Pair, Pair], kept: Any, gradient: jax.Array) -> Any:
+    x, kernel, wanted = kept
+    native = partial(_rounded_conv, strides=strides, padding=padding)
+
+    def to_input(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
+        return jax.linear_transpose(lambda x: native(x, kernel), x)(gradient)[0]
+
+    def to_kernel(x: jax.Array, gradient: jax.Array) -> jax.Array:
+        return jax.linear_transpose(lambda kernel: native(x, kernel), kernel)(gradient)[0]
+
+    def by_onednn(call: Callable, like: jax.Array) -> Callable:
+        return partial(call, shape=like.shape, strides=strides, padding=padding)
+
+    of_kernel = lax.platform_dependent(
+        x, gradient, cpu=by_onednn(onednn.kernel_gradient, kernel), default=to_kernel)
+    return None if wanted is None else lax.platform_dependent(
+        gradient, kernel, cpu=by_onednn(onednn.input_gradient, x), default=to_input), of_kernel
+
+
+conv_in_bfloat16.defvjp(_in_bfloat16_forward, _in_bfloat16_backward, symbolic_zeros=True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))

@@ -13,6 +13,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
+from recog import onednn
 from recog.models import Peer
 from recog.models.parts.layers import einsum32, product, uniform
 
@@ -78,15 +79,53 @@ def lstm(
     Weights are stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden], biases [2, 4
     hidden].
     """
-    dtype = x.dtype
-    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih.astype(dtype))
-    gates = gates + (bias_ih + bias_hh)[:, None].astype(dtype)
+    weights = kernel_ih, kernel_hh, bias_ih + bias_hh
+    if onednn.usable(x) and onednn.workspace((x.shape[1], x.shape[0], x.shape[2]), kernel_hh.shape[1]):
+        exact = (each.astype(jnp.float32) for each in weights)
+        return lstm_in_bfloat16(x.swapaxes(0, 1), *exact).swapaxes(0, 1)
+    return _by_scan(x, *weights)
+
+
+def _by_scan(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Array) -> jax.Array:
+    kernel_ih, kernel_hh = kernel_ih.astype(x.dtype), kernel_hh.astype(x.dtype)
+    gates = jnp.einsum('btd,zdg->tzbg', x, kernel_ih)
+    gates = gates + bias[:, None].astype(x.dtype)
     # The batch size of an export is symbolic, and cannot be compared.
     if isinstance(x.shape[0], int) and x.shape[0] > LARGE_BATCH:
-        both = lax.platform_dependent(gates, kernel_hh.astype(dtype), cpu=_one_by_one, default=_side_by_side)
+        both = lax.platform_dependent(gates, kernel_hh, cpu=_one_by_one, default=_side_by_side)
     else:
-        both = _side_by_side(gates, kernel_hh.astype(dtype))
+        both = _side_by_side(gates, kernel_hh)
     return jnp.concatenate([both[:, 0], both[:, 1]], -1).swapaxes(0, 1)
+
+
+@jax.custom_vjp
+def lstm_in_bfloat16(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Array) -> jax.Array:
+    """`lstm` over [T, B, D] with one bias and weights in float32, and its gradients, on a CPU by oneDNN."""
+    return _in_bfloat16_forward(x, kernel_ih, kernel_hh, bias)[0]
+
+
+def _over_steps(x: jax.Array, *weights: jax.Array) -> jax.Array:
+    return _by_scan(x.swapaxes(0, 1), *weights).swapaxes(0, 1)
+
+
+def _in_bfloat16_forward(*given: jax.Array) -> tuple[jax.Array, Any]:
+    x, _, kernel_hh, _ = given
+    kept = jnp.zeros(onednn.workspace(x.shape, kernel_hh.shape[1]), jnp.uint8)
+    output, kept = lax.platform_dependent(
+        *given, cpu=onednn.lstm, default=lambda *given: (_over_steps(*given), kept))
+    return output, (*given, output, kept)
+
+
+def _in_bfloat16_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ...]:
+    def by_scan(*kept: jax.Array) -> tuple[jax.Array, ...]:
+        *given, _, _, gradient = kept
+        return tuple(each.astype(jnp.float32) for each in jax.vjp(_over_steps, *given)[1](gradient))
+
+    gradients = lax.platform_dependent(*kept, gradient, cpu=onednn.lstm_gradients, default=by_scan)
+    return tuple(each.astype(of.dtype) for each, of in zip(gradients, kept[:4], strict=True))
+
+
+lstm_in_bfloat16.defvjp(_in_bfloat16_forward, _in_bfloat16_backward)
 
 
 def _side_by_side(gates: jax.Array, kernel: jax.Array) -> jax.Array:

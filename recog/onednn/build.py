@@ -1,0 +1,85 @@
+"""The library of calls to oneDNN: compiled at its first use, then kept in recog's cache."""
+
+import ctypes
+import functools
+import hashlib
+import os
+import shutil
+import subprocess
+import tempfile
+from pathlib import Path
+
+import jax
+
+from recog.devices.cache import cache
+
+SOURCE = Path(__file__).with_name('library.cc')
+CALLS = ('recog_convolution', 'recog_lstm_forward', 'recog_lstm_backward')
+# What a processor must have, as Linux names it, for bfloat16 to be faster than float32.
+INSTRUCTIONS = ('amx_bf16', 'avx512_bf16')
+OFF = '0'  # of the environment variable RECOG_ONEDNN
+
+
+class Missing(Exception):
+    """Why oneDNN is not used here."""
+
+
+@functools.cache
+def found() -> tuple[ctypes.CDLL | None, str]:
+    """The library, with its calls made known to XLA, and a line that says what computes in bfloat16, or why
+    XLA does."""
+    try:
+        instructions = _instructions()
+        library = ctypes.CDLL(str(_compiled()))
+    except (Missing, OSError) as problem:
+        return None, f'XLA, since {problem}'
+    for name in CALLS:
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform='cpu')
+    library.recog_lstm_workspace.restype = ctypes.c_int64
+    library.recog_lstm_workspace.argtypes = [ctypes.c_int64] * 4
+    number = library.recog_onednn_version()
+    version = f'{number // 10_000}.{number // 100 % 100}.{number % 100}'
+    return library, f'oneDNN {version} ({instructions})'
+
+
+def _instructions() -> str:
+    """Those of the processor that make bfloat16 fast."""
+    if os.environ.get('RECOG_ONEDNN') == OFF:
+        raise Missing(f'RECOG_ONEDNN={OFF}')
+    try:
+        flags = Path('/proc/cpuinfo').read_text().partition('flags')[2].partition('\n')[0].split()
+    except OSError:
+        flags = []
+    for name in INSTRUCTIONS:
+        if name in flags:
+            return name
+    raise Missing(f'the processor has none of {", ".join(INSTRUCTIONS)}')
+
+
+def _compiled() -> Path:
+    """The compiled library, made if it is not in the cache."""
+    compiler = shutil.which(os.environ.get('CXX') or 'c++')
+    if compiler is None:
+        raise Missing('there is no C++ compiler')
+    # How often oneDNN's threads look for their next work before they sleep: long enough for the next step of
+    # an LSTM, and not as long as OpenMP has it, since XLA needs the cores.
+    os.environ.setdefault('GOMP_SPINCOUNT', '20000')
+    digest = hashlib.sha256(b'\0'.join([SOURCE.read_bytes(), jax.__version__.encode(), compiler.encode()]))
+    target = cache() / 'onednn' / f'{digest.hexdigest()[:16]}.so'
+    if not target.is_file():
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryDirectory(dir=target.parent) as folder:
+            made = Path(folder) / 'library.so'
+            result = subprocess.run(
+                [compiler, '-O2', '-std=c++17', '-shared', '-fPIC', '-w', '-isystem', jax.ffi.include_dir(),
+                 str(SOURCE), '-ldnnl', '-o', str(made)], capture_output=True, text=True, check=False)
+            if result.returncode:
+                raise Missing(f'oneDNN cannot be compiled with: {_first_error(result.stderr)}')
+            made.replace(target)
+    return target
+
+
+def _first_error(printed: str) -> str:
+    """The line of a compiler's output that says what is wrong."""
+    lines = [line.strip() for line in printed.splitlines()]
+    return next((line for line in lines if 'error' in line or 'cannot find' in line), 'no reason was given')

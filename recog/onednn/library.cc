@@ -1,0 +1,345 @@
+// Convolutions and bidirectional LSTMs in bfloat16 by oneDNN, as calls for XLA on CPUs.
+//
+// Arrays come as JAX has them: images [B, H, W, C], kernels [height, width, C, D], sequences [T, B, D]. Weights and
+// their gradients are float32, all else is bfloat16. oneDNN chooses the layout of weights; what differs is
+// reordered and rounded. A plan, which is what oneDNN prepares for some sizes, is made once.
+
+#include <cstdlib>
+#include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <unordered_map>
+#include <utility>
+#include <vector>
+
+#include "oneapi/dnnl/dnnl.hpp"
+#include "xla/ffi/api/ffi.h"
+
+namespace {
+
+namespace ffi = xla::ffi;
+using dnnl::memory;
+using dnnl::prop_kind;
+using memory_desc = dnnl::memory::desc;
+using Array = ffi::AnyBuffer;
+using Result = ffi::Result<ffi::AnyBuffer>;
+using Sizes = ffi::Span<const int64_t>;
+using Tag = memory::format_tag;
+using Type = memory::data_type;
+
+const dnnl::engine& engine() {
+  static const dnnl::engine cpu(dnnl::engine::kind::cpu, 0);
+  return cpu;
+}
+
+// Memory of a thread that grows as needed and is used again.
+class Room {
+ public:
+  void* of(size_t bytes) {
+    if (bytes > size_) {
+      std::free(data_);
+      size_ = (bytes + 63) / 64 * 64;
+      data_ = std::aligned_alloc(64, size_);
+    }
+    return data_;
+  }
+  ~Room() { std::free(data_); }
+
+ private:
+  void* data_ = nullptr;
+  size_t size_ = 0;
+};
+
+// Whether an argument is given, or is a result; to a sum oneDNN adds what it computes.
+enum Role { kGiven, kResult, kSum };
+
+// An argument of oneDNN: its layout here and the one that oneDNN wants.
+struct Argument {
+  int name;
+  memory_desc here, wanted;
+  Role role;
+  dnnl::reorder reorder;
+
+  bool fits() const { return here == wanted; }
+};
+
+class Plan {
+ public:
+  template <class Primitive, class Description>
+  Plan(const Primitive& primitive, const Description& description, std::vector<Argument> arguments)
+      : primitive_(primitive), scratchpad_(description.scratchpad_desc()), arguments_(std::move(arguments)) {
+    for (Argument& each : arguments_) {
+      if (each.fits()) continue;
+      const memory_desc& from = each.role == kGiven ? each.here : each.wanted;
+      const memory_desc& to = each.role == kGiven ? each.wanted : each.here;
+      each.reorder = dnnl::reorder(dnnl::reorder::primitive_desc(engine(), from, engine(), to));
+    }
+  }
+
+  void run(const std::vector<void*>& data) const {
+    static thread_local std::vector<Room> rooms(16);
+    static thread_local Room scratch;
+    dnnl::stream stream(engine());
+    std::unordered_map<int, memory> given;
+    for (size_t i = 0; i < data.size(); ++i) {
+      const Argument& each = arguments_[i];
+      void* place = each.fits() ? data[i] : rooms[i].of(each.wanted.get_size());
+      memory used(each.wanted, engine(), place);
+      if (each.role == kSum) std::memset(place, 0, each.wanted.get_size());
+      if (each.role == kGiven && !each.fits()) {
+        memory here(each.here, engine(), data[i]);
+        each.reorder.execute(stream, here, used);
+      }
+      given[each.name] = used;
+    }
+    given[DNNL_ARG_SCRATCHPAD] = memory(scratchpad_, engine(), scratch.of(scratchpad_.get_size()));
+    primitive_.execute(stream, given);
+    for (size_t i = 0; i < data.size(); ++i) {
+      const Argument& each = arguments_[i];
+      if (each.role == kGiven || each.fits()) continue;
+      memory here(each.here, engine(), data[i]);
+      each.reorder.execute(stream, given[each.name], here);
+    }
+    stream.wait();
+  }
+
+ private:
+  dnnl::primitive primitive_;
+  memory_desc scratchpad_;
+  std::vector<Argument> arguments_;
+};
+
+using Key = std::vector<int64_t>;
+
+// The plan for these sizes, which is made if there is none yet.
+template <class Make>
+const Plan& plan(const Key& key, const Make& make) {
+  static std::map<Key, std::unique_ptr<const Plan>> plans;
+  static std::mutex mutex;
+  std::lock_guard<std::mutex> guard(mutex);
+  std::unique_ptr<const Plan>& known = plans[key];
+  if (!known) known = std::make_unique<const Plan>(make());
+  return *known;
+}
+
+// Without this, oneDNN keeps one scratchpad for each thread, of the size of the plans made in that thread.
+dnnl::primitive_attr attributes() {
+  dnnl::primitive_attr made;
+  made.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  return made;
+}
+
+// What a primitive is described by. oneDNN 3 has no description of an operation apart from the primitive's.
+template <class Primitive, class... Given>
+typename Primitive::primitive_desc described(const Given&... given) {
+#if DNNL_VERSION_MAJOR < 3
+  return {typename Primitive::desc(given...), attributes(), engine()};
+#else
+  return {engine(), given..., attributes()};
+#endif
+}
+
+template <class Primitive, class Forward, class... Given>
+typename Primitive::primitive_desc described_after(const Forward& forward, const Given&... given) {
+#if DNNL_VERSION_MAJOR < 3
+  return {typename Primitive::desc(given...), attributes(), engine(), forward};
+#else
+  return {engine(), given..., forward, attributes()};
+#endif
+}
+
+template <class Call>
+ffi::Error without_exceptions(const Call& call) {
+  try {
+    call();
+    return ffi::Error::Success();
+  } catch (const std::exception& error) {
+    return ffi::Error::Internal(std::string("oneDNN: ") + error.what());
+  }
+}
+
+// What a convolution computes from which two of its arrays.
+enum Kind : int64_t { kOutput, kInputGradient, kKernelGradient };
+
+memory_desc image(const Array& array) {
+  auto d = array.dimensions();
+  return {{d[0], d[3], d[1], d[2]}, Type::bf16, Tag::nhwc};
+}
+
+memory_desc kernel(const Array& array, Type type, Tag tag) {
+  auto d = array.dimensions();
+  return {{d[3], d[2], d[0], d[1]}, type, tag};
+}
+
+Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
+                 Sizes after) {
+  auto sizes = [](Sizes given) { return memory::dims(given.begin(), given.end()); };
+  const auto direct = dnnl::algorithm::convolution_direct;
+  const memory_desc in = image(x), out = image(y);
+  const memory_desc here = kernel(weights, Type::f32, Tag::hwio), any = kernel(weights, Type::bf16, Tag::any);
+  const memory::dims steps = sizes(strides), low = sizes(before), high = sizes(after);
+  auto forward = described<dnnl::convolution_forward>(prop_kind::forward_training, direct, in, any, out, steps, low,
+                                                      high);
+  if (kind == kOutput)
+    return {dnnl::convolution_forward(forward), forward,
+            {{DNNL_ARG_SRC, in, forward.src_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS, here, forward.weights_desc(), kGiven, {}},
+             {DNNL_ARG_DST, out, forward.dst_desc(), kResult, {}}}};
+  if (kind == kInputGradient) {
+    using Backward = dnnl::convolution_backward_data;
+    auto backward = described_after<Backward>(forward, direct, in, any, out, steps, low, high);
+    return {Backward(backward), backward,
+            {{DNNL_ARG_DIFF_SRC, in, backward.diff_src_desc(), kResult, {}},
+             {DNNL_ARG_WEIGHTS, here, backward.weights_desc(), kGiven, {}},
+             {DNNL_ARG_DIFF_DST, out, backward.diff_dst_desc(), kGiven, {}}}};
+  }
+  using Backward = dnnl::convolution_backward_weights;
+  const memory_desc exact = kernel(weights, Type::f32, Tag::any);
+  auto backward = described_after<Backward>(forward, direct, in, exact, out, steps, low, high);
+  return {Backward(backward), backward,
+          {{DNNL_ARG_SRC, in, backward.src_desc(), kGiven, {}},
+           {DNNL_ARG_DIFF_WEIGHTS, here, backward.diff_weights_desc(), kResult, {}},
+           {DNNL_ARG_DIFF_DST, out, backward.diff_dst_desc(), kGiven, {}}}};
+}
+
+void convolve(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
+              Sizes after) {
+  Key key{kind};
+  for (Sizes sizes : {x.dimensions(), weights.dimensions(), strides, before, after})
+    key.insert(key.end(), sizes.begin(), sizes.end());
+  plan(key, [&] { return convolution(kind, x, weights, y, strides, before, after); })
+      .run({x.untyped_data(), weights.untyped_data(), y.untyped_data()});
+}
+
+// In a convolution, the result takes the place of the array that it is or that it is the gradient of.
+ffi::Error Convolution(Array first, Array second, Result result, int64_t kind, Sizes strides, Sizes before,
+                       Sizes after) {
+  return without_exceptions([&] {
+    const Array &x = kind == kInputGradient ? *result : first;
+    const Array &weights = kind == kKernelGradient ? *result : second;
+    const Array &y = kind == kOutput ? *result : kind == kInputGradient ? first : second;
+    convolve(static_cast<Kind>(kind), x, weights, y, strides, before, after);
+  });
+}
+
+// The arrays of a bidirectional LSTM, [T, B, D] -> [T, B, 2 hidden], both directions of one layer.
+struct Recurrence {
+  int64_t steps, rows, width, hidden;
+
+  memory_desc sequence(int64_t features, Type type) const { return {{steps, rows, features}, type, Tag::tnc}; }
+  memory_desc input(Type type) const { return sequence(width, type); }
+  memory_desc output(Type type) const { return sequence(2 * hidden, type); }
+  memory_desc input_kernel(Type type, Tag tag) const { return {{1, 2, width, 4, hidden}, type, tag}; }
+  memory_desc hidden_kernel(Type type, Tag tag) const { return {{1, 2, hidden, 4, hidden}, type, tag}; }
+  memory_desc bias() const { return {{1, 2, 4, hidden}, Type::f32, Tag::ldgo}; }
+
+  dnnl::lstm_forward::primitive_desc forward() const {
+    const memory_desc none;
+    return described<dnnl::lstm_forward>(
+        prop_kind::forward_training, dnnl::rnn_direction::bidirectional_concat, input(Type::bf16), none, none,
+        input_kernel(Type::bf16, Tag::any), hidden_kernel(Type::bf16, Tag::any), bias(), output(Type::bf16), none,
+        none);
+  }
+
+  dnnl::lstm_backward::primitive_desc backward() const {
+    const memory_desc none;
+    return described_after<dnnl::lstm_backward>(
+        forward(), prop_kind::backward, dnnl::rnn_direction::bidirectional_concat, input(Type::bf16), none, none,
+        input_kernel(Type::bf16, Tag::any), hidden_kernel(Type::bf16, Tag::any), bias(), output(Type::bf16), none,
+        none, input(Type::f32), none, none, input_kernel(Type::f32, Tag::any), hidden_kernel(Type::f32, Tag::any),
+        bias(), output(Type::f32), none, none);
+  }
+
+  Plan forward_plan() const {
+    auto made = forward();
+    const memory_desc kept = made.workspace_desc();
+    return {dnnl::lstm_forward(made), made,
+            {{DNNL_ARG_SRC_LAYER, input(Type::bf16), made.src_layer_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
+             {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
+             {DNNL_ARG_DST_LAYER, output(Type::bf16), made.dst_layer_desc(), kResult, {}},
+             {DNNL_ARG_WORKSPACE, kept, kept, kResult, {}}}};
+  }
+
+  Plan backward_plan() const {
+    auto made = backward();
+    const memory_desc kept = forward().workspace_desc();
+    return {dnnl::lstm_backward(made), made,
+            {{DNNL_ARG_SRC_LAYER, input(Type::bf16), made.src_layer_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
+             {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
+             {DNNL_ARG_DST_LAYER, output(Type::bf16), made.dst_layer_desc(), kGiven, {}},
+             {DNNL_ARG_WORKSPACE, kept, kept, kGiven, {}},
+             {DNNL_ARG_DIFF_DST_LAYER, output(Type::f32), made.diff_dst_layer_desc(), kGiven, {}},
+             {DNNL_ARG_DIFF_SRC_LAYER, input(Type::f32), made.diff_src_layer_desc(), kResult, {}},
+             {DNNL_ARG_DIFF_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.diff_weights_layer_desc(), kSum, {}},
+             {DNNL_ARG_DIFF_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.diff_weights_iter_desc(), kSum, {}},
+             {DNNL_ARG_DIFF_BIAS, bias(), made.diff_bias_desc(), kSum, {}}}};
+  }
+};
+
+Recurrence recurrence(const Array& x, const Array& hidden_kernel) {
+  auto d = x.dimensions();
+  return {d[0], d[1], d[2], hidden_kernel.dimensions()[1]};
+}
+
+Key key(const Recurrence& of, bool forward) { return {-1, forward, of.steps, of.rows, of.width, of.hidden}; }
+
+ffi::Error LstmForward(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y, Result workspace) {
+  return without_exceptions([&] {
+    const Recurrence of = recurrence(x, hidden_kernel);
+    plan(key(of, true), [&] { return of.forward_plan(); })
+        .run({x.untyped_data(), input_kernel.untyped_data(), hidden_kernel.untyped_data(), bias.untyped_data(),
+              y->untyped_data(), workspace->untyped_data()});
+  });
+}
+
+ffi::Error LstmBackward(Array x, Array input_kernel, Array hidden_kernel, Array bias, Array y, Array workspace,
+                        Array to_y, Result to_x, Result to_input_kernel, Result to_hidden_kernel, Result to_bias) {
+  return without_exceptions([&] {
+    const Recurrence of = recurrence(x, hidden_kernel);
+    plan(key(of, false), [&] { return of.backward_plan(); })
+        .run({x.untyped_data(), input_kernel.untyped_data(), hidden_kernel.untyped_data(), bias.untyped_data(),
+              y.untyped_data(), workspace.untyped_data(), to_y.untyped_data(), to_x->untyped_data(),
+              to_input_kernel->untyped_data(), to_hidden_kernel->untyped_data(), to_bias->untyped_data()});
+  });
+}
+
+}  // namespace
+
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_convolution, Convolution,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Ret<Array>()
+                                  .Attr<int64_t>("kind").Attr<Sizes>("strides").Attr<Sizes>("before")
+                                  .Attr<Sizes>("after"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_forward, LstmForward,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_backward, LstmBackward,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
+                                  .Arg<Array>().Ret<Array>().Ret<Array>().Ret<Array>().Ret<Array>());
+
+extern "C" {
+
+// Bytes of what a forward pass keeps for the backward pass; 0 if oneDNN has no such LSTM here.
+int64_t recog_lstm_workspace(int64_t steps, int64_t rows, int64_t width, int64_t hidden) {
+  try {
+    const Recurrence of{steps, rows, width, hidden};
+    of.backward();
+    return static_cast<int64_t>(of.forward().workspace_desc().get_size());
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+// Version of oneDNN, as major * 10000 + minor * 100 + patch.
+int recog_onednn_version() {
+  const dnnl_version_t* version = dnnl_version();
+  return version->major * 10000 + version->minor * 100 + version->patch;
+}
+}
