@@ -159,7 +159,7 @@ def _beside(arguments: argparse.Namespace, name: str) -> int:
     if others:
         raise ConfigError(f'{framework.option}: leave {", ".join(others)} out, which does not compare')
     config = recipe(arguments)
-    listed.check(framework, config)
+    listed.check(framework, config, trained=tuple(arguments.only) == ('train',))
     from recog.bench.rivals import race
 
     return race.run(framework, config, _asked(arguments), start(arguments.devices))

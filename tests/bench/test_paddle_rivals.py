@@ -37,7 +37,7 @@ def refused(capsys, recipe, *arguments):
 
 @pytest.mark.parametrize('recipe, field', [
     ('can.py', "config.model.name='can'"), ('comer.py', "config.model.name='comer'"),
-    ('crnn.py:vgg', "config.model.backbone='vgg'"), ('crnn.py:modern', "config.train.precision='bfloat16'"),
+    ('crnn.py:vgg', "config.model.backbone='vgg'"), ('crnn.py:modern', 'config.train.ema=0.9999'),
     ('rare.py:scheduled', "config.model.teaching='scheduled'"),
     ('rare.py:stop', 'config.model.skip_ends=False'), ('srn.py:modern', "config.model.positions='learned'"),
     ('srn.py:no_gsrm', 'config.model.semantic=False')])
@@ -45,6 +45,11 @@ def test_a_recipe_without_a_rival_is_refused_with_those_that_have_one(capsys, re
     message = refused(capsys, recipe)
     assert f'--paddle: {field} has no rival; there is one for r34 and mv3 of crnn and rare' in message
     assert 'and for r50 of srn, and what differs from them' in message
+
+
+def test_bfloat16_is_not_compared(capsys):
+    message = refused(capsys, 'crnn.py:mv3', '--config.train.precision=bfloat16', '--only', 'train')
+    assert message.endswith('has a rival in training alone, in PyTorch: --pytorch --only train\n')
 
 
 def test_what_does_not_compare_is_refused_beside_it(capsys):

@@ -40,7 +40,7 @@ def test_an_algorithm_without_a_rival_is_refused_with_those_that_have_one(capsys
 
 @pytest.mark.parametrize('recipe, field', [
     ('crnn.py:vgg', "config.model.backbone='vgg'"), ('crnn.py:x4', 'config.train.norm_group=256'),
-    ('crnn.py:modern', "config.train.precision='bfloat16'"),
+    ('crnn.py:modern', 'config.train.ema=0.9999'),
     ('rare.py:demo', "config.model.backbone='small'"),
     ('rare.py:scheduled', "config.model.teaching='scheduled'"),
     ('rare.py:stop', 'config.model.skip_ends=False'),
@@ -48,6 +48,13 @@ def test_an_algorithm_without_a_rival_is_refused_with_those_that_have_one(capsys
 def test_a_variant_that_computes_something_else_is_refused_with_its_field(capsys, recipe, field):
     message = refused(capsys, recipe)
     assert f'{field} has no rival' in message and 'there is one for r34 and mv3' in message
+
+
+def test_bfloat16_is_compared_in_training_alone(capsys):
+    precision = '--config.train.precision=bfloat16'
+    message = refused(capsys, 'crnn.py:mv3', precision)
+    assert message.endswith('has a rival in training alone, in PyTorch: --pytorch --only train\n')
+    assert 'compares on one CPU' in refused(capsys, 'crnn.py:mv3', precision, '--only', 'train')
 
 
 def test_what_does_not_compare_is_refused_beside_it(capsys):
@@ -90,6 +97,30 @@ def test_a_rival_has_our_logits_texts_and_loss(name):
     equality.load(rival, model, variables)
     given = *equality.given(rival, batch, config), *equality.labels(batch)
     equality.check_loss(rival.train(), given, ours.loss(model, variables, batch))
+
+
+@pytest.mark.parametrize('precision, most', [('float32', 1e-3), ('bfloat16', 0.02)])
+def test_a_rivals_step_has_our_loss_within_the_rounding_of_the_precision(precision, most, monkeypatch):
+    config = changed(RECIPES['svtrv2'].copy_and_resolve_references(), {'train.precision': precision})
+    rival, model = rival_of(config), models.build(RECIPES['svtrv2'], vocabulary.from_config(config.text))
+    from recog.bench.pytorch import equality, training
+
+    variables, batch = model.init(jax.random.key(0)), programs.random_batch(config, 2)
+    equality.load(rival, model, variables)
+    wanted, found = ours.loss(model, variables, batch), []
+    calls = training.steps(rival, model, config, batch, wanted)
+    plain = type(rival).loss
+
+    def noted(network, *given):
+        loss = plain(network, *given)
+        found.append(loss.item())
+        return loss
+
+    monkeypatch.setattr(type(rival), 'loss', noted)
+    for call in calls.values():
+        call()
+    assert found == pytest.approx([wanted] * len(calls), rel=most)
+    assert precision == 'float32' or found[0] != pytest.approx(wanted, rel=1e-6)
 
 
 @pytest.mark.parametrize('name', RECIPES)

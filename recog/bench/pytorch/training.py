@@ -13,6 +13,7 @@ from recog import models
 from recog.bench.pytorch import equality
 from recog.bench.pytorch.forms import LAYOUTS
 from recog.bench.rivals import weights
+from recog.bench.rivals.listed import BFLOAT16
 
 
 def steps(rival: torch.nn.Module, model: models.Model, config: ConfigDict,
@@ -23,7 +24,7 @@ def steps(rival: torch.nn.Module, model: models.Model, config: ConfigDict,
         network = copy.deepcopy(rival).to(memory_format=layout).train()
         given = *equality.given(rival, batch, config, layout), *equality.labels(batch)
         equality.check_loss(network, given, wanted)
-        calls[kind] = partial(_step, network, _optimizer(network, model, config), config.optimizer, given)
+        calls[kind] = partial(_step, network, _optimizer(network, model, config), config, given)
     return calls
 
 
@@ -39,9 +40,12 @@ def _optimizer(network: torch.nn.Module, model: models.Model, config: ConfigDict
                             fused=True)
 
 
-def _step(network: Any, optimizer: torch.optim.Optimizer, rule: ConfigDict, given: tuple[Any, ...]) -> None:
+def _step(network: Any, optimizer: torch.optim.Optimizer, config: ConfigDict, given: tuple[Any, ...]) -> None:
+    rule = config.optimizer
     optimizer.zero_grad()
-    network.loss(*given).backward()
+    with torch.autocast('cpu', torch.bfloat16, enabled=config.train.precision == BFLOAT16):
+        loss = network.loss(*given)
+    loss.backward()
     for parameter in network.parameters() if rule.clip_tensor else ():
         torch.nn.utils.clip_grad_norm_(parameter, rule.clip_tensor)
     if rule.clip_norm:

@@ -13,15 +13,17 @@ from typing import Any
 from ml_collections import ConfigDict
 
 from recog import models
-from recog.bench.rivals.frameworks import Framework
+from recog.bench.rivals.frameworks import PYTORCH, Framework
 from recog.config import experiments
 from recog.errors import ConfigError
+
+BFLOAT16 = 'bfloat16'  # in training alone, with PyTorch
 
 # Dotted field -> the values that a network or its training step supports. Sizes are free.
 Fields = dict[str, tuple[Any, ...]]
 ALL: Fields = {
-    'eval.beam': (1,), 'train.precision': ('float32',), 'train.accumulate': (1,), 'train.norm_group': (0,),
-    'train.ema': (0,), 'swa.start': ('0 steps',),
+    'eval.beam': (1,), 'train.precision': ('float32', BFLOAT16), 'train.accumulate': (1,),
+    'train.norm_group': (0,), 'train.ema': (0,), 'swa.start': ('0 steps',),
     'optimizer.name': ('adam', 'adamw', 'momentum'), 'optimizer.decay_vectors': (True,),
 }
 
@@ -44,12 +46,16 @@ def reads(framework: Framework, config: ConfigDict) -> bool:
     return known is not None and not _other(config, known)
 
 
-def check(framework: Framework, config: ConfigDict) -> None:
-    """Refuse a recipe that has no rival."""
+def check(framework: Framework, config: ConfigDict, *, trained: bool = False) -> None:
+    """Refuse a recipe that has no rival; trained: only training is compared."""
     known = fields(framework, config.model.name)
     other = 'model.name' if known is None else _other(config, known | ALL)
     if not other and config.optimizer.decay and config.optimizer.decay_kind != 'coupled':
         other = 'optimizer.decay_kind'
+    rounded = config.train.precision == BFLOAT16
+    if not other and rounded and not (trained and framework is PYTORCH):
+        raise ConfigError(f'{framework.option}: config.train.precision={BFLOAT16!r} has a rival in training '
+                          'alone, in PyTorch: --pytorch --only train')
     if other:
         section, name = other.split('.')
         raise ConfigError(f'{framework.option}: config.{other}={config[section][name]!r} has no rival; '

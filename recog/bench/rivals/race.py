@@ -10,11 +10,12 @@ from typing import Any
 import jax
 from ml_collections import ConfigDict
 
-from recog import models
+from recog import models, onednn
 from recog.bench import programs, recipe, timing
 from recog.bench.asked import Asked
 from recog.bench.rivals import equality
 from recog.bench.rivals.frameworks import Framework
+from recog.config.recipe import changed
 from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh
 from recog.errors import ConfigError
@@ -33,23 +34,29 @@ def run(framework: Framework, config: ConfigDict, asked: Asked, devices: list[ja
     theirs, forms = _module(framework, 'equality'), _module(framework, 'forms')
     vocab = vocabulary.from_config(config.text)
     model, mesh = models.build(config, vocab), make_mesh(config.mesh, devices)
+    # To see that both are equal.
+    exact = models.build(changed(config.copy_and_resolve_references(), {'train.precision': 'float32'}), vocab)
     rival = _module(framework, config.model.name).build(config, len(vocab))
-    worst = theirs.check(model, rival, config)
+    worst = theirs.check(exact, rival, config)
     variables = model.init(jax.random.key(0))
     theirs.load(rival, model, variables)
     count = cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params'])
     print(f'{asked.recipe} equals its rival: {count:,} trainable parameters, the same texts, '
           f'logits within {worst:.0e}')
-    print(f'{provenance.host()}, {threads} threads, {framework.name} {version}, jax {jax.__version__}')
+    by = onednn.products(devices[0], config.train.precision)
+    print(f'{provenance.host()}, {threads} threads, {framework.name} {version}, jax {jax.__version__}'
+          f'{by and f", bfloat16 by {by}"}')
     widths = {kind: max(12, len(kind) + 3) for kind in (OURS, *forms.NAMES)}
     print(f'{"images/s":12}' + ''.join(f'{kind:>{width}}' for kind, width in widths.items())
           + f'    time of recog / time of the fastest {framework.name}', flush=True)
     figures: dict[str, Any] = {
         'config': asked.recipe, 'overrides': list(asked.overrides), 'processor': provenance.host(),
-        'cpus': threads, framework.package: version, 'jax': jax.__version__, 'trainable_parameters': count}
+        'cpus': threads, framework.package: version, 'jax': jax.__version__,
+        'precision': config.train.precision, **({'bfloat16_by': by} if by else {}),
+        'trainable_parameters': count}
     for name, make, turns, rows in _programs(framework, config, asked):
         program = programs.compiled(make(model, config, mesh, rows, variables))
-        calls, missing = turns(program, model, variables, rival, config, rows)
+        calls, missing = turns(program, exact, variables, rival, config, rows)
         seconds = timing.alternate(calls, asked.seconds)
         speed = {kind: rows / each for kind, each in seconds.items()}
         ratio = seconds[OURS] / min(each for kind, each in seconds.items() if kind != OURS)
@@ -108,10 +115,11 @@ def _training(
     framework: Framework, program: programs.Program, model: models.Model, variables: models.Variables,
     rival: Any, config: ConfigDict, rows: int
 ) -> Calls:
-    """The calls of forward, loss, backward and optimizer. Each rival must have the
-    loss of our first step; with dropout, the losses without dropout are compared."""
+    """The calls of forward, loss, backward and optimizer. Each rival must have our loss, in float32; with
+    dropout, the losses without dropout are compared."""
     batch = programs.random_batch(config, rows)
     drawn = any(config.model.get(rate, 0) for rate in ('dropout', 'word_dropout', 'stochastic_depth'))
-    wanted = equality.loss(model, variables, batch) if drawn else float(program.call()['loss'])
+    first = not drawn and config.train.precision == 'float32'
+    wanted = float(program.call()['loss']) if first else equality.loss(model, variables, batch)
     calls = _module(framework, 'training').steps(rival, model, config, batch, wanted)
     return {OURS: lambda: jax.block_until_ready(program.call()), **calls}, {}
