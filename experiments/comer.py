@@ -54,6 +54,13 @@ FORMULAS = {
     'eval.every': '25 %', 'eval.beam': 1, 'eval.batch': 16, 'checkpoint.every': '5 %', 'log.every': 25,
 }
 
+# Goes on from the reader `formulas` with formulas that another --config.seed composes.
+FORMULAS_LONGER = {
+    **FORMULAS,
+    'init': 'formulas', 'train.length': '120000 images',
+    'train.precision': 'bfloat16', 'eval.precision': 'float32',
+}
+
 # Narrow layers on short drawn formulas: about five minutes on two CPU cores, no download.
 DEMO = {
     'image.height': 64, 'image.width': 192, 'image.symbol': 18.0, 'text.max_length': 16,
@@ -93,6 +100,7 @@ VARIANTS = {
     'crohme': {},
     'modern': MODERN,
     'formulas': FORMULAS,
+    'formulas_longer': FORMULAS_LONGER,
     'demo': DEMO,
     'finetune': FINETUNE,
     # Ablations of the reference recipe.
@@ -107,6 +115,7 @@ RESULTS = {
     'crohme': {'title': 'CoMER on the bitmaps of CROHME',
                'published': 'ExpRate 59.33 % on CROHME 2014 (paper)'},
     'formulas': {'title': 'CoMER of 1.6 M parameters on the ink of CROHME, and on formulas composed of it'},
+    'formulas_longer': {'title': 'the same, which goes on with others'},
 }
 PUBLISHED = ('crohme',)  # variants with published weights, which `recog import` reads
 DEMO_MINUTES = 5  # on two CPU cores
