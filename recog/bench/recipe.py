@@ -72,7 +72,7 @@ def about(recipe: str, overrides: Sequence[str], config: ConfigDict,
         'device': f'{len(devices)} x {devices[0].device_kind}',
         'processor': provenance.host(), 'cpus': len(os.sched_getaffinity(0)), 'recog': __version__,
         'jax': jax.__version__, 'date': time.strftime('%Y-%m-%d'), 'precision': config.train.precision,
-        **({'bfloat16_by': by} if by else {}),
+        **({'convolutions': by} if by else {}),
         'image': f'{config.image.height} x {config.image.width}', 'tokens': config.text.max_length,
         'trainable_parameters': cost.parameters(jax.eval_shape(model.init, jax.random.key(0))['params']),
     }

@@ -185,8 +185,8 @@ DECLARED: dict[str, Any] = {
                             'batches that data.pixels limits are made of whole groups', at_least(0)),
         'precision': Field('float32', 'of products: float32, which GPUs round to TF32 (10 bits of fraction) '
                            'and TPUs to bfloat16; highest: float32 in full everywhere; bfloat16, with '
-                           'parameters, statistics and losses in float32, which CPUs gain by where oneDNN is '
-                           'installed', one_of(*PRECISIONS)),
+                           'parameters, statistics and losses in float32, which a CPU gains by where oneDNN '
+                           'is installed', one_of(*PRECISIONS)),
         'ema': Field(0.0, 'decay of the averages of weights and batch-norm statistics that are evaluated; in '
                      'the step after t others it is at most (1 + t) / (10 + t), so that the random start is '
                      'soon forgotten; 0 is off', below_one()),

@@ -1,8 +1,8 @@
-"""Convolutions and bidirectional LSTMs in bfloat16 by oneDNN, as calls of XLA on CPUs.
+"""Convolutions and bidirectional LSTMs by oneDNN, as calls of XLA on CPUs.
 
-XLA for CPUs computes bfloat16 no faster than float32, although Intel's AMX multiplies ten times as fast.
-oneDNN is used by itself on one CPU device with such instructions where it and a C++ compiler are installed
-(Debian: libdnnl-dev and g++), and not with RECOG_ONEDNN=0.
+XLA's own take a CPU up to five times as long in float32, and ten times in bfloat16, for which Intel's AMX has
+instructions. oneDNN is used by itself on one CPU device where it and a C++ compiler are installed (Debian:
+libdnnl-dev and g++), and not with RECOG_ONEDNN=0.
 """
 
 import jax
@@ -19,26 +19,29 @@ Shape = tuple[int, ...]
 OUTPUT, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
 
-def said() -> str:
-    """What computes convolutions and LSTMs in bfloat16 on this CPU, in a few words."""
-    library, line = build.found()
+def said(dtype: str) -> str:
+    """What computes convolutions and LSTMs in this type on this CPU, in a few words."""
+    library, line = build.found(dtype)
     return 'XLA, since there is more than one device' if library and jax.device_count() > 1 else line
 
 
 def products(device: jax.Device, precision: str) -> str:
-    """What computes in one of train.precision's values, if that is not plain: on a CPU, bfloat16."""
-    return said() if device.platform == 'cpu' and precision == 'bfloat16' else ''
+    """What computes in one of train.precision's values, if it is worth saying: XLA is slow in bfloat16."""
+    dtype = 'bfloat16' if precision == 'bfloat16' else 'float32'
+    line = said(dtype) if device.platform == 'cpu' else ''
+    return '' if dtype == 'float32' and line.startswith('XLA') else line and f'{dtype} by {line}'
 
 
 def usable(x: jax.Array) -> bool:
-    """Whether an operation with this input can be oneDNN's: in bfloat16, with sizes that are known, on a CPU
-    that gains by it."""
-    return (x.dtype == jnp.bfloat16 and all(isinstance(size, int) and size for size in x.shape)
-            and jax.default_backend() == 'cpu' and jax.device_count() == 1 and build.found()[0] is not None)
+    """Whether an operation with this input can be oneDNN's: of sizes that are known, on one CPU device that
+    gains by it."""
+    return (all(isinstance(size, int) and size for size in x.shape) and x.dtype.name in build.INSTRUCTIONS
+            and jax.default_backend() == 'cpu' and jax.device_count() == 1
+            and build.found(x.dtype.name)[0] is not None)
 
 
 def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding) -> jax.Array:
-    """Convolution of [B, H, W, C] in bfloat16 with [kernel height, kernel width, C, D] in float32."""
+    """Convolution of [B, H, W, C] with [kernel height, kernel width, C / groups, D] in float32."""
     sizes = [(size + sum(ends) - taps) // stride + 1 for size, taps, stride, ends in zip(
         x.shape[1:3], kernel.shape[:2], strides, padding, strict=True)]
     return _convolution(OUTPUT, x, kernel, (x.shape[0], *sizes, kernel.shape[3]), strides, padding)
@@ -59,27 +62,27 @@ def kernel_gradient(x: jax.Array, gradient: jax.Array, shape: Shape, strides: Pa
 def _convolution(kind: int, first: jax.Array, second: jax.Array, shape: Shape, strides: Pair,
                  padding: Padding) -> jax.Array:
     before, after = zip(*padding, strict=True)
-    dtype = jnp.float32 if kind == KERNEL_GRADIENT else jnp.bfloat16
+    dtype = jnp.float32 if kind == KERNEL_GRADIENT else first.dtype
     call = jax.ffi.ffi_call('recog_convolution', jax.ShapeDtypeStruct(shape, dtype), vmap_method='sequential')
     return call(first, second, kind=np.int64(kind), strides=np.array(strides, np.int64),
                 before=np.array(before, np.int64), after=np.array(after, np.int64))
 
 
-def workspace(shape: Shape, hidden: int) -> int:
+def workspace(shape: Shape, hidden: int, dtype: jnp.dtype) -> int:
     """Bytes that `lstm` over [T, B, D] keeps for its gradient; 0 if oneDNN has none of these sizes."""
-    library, _ = build.found()
-    return library.recog_lstm_workspace(*shape, hidden) if library else 0
+    library, _ = build.found(dtype.name)
+    return library.recog_lstm_workspace(*shape, hidden, dtype == jnp.bfloat16) if library else 0
 
 
 def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Array) -> tuple[jax.Array, ...]:
     """Bidirectional LSTM, [T, B, D] -> [T, B, 2 hidden], and its workspace; gates i, f, g, o.
 
-    The weights are float32, all else is bfloat16. They are stacked, forward first: kernels [2, D, 4 hidden]
-    and [2, hidden, 4 hidden], bias [2, 4 hidden].
+    The weights are float32 and stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden],
+    bias [2, 4 hidden].
     """
     hidden = kernel_hh.shape[1]
-    shapes = (jax.ShapeDtypeStruct((*x.shape[:2], 2 * hidden), jnp.bfloat16),
-              jax.ShapeDtypeStruct((workspace(x.shape, hidden),), jnp.uint8))
+    shapes = (jax.ShapeDtypeStruct((*x.shape[:2], 2 * hidden), x.dtype),
+              jax.ShapeDtypeStruct((workspace(x.shape, hidden, x.dtype),), jnp.uint8))
     call = jax.ffi.ffi_call('recog_lstm_forward', shapes, vmap_method='sequential')
     return tuple(call(x, kernel_ih, kernel_hh, bias))
 

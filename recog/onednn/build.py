@@ -15,8 +15,9 @@ from recog.devices.cache import cache
 
 SOURCE = Path(__file__).with_name('library.cc')
 CALLS = ('recog_convolution', 'recog_lstm_forward', 'recog_lstm_backward')
-# What a processor must have, as Linux names it, for bfloat16 to be faster than float32.
-INSTRUCTIONS = ('amx_bf16', 'avx512_bf16')
+# What a processor must have, as Linux names it, one of each: in bfloat16 for products to be faster than in
+# float32.
+INSTRUCTIONS = {'float32': ('avx2',), 'bfloat16': ('amx_bf16', 'avx512_bf16')}
 OFF = '0'  # of the environment variable RECOG_ONEDNN
 
 
@@ -25,35 +26,41 @@ class Missing(Exception):
 
 
 @functools.cache
-def found() -> tuple[ctypes.CDLL | None, str]:
-    """The library, with its calls made known to XLA, and a line that says what computes in bfloat16, or why
-    XLA does."""
+def found(dtype: str) -> tuple[ctypes.CDLL | None, str]:
+    """The library, if the processor gains by it in this type, and a line that says what computes, or why XLA
+    does."""
     try:
-        instructions = _instructions()
-        library = ctypes.CDLL(str(_compiled()))
+        instructions = _instructions(dtype)
+        library, version = _loaded()
     except (Missing, OSError) as problem:
         return None, f'XLA, since {problem}'
-    for name in CALLS:
-        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform='cpu')
-    library.recog_lstm_workspace.restype = ctypes.c_int64
-    library.recog_lstm_workspace.argtypes = [ctypes.c_int64] * 4
-    number = library.recog_onednn_version()
-    version = f'{number // 10_000}.{number // 100 % 100}.{number % 100}'
     return library, f'oneDNN {version} ({instructions})'
 
 
-def _instructions() -> str:
-    """Those of the processor that make bfloat16 fast."""
+@functools.cache
+def _loaded() -> tuple[ctypes.CDLL, str]:
+    """The library, with its calls made known to XLA, and the version of oneDNN."""
+    library = ctypes.CDLL(str(_compiled()))
+    for name in CALLS:
+        jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform='cpu')
+    library.recog_lstm_workspace.restype = ctypes.c_int64
+    library.recog_lstm_workspace.argtypes = [ctypes.c_int64] * 4 + [ctypes.c_bool]
+    number = library.recog_onednn_version()
+    return library, f'{number // 10_000}.{number // 100 % 100}.{number % 100}'
+
+
+def _instructions(dtype: str) -> str:
+    """Those of the processor that make products in this type fast."""
     if os.environ.get('RECOG_ONEDNN') == OFF:
         raise Missing(f'RECOG_ONEDNN={OFF}')
     try:
         flags = Path('/proc/cpuinfo').read_text().partition('flags')[2].partition('\n')[0].split()
     except OSError:
         flags = []
-    for name in INSTRUCTIONS:
+    for name in INSTRUCTIONS[dtype]:
         if name in flags:
             return name
-    raise Missing(f'the processor has none of {", ".join(INSTRUCTIONS)}')
+    raise Missing(f'the processor has not {" or ".join(INSTRUCTIONS[dtype])}')
 
 
 def _compiled() -> Path:

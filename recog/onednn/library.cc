@@ -1,14 +1,16 @@
-// Convolutions and bidirectional LSTMs in bfloat16 by oneDNN, as calls for XLA on CPUs.
+// Convolutions and bidirectional LSTMs by oneDNN, as calls for XLA on CPUs.
 //
-// Arrays come as JAX has them: images [B, H, W, C], kernels [height, width, C, D], sequences [T, B, D]. Weights and
-// their gradients are float32, all else is bfloat16. oneDNN chooses the layout of weights; what differs is
-// reordered and rounded. A plan, which is what oneDNN prepares for some sizes, is made once.
+// Arrays come as JAX has them: images [B, H, W, C], kernels [height, width, C / groups, D], sequences [T, B, D]. Weights and
+// their gradients are float32; all else is float32 or bfloat16, in which then all products are. oneDNN chooses the
+// layout of weights; what differs is reordered and rounded. A plan, which is what oneDNN prepares for some sizes
+// and type, is made once.
 
 #include <cstdlib>
 #include <cstring>
 #include <map>
 #include <memory>
 #include <mutex>
+#include <new>
 #include <string>
 #include <unordered_map>
 #include <utility>
@@ -40,8 +42,10 @@ class Room {
   void* of(size_t bytes) {
     if (bytes > size_) {
       std::free(data_);
-      size_ = (bytes + 63) / 64 * 64;
-      data_ = std::aligned_alloc(64, size_);
+      const size_t size = (bytes + 63) / 64 * 64;
+      data_ = std::aligned_alloc(64, size);
+      size_ = data_ ? size : 0;
+      if (!data_) throw std::bad_alloc();
     }
     return data_;
   }
@@ -163,14 +167,21 @@ ffi::Error without_exceptions(const Call& call) {
 // What a convolution computes from which two of its arrays.
 enum Kind : int64_t { kOutput, kInputGradient, kKernelGradient };
 
-memory_desc image(const Array& array) {
-  auto d = array.dimensions();
-  return {{d[0], d[3], d[1], d[2]}, Type::bf16, Tag::nhwc};
+Type type_of(const Array& array) {
+  return array.element_type() == ffi::DataType::BF16 ? Type::bf16 : Type::f32;
 }
 
-memory_desc kernel(const Array& array, Type type, Tag tag) {
+memory_desc image(const Array& array) {
   auto d = array.dimensions();
-  return {{d[3], d[2], d[0], d[1]}, type, tag};
+  return {{d[0], d[3], d[1], d[2]}, type_of(array), Tag::nhwc};
+}
+
+// A kernel that reads fewer channels than there are is one of groups of channels.
+memory_desc kernel(const Array& array, int64_t channels, Type type, bool any) {
+  auto d = array.dimensions();
+  const int64_t groups = channels / d[2];
+  if (groups == 1) return {{d[3], d[2], d[0], d[1]}, type, any ? Tag::any : Tag::hwio};
+  return {{groups, d[3] / groups, d[2], d[0], d[1]}, type, any ? Tag::any : Tag::hwigo};
 }
 
 Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
@@ -178,7 +189,9 @@ Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y
   auto sizes = [](Sizes given) { return memory::dims(given.begin(), given.end()); };
   const auto direct = dnnl::algorithm::convolution_direct;
   const memory_desc in = image(x), out = image(y);
-  const memory_desc here = kernel(weights, Type::f32, Tag::hwio), any = kernel(weights, Type::bf16, Tag::any);
+  const int64_t channels = x.dimensions()[3];
+  const memory_desc here = kernel(weights, channels, Type::f32, false);
+  const memory_desc any = kernel(weights, channels, type_of(x), true);
   const memory::dims steps = sizes(strides), low = sizes(before), high = sizes(after);
   auto forward = described<dnnl::convolution_forward>(prop_kind::forward_training, direct, in, any, out, steps, low,
                                                       high);
@@ -196,7 +209,7 @@ Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y
              {DNNL_ARG_DIFF_DST, out, backward.diff_dst_desc(), kGiven, {}}}};
   }
   using Backward = dnnl::convolution_backward_weights;
-  const memory_desc exact = kernel(weights, Type::f32, Tag::any);
+  const memory_desc exact = kernel(weights, channels, Type::f32, true);
   auto backward = described_after<Backward>(forward, direct, in, exact, out, steps, low, high);
   return {Backward(backward), backward,
           {{DNNL_ARG_SRC, in, backward.src_desc(), kGiven, {}},
@@ -206,7 +219,7 @@ Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y
 
 void convolve(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
               Sizes after) {
-  Key key{kind};
+  Key key{kind, static_cast<int64_t>(type_of(x))};
   for (Sizes sizes : {x.dimensions(), weights.dimensions(), strides, before, after})
     key.insert(key.end(), sizes.begin(), sizes.end());
   plan(key, [&] { return convolution(kind, x, weights, y, strides, before, after); })
@@ -227,27 +240,28 @@ ffi::Error Convolution(Array first, Array second, Result result, int64_t kind, S
 // The arrays of a bidirectional LSTM, [T, B, D] -> [T, B, 2 hidden], both directions of one layer.
 struct Recurrence {
   int64_t steps, rows, width, hidden;
+  Type type;  // of the sequences
 
-  memory_desc sequence(int64_t features, Type type) const { return {{steps, rows, features}, type, Tag::tnc}; }
-  memory_desc input(Type type) const { return sequence(width, type); }
-  memory_desc output(Type type) const { return sequence(2 * hidden, type); }
-  memory_desc input_kernel(Type type, Tag tag) const { return {{1, 2, width, 4, hidden}, type, tag}; }
-  memory_desc hidden_kernel(Type type, Tag tag) const { return {{1, 2, hidden, 4, hidden}, type, tag}; }
+  memory_desc sequence(int64_t features, Type of) const { return {{steps, rows, features}, of, Tag::tnc}; }
+  memory_desc input(Type of) const { return sequence(width, of); }
+  memory_desc output(Type of) const { return sequence(2 * hidden, of); }
+  memory_desc input_kernel(Type of, Tag tag) const { return {{1, 2, width, 4, hidden}, of, tag}; }
+  memory_desc hidden_kernel(Type of, Tag tag) const { return {{1, 2, hidden, 4, hidden}, of, tag}; }
   memory_desc bias() const { return {{1, 2, 4, hidden}, Type::f32, Tag::ldgo}; }
 
   dnnl::lstm_forward::primitive_desc forward() const {
     const memory_desc none;
     return described<dnnl::lstm_forward>(
-        prop_kind::forward_training, dnnl::rnn_direction::bidirectional_concat, input(Type::bf16), none, none,
-        input_kernel(Type::bf16, Tag::any), hidden_kernel(Type::bf16, Tag::any), bias(), output(Type::bf16), none,
+        prop_kind::forward_training, dnnl::rnn_direction::bidirectional_concat, input(type), none, none,
+        input_kernel(type, Tag::any), hidden_kernel(type, Tag::any), bias(), output(type), none,
         none);
   }
 
   dnnl::lstm_backward::primitive_desc backward() const {
     const memory_desc none;
     return described_after<dnnl::lstm_backward>(
-        forward(), prop_kind::backward, dnnl::rnn_direction::bidirectional_concat, input(Type::bf16), none, none,
-        input_kernel(Type::bf16, Tag::any), hidden_kernel(Type::bf16, Tag::any), bias(), output(Type::bf16), none,
+        forward(), prop_kind::backward, dnnl::rnn_direction::bidirectional_concat, input(type), none, none,
+        input_kernel(type, Tag::any), hidden_kernel(type, Tag::any), bias(), output(type), none,
         none, input(Type::f32), none, none, input_kernel(Type::f32, Tag::any), hidden_kernel(Type::f32, Tag::any),
         bias(), output(Type::f32), none, none);
   }
@@ -256,11 +270,11 @@ struct Recurrence {
     auto made = forward();
     const memory_desc kept = made.workspace_desc();
     return {dnnl::lstm_forward(made), made,
-            {{DNNL_ARG_SRC_LAYER, input(Type::bf16), made.src_layer_desc(), kGiven, {}},
+            {{DNNL_ARG_SRC_LAYER, input(type), made.src_layer_desc(), kGiven, {}},
              {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
              {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
              {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
-             {DNNL_ARG_DST_LAYER, output(Type::bf16), made.dst_layer_desc(), kResult, {}},
+             {DNNL_ARG_DST_LAYER, output(type), made.dst_layer_desc(), kResult, {}},
              {DNNL_ARG_WORKSPACE, kept, kept, kResult, {}}}};
   }
 
@@ -268,11 +282,11 @@ struct Recurrence {
     auto made = backward();
     const memory_desc kept = forward().workspace_desc();
     return {dnnl::lstm_backward(made), made,
-            {{DNNL_ARG_SRC_LAYER, input(Type::bf16), made.src_layer_desc(), kGiven, {}},
+            {{DNNL_ARG_SRC_LAYER, input(type), made.src_layer_desc(), kGiven, {}},
              {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
              {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
              {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
-             {DNNL_ARG_DST_LAYER, output(Type::bf16), made.dst_layer_desc(), kGiven, {}},
+             {DNNL_ARG_DST_LAYER, output(type), made.dst_layer_desc(), kGiven, {}},
              {DNNL_ARG_WORKSPACE, kept, kept, kGiven, {}},
              {DNNL_ARG_DIFF_DST_LAYER, output(Type::f32), made.diff_dst_layer_desc(), kGiven, {}},
              {DNNL_ARG_DIFF_SRC_LAYER, input(Type::f32), made.diff_src_layer_desc(), kResult, {}},
@@ -284,10 +298,12 @@ struct Recurrence {
 
 Recurrence recurrence(const Array& x, const Array& hidden_kernel) {
   auto d = x.dimensions();
-  return {d[0], d[1], d[2], hidden_kernel.dimensions()[1]};
+  return {d[0], d[1], d[2], hidden_kernel.dimensions()[1], type_of(x)};
 }
 
-Key key(const Recurrence& of, bool forward) { return {-1, forward, of.steps, of.rows, of.width, of.hidden}; }
+Key key(const Recurrence& of, bool forward) {
+  return {-1, forward, of.steps, of.rows, of.width, of.hidden, static_cast<int64_t>(of.type)};
+}
 
 ffi::Error LstmForward(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y, Result workspace) {
   return without_exceptions([&] {
@@ -327,9 +343,9 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_backward, LstmBackward,
 extern "C" {
 
 // Bytes of what a forward pass keeps for the backward pass; 0 if oneDNN has no such LSTM here.
-int64_t recog_lstm_workspace(int64_t steps, int64_t rows, int64_t width, int64_t hidden) {
+int64_t recog_lstm_workspace(int64_t steps, int64_t rows, int64_t width, int64_t hidden, bool rounded) {
   try {
-    const Recurrence of{steps, rows, width, hidden};
+    const Recurrence of{steps, rows, width, hidden, rounded ? Type::bf16 : Type::f32};
     of.backward();
     return static_cast<int64_t>(of.forward().workspace_desc().get_size());
   } catch (const std::exception&) {

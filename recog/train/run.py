@@ -54,7 +54,7 @@ class Run(NamedTuple):
         device = self.mesh.devices.flat[0]
         by = onednn.products(device, config.train.precision)
         return (f'{both(self.total)} of {self.plan.average:.4g} images, '
-                f'on {self.mesh.size} x {device.device_kind}{by and f", bfloat16 by {by}"}\n'
+                f'on {self.mesh.size} x {device.device_kind}{by and f", {by}"}\n'
                 f'{len(self.source):,} images in {self.source.name}\n'
                 f'warm-up {both(self.steps(config.schedule.warmup))}, '
                 f'evaluation every {both(self.steps(config.eval.every))}, '

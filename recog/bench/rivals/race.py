@@ -45,14 +45,14 @@ def run(framework: Framework, config: ConfigDict, asked: Asked, devices: list[ja
           f'logits within {worst:.0e}')
     by = onednn.products(devices[0], config.train.precision)
     print(f'{provenance.host()}, {threads} threads, {framework.name} {version}, jax {jax.__version__}'
-          f'{by and f", bfloat16 by {by}"}')
+          f'{by and f", {by}"}')
     widths = {kind: max(12, len(kind) + 3) for kind in (OURS, *forms.NAMES)}
     print(f'{"images/s":12}' + ''.join(f'{kind:>{width}}' for kind, width in widths.items())
           + f'    time of recog / time of the fastest {framework.name}', flush=True)
     figures: dict[str, Any] = {
         'config': asked.recipe, 'overrides': list(asked.overrides), 'processor': provenance.host(),
         'cpus': threads, framework.package: version, 'jax': jax.__version__,
-        'precision': config.train.precision, **({'bfloat16_by': by} if by else {}),
+        'precision': config.train.precision, **({'convolutions': by} if by else {}),
         'trainable_parameters': count}
     for name, make, turns, rows in _programs(framework, config, asked):
         program = programs.compiled(make(model, config, mesh, rows, variables))

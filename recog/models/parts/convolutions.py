@@ -23,13 +23,15 @@ SAME = ((1, 1), (1, 1))  # the padding that keeps the size under a kernel of 3 x
 # on a CPU.
 LEAST_CHANNELS, LEAST_MULTIPLICATIONS = 128, 2**26
 FEW = 4  # channels, as an image has
+# From this many pixels, and multiplications, oneDNN is faster on a CPU.
+MANY_PIXELS, MANY_PRODUCTS = 256, 2**22
 
 
 @partial(jax.jit, static_argnames=('strides', 'padding'))
 def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
     """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
-    if onednn.usable(x):
-        return conv_in_bfloat16(x, kernel.astype(jnp.float32), strides, padding)
+    if _is_onednns(x, kernel, strides):
+        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, padding)
     kernel = kernel.astype(x.dtype)
     native = partial(native_conv, strides=strides, padding=padding)
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _winograd_pays(x, kernel):
@@ -61,23 +63,28 @@ def native_conv(
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv_in_bfloat16(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
-    """A convolution with a kernel in float32, and its gradients, on a CPU by oneDNN."""
+def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
+    """A convolution with a kernel in float32, and its gradients, on a CPU by oneDNN; `x` may be bfloat16.
+
+    A kernel that reads fewer channels than `x` has is one of groups of channels.
+    """
     return lax.platform_dependent(x, kernel, cpu=partial(onednn.conv, strides=strides, padding=padding),
                                   default=partial(_rounded_conv, strides=strides, padding=padding))
 
 
 def _rounded_conv(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
-    return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=padding)
+    return lax.conv_general_dilated(
+        x, kernel.astype(x.dtype), strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        feature_group_count=x.shape[-1] // kernel.shape[2])
 
 
-def _in_bfloat16_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
+def _by_onednn_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
     # The gradient of images is computed only where it is asked for.
     kept = x.value, kernel.value, () if x.perturbed else None
-    return conv_in_bfloat16(x.value, kernel.value, strides, padding), kept
+    return conv_by_onednn(x.value, kernel.value, strides, padding), kept
 
 
-def _in_bfloat16_backward(strides: Pair, padding: tuple[Pair, Pair], kept: Any, gradient: jax.Array) -> Any:
+def _by_onednn_backward(strides: Pair, padding: tuple[Pair, Pair], kept: Any, gradient: jax.Array) -> Any:
     x, kernel, wanted = kept
     native = partial(_rounded_conv, strides=strides, padding=padding)
 
@@ -96,7 +103,7 @@ def _in_bfloat16_backward(strides: Pair, padding: tuple[Pair, Pair], kept: Any, 
         gradient, kernel, cpu=by_onednn(onednn.input_gradient, x), default=to_input), of_kernel
 
 
-conv_in_bfloat16.defvjp(_in_bfloat16_forward, _in_bfloat16_backward, symbolic_zeros=True)
+conv_by_onednn.defvjp(_by_onednn_forward, _by_onednn_backward, symbolic_zeros=True)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2,))
@@ -175,6 +182,15 @@ def _as_windows(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) 
     return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(windows, -1), kernel)
 
 
+def _is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
+    """Whether oneDNN computes it: on a CPU that has it, where many pixels share the kernel, which each call
+    reorders."""
+    if not _is_static(x) or not onednn.usable(x):
+        return False
+    pixels = math.prod(x.shape[:3]) // math.prod(strides)
+    return pixels >= MANY_PIXELS and pixels * math.prod(kernel.shape) >= MANY_PRODUCTS
+
+
 def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether Winograd's algorithm is faster on a CPU."""
     if not _is_static(x) or x.dtype != jnp.float32:
@@ -228,8 +244,10 @@ def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Group by group, a CPU takes a fifth of the time of XLA's own grouped form, and a twentieth for the
     gradient.
     """
+    padding = tuple((size // 2, size // 2) for size in kernel.shape[:2])
+    if _is_onednns(x, kernel, (1, 1)):
+        return conv_by_onednn(x, kernel.astype(jnp.float32), (1, 1), padding)
     kernel, groups = kernel.astype(x.dtype), x.shape[-1] // kernel.shape[2]
-    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
     parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
     return jnp.concatenate([native_conv(*part, padding=padding) for part in parts], -1)
 
@@ -238,6 +256,9 @@ def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
 def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
     """Convolution of each channel of [B, H, W, C] with its own part of the
     kernel [kernel height, kernel width, 1, C]."""
+    if _is_onednns(x, kernel, strides):
+        edges = tuple((size // 2, size // 2) for size in kernel.shape[:2])
+        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, edges)
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
     return lax.platform_dependent(
         x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),

@@ -80,9 +80,10 @@ def lstm(
     hidden].
     """
     weights = kernel_ih, kernel_hh, bias_ih + bias_hh
-    if onednn.usable(x) and onednn.workspace((x.shape[1], x.shape[0], x.shape[2]), kernel_hh.shape[1]):
+    if onednn.usable(x) and onednn.workspace(
+            (x.shape[1], x.shape[0], x.shape[2]), kernel_hh.shape[1], x.dtype):
         exact = (each.astype(jnp.float32) for each in weights)
-        return lstm_in_bfloat16(x.swapaxes(0, 1), *exact).swapaxes(0, 1)
+        return lstm_by_onednn(x.swapaxes(0, 1), *exact).swapaxes(0, 1)
     return _by_scan(x, *weights)
 
 
@@ -99,24 +100,24 @@ def _by_scan(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax
 
 
 @jax.custom_vjp
-def lstm_in_bfloat16(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Array) -> jax.Array:
+def lstm_by_onednn(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Array) -> jax.Array:
     """`lstm` over [T, B, D] with one bias and weights in float32, and its gradients, on a CPU by oneDNN."""
-    return _in_bfloat16_forward(x, kernel_ih, kernel_hh, bias)[0]
+    return _by_onednn_forward(x, kernel_ih, kernel_hh, bias)[0]
 
 
 def _over_steps(x: jax.Array, *weights: jax.Array) -> jax.Array:
     return _by_scan(x.swapaxes(0, 1), *weights).swapaxes(0, 1)
 
 
-def _in_bfloat16_forward(*given: jax.Array) -> tuple[jax.Array, Any]:
+def _by_onednn_forward(*given: jax.Array) -> tuple[jax.Array, Any]:
     x, _, kernel_hh, _ = given
-    kept = jnp.zeros(onednn.workspace(x.shape, kernel_hh.shape[1]), jnp.uint8)
+    kept = jnp.zeros(onednn.workspace(x.shape, kernel_hh.shape[1], x.dtype), jnp.uint8)
     output, kept = lax.platform_dependent(
         *given, cpu=onednn.lstm, default=lambda *given: (_over_steps(*given), kept))
     return output, (*given, output, kept)
 
 
-def _in_bfloat16_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ...]:
+def _by_onednn_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ...]:
     def by_scan(*kept: jax.Array) -> tuple[jax.Array, ...]:
         *given, _, _, gradient = kept
         return tuple(each.astype(jnp.float32) for each in jax.vjp(_over_steps, *given)[1](gradient))
@@ -125,7 +126,7 @@ def _in_bfloat16_backward(kept: Any, gradient: jax.Array) -> tuple[jax.Array, ..
     return tuple(each.astype(of.dtype) for each, of in zip(gradients, kept[:4], strict=True))
 
 
-lstm_in_bfloat16.defvjp(_in_bfloat16_forward, _in_bfloat16_backward)
+lstm_by_onednn.defvjp(_by_onednn_forward, _by_onednn_backward)
 
 
 def _side_by_side(gates: jax.Array, kernel: jax.Array) -> jax.Array:
