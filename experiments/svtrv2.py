@@ -49,9 +49,9 @@ DEMO = {
     'eval.limit': 1000, 'checkpoint.every': '25 %', 'log.every': 25,
 }
 
-# As long on one CPU core as CRNN's recipe of this name, two hours, on the same drawn words and canvas, so
-# that the two readers can be compared: in that time it sees fewer images. Its first words are easy ones: of
-# 77,000 hard ones it learnt to read none.
+# As long on one CPU core as CRNN's first recipe of this name, two hours, on the same drawn words and canvas,
+# so that the two readers can be compared: in that time it sees fewer images. Its first words are easy ones:
+# of 77,000 hard ones it learnt to read none.
 WORDS = {
     'model.widths': (32, 64, 160), 'model.blocks': (1, 1, 3), 'model.local': (1, 1, 0),
     'model.head_width': 32, 'model.stochastic_depth': 0.0,

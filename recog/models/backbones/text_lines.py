@@ -163,19 +163,6 @@ class Small(nn.Module):
         return x
 
 
-class Light(nn.Module):
-    """Six convolutions and a shortcut: what a CPU reads in some milliseconds, and trains in hours."""
-
-    @nn.compact
-    def __call__(self, x: jax.Array, context: Context) -> jax.Array:
-        x = ConvNorm(32, strides=(2, 2), name='stem')(x, context)
-        x = max_pool(ConvNorm(64, name='conv_1')(x, context), (2, 2))
-        x = ConvNorm(128, name='conv_2')(x, context)
-        x = max_pool(ResNetBlock(128, (1, 1), False, name='block')(x, context), (2, 1))
-        x = max_pool(ConvNorm(192, name='conv_3')(x, context), (2, 1))
-        return max_pool(ConvNorm(256, name='conv_4')(x, context), (2, 1))
-
-
 class Medium(nn.Module):
     """Nine convolutions, two shortcuts: what a CPU reads in some milliseconds, and trains in hours."""
 
@@ -190,14 +177,14 @@ class Medium(nn.Module):
         return max_pool(ConvNorm(256, name='conv_4')(x, context), (2, 1))
 
 
-BACKBONES = ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small', 'light', 'medium')
+BACKBONES = ('resnet34_vd', 'mobilenet_v3', 'vgg', 'small', 'medium')
 
 
 def backbone(name: str, scale: float) -> nn.Module:
     """The backbone of that name, one of `BACKBONES`; the scale is MobileNetV3's."""
     if name == 'mobilenet_v3':
         return MobileNetV3(scale)
-    return {'resnet34_vd': ResNet34VD, 'vgg': VGG, 'small': Small, 'light': Light, 'medium': Medium}[name]()
+    return {'resnet34_vd': ResNet34VD, 'vgg': VGG, 'small': Small, 'medium': Medium}[name]()
 
 
 # Our names (regular expressions, by their path below the backbone) and the reference's.
