@@ -19,17 +19,16 @@ Shape = tuple[int, ...]
 OUTPUT, INPUT_GRADIENT, KERNEL_GRADIENT = range(3)
 
 
-def said(dtype: str) -> str:
-    """What computes convolutions and LSTMs in this type on this CPU, in a few words."""
-    library, line = build.found(dtype)
-    return 'XLA, since there is more than one device' if library and jax.device_count() > 1 else line
-
-
 def products(device: jax.Device, precision: str) -> str:
-    """What computes in one of train.precision's values, if it is worth saying: XLA is slow in bfloat16."""
+    """What computes convolutions and LSTMs in one of train.precision's values on this device, in a few words,
+    if it is worth saying: on a CPU, oneDNN, or why XLA does, which is slow in bfloat16."""
     dtype = 'bfloat16' if precision == 'bfloat16' else 'float32'
-    line = said(dtype) if device.platform == 'cpu' else ''
-    return '' if dtype == 'float32' and line.startswith('XLA') else line and f'{dtype} by {line}'
+    if device.platform != 'cpu':
+        return ''
+    library, line = build.found(dtype)
+    if library and jax.device_count() > 1:
+        library, line = None, 'XLA, since there is more than one device'
+    return f'{dtype} by {line}' if library or dtype == 'bfloat16' else ''
 
 
 def usable(x: jax.Array) -> bool:

@@ -5,6 +5,9 @@
 // layout of weights; what differs is reordered and rounded. A plan, which is what oneDNN prepares for some sizes
 // and type, is made once.
 
+// First, so that a machine without oneDNN is told at once.
+#include "oneapi/dnnl/dnnl.hpp"
+
 #include <cstdlib>
 #include <cstring>
 #include <map>
@@ -16,7 +19,6 @@
 #include <utility>
 #include <vector>
 
-#include "oneapi/dnnl/dnnl.hpp"
 #include "xla/ffi/api/ffi.h"
 
 namespace {
@@ -268,31 +270,31 @@ struct Recurrence {
 
   Plan forward_plan() const {
     auto made = forward();
-    const memory_desc kept = made.workspace_desc();
-    return {dnnl::lstm_forward(made), made,
-            {{DNNL_ARG_SRC_LAYER, input(type), made.src_layer_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
-             {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
-             {DNNL_ARG_DST_LAYER, output(type), made.dst_layer_desc(), kResult, {}},
-             {DNNL_ARG_WORKSPACE, kept, kept, kResult, {}}}};
+    return {dnnl::lstm_forward(made), made, arguments(made, made.workspace_desc(), kResult)};
   }
 
   Plan backward_plan() const {
     auto made = backward();
-    const memory_desc kept = forward().workspace_desc();
-    return {dnnl::lstm_backward(made), made,
-            {{DNNL_ARG_SRC_LAYER, input(type), made.src_layer_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
-             {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
-             {DNNL_ARG_DST_LAYER, output(type), made.dst_layer_desc(), kGiven, {}},
-             {DNNL_ARG_WORKSPACE, kept, kept, kGiven, {}},
-             {DNNL_ARG_DIFF_DST_LAYER, output(Type::f32), made.diff_dst_layer_desc(), kGiven, {}},
-             {DNNL_ARG_DIFF_SRC_LAYER, input(Type::f32), made.diff_src_layer_desc(), kResult, {}},
-             {DNNL_ARG_DIFF_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.diff_weights_layer_desc(), kSum, {}},
-             {DNNL_ARG_DIFF_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.diff_weights_iter_desc(), kSum, {}},
-             {DNNL_ARG_DIFF_BIAS, bias(), made.diff_bias_desc(), kSum, {}}}};
+    std::vector<Argument> all = arguments(made, forward().workspace_desc(), kGiven);
+    all.push_back({DNNL_ARG_DIFF_DST_LAYER, output(Type::f32), made.diff_dst_layer_desc(), kGiven, {}});
+    all.push_back({DNNL_ARG_DIFF_SRC_LAYER, input(Type::f32), made.diff_src_layer_desc(), kResult, {}});
+    all.push_back({DNNL_ARG_DIFF_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.diff_weights_layer_desc(),
+                   kSum, {}});
+    all.push_back({DNNL_ARG_DIFF_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.diff_weights_iter_desc(),
+                   kSum, {}});
+    all.push_back({DNNL_ARG_DIFF_BIAS, bias(), made.diff_bias_desc(), kSum, {}});
+    return {dnnl::lstm_backward(made), made, std::move(all)};
+  }
+
+  // What both passes have: the forward pass makes the output and what is kept, the backward pass is given them.
+  template <class Description>
+  std::vector<Argument> arguments(const Description& made, const memory_desc& kept, Role made_forward) const {
+    return {{DNNL_ARG_SRC_LAYER, input(type), made.src_layer_desc(), kGiven, {}},
+            {DNNL_ARG_WEIGHTS_LAYER, input_kernel(Type::f32, Tag::ldigo), made.weights_layer_desc(), kGiven, {}},
+            {DNNL_ARG_WEIGHTS_ITER, hidden_kernel(Type::f32, Tag::ldigo), made.weights_iter_desc(), kGiven, {}},
+            {DNNL_ARG_BIAS, bias(), made.bias_desc(), kGiven, {}},
+            {DNNL_ARG_DST_LAYER, output(type), made.dst_layer_desc(), made_forward, {}},
+            {DNNL_ARG_WORKSPACE, kept, kept, made_forward, {}}};
   }
 };
 
