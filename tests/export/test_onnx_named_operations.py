@@ -13,6 +13,7 @@ from recog.models.parts import (
     convolutions,
     coverage_weights,
     layers,
+    pooling,
     rectification,
     recurrence,
     transformer_decoder,
@@ -53,7 +54,7 @@ def test_batch_norm_alone_is_a_factor_and_a_summand():
     ((2, 2), None, 0), ((3, 3), (2, 2), 1), ((2, 1), (2, 1), 0),
 ])
 def test_a_max_pool_is_one_node(window, strides, padding):
-    pool = functools.partial(convolutions.max_pool, window=window, strides=strides, padding=padding)
+    pool = functools.partial(pooling.max_pool, window=window, strides=strides, padding=padding)
     names = same(pool, ('b, 6, 9, 2', 'float32'))
     assert names == ['Transpose', 'MaxPool', 'Transpose', 'Identity']
 

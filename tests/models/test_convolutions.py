@@ -10,7 +10,7 @@ import pytest
 
 from recog.devices import cost
 from recog.models.backbones import resnet_fpn
-from recog.models.parts import convolutions, winograd
+from recog.models.parts import convolutions, pooling, winograd
 
 RNG = np.random.default_rng(0)
 
@@ -180,7 +180,7 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
         return nn.max_pool(x, window, strides or window, [(padding, padding)] * 2)
 
     def ours(x):
-        return convolutions.max_pool(x, window, strides=strides, padding=padding)
+        return pooling.max_pool(x, window, strides=strides, padding=padding)
 
     def cubes(x, pool):
         pooled = pool(x)
@@ -195,5 +195,5 @@ def test_max_pooling_and_its_gradient_equal_the_native_ones(shape, window, strid
 def test_of_equal_pixels_in_a_tile_the_first_has_the_whole_gradient():
     x = np.zeros((1, 2, 4, 1), np.float32)
     x[0, :, 2:, 0] = [[-1, 3], [3, 3]]
-    gradient = jax.grad(lambda x: (convolutions.max_pool(x, (2, 2)) * jnp.arange(1.0, 3)[:, None]).sum())(x)
+    gradient = jax.grad(lambda x: (pooling.max_pool(x, (2, 2)) * jnp.arange(1.0, 3)[:, None]).sum())(x)
     np.testing.assert_array_equal(gradient[0, ..., 0], [[1, 0, 0, 2], [0, 0, 0, 0]])

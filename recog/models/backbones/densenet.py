@@ -11,8 +11,9 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.convolutions import Pair
 from recog.models.parts.layers import BatchNorm, Context, Conv, uniform
+from recog.models.parts.pooling import max_pool
 from recog.models.parts.transformer import Dropout, Noise
 from recog.models.peers import PADDLE, PYTORCH, renamed
 

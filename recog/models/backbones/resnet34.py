@@ -12,8 +12,9 @@ import numpy as np
 
 from recog.errors import ConfigError
 from recog.models import TURNS, flatten, unflatten
-from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.convolutions import Pair
 from recog.models.parts.layers import BatchNorm, Context, Conv, normal
+from recog.models.parts.pooling import max_pool
 from recog.models.peers import PYTORCH, renamed
 
 STRIDE = 8

@@ -12,8 +12,9 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from recog.models.parts.convolutions import Pair, max_pool
+from recog.models.parts.convolutions import Pair
 from recog.models.parts.layers import Context, Conv, ConvNorm
+from recog.models.parts.pooling import max_pool
 from recog.models.peers import PADDLE, renamed
 
 

@@ -1,12 +1,12 @@
-"""Convolutions and max pooling, in the form that is fast on each platform.
+"""Convolutions, in the form that is fast on each platform.
 
-`conv`, `grouped`, `depthwise` and `max_pool` are each jitted separately, so that their names appear in the
+`conv`, `grouped` and `depthwise` are each jitted separately, so that their names appear in the
 jaxpr. Padding is explicit.
 """
 
 import math
 from collections.abc import Callable, Sequence
-from functools import partial, reduce
+from functools import partial
 from typing import Any
 
 import jax
@@ -36,9 +36,9 @@ def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tu
     native = partial(native_conv, strides=strides, padding=padding)
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _winograd_pays(x, kernel):
         return conv_3x3(x, kernel)
-    if strides == (2, 2) and x.shape[-1] <= FEW and kernel.shape[0] > 3 and _is_static(x):
+    if strides == (2, 2) and x.shape[-1] <= FEW and kernel.shape[0] > 3 and is_static(x):
         return image_conv(x, kernel, padding)
-    if x.shape[-1] <= FEW and kernel.shape[:2] == (2 * strides[0], 2 * strides[1]) and _is_static(x):
+    if x.shape[-1] <= FEW and kernel.shape[:2] == (2 * strides[0], 2 * strides[1]) and is_static(x):
         return lax.platform_dependent(x, kernel, cpu=partial(_as_windows, padding=padding), default=native)
     if kernel.shape[:2] != (1, 1):
         return native(x, kernel)
@@ -57,9 +57,10 @@ def native_conv(
     padding: Sequence[Pair] = SAME,
     dilation: Pair = (1, 1),
 ) -> jax.Array:
-    """XLA's own convolution."""
+    """XLA's own convolution; a kernel that reads fewer channels than `x` has is one of groups of channels."""
     return lax.conv_general_dilated(
-        x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=('NHWC', 'HWIO', 'NHWC'))
+        x, kernel, strides, padding, rhs_dilation=dilation, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
+        feature_group_count=x.shape[-1] // kernel.shape[2])
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3))
@@ -73,9 +74,7 @@ def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tupl
 
 
 def _rounded_conv(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
-    return lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        feature_group_count=x.shape[-1] // kernel.shape[2])
+    return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=padding)
 
 
 def _by_onednn_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
@@ -185,7 +184,7 @@ def _as_windows(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) 
 def _is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
     """Whether oneDNN computes it: on a CPU that has it, where many pixels share the kernel, which each call
     reorders."""
-    if not _is_static(x) or not onednn.usable(x):
+    if not onednn.usable(x):
         return False
     pixels = math.prod(x.shape[:3]) // math.prod(strides)
     return pixels >= MANY_PIXELS and pixels * math.prod(kernel.shape) >= MANY_PRODUCTS
@@ -193,13 +192,13 @@ def _is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
 
 def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
     """Whether Winograd's algorithm is faster on a CPU."""
-    if not _is_static(x) or x.dtype != jnp.float32:
+    if not is_static(x) or x.dtype != jnp.float32:
         return False
     multiplications = math.prod(x.shape) * kernel.shape[3]
     return multiplications >= LEAST_MULTIPLICATIONS and min(kernel.shape[2:]) >= LEAST_CHANNELS
 
 
-def _is_static(x: jax.Array) -> bool:
+def is_static(x: jax.Array) -> bool:
     """Whether all sizes are numbers; in an export, they may be symbolic."""
     return all(isinstance(size, int) for size in x.shape)
 
@@ -244,7 +243,7 @@ def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Group by group, a CPU takes a fifth of the time of XLA's own grouped form, and a twentieth for the
     gradient.
     """
-    padding = tuple((size // 2, size // 2) for size in kernel.shape[:2])
+    padding = _keeping(kernel)
     if _is_onednns(x, kernel, (1, 1)):
         return conv_by_onednn(x, kernel.astype(jnp.float32), (1, 1), padding)
     kernel, groups = kernel.astype(x.dtype), x.shape[-1] // kernel.shape[2]
@@ -257,8 +256,7 @@ def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax
     """Convolution of each channel of [B, H, W, C] with its own part of the
     kernel [kernel height, kernel width, 1, C]."""
     if _is_onednns(x, kernel, strides):
-        edges = tuple((size // 2, size // 2) for size in kernel.shape[:2])
-        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, edges)
+        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, _keeping(kernel))
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
     return lax.platform_dependent(
         x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),
@@ -286,8 +284,13 @@ def _size(x: jax.Array, strides: Pair) -> Pair:
 
 
 def _padded(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    edges = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    return jnp.pad(x, ((0, 0), *edges, (0, 0)))
+    return jnp.pad(x, ((0, 0), *_keeping(kernel), (0, 0)))
+
+
+def _keeping(kernel: jax.Array) -> tuple[Pair, Pair]:
+    """The padding that keeps the size at stride 1."""
+    rows, columns = (size // 2 for size in kernel.shape[:2])
+    return (rows, rows), (columns, columns)
 
 
 def _strided(first: int, count: int, stride: int) -> slice:
@@ -338,67 +341,4 @@ depthwise_for_cpu.defvjp(_depthwise_forward, _depthwise_backward)
 
 def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
     """`depthwise` as the grouped convolution that accelerators have."""
-    padding = [(size // 2, size // 2) for size in kernel.shape[:2]]
-    return lax.conv_general_dilated(
-        x, kernel.astype(x.dtype), strides, padding, dimension_numbers=('NHWC', 'HWIO', 'NHWC'),
-        feature_group_count=x.shape[-1])
-
-
-@partial(jax.jit, static_argnames=('window', 'strides', 'padding'))
-def max_pool(x: jax.Array, window: Pair, *, strides: Pair | None = None, padding: int = 0) -> jax.Array:
-    """Max pooling of [B, H, W, C]; the strides are the window's size unless given.
-
-    It takes the maximum of shifted slices, first over rows, then over columns: the gradient of XLA's own
-    pooling takes a CPU 15 to 80 times as long.
-    """
-    strides = strides or window
-    tiled = window == strides and not padding and _is_static(x) and not any(
-        size % step for size, step in zip(x.shape[1:3], window, strict=True))
-    return max_of_tiles(x, window) if tiled else _maximum(x, window, strides, padding)
-
-
-def _maximum(x: jax.Array, window: Pair, strides: Pair, padding: int = 0) -> jax.Array:
-    height, width = window
-    edges = ((0, 0), (padding, padding), (padding, padding), (0, 0))
-    x = jnp.pad(x, edges, constant_values=-jnp.inf) if padding else x
-    rows, columns = x.shape[1] - height + 1, x.shape[2] - width + 1  # where a window may begin
-    x = reduce(jnp.maximum, [x[:, i : i + rows : strides[0]] for i in range(height)])
-    return reduce(jnp.maximum, [x[:, :, j : j + columns : strides[1]] for j in range(width)])
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(1,))
-def max_of_tiles(x: jax.Array, window: Pair) -> jax.Array:
-    """Max pooling whose windows fill the image side by side."""
-    return _maximum(x, window, window)
-
-
-def _tiles_forward(x: jax.Array, window: Pair) -> tuple[jax.Array, tuple[jax.Array, jax.Array]]:
-    pooled = max_of_tiles(x, window)
-    return pooled, (x, pooled)
-
-
-def _tiles_backward(window: Pair, kept: tuple[jax.Array, jax.Array], gradient: jax.Array) -> tuple[jax.Array]:
-    def shifted(x: jax.Array, pooled: jax.Array, gradient: jax.Array) -> jax.Array:
-        return jax.vjp(lambda x: _maximum(x, window, window), x)[1](gradient)[0]
-
-    return lax.platform_dependent(*kept, gradient, cpu=partial(_to_first, window), default=shifted),
-
-
-def _to_first(window: Pair, x: jax.Array, pooled: jax.Array, gradient: jax.Array) -> jax.Array:
-    """The gradient of `max_of_tiles` for a CPU: of equal pixels the first has it, as in PyTorch.
-
-    In bfloat16 it takes a fifth of the time that the gradient of slices takes.
-    """
-    high, wide = window
-    free, rows = jnp.ones(pooled.shape, bool), []
-    for i in range(high):
-        columns = []
-        for j in range(wide):
-            chosen = free & (x[:, i::high, j::wide] == pooled)
-            free = free & ~chosen
-            columns.append(jnp.where(chosen, gradient, jnp.zeros((), gradient.dtype)))
-        rows.append(jnp.stack(columns, 3))
-    return jnp.stack(rows, 2).reshape(x.shape)
-
-
-max_of_tiles.defvjp(_tiles_forward, _tiles_backward)
+    return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=_keeping(kernel))

@@ -16,8 +16,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
-from recog.models.parts.convolutions import max_pool
 from recog.models.parts.layers import Context, ConvNorm, uniform
+from recog.models.parts.pooling import max_pool
 from recog.models.parts.spline import spline, targets
 from recog.models.peers import PADDLE, renamed
 
