@@ -75,8 +75,9 @@ def copied(sizes: Sequence[int], weights: Sequence[float]) -> np.ndarray:
 def _drawn_again(drawn: Callable[[int], np.ndarray], copies: np.ndarray, epoch: int) -> np.ndarray:
     """The sizes of copies in an epoch, each as in an epoch of its own."""
     (of, copy), sizes = copies, np.empty((copies.shape[1], 2), np.int64)
-    for number in range(copy.max() + 1):
-        sizes[copy == number] = drawn(epoch * (copy.max() + 1) + number)[of[copy == number]]
+    count = int(copy.max()) + 1  # Python's own, whose products with an epoch never overflow
+    for number in range(count):
+        sizes[copy == number] = drawn(epoch * count + number)[of[copy == number]]
     return sizes
 
 
