@@ -37,8 +37,8 @@ MODERN = {
 # chosen over CAN, since after the same 20,000 drawn formulas it reads 75 %, CAN 6 % (small forms).
 FORMULAS = {
     **MODERN,
-    'data.train': ('crohme:train', 'composed:train'), 'data.weights': (0.4, 0.6), 'data.nominal': 8_418 + 60_000,
-    'composed.count': 60_000, 'composed.tokens': (1, 32),
+    'data.train': ('crohme:train', 'composed:train'), 'data.weights': (0.4, 0.6),
+    'data.nominal': 8_418 + 60_000, 'composed.count': 60_000, 'composed.tokens': (1, 32),
     'eval.sets': ('crohme:validation',),
     'eval.report': ('crohme:test_2014', 'crohme:test_2016', 'crohme:test_2019'),
     'model.blocks': 2, 'model.growth': 20, 'model.layers': 6, 'model.stem': 48, 'model.dropout': 0.0,

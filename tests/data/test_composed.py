@@ -15,6 +15,7 @@ from recog.data.drawn.dice import Dice
 from recog.data.drawn.handwriting import Hand, layout
 from recog.data.drawn.parts import NoTree, spans, tree
 from recog.data.drawn.people import People, items
+from recog.data.joined import joined
 from recog.data.planning import make_plan
 from recog.data.rows import Written
 from recog.data.sets import open_set
@@ -247,6 +248,17 @@ def test_training_knows_the_sizes_and_that_there_is_ink(given):
     assert plan.given.tolist() == [*measured.sizes.tolist()] * 2
     batch = Batches(source, make_plan(config, vocab, [source], 1), np.arange, vocab, config, 2)[1]
     assert not unpack_notes(batch['notes']) and (batch['size'] <= batch['image'].shape[1:3]).all()
+
+
+def test_with_weights_augmented_ink_still_fits_its_canvas(given):
+    config = experiments.load(str(ROOT / 'experiments' / 'can.py') + ':composed', [
+        '--config.train.batch=4', '--config.data.weights=(0.25,0.75)'])
+    source, vocab = composed(given), vocabulary.from_config(config.text)
+    made = make_plan(config, vocab, [source, source], 1)
+    batches = Batches(joined([source, source]), made, np.arange, vocab, config, made.epoch)
+    for step in (0, made.epoch - 1):
+        batch = batches[step]
+        assert not unpack_notes(batch['notes']) and (batch['size'] <= batch['image'].shape[1:3]).all()
 
 
 def test_the_set_needs_crohme(tmp_path):
