@@ -22,6 +22,7 @@ from recog.data.joined import joined
 from recog.data.pipeline import read_batches
 from recog.data.plan import Plan
 from recog.data.sets import open_set
+from recog.data.shapes import shapes
 from recog.devices import cost, measured
 from recog.devices.mesh import make_mesh, rounded
 from recog.errors import ConfigError
@@ -85,11 +86,16 @@ def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Calla
         found += [(f'infer_{batch}', programs.inference, rounded(mesh, batch))
                   for batch in sorted({1, max(asked.batch, 1)})]
     if asked.wants('train'):
-        on_cpu = mesh.devices.flat[0].platform == 'cpu'
-        batch = asked.train_batch or (min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu
-                                      else config.train.batch)
+        batch = asked.train_batch or _train_batch(config, mesh)
         found.append((f'train_{batch}', programs.training_step, batch))
     return found
+
+
+def _train_batch(config: ConfigDict, mesh: Any) -> int:
+    """As many images of the recipe's largest canvas as a training step has, on a CPU at most 16."""
+    on_cpu = mesh.devices.flat[0].platform == 'cpu'
+    batch = min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch
+    return shapes(config, batch, mesh.size)[-1].rows
 
 
 def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:

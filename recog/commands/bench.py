@@ -30,7 +30,8 @@ def add(bench: argparse.ArgumentParser) -> None:
     bench.add_argument('--batch', type=int, default=32,
                        help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,
-                       help="images of the training step (default: the recipe's, at most 16 on a CPU)")
+                       help="images of the training step (default: the recipe's for its largest canvas, "
+                       'at most 16 on a CPU)')
     bench.add_argument('--seconds', type=float, default=5.0, help='time for each figure (default 5)')
     bench.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
                        help='instead: how fast one worker reads this prepared set, cold and warm, '
