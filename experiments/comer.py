@@ -48,7 +48,7 @@ FORMULAS = {
         '96x176x16', '112x304x16', '144x352x24', '112x528x32', '160x464x32', '224x400x32', '128x768x32',
         '192x608x32', '144x992x40', '224x880x32', '304x608x40', '176x1120x80', '256x1408x56', '368x1568x80',
         '496x2128x96'),
-    'train.length': '190000 images', 'train.batch': 16, 'train.ema': 0.999,
+    'train.length': '150000 images', 'train.batch': 16, 'train.ema': 0.999,
     'data.pixels': 16 * 160 * 512,
     'optimizer.rate': 1e-3, 'schedule.warmup': '5 %',
     'eval.every': '10 %', 'eval.beam': 1, 'eval.batch': 16, 'eval.precision': 'float32',
