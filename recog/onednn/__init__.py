@@ -1,9 +1,11 @@
-"""Convolutions and bidirectional LSTMs by oneDNN, as calls of XLA on CPUs.
+"""Convolutions, bidirectional LSTMs and, in bfloat16, products by oneDNN, as calls of XLA on CPUs.
 
 XLA's own take a CPU up to five times as long in float32, and ten times in bfloat16, for which Intel's AMX has
 instructions. oneDNN is used by itself on one CPU device where it and a C++ compiler are installed (Debian:
 libdnnl-dev and g++), and not with RECOG_ONEDNN=0.
 """
+
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -39,29 +41,28 @@ def usable(x: jax.Array) -> bool:
             and build.found(x.dtype.name)[0] is not None)
 
 
-def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding) -> jax.Array:
-    """Convolution of [B, H, W, C] with [kernel height, kernel width, C / groups, D] in float32."""
+def conv(x: jax.Array, kernel: jax.Array, strides: Pair, padding: Padding, dtype: Any) -> jax.Array:
+    """Convolution of [B, H, W, C] with a float32 kernel [height, width, C / groups, D], in `dtype`."""
     sizes = [(size + sum(ends) - taps) // stride + 1 for size, taps, stride, ends in zip(
         x.shape[1:3], kernel.shape[:2], strides, padding, strict=True)]
-    return _convolution(OUTPUT, x, kernel, (x.shape[0], *sizes, kernel.shape[3]), strides, padding)
+    return _convolution(OUTPUT, x, kernel, (x.shape[0], *sizes, kernel.shape[3]), dtype, strides, padding)
 
 
 def input_gradient(gradient: jax.Array, kernel: jax.Array, shape: Shape, strides: Pair,
                    padding: Padding) -> jax.Array:
     """The gradient of `conv`'s input, which has this shape."""
-    return _convolution(INPUT_GRADIENT, gradient, kernel, shape, strides, padding)
+    return _convolution(INPUT_GRADIENT, gradient, kernel, shape, gradient.dtype, strides, padding)
 
 
 def kernel_gradient(x: jax.Array, gradient: jax.Array, shape: Shape, strides: Pair,
                     padding: Padding) -> jax.Array:
     """The gradient of `conv`'s kernel, which has this shape, in float32."""
-    return _convolution(KERNEL_GRADIENT, x, gradient, shape, strides, padding)
+    return _convolution(KERNEL_GRADIENT, x, gradient, shape, jnp.float32, strides, padding)
 
 
-def _convolution(kind: int, first: jax.Array, second: jax.Array, shape: Shape, strides: Pair,
+def _convolution(kind: int, first: jax.Array, second: jax.Array, shape: Shape, dtype: Any, strides: Pair,
                  padding: Padding) -> jax.Array:
     before, after = zip(*padding, strict=True)
-    dtype = jnp.float32 if kind == KERNEL_GRADIENT else first.dtype
     call = jax.ffi.ffi_call('recog_convolution', jax.ShapeDtypeStruct(shape, dtype), vmap_method='sequential')
     return call(first, second, kind=np.int64(kind), strides=np.array(strides, np.int64),
                 before=np.array(before, np.int64), after=np.array(after, np.int64))

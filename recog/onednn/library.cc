@@ -1,9 +1,9 @@
 // Convolutions and bidirectional LSTMs by oneDNN, as calls for XLA on CPUs.
 //
-// Arrays come as JAX has them: images [B, H, W, C], kernels [height, width, C / groups, D], sequences [T, B, D]. Weights and
-// their gradients are float32; all else is float32 or bfloat16, in which then all products are. oneDNN chooses the
-// layout of weights; what differs is reordered and rounded. A plan, which is what oneDNN prepares for some sizes
-// and type, is made once.
+// Arrays come as JAX has them: images [B, H, W, C], kernels [height, width, C / groups, D], sequences [T, B, D].
+// Weights and their gradients are float32; all else is float32 or bfloat16. Products are in the type of the images or
+// sequences, whatever the type of the result. oneDNN chooses the layout of weights; what differs is reordered and
+// rounded. A plan, which is what oneDNN prepares for some sizes and types, is made once.
 
 // First, so that a machine without oneDNN is told at once.
 #include "oneapi/dnnl/dnnl.hpp"
@@ -221,7 +221,7 @@ Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y
 
 void convolve(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
               Sizes after) {
-  Key key{kind, static_cast<int64_t>(type_of(x))};
+  Key key{kind, static_cast<int64_t>(type_of(x)), static_cast<int64_t>(type_of(y))};
   for (Sizes sizes : {x.dimensions(), weights.dimensions(), strides, before, after})
     key.insert(key.end(), sizes.begin(), sizes.end());
   plan(key, [&] { return convolution(kind, x, weights, y, strides, before, after); })

@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from jax import lax
 
-from recog.models.parts import convolutions, recurrence
+from recog import onednn
+from recog.models.parts import convolutions, layers, recurrence
 from recog.onednn import build
 
 # Largest errors of sums in each type that this processor gains by, as shares of the largest value.
@@ -87,6 +88,22 @@ def test_a_bidirectional_lstm_and_its_gradients_are_those_of_xla(dtype, rows, st
     expected = with_gradients(exact, gradient, x, *kernels, bias)
     assert [each.dtype for each in found] == [dtype, dtype, 'float32', 'float32', 'float32']
     assert max(map(off, found, expected)) < 2 * ROUNDING[dtype]
+
+
+@of_each_type
+@pytest.mark.parametrize('name, result', [('matmul', None), ('product', 'float32')])
+def test_a_product_of_many_rows_and_its_gradients_are_those_of_xla(dtype, name, result, monkeypatch):
+    x, kernel = random(0, 3, 200, 96, dtype=dtype), random(1, 96, 160)
+    monkeypatch.setattr(onednn, 'usable', lambda x: True)
+    by_onednn = getattr(layers, name)
+    assert ('recog_' in jax.jit(by_onednn).lower(x, kernel).as_text()) == (dtype == 'bfloat16')
+    gradient = random(2, 3, 200, 160)
+    found = jax.jit(lambda *given: with_gradients(by_onednn, gradient, *given))(x, kernel)
+    expected = with_gradients(lambda x, kernel: jnp.matmul(
+        x.astype('float32'), kernel.astype(dtype).astype('float32')), gradient.astype(dtype), x, kernel)
+    assert [each.dtype for each in found] == [result or dtype, dtype, 'float32']
+    assert max(map(off, found, expected)) < ROUNDING[dtype]
+    assert found[0].dtype == dtype or off(found[0], expected[0]) < 1e-5  # not rounded
 
 
 @of_each_type

@@ -63,28 +63,38 @@ def native_conv(
         feature_group_count=x.shape[-1] // kernel.shape[2])
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(2, 3))
-def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
-    """A convolution with a kernel in float32, and its gradients, on a CPU by oneDNN; `x` may be bfloat16.
+@partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
+def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair],
+                   dtype: Any = None) -> jax.Array:
+    """A convolution with a kernel in float32, and its gradients, on a CPU by oneDNN; `x` may be bfloat16. The
+    result has the dtype of `x`, or `dtype`.
 
     A kernel that reads fewer channels than `x` has is one of groups of channels.
     """
-    return lax.platform_dependent(x, kernel, cpu=partial(onednn.conv, strides=strides, padding=padding),
-                                  default=partial(_rounded_conv, strides=strides, padding=padding))
+    dtype = dtype or x.dtype
+
+    def by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
+        return _rounded_conv(x, kernel, strides=strides, padding=padding).astype(dtype)
+
+    by_onednn = partial(onednn.conv, strides=strides, padding=padding, dtype=dtype)
+    return lax.platform_dependent(x, kernel, cpu=by_onednn, default=by_xla)
 
 
 def _rounded_conv(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
     return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=padding)
 
 
-def _by_onednn_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair]) -> Any:
+def _by_onednn_forward(x: Any, kernel: Any, strides: Pair, padding: tuple[Pair, Pair], dtype: Any) -> Any:
     # The gradient of images is computed only where it is asked for.
     kept = x.value, kernel.value, () if x.perturbed else None
-    return conv_by_onednn(x.value, kernel.value, strides, padding), kept
+    return conv_by_onednn(x.value, kernel.value, strides, padding, dtype), kept
 
 
-def _by_onednn_backward(strides: Pair, padding: tuple[Pair, Pair], kept: Any, gradient: jax.Array) -> Any:
+def _by_onednn_backward(strides: Pair, padding: tuple[Pair, Pair], dtype: Any, kept: Any,
+                        gradient: jax.Array) -> Any:
+    del dtype
     x, kernel, wanted = kept
+    gradient = gradient.astype(x.dtype)
     native = partial(_rounded_conv, strides=strides, padding=padding)
 
     def to_input(gradient: jax.Array, kernel: jax.Array) -> jax.Array:
@@ -233,6 +243,21 @@ conv_3x3.defvjp(_conv_3x3_forward, _conv_3x3_backward)
 
 def _pointwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
     return jnp.einsum('bhwc,cd->bhwd', x[:, :: strides[0], :: strides[1]], kernel[0, 0])
+
+
+def rows_by_onednn(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array | None:
+    """Product of [..., D] and [D, E] in bfloat16 as a convolution of one row of pixels, or None where that is
+    not faster.
+
+    XLA does not use AMX, and takes a CPU four times as long.
+    """
+    if x.dtype != jnp.bfloat16 or not is_static(x):
+        return None
+    row, one = x.reshape(1, 1, -1, x.shape[-1]), kernel[None, None]
+    if not _is_onednns(row, one, (1, 1)):
+        return None
+    product = conv_by_onednn(row, one.astype(jnp.float32), (1, 1), ((0, 0), (0, 0)), dtype)
+    return product.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
 @jax.jit

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.parts.convolutions import Pair, conv, depthwise
+from recog.models.parts.convolutions import Pair, conv, depthwise, rows_by_onednn
 from recog.models.precision import HIGHEST
 
 MOMENTUM = 0.9
@@ -185,7 +185,14 @@ einsum32.defvjp(_einsum32_forward, _einsum32_backward)
 
 def product(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """Product of [..., D] and [D, E] in the dtype of `x`; the result is float32."""
-    return einsum32('...d,de->...e', x, kernel.astype(x.dtype))
+    found = rows_by_onednn(x, kernel, jnp.float32)
+    return einsum32('...d,de->...e', x, kernel.astype(x.dtype)) if found is None else found
+
+
+def matmul(x: jax.Array, kernel: jax.Array) -> jax.Array:
+    """Product of [..., D] and [D, E] in the dtype of `x`, which the result has, too."""
+    found = rows_by_onednn(x, kernel, x.dtype)
+    return jnp.matmul(x, kernel.astype(x.dtype)) if found is None else found
 
 
 def uniform(bound: float) -> Callable[..., jax.Array]:

@@ -15,7 +15,7 @@ import jax.numpy as jnp
 from jax import lax
 from jax.extend.random import threefry2x32_p
 
-from recog.models.parts.layers import EPSILON, einsum32, normal
+from recog.models.parts.layers import EPSILON, einsum32, matmul, normal
 
 RULES = ('upscale', 'downscale')
 
@@ -135,7 +135,10 @@ class Dense(nn.Module):
     @nn.compact
     def __call__(self, x: jax.Array) -> jax.Array:
         kernel = self.param('kernel', self.start, (x.shape[-1], self.features))
-        x = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=self.dtype or x.dtype)
+        if self.dtype is None:
+            x = matmul(x, kernel)
+        else:
+            x = jnp.matmul(x, kernel.astype(x.dtype), preferred_element_type=self.dtype)
         if self.biased:
             x = x + self.param('bias', self.bias_start, (self.features,)).astype(x.dtype)
         return x

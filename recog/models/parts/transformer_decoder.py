@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.parts.layers import Linear, einsum32, normal, uniform
+from recog.models.parts.layers import Linear, einsum32, matmul, normal, uniform
 from recog.models.parts.transformer import Dropout, LayerNorm, Noise
 
 KEYS = 1  # the second of queries, keys and values
@@ -87,7 +87,7 @@ class Attention(nn.Module):
         """Those of queries [R, N, S, D / N], keys [R, N, D / N, S] and values [R, N, S, D / N]
         from number `first` to before `last`."""
         part = slice(first * self.features, last * self.features)
-        projected = jnp.matmul(x, self.kernel_in[:, part].astype(x.dtype))
+        projected = matmul(x, self.kernel_in[:, part])
         projected = projected + self.bias_in[part].astype(x.dtype)
         shape = (-1, tokens, self.heads, self.features // self.heads)
         parts = [each.reshape(shape).swapaxes(1, 2) for each in jnp.split(projected, last - first, -1)]
@@ -134,7 +134,7 @@ class Attention(nn.Module):
     def merge_heads(self, attended: jax.Array, shape: Any) -> jax.Array:
         """The output projection of all heads' results [R, N, S, D / N], in the shape of the tokens."""
         merged = attended.swapaxes(1, 2).reshape(shape)
-        return jnp.matmul(merged, self.kernel_out.astype(merged.dtype)) + self.bias_out.astype(merged.dtype)
+        return matmul(merged, self.kernel_out) + self.bias_out.astype(merged.dtype)
 
     @property
     def scale(self) -> float:

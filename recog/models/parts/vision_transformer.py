@@ -7,7 +7,7 @@ import flax.linen as nn
 import jax
 import jax.numpy as jnp
 
-from recog.models.parts.layers import normal, uniform
+from recog.models.parts.layers import matmul, normal, uniform
 from recog.models.parts.transformer import Dense, LayerNorm, attention_weights, gelu, weighted
 
 Pair = tuple[int, int]
@@ -29,8 +29,7 @@ class Patches(nn.Module):
         bias = self.param('bias', start, (self.features,))
         cut = image.reshape(-1, height // high, high, width // wide, wide, channels).swapaxes(2, 3)
         cut = cut.reshape(image.shape[0], -1, high * wide * channels)
-        product = jnp.matmul(cut, kernel.reshape(-1, self.features).astype(image.dtype))
-        return product + bias.astype(image.dtype)
+        return matmul(cut, kernel.reshape(-1, self.features)) + bias.astype(image.dtype)
 
 
 class Block(nn.Module):
