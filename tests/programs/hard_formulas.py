@@ -9,20 +9,18 @@ labels.tsv: what a reader reads worse, for `recog publish ... --weakness small=h
 import sys
 from pathlib import Path
 
-import cv2
-
 sys.path.insert(0, str(Path(__file__).parents[1]))
 
 from programs.hard_words import plain, turned, write
 
 from recog.images.corrupt import corrupted
 
-SMALL, PAPER, LONG = 0.5, 1, 24  # of the size; a severity; tokens
+HALF, PAPER, LONG = 2, 1, 24  # two severities; tokens
 
 
 def small(image, number):
     """The image at half its size."""
-    return cv2.resize(image, None, fx=SMALL, fy=SMALL, interpolation=cv2.INTER_AREA)
+    return corrupted(image, 'size', HALF, number, number)
 
 
 def paper(image, number):
