@@ -10,7 +10,7 @@ class Asked(NamedTuple):
     overrides: tuple[str, ...] = ()
     only: tuple[str, ...] = ()  # some of infer, train and data; empty: all of them
     batch: int = 32  # size of the larger inference batch; the smaller one is 1
-    # Batch size of the training step; 0: the recipe's for its largest canvas, but at most 16 on a CPU.
+    # Batch size of the training step; 0: the recipe's for its largest canvas, on a CPU at most 16.
     train_batch: int = 0
     seconds: float = 5.0  # for each figure
     profile: str = ''  # a folder for a trace

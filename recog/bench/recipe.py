@@ -24,7 +24,7 @@ from recog.data.plan import Plan
 from recog.data.sets import open_set
 from recog.data.shapes import shapes
 from recog.devices import cost, measured
-from recog.devices.mesh import make_mesh, rounded
+from recog.devices.mesh import make_mesh, rounded, row_multiple
 from recog.errors import ConfigError
 from recog.text import vocabulary
 from recog.train import resident
@@ -92,10 +92,11 @@ def wanted(config: ConfigDict, asked: Asked, mesh: Any) -> list[tuple[str, Calla
 
 
 def _train_batch(config: ConfigDict, mesh: Any) -> int:
-    """As many images of the recipe's largest canvas as a training step has, on a CPU at most 16."""
+    """As many images of the recipe's largest canvas as a training step has, on a CPU at most 16, or one group
+    of batch norm."""
     on_cpu = mesh.devices.flat[0].platform == 'cpu'
     batch = min(config.train.batch, CPU_TRAIN_BATCH) if on_cpu else config.train.batch
-    return shapes(config, batch, mesh.size)[-1].rows
+    return shapes(config, batch, row_multiple(mesh, config))[-1].rows
 
 
 def measure(program: Program, compiled: hlo.Program, mesh: Any, batch: int, seconds: float) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def add(bench: argparse.ArgumentParser) -> None:
                        help='images of the larger inference batch (default 32)')
     bench.add_argument('--train-batch', type=int, default=0,
                        help="images of the training step (default: the recipe's for its largest canvas, "
-                       'at most 16 on a CPU)')
+                       'at most 16, or one group of batch norm, on a CPU)')
     bench.add_argument('--seconds', type=float, default=5.0, help='time for each figure (default 5)')
     bench.add_argument('--set', default='', metavar='NAME[/CONFIG][:SPLIT]',
                        help='instead: how fast one worker reads this prepared set, cold and warm, '

@@ -1,6 +1,7 @@
 """The mesh of devices, and how batches and states lie on it."""
 
 import functools
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -66,6 +67,12 @@ def check_batch(mesh: Mesh, config: ConfigDict) -> None:
     if micro % mesh.size:
         raise ConfigError(f'config.train.batch={config.train.batch} in {config.train.accumulate} '
                           f'micro-batches of {micro} must be a multiple of the {mesh.size} devices')
+
+
+def row_multiple(mesh: Mesh, config: ConfigDict) -> int:
+    """What the rows of a training batch are a multiple of: each device has rows of each micro-batch, which
+    consists of whole groups of batch norm."""
+    return math.lcm(mesh.size, config.train.norm_group or 1) * config.train.accumulate
 
 
 def compiler_options(mesh: Mesh) -> dict[str, Any]:

@@ -1,7 +1,6 @@
 """A recipe made ready to train: data opened, batches planned, the model built, devices laid out as a mesh."""
 
 import functools
-import math
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +18,7 @@ from recog.data.plan import Plan
 from recog.data.planning import make_plan
 from recog.data.rows import Source
 from recog.data.sets import open_set
-from recog.devices.mesh import check_batch, make_mesh
+from recog.devices.mesh import check_batch, make_mesh, row_multiple
 from recog.errors import ConfigError
 from recog.text.vocabulary import Vocab
 from recog.train import initial, origin, resident
@@ -67,9 +66,7 @@ def make_run(config: ConfigDict, vocab: Vocab, root: str | Path, devices: list[j
     mesh = make_mesh(config.mesh, devices)
     check_batch(mesh, config)
     opened = [open_set(name, config, root) for name in config.data.train]
-    # Each device has rows of each micro-batch, which consists of whole groups of batch norm.
-    multiple = math.lcm(mesh.size, config.train.norm_group or 1) * config.train.accumulate
-    source, plan = joined(opened), make_plan(config, vocab, opened, multiple)
+    source, plan = joined(opened), make_plan(config, vocab, opened, row_multiple(mesh, config))
     if config.data.resident:
         resident.check(config, source, mesh)
     for each in opened:

@@ -13,6 +13,8 @@ from recog.devices.mesh import make_mesh
 @pytest.mark.parametrize('name, asked, rows', [
     ('comer.py:formulas', 0, 1),    # data.pixels allows no more on its canvas of 496 x 2128
     ('comer.py:formulas', 3, 3),
+    ('comer.py:crohme', 0, 8),      # one group of batch norm
+    ('svtrv2.py:t', 0, 256),
     ('crnn.py:r34', 0, recipe.CPU_TRAIN_BATCH),
     ('crnn.py:demo', 0, recipe.CPU_TRAIN_BATCH),
 ])
