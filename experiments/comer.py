@@ -34,9 +34,9 @@ MODERN = {
 }
 
 # For two CPU cores, about two hours: a quarter of the parameters, from InkML, three of five formulas
-# put together from the training set's strokes. It is the recipe of the reader `formulas`, for which CoMER was
-# chosen over CAN, since after the same 20,000 drawn formulas it reads 75 %, CAN 6 % (small forms).
-FORMULAS = {
+# put together from the training set's strokes. CoMER was chosen over CAN, since after the same 20,000 drawn
+# formulas it reads 75 %, CAN 6 % (small forms). Its reader is experiments/readers/formulas-first.
+FORMULAS_FIRST = {
     **MODERN,
     'data.train': ('crohme:train', 'composed:train'), 'data.weights': (0.4, 0.6),
     'data.nominal': 8_418 + 60_000, 'composed.count': 60_000, 'composed.tokens': (1, 32),
@@ -54,6 +54,14 @@ FORMULAS = {
     'optimizer.rate': 1e-3, 'schedule.warmup': '5 %',
     'eval.every': '10 %', 'eval.beam': 1, 'eval.batch': 16, 'eval.precision': 'float32',
     'checkpoint.every': '2 %', 'log.every': 50,
+}
+
+# The reader `formulas`: that one goes on, with more of the formulas that people wrote, and blur.
+FORMULAS = {
+    **FORMULAS_FIRST,
+    'init': 'experiments/readers/formulas-first',
+    'data.weights': (0.6, 0.4), 'train.length': '100000 images', 'optimizer.rate': 8e-4,
+    'image.augment.blur': 1.0,
 }
 
 # Narrow layers on short drawn formulas: about five minutes on two CPU cores, no download.
@@ -94,6 +102,7 @@ VARIANTS = {
     # The authors' config.yaml; four GPUs with eight images each, whose batch norms are their own.
     'crohme': {},
     'modern': MODERN,
+    'formulas_first': FORMULAS_FIRST,
     'formulas': FORMULAS,
     'demo': DEMO,
     'finetune': FINETUNE,
