@@ -60,7 +60,7 @@ FORMULAS_FIRST = {
 FORMULAS = {
     **FORMULAS_FIRST,
     'init': 'experiments/readers/formulas-first',
-    'data.weights': (0.6, 0.4), 'train.length': '100000 images', 'optimizer.rate': 8e-4,
+    'data.weights': (0.6, 0.4), 'train.length': '80000 images', 'optimizer.rate': 8e-4,
     'image.augment.blur': 1.0,
 }
 
