@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from recog.workdir.opened import Opened
 
 CORRUPTED = 1000  # images of a set, unless --limit says otherwise
-OF_ONE = ('set', 'protocol', 'nfkd', 'batch', 'beam', 'step', 'max-length', 'width-rule', 'precision',
-          'devices')
+OF_ONE = ('set', 'protocol', 'nfkd', 'adapt', 'batch', 'beam', 'step', 'max-length', 'width-rule',
+          'precision', 'devices')
 
 
 def add(evaluate: argparse.ArgumentParser) -> None:
@@ -48,6 +48,10 @@ def add(evaluate: argparse.ArgumentParser) -> None:
                           help="images at a time (default: the recipe's eval.batch)")
     evaluate.add_argument('--precision', default='', choices=('', *PRECISIONS),
                           help="of products (default: the recipe's eval.precision, else its train.precision)")
+    evaluate.add_argument('--adapt', action='store_true',
+                          help='bring photographs, dark ink where the training images have light, and other '
+                          'sizes to the form of the training images first, as predict does; only for recipes '
+                          'with image.ink')
     evaluate.add_argument('--corrupt', nargs='?', const='all', default='', metavar='NAME,NAME',
                           help='read the sets under corruptions instead, all or those named, each at five '
                           'severities; added to robustness.json; several readers are compared')
@@ -78,7 +82,7 @@ def run(arguments: argparse.Namespace) -> int:
     mesh = data_mesh(start(arguments.devices))
     opened = open_workdir(workdir, arguments.step, mesh, arguments.precision)
     folder = workdir_path(out or workdir)
-    measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder)
+    measure_sets(opened, _asked(opened, arguments), mesh, arguments.data, folder, adapt=arguments.adapt)
     if out:
         print(f'\nresults in {out}')
     return 0
@@ -93,6 +97,8 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
 
     config = opened.config.copy_and_resolve_references()
     config.unlock()
+    if arguments.adapt and not config.image.ink:
+        raise ConfigError(f'--adapt is for recipes with config.image.ink; {opened.workdir} has none')
     if arguments.set:
         config.eval.report = tuple(arguments.set)
         for name in arguments.set:
@@ -131,7 +137,7 @@ def _corrupt(arguments: argparse.Namespace) -> int:
         out = '' if several else arguments.out
         found, missing = measure_corrupted.measure_sets(
             opened, config, mesh, arguments.data, names, arguments.limit or CORRUPTED,
-            workdir_path(out or beside(name, folder, '-results') or folder))
+            workdir_path(out or beside(name, folder, '-results') or folder), arguments.adapt)
         print('\n\n'.join([*([f'# {name}'] if several else []),
                            *(shown(robustness.table(each)) for each in found),
                            *([f'missing: {", ".join(missing)}'] if missing else [])]) + '\n')

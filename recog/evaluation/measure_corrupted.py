@@ -14,6 +14,7 @@ from recog.evaluation import measure
 from recog.evaluation.robustness import Record, add
 from recog.evaluation.sets import provenance_of, sources_of
 from recog.images.corrupt import SEVERITIES
+from recog.reading.adapt import adapted_source
 from recog.reading.compiled import decoder
 from recog.workdir.opened import Opened
 
@@ -27,30 +28,32 @@ def check(config: ConfigDict, root: str) -> None:
 
 
 def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, names: Sequence[str], limit: int,
-                 folder: Any) -> tuple[list[Record], list[str]]:
+                 folder: Any, adapt: bool = False) -> tuple[list[Record], list[str]]:
     """Measure the sets of eval.report under these corruptions and keep the records in the folder; also the
     sets that are missing."""
     sources, missing = sources_of(config, root)
-    records = measured(opened, config, mesh, sources, names, limit)
+    records = measured(opened, config, mesh, sources, names, limit, adapt)
     if jax.process_index() == 0:
         add(folder, records)
     return records, missing
 
 
 def measured(opened: Opened, config: ConfigDict, mesh: Mesh, sources: Sequence[Source], names: Sequence[str],
-             limit: int) -> list[Record]:
+             limit: int, adapt: bool = False) -> list[Record]:
     """A record for each set: of how many images how many are right as they are, and at each severity of each
-    corruption."""
+    corruption. `adapt`: what is corrupted is adapted as prediction does it."""
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.data.workers = 0  # the images are in memory
-    decode, about = decoder(opened.model, mesh, config.eval.beam), provenance_of(opened, config, mesh)
+    decode, about = decoder(opened.model, mesh, config.eval.beam), provenance_of(opened, config, mesh, adapt)
     records = []
     for source in sources:
         held = Corrupted(source, limit, SEED)
 
-        def right(held: Corrupted = held) -> dict[str, float]:
-            return measure.measure_set(decode, opened.variables, held, opened.vocab, config, mesh).figures
+        read = adapted_source(held, config.image) if adapt else held
+
+        def right(read: Source = read) -> dict[str, float]:
+            return measure.measure_set(decode, opened.variables, read, opened.vocab, config, mesh).figures
         clean = right()
         found: dict[str, list[int]] = {}
         steps = [(name, severity) for name in names for severity in SEVERITIES]

@@ -15,7 +15,9 @@ from recog.evaluation.results import Prediction, Result, over_sets
 from recog.workdir import files
 
 # The ways of measuring: two rows of a set that differ in one of these stand side by side.
-CONDITIONS = ('step', 'protocol', 'beam', 'precision', 'max length', 'width rule')
+CONDITIONS = ('step', 'protocol', 'beam', 'precision', 'max length', 'width rule', 'images')
+# What a condition is that is not said.
+UNSAID = {'images': 'as they are'}
 # What a measurement holds besides its provenance.
 PARTS = ('own', 'predictions', 'sets', 'earlier', 'missing', 'notes', 'averages', 'differences', 'more')
 # By what the measurements of two runs are told apart in a folder that is no workdir.
@@ -100,8 +102,8 @@ def add(stored: Sequence[Measurement], new: Measurement) -> list[Measurement]:
 
 def alike(one: Measurement, other: Measurement) -> bool:
     """Whether both measured in the same way, as far as an older one says how."""
-    return all(one.document[name] == other.document[name] for name in CONDITIONS
-               if name in one.document and name in other.document)
+    first, second = ({**UNSAID, **each.document} for each in (one, other))
+    return all(first[name] == second[name] for name in CONDITIONS if name in first and name in second)
 
 
 def merged(one: Measurement, other: Measurement) -> Measurement:

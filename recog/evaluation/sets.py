@@ -21,6 +21,7 @@ from recog.evaluation.results import Result
 from recog.evaluation.terminal import shown
 from recog.evaluation.write import write_results
 from recog.metrics.words import protocol_id
+from recog.reading.adapt import adapted_source
 from recog.reading.compiled import decoder
 from recog.workdir import provenance
 from recog.workdir.folder import Mirror
@@ -28,13 +29,15 @@ from recog.workdir.opened import Opened
 
 
 def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, folder: Any,
-                 own: bool = False) -> list[Result]:
+                 own: bool = False, adapt: bool = False) -> list[Result]:
     """Measure the sets of eval.report, print the table and add it to the results in the folder.
 
-    Sets that are not there are listed. `own`: the training of the run reports.
+    Sets that are not there are listed. `own`: the training of the run reports. `adapt`: images are brought to
+    the form of the training images first, as prediction does it.
     """
     sources, missing = sources_of(config, root)
-    about = provenance_of(opened, config, mesh)
+    sources = [adapted_source(source, config.image) for source in sources] if adapt else sources
+    about = provenance_of(opened, config, mesh, adapt)
     stored = measurements.read(folder)
     if folder != opened.workdir:
         measurements.refuse_another_run(stored, about, folder)
@@ -77,7 +80,7 @@ def sources_of(config: ConfigDict, root: str) -> tuple[list[Source], list[str]]:
     return sources, list(missing)
 
 
-def provenance_of(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
+def provenance_of(opened: Opened, config: ConfigDict, mesh: Mesh, adapt: bool = False) -> dict[str, Any]:
     """The provenance of results, with all conditions of `measurements`."""
     by_test = ' (a test set)' if any(map(is_test, opened.config.eval.sets)) else ''
     own = {stream: seed for stream, seed in config.seeds.items() if seed is not None}
@@ -88,7 +91,7 @@ def provenance_of(opened: Opened, config: ConfigDict, mesh: Mesh) -> dict[str, A
         'characters': ' '.join(compared(opened.vocab.tokens)), 'beam': config.eval.beam,
         'precision': recipe.evaluated(config).train.precision,
         'max length': config.text.max_length,
-        'width rule': config.image.width_rule,
+        'width rule': config.image.width_rule, **({'images': 'adapted'} if adapt else {}),
         **({'temperature': round(opened.temperature, 4)} if opened.calibration else {}),
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),

@@ -13,6 +13,8 @@ from ml_collections import ConfigDict
 
 from recog import __version__, models
 from recog.config import recipe
+from recog.data.rows import PackedSource
+from recog.data.sets import open_set
 from recog.devices import cost
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
@@ -85,14 +87,19 @@ def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked
 
 def _measured(opened: Opened, rounded: Opened, asked: Asked) -> list[Measurement]:
     """The measurements that count: of the sets asked for, with the rounded weights, else the workdir's."""
-    sets = tuple(dict.fromkeys([*asked.sets, *asked.weaknesses.values()]))
-    if not sets:
+    if not (asked.sets or asked.weaknesses):
         return [each for each in measurements.read(opened.workdir)
                 if each.document.get('step', opened.step) == opened.step]
     config = opened.config.copy_and_resolve_references()
-    config.eval.report = sets
+    # A weakness is one of what users give to `recog predict`, which adapts images.
+    adapted = [name for name in asked.weaknesses.values() if config.image.ink and not isinstance(
+        open_set(name, config, asked.root), PackedSource)]
+    as_they_are = [name for name in (*asked.sets, *asked.weaknesses.values()) if name not in adapted]
     with tempfile.TemporaryDirectory(prefix='recog-') as folder:
-        measure_sets(rounded, config, one_device(), asked.root, Path(folder))
+        for sets, adapt in ((as_they_are, False), (adapted, True)):
+            if sets:
+                config.eval.report = tuple(dict.fromkeys(sets))
+                measure_sets(rounded, config, one_device(), asked.root, Path(folder), adapt=adapt)
         return measurements.read(Path(folder))
 
 

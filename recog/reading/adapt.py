@@ -1,6 +1,7 @@
 """Photographs, black ink on white and other sizes, brought to the form of a model's training images.
 
-Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, and only in prediction.
+Only recipes that say what their ink looks like (`image.ink`, `image.symbol`) do this, in prediction and where
+an evaluation asks for it.
 """
 
 import math
@@ -10,11 +11,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog.data.rows import Row, Source
+from recog.data.rows import PackedSource, Row, Source
+from recog.errors import ConfigError
 from recog.images.fit import shrunk
 
 MARGIN = 13  # pixels around the ink, as in the bitmaps of CROHME
-SAME = 0.5  # share by which the height of symbols may differ before an image is rescaled
+SAME = 0.35  # share by which the height of symbols may differ before an image is rescaled
 BINARY = 0.9  # share of black and white pixels from which on an image is no photograph
 SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of the size
 SPECK = 1 / 500  # of an image's longer side; what is smaller in both directions is dust
@@ -53,6 +55,14 @@ class Adapted:
             drawn = len(row.strokes) > 0  # as in training already
             yield row if row.image is None or drawn else row._replace(
                 image=adapted(row.image, self._rule, self._invert))
+
+
+def adapted_source(source: Source, rule: ConfigDict) -> Adapted:
+    """The source with its images adapted, to be measured as they are predicted."""
+    if isinstance(source, PackedSource):
+        raise ConfigError(f'{source.name} cannot be adapted: it is packed for a recipe, and holds images '
+                          'that are fitted already; name the set that it was packed from')
+    return Adapted(source, rule, 'auto')
 
 
 def adapted(image: np.ndarray, rule: ConfigDict, invert: str = 'auto') -> np.ndarray:

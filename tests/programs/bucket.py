@@ -81,7 +81,7 @@ def free_port():
 def recog(*arguments):
     """A recog command in a process of its own, with one device."""
     environment = {**os.environ, 'XLA_FLAGS': '--xla_force_host_platform_device_count=1',
-                   'PYTHONUNBUFFERED': '1'}
+                   'PYTHONUNBUFFERED': '1', 'PYTHONFAULTHANDLER': '1'}
     return subprocess.Popen([sys.executable, '-m', 'recog', *map(str, arguments)], cwd=ROOT, env=environment,
                             text=True, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
@@ -96,7 +96,7 @@ def ended(process, status=0):
     try:
         said = process.communicate(timeout=300)[0]
     except subprocess.TimeoutExpired:
-        process.kill()
+        process.send_signal(signal.SIGABRT)  # it says then where each of its threads waits
         raise RuntimeError(f'no end after 300 s:\n{process.communicate()[0]}') from None
     if process.returncode != status:
         raise RuntimeError(f'status {process.returncode} instead of {status}:\n{said}')
