@@ -49,6 +49,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.devices.mesh import data_mesh
     from recog.evaluation import calibrate
     from recog.evaluation.terminal import shown
+    from recog.text.lexicon import width
     from recog.workdir import calibration
     from recog.workdir.opened import open_workdir
 
@@ -56,8 +57,8 @@ def run(arguments: argparse.Namespace) -> int:
     opened = open_workdir(folder, arguments.step, mesh)
     config = opened.config.copy_and_resolve_references()
     config.eval.batch = arguments.batch or config.eval.batch
-    config.eval.beam = arguments.beam or config.eval.beam
-    sources = _sources(tuple(arguments.set) or config.eval.sets, config, arguments.data)
+    config.eval.beam = arguments.beam or width(opened.lexicon, config.eval.beam)
+    sources = validation_sets(tuple(arguments.set) or config.eval.sets, config, arguments.data)
     record = calibrate.calibrated(opened, sources, config, mesh)
     calibration.write(folder, opened.step, record)
     print(shown(calibrate.described(record)))
@@ -66,8 +67,8 @@ def run(arguments: argparse.Namespace) -> int:
     return 0
 
 
-def _sources(names: 'Sequence[str]', config: 'ConfigDict', root: str) -> 'list[Source]':
-    """The sets, none of which may be a test."""
+def validation_sets(names: 'Sequence[str]', config: 'ConfigDict', root: str) -> 'list[Source]':
+    """The sets to which something is fitted, none of which may be a test."""
     from recog.config.test_sets import is_test
     from recog.data.sets import open_set
 

@@ -16,6 +16,7 @@ from recog.commands import (
     evaluate,
     export,
     import_weights,
+    lexicon,
     pack,
     predict,
     publish,
@@ -34,7 +35,7 @@ from recog.errors import ConfigError
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 COMMANDS = tuple(module.COMMAND for module in (
-    train, reproduce, evaluate, calibrate, predict, readers, serve, demo, report, sweep, search,
+    train, reproduce, evaluate, calibrate, lexicon, predict, readers, serve, demo, report, sweep, search,
     import_weights, export, publish, pull, push, bench, augment, pack, check, show_config))
 
 

@@ -15,7 +15,7 @@ def add(export: argparse.ArgumentParser) -> None:
                         help='onnx: for onnxruntime, OpenVINO and their like, without JAX (default); '
                         'stablehlo: for JAX on CPU, CUDA and TPU')
     export.add_argument('--beam', type=int, default=0,
-                        help='width of the beam search, fixed in the files (default 1: greedy)')
+                        help='width of the beam search, fixed in the files (default: as predict)')
     export.add_argument('--max-length', type=int, default=0, metavar='N',
                         help="tokens at most where nothing else is said later (default: the recipe's)")
     export.add_argument('--step', type=int,
@@ -36,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
 
     start()
     opened = open_workdir(workdir, arguments.step)
-    found = write.write_export(opened, place, arguments.format, workdir, beam=arguments.beam or 1,
+    found = write.write_export(opened, place, arguments.format, workdir, beam=arguments.beam,
                                max_length=arguments.max_length)
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f'{place}: {opened.config.model.name} of step {opened.step} as {arguments.format}, '

@@ -17,7 +17,7 @@ from recog.evaluation.results import Prediction
 from recog.metrics import calibration as metrics
 from recog.metrics.calibration import calibration_error, fitted_temperature, likelihood_loss, tempered
 from recog.metrics.words import protocol_id
-from recog.reading.compiled import decoder
+from recog.reading.compiled import searching
 from recog.workdir.calibration import BOUNDS
 from recog.workdir.opened import Opened
 
@@ -27,10 +27,10 @@ SEED = 0  # of how the answers are parted into halves
 
 def calibrated(opened: Opened, sources: Sequence[Source], config: ConfigDict, mesh: Mesh) -> dict[str, Any]:
     """The record of a temperature that is fitted to what the model reads in these sets."""
-    decode = decoder(opened.model, mesh, config.eval.beam)
+    decode, lexicon = searching(opened, mesh, config.eval.beam)
     read = [each for source in sources for each in measure.measure_set(
         decode, opened.variables, source, opened.vocab, config, mesh,
-        progress=jax.process_index() == 0).predictions]
+        progress=jax.process_index() == 0, lexicon=lexicon).predictions]
     return {'sets': [source.name for source in sources], 'step': opened.step,
             'protocol': protocol_id(config.eval.protocol, config.eval.nfkd), 'beam': config.eval.beam,
             'recog': __version__, **fitted(read)}

@@ -19,6 +19,7 @@ from recog.metrics.formulas import formula_figures, normal_forms
 from recog.metrics.words import judge, protocol_id, word_figures
 from recog.reading.compiled import Compiled
 from recog.reading.read import Reading, read_source
+from recog.text.lexicon import Lexicon
 from recog.text.vocabulary import Vocab
 
 FEW = 10  # words from which a result may be cause for concern
@@ -26,7 +27,8 @@ FEW = 10  # words from which a result may be cause for concern
 
 def measure_set(decode: Callable, variables: models.Variables, source: Source, vocab: Vocab,
                 config: ConfigDict, mesh: Mesh, limit: int = 0, progress: bool = False,
-                known: Collection[str] = (), temperature: float = 1.0) -> Result:
+                known: Collection[str] = (), temperature: float = 1.0,
+                lexicon: Lexicon | None = None) -> Result:
     """Read a set and judge it under the config's protocol; unreadable images are left out, counted and named.
 
     `known` are the formulas of the training (see `trained`): the accuracy of all others is given, too.
@@ -35,7 +37,7 @@ def measure_set(decode: Callable, variables: models.Variables, source: Source, v
 
     engine = Compiled(decode, variables, mesh)
     read = read_source(engine, source, vocab, config, batch=config.eval.batch, limit=limit,
-                       temperature=temperature)
+                       temperature=temperature, lexicon=lexicon, best=1)
     readings = list(tqdm(read, desc=source.name, total=min(len(source), limit or len(source)), unit='image',
                          leave=False, disable=None if progress else True))
     return _judged(source, readings, protocol_id(config.eval.protocol, config.eval.nfkd), known)

@@ -15,7 +15,7 @@ from recog.evaluation.robustness import Record, add
 from recog.evaluation.sets import provenance_of, sources_of
 from recog.images.corrupt import SEVERITIES
 from recog.reading.adapt import adapted_source
-from recog.reading.compiled import decoder
+from recog.reading.compiled import searching
 from recog.workdir.opened import Opened
 
 SEED = 0
@@ -45,7 +45,8 @@ def measured(opened: Opened, config: ConfigDict, mesh: Mesh, sources: Sequence[S
     config = config.copy_and_resolve_references()
     with config.unlocked():
         config.data.workers = 0  # the images are in memory
-    decode, about = decoder(opened.model, mesh, config.eval.beam), provenance_of(opened, config, mesh, adapt)
+    decode, lexicon = searching(opened, mesh, config.eval.beam)
+    about = provenance_of(opened, config, mesh, adapt)
     records = []
     for source in sources:
         held = Corrupted(source, limit, SEED)
@@ -53,7 +54,8 @@ def measured(opened: Opened, config: ConfigDict, mesh: Mesh, sources: Sequence[S
         read = adapted_source(held, config.image) if adapt else held
 
         def right(read: Source = read) -> dict[str, float]:
-            return measure.measure_set(decode, opened.variables, read, opened.vocab, config, mesh).figures
+            return measure.measure_set(decode, opened.variables, read, opened.vocab, config, mesh,
+                                       lexicon=lexicon).figures
         clean = right()
         found: dict[str, list[int]] = {}
         steps = [(name, severity) for name in names for severity in SEVERITIES]

@@ -15,9 +15,10 @@ from recog.evaluation.results import Prediction, Result, over_sets
 from recog.workdir import files
 
 # The ways of measuring: two rows of a set that differ in one of these stand side by side.
-CONDITIONS = ('step', 'protocol', 'beam', 'precision', 'max length', 'width rule', 'images')
+CONDITIONS = ('step', 'protocol', 'beam', 'precision', 'max length', 'width rule', 'images',
+              'lexicon')
 # What a condition is that is not said.
-UNSAID = {'images': 'as they are'}
+UNSAID = {'images': 'as they are', 'lexicon': 'none'}
 # What a measurement holds besides its provenance.
 PARTS = ('own', 'predictions', 'sets', 'earlier', 'missing', 'notes', 'averages', 'differences', 'more')
 # By what the measurements of two runs are told apart in a folder that is no workdir.

@@ -13,7 +13,7 @@ from recog.evaluation.measurements import Measurement
 from recog.evaluation.results import Prediction
 from recog.workdir import files
 
-WAY = ('beam', 'precision', 'max length', 'width rule', 'images')  # besides protocol and step
+WAY = ('beam', 'precision', 'max length', 'width rule', 'images', 'lexicon')  # besides protocol and step
 Key = tuple[str, str, int]  # set, id, and which of the examples of this id
 
 

@@ -22,7 +22,7 @@ from recog.evaluation.terminal import shown
 from recog.evaluation.write import write_results
 from recog.metrics.words import protocol_id
 from recog.reading.adapt import adapted_source
-from recog.reading.compiled import decoder
+from recog.reading.compiled import searching
 from recog.workdir import provenance
 from recog.workdir.folder import Mirror
 from recog.workdir.opened import Opened
@@ -42,10 +42,10 @@ def measure_sets(opened: Opened, config: ConfigDict, mesh: Mesh, root: str, fold
     if folder != opened.workdir:
         measurements.refuse_another_run(stored, about, folder)
     known = measure.trained(opened.config, root) if config.eval.protocol == 'latex' else ()
-    decode = decoder(opened.model, mesh, config.eval.beam)
+    decode, lexicon = searching(opened, mesh, config.eval.beam)
     results = [measure.measure_set(decode, opened.variables, source, opened.vocab, config, mesh,
                                    progress=jax.process_index() == 0, known=known,
-                                   temperature=opened.temperature) for source in sources]
+                                   temperature=opened.temperature, lexicon=lexicon) for source in sources]
     if jax.process_index() == 0:
         mirror = Mirror(folder)
         print(shown(write_results(mirror.here, results, missing, about, own)))
@@ -92,6 +92,7 @@ def provenance_of(opened: Opened, config: ConfigDict, mesh: Mesh, adapt: bool = 
         'precision': recipe.evaluated(config).train.precision,
         'max length': config.text.max_length,
         'width rule': config.image.width_rule, **({'images': 'adapted'} if adapt else {}),
+        **({'lexicon': opened.lexicon.mark} if opened.lexicon and config.eval.beam > 1 else {}),
         **({'temperature': round(opened.temperature, 4)} if opened.calibration else {}),
         **({'imported from': opened.imported} if opened.imported else
            {'checkpoint chosen by': ', '.join(opened.config.eval.sets) + by_test}),

@@ -130,7 +130,7 @@ NEEDED: dict[str, Callable[[Any], bool]] = {
 PARTS: dict[str, Callable[[Any], bool]] = {
     'own': lambda value: isinstance(value, bool), 'step': _is_whole, 'precision': _is_scalar,
     'beam': lambda value: _is_whole(value) and 0 < value <= WIDEST, 'max length': _is_scalar,
-    'width rule': _is_scalar, 'images': _is_text, 'recipe': _is_text,
+    'width rule': _is_scalar, 'images': _is_text, 'lexicon': _is_text, 'recipe': _is_text,
     'seeds': lambda value: _is_table(value, _is_scalar),
     'predictions': lambda value: _is_text(value) and bool(PREDICTIONS.fullmatch(value)),
     'missing': _are_texts, 'notes': _are_texts,

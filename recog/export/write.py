@@ -20,7 +20,8 @@ from recog.export import parity
 from recog.images import fit
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
-from recog.workdir import provenance
+from recog.text.lexicon import width
+from recog.workdir import lexicon, provenance
 from recog.workdir.files import SAMPLES
 from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
@@ -28,9 +29,13 @@ from recog.workdir.opened import Opened
 PLATFORMS = ('cpu', 'cuda', 'tpu')
 
 
-def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 1,
+def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: int = 0,
                  max_length: int = 0) -> parity.Parity:
-    """Write the folder `place`, or nothing if it fails; returns how it compares with the workdir `source`."""
+    """Write the folder `place`, or nothing if it fails; returns how it compares with the workdir `source`.
+
+    Without a beam, it is that of the model's lexicon, or 1.
+    """
+    beam = beam or width(opened.lexicon)
     opened = _float32(opened)
     if max_length:
         set_length(opened.config, opened.model.about.capacity, max_length)
@@ -43,6 +48,8 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
     """Write the folder under a temporary name, compare it, and only then rename it."""
     with drafted(place) as draft:
         form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
+        if opened.lexicon and beam > 1:
+            lexicon.write(draft, opened.lexicon, {})
         manifest = _manifest(opened, form, beam, source) | form_facts
         manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
         found = parity.check(Folder(draft, manifest), opened.model, opened.variables,

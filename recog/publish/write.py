@@ -22,9 +22,10 @@ from recog.evaluation import measurements
 from recog.evaluation.measurements import Measurement
 from recog.evaluation.sets import measure_sets
 from recog.publish import card
-from recog.reading.compiled import Compiled, decoder
+from recog.reading.compiled import Compiled, searching
 from recog.reading.read import Reading, read_source
 from recog.reading.recognizer import Arrays
+from recog.text.lexicon import Lexicon, width
 from recog.workdir import files, provenance, published
 from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
@@ -63,6 +64,8 @@ def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked
     """Write all files but the weights; returns the manifest."""
     (draft / files.CONFIG).write_text(recipe.to_json(opened.config) + '\n', encoding='utf-8')
     (draft / files.VOCAB).write_text(opened.vocab.to_json() + '\n', encoding='utf-8')
+    for each in (files.LEXICON, files.LEXICON_WORDS) if opened.lexicon else ():
+        (draft / each).write_bytes((opened.workdir / each).read_bytes())
     manifest = {
         'form': published.FORM, 'recog': __version__, 'model': opened.config.model.name, 'step': opened.step,
         'metrics': opened.metrics, 'imported': opened.imported, 'kind': asked.kind,
@@ -91,6 +94,7 @@ def _measured(opened: Opened, rounded: Opened, asked: Asked) -> list[Measurement
         return [each for each in measurements.read(opened.workdir)
                 if each.document.get('step', opened.step) == opened.step]
     config = opened.config.copy_and_resolve_references()
+    config.eval.beam = width(opened.lexicon, config.eval.beam)
     # A weakness is one of what users give to `recog predict`, which adapts images.
     adapted = [name for name in asked.weaknesses.values() if config.image.ink and not isinstance(
         open_set(name, config, asked.root), PackedSource)]
@@ -124,10 +128,11 @@ def _read_alike(opened: Opened, rounded: Opened) -> dict[str, Any]:
     given = {'samples': [] if is_remote(place) else sorted(map(str, place.glob('*.png'))),
              'images of noise': _noise(config.image)}
     mesh = one_device()
-    engine = Compiled(decoder(opened.model, mesh), opened.variables, mesh)
-    trained, _ = _readings(engine, given, opened, config)
+    decode, lexicon = searching(opened, mesh, width(opened.lexicon))
+    engine = Compiled(decode, opened.variables, mesh)
+    trained, _ = _readings(engine, given, opened, config, lexicon)
     engine.variables = rounded.variables
-    read, seconds = _readings(engine, given, opened, config)
+    read, seconds = _readings(engine, given, opened, config, lexicon)
     found, start = {}, 0
     for what, images in given.items():
         pairs = list(zip(trained, read, strict=True))[start:start + len(images)]
@@ -140,10 +145,11 @@ def _read_alike(opened: Opened, rounded: Opened) -> dict[str, Any]:
 
 
 def _readings(engine: Compiled, given: Mapping[str, list[Any]], opened: Opened,
-              config: ConfigDict) -> tuple[list[Reading], float]:
+              config: ConfigDict, words: Lexicon | None) -> tuple[list[Reading], float]:
     """What is read of all images, one at a time, and the seconds that it took."""
     source, began = Arrays([image for images in given.values() for image in images]), time.perf_counter()
-    return list(read_source(engine, source, opened.vocab, config, batch=1)), time.perf_counter() - began
+    read = list(read_source(engine, source, opened.vocab, config, batch=1, lexicon=words, best=1))
+    return read, time.perf_counter() - began
 
 
 def _noise(rule: ConfigDict) -> list[Any]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import jax
 import jax.numpy as jnp
@@ -18,6 +18,10 @@ from recog.devices.mesh import batch_sharding, compiler_options, local_rows, rep
 from recog.errors import ConfigError
 from recog.images.fit import channels
 from recog.reading.read import FED, HostBatch, chosen, planned
+from recog.text.lexicon import Lexicon
+
+if TYPE_CHECKING:
+    from recog.workdir.opened import Opened
 
 
 def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = False, best: int = 1) -> Any:
@@ -31,6 +35,13 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
         out = model.decode(variables, batch['image'], batch['size'], longest, beam=beam, details=details)
         return chosen(out, batch, best, details)
     return jax.jit(decode, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
+
+
+def searching(opened: 'Opened', mesh: Mesh, beam: int) -> tuple[Any, Lexicon | None]:
+    """The decoder of a trained model with this beam, and the lexicon that chooses among its texts, if the
+    model has one and the beam is above 1."""
+    lexicon = opened.lexicon if beam > 1 else None
+    return decoder(opened.model, mesh, beam, best=beam if lexicon else 1), lexicon
 
 
 class Compiled:

@@ -7,6 +7,7 @@
 | `explain.onnx` | the same, with the maps of an explanation; it reads the weights in `model.onnx` |
 | `model.stablehlo`, `explain.stablehlo` | the same for JAX |
 | `weights.npz` | the arrays that both of these take |
+| `lexicon.json`, `lexicon.txt.xz` | words that are preferred, if there is a list |
 
 The hashes show damage, not who wrote the folder, and a model is a program: open exports of people you trust.
 What a stranger forged in manifest, ONNX or weights is refused in a line; StableHLO that was forged together
@@ -30,7 +31,8 @@ from recog.errors import ConfigError, one_line
 from recog.images import fit
 from recog.images.read import MOST_PIXELS
 from recog.text.vocabulary import Vocab
-from recog.workdir import calibration
+from recog.workdir import calibration, lexicon
+from recog.workdir.files import LEXICON, LEXICON_WORDS
 from recog.workdir.folder import is_remote
 
 if TYPE_CHECKING:
@@ -60,6 +62,7 @@ class Folder:
         self.config: ConfigDict = recipe.from_json(json.dumps(manifest['config']))
         self.vocab = Vocab.from_json(json.dumps(manifest['vocabulary']))
         self.temperature = calibration.temperature(manifest.get('calibration', {}), MANIFEST)
+        self.lexicon = lexicon.read(path) if LEXICON in manifest['files'] else None
 
     def engine(self, best: int = 1, details: bool = False, name: str = '') -> 'Exported':
         """The engine of its file; with `details`, of the file that also gives maps. A file of ONNX is run by
@@ -176,7 +179,7 @@ def open_folder(path: str | Path, devices: str = '', engine: str = '') -> Folder
 def _checked(path: Path, manifest: dict[str, Any], devices: str, engine: str) -> Folder:
     """The folder, if all that is used of its manifest is what it must be."""
     names = FILES[manifest['format']]
-    if sorted(manifest['files']) != [*names]:
+    if sorted({*manifest['files']} - {LEXICON, LEXICON_WORDS}) != [*names]:
         raise ConfigError(f'files must be {", ".join(names)}')
     for name in NUMBERS:
         if type(manifest[name]) is not int or not 0 < manifest[name] <= MOST:

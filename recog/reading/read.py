@@ -14,6 +14,7 @@ from recog.data.rows import Source
 from recog.errors import ConfigError
 from recog.metrics.calibration import tempered
 from recog.models import MAPS_OF_IMAGES, MAPS_OF_TEXTS
+from recog.text.lexicon import Lexicon
 from recog.text.vocabulary import Vocab
 
 HostBatch = dict[str, np.ndarray]
@@ -77,14 +78,14 @@ def chosen(out: Mapping[str, Any], batch: Mapping[str, Any], best: int = 1,
            details: bool = False) -> dict[str, Any]:
     """Of `decode`'s output, the best text of each row; with `details` also its maps, image and size.
 
-    If `best` is above 1, that many of the best texts: `best_tokens`, `best_score` and `best_mean_token`.
+    If `best` is above 1, that many of the best texts, too: `best_tokens`, `best_score` and so on.
     """
-    names = ('tokens', 'score', 'mean_token')
-    found = {name: out[name][:, 0] for name in (BY_TEXT if details else names) if name in out}
+    names = BY_TEXT if details else ('tokens', 'score', 'mean_token')
+    found = {name: out[name][:, 0] for name in names if name in out}
     if details:
         found |= {name: out[name] for name in BY_IMAGE if name in out}
     if best > 1:
-        found |= {f'best_{name}': out[name][:, :best] for name in names}
+        found |= {f'best_{name}': out[name][:, :best] for name in names if name in out}
     return found | {name: batch[name] for name in (FED if details else ('index', 'weight'))}
 
 
@@ -103,8 +104,13 @@ def _shorter(bucket: str, length: int) -> str:
 
 
 def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict, *, batch: int,
-                limit: int = 0, temperature: float = 1.0) -> Iterator[Reading]:
-    """Every example of the source once, in its order; confidences are those at the temperature."""
+                limit: int = 0, temperature: float = 1.0, lexicon: Lexicon | None = None,
+                best: int = 0) -> Iterator[Reading]:
+    """Every example of the source once, in its order; confidences are those at the temperature.
+
+    With a lexicon, the texts that the engine gives of an image are weighed by it, and the `best` of them kept
+    besides (0: all).
+    """
     if config.image.width_rule == 'widest' and engine.processes > 1:
         raise ConfigError('config.image.width_rule=widest needs one process: '
                           'each batch has a width of its own')
@@ -115,8 +121,9 @@ def read_source(engine: Engine, source: Source, vocab: Vocab, config: ConfigDict
     for answers, notes in engine.answers(batches, config.text.max_length):
         reasons = {row: reason for row, _, reason, _ in notes}
         for place in np.flatnonzero(answers['index'] >= 0):
-            reading = _reading({name: values[place] for name, values in answers.items()}, vocab,
-                               temperature)
+            row = {name: values[place] for name, values in answers.items()}
+            row = _weighed(row, vocab, lexicon, best) if lexicon and 'best_tokens' in row else row
+            reading = _reading(row, vocab, temperature)
             early[reading.row] = reading._replace(reason=reasons.get(reading.row, ''))
         while turn in early:
             yield early.pop(turn)
@@ -129,6 +136,21 @@ def planned(engine: Engine, source: Source, config: ConfigDict, *, batch: int, l
     few = min(batch, 1 << max(count - 1, 0).bit_length())  # few images need no full batch
     rows = -(-few // engine.multiple) * engine.multiple
     return Steps(source, engine.places, rows, config, limit, engine.multiple)
+
+
+def _weighed(row: dict[str, Any], vocab: Vocab, lexicon: Lexicon, best: int) -> dict[str, Any]:
+    """A row whose texts are weighed by a lexicon: the likeliest first, and the `best` of them besides."""
+    there = np.flatnonzero(np.isfinite(row['best_score']))
+    if not len(there):
+        return row
+    texts = [vocab.decode(row['best_tokens'][place].tolist()) for place in there]
+    scores = np.array(lexicon.scores(texts, row['best_score'][there].tolist()))
+    order = np.argsort(-scores, kind='stable')
+    alone = {name: values for name, values in row.items() if not name.startswith('best_')}
+    several = {name: values[there][order] for name, values in row.items() if name not in alone}
+    several['best_score'] = scores[order]
+    alone |= {name.removeprefix('best_'): values[0] for name, values in several.items()}
+    return alone if best == 1 else alone | {name: values[:best or None] for name, values in several.items()}
 
 
 def _reading(row: dict[str, Any], vocab: Vocab, temperature: float) -> Reading:

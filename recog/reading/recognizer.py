@@ -20,6 +20,7 @@ from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.located import Located, located
 from recog.reading.read import Engine, Reading, Scored, read_source, set_length
 from recog.reading.turned import Turns, likeliest
+from recog.text.lexicon import width
 from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
@@ -94,6 +95,7 @@ class Recognizer:
                  best: int = 1, invert: str = '', channels: str = 'bgr', places: bool = False,
                  rotate: str = ''):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
+        self.lexicon = opened.lexicon if beam > 1 else None
         self.rotate, self.places, details = rotate, places, details or places
         self.channels = channels  # of arrays
         self.config = opened.config.copy_and_resolve_references()
@@ -103,6 +105,7 @@ class Recognizer:
         best = best or beam  # all
         if best > beam:
             raise ConfigError(f'--nbest {best} needs --beam {best} or more')
+        self.best, best = best, beam if self.lexicon else best  # of which the lexicon chooses
         if isinstance(opened, Folder):
             self._path, self._form, capacity = opened.path, opened.form, opened.manifest['capacity']
             self._engine: Engine = opened.engine(best, details)
@@ -150,7 +153,7 @@ class Recognizer:
 
     def _read(self, source: Source) -> Iterator[Reading]:
         readings = read_source(self._engine, source, self.opened.vocab, self.config, batch=self.batch,
-                               temperature=self.opened.temperature)
+                               temperature=self.opened.temperature, lexicon=self.lexicon, best=self.best)
         return likeliest(readings, self.opened.vocab) if self.rotate else readings
 
     def _answer(self, reading: Reading, source: Source) -> Answer:
@@ -219,7 +222,7 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     mesh = data_mesh(choose_devices(devices))
     with setup.quiet():
         opened = open_workdir(folder, step, mesh)
-    return Recognizer(opened, mesh, beam=beam or max(best, 1), **how)
+    return Recognizer(opened, mesh, beam=beam or max(best, width(opened.lexicon)), **how)
 
 
 def needs_workdir(folder: Any) -> None:

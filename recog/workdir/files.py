@@ -13,6 +13,7 @@ PREDICTIONS = 'predictions.tsv'
 SUSPECTS = 'suspects.tsv'  # labels that may be wrong, of the latest evaluation
 ROBUSTNESS = 'robustness.json'  # what was read of corrupted images
 CALIBRATION = 'calibration.json'  # the temperature that was fitted to a step
+LEXICON, LEXICON_WORDS = 'lexicon.json', 'lexicon.txt.xz'  # words that the model prefers
 BEFORE, BEFORE_PAGE = 'before.json', 'before.md'  # of a fine-tuning: figures of its start beside its own
 SAMPLES_SHEET, SAMPLES = 'samples.png', 'samples'  # words in one picture, and a folder of the first of them
 # A signal ended the run before its recipe was done; a scheduler may queue it again.

@@ -31,16 +31,17 @@ def workdir_path(name: Any) -> Any:
     return epath.Path(name)
 
 
-def write_whole(file: Any, text: str) -> None:
+def write_whole(file: Any, content: str | bytes) -> None:
     """Write a file if it holds anything else, so that whatever happens either the old or the new is there."""
-    if file.is_file() and file.read_bytes() == text.encode():
+    content = content.encode() if isinstance(content, str) else content
+    if file.is_file() and file.read_bytes() == content:
         return
     if is_remote(file):  # an object of a bucket is replaced in one go
-        file.write_text(text)
+        file.write_bytes(content)
         return
     part = file.with_name(f'.{file.name}.new')
     with part.open('wb') as out:
-        out.write(text.encode())
+        out.write(content)
         out.flush()
         os.fsync(out.fileno())
     os.replace(part, file)

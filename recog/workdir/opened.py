@@ -13,8 +13,9 @@ from recog import models
 from recog.config import recipe, values
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
+from recog.text.lexicon import Lexicon
 from recog.text.vocabulary import Vocab
-from recog.workdir import calibration, published
+from recog.workdir import calibration, lexicon, published
 from recog.workdir.checkpoints import FOLDER, Checkpoints
 from recog.workdir.description import parse_config, read_config
 from recog.workdir.files import is_published
@@ -33,6 +34,7 @@ class Opened(NamedTuple):
     metrics: dict[str, float]
     imported: str  # the file that the weights came from, '' where they were trained
     calibration: Mapping[str, Any] = {}  # of this step, where it was fitted
+    lexicon: Lexicon | None = None  # words that it prefers, if it has a list
 
     @property
     def temperature(self) -> float:
@@ -99,7 +101,7 @@ def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, p
     fitted = facts.get('calibration', {})
     calibration.temperature(fitted, folder)  # it may come from anywhere
     return Opened(folder, facts['step'], config, found.vocab, model, jax.device_put(variables, everywhere),
-                  facts['metrics'], facts['imported'], fitted)
+                  facts['metrics'], facts['imported'], fitted, found.lexicon)
 
 
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,
@@ -115,7 +117,7 @@ def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: Na
     variables, _ = restore_variables(checkpoints, step, layout)
     imported = record['imported'] if 'imported' in record else ''
     return Opened(folder, step, config, vocab, model, evaluated(variables), record['metrics'], imported,
-                  calibration.read(folder, step))
+                  calibration.read(folder, step), lexicon.read(folder))
 
 
 def abstract_variables(config: ConfigDict, model: models.Model) -> dict[str, Any]:

@@ -7,6 +7,7 @@ To all who read it, it is a workdir, whose model stands in one file instead of i
 | `reader.json` | facts about the reader, and size and SHA-256 of all other files |
 | `weights.safetensors` | the arrays by their paths, `params/...` and `stats/...`; averages if there are any |
 | `config.json`, `vocab.json` | the recipe and the vocabulary |
+| `lexicon.json`, `lexicon.txt.xz` | words that the reader prefers, if it has a list |
 | `results.json` | what was measured, if anything was |
 | `card.md` | all this in words |
 """
@@ -23,14 +24,17 @@ from ml_collections import ConfigDict
 from recog import models
 from recog.config import values
 from recog.errors import ConfigError
+from recog.text.lexicon import Lexicon
 from recog.text.vocabulary import Vocab
+from recog.workdir import lexicon
 from recog.workdir.description import parse_config
-from recog.workdir.files import CONFIG, READER, RESULTS, VOCAB
+from recog.workdir.files import CONFIG, LEXICON, LEXICON_WORDS, READER, RESULTS, VOCAB
 
 WEIGHTS, CARD = 'weights.safetensors', 'card.md'
 NEEDED = (WEIGHTS, CONFIG, VOCAB, CARD)  # files of a reader besides reader.json
-ALLOWED = (*NEEDED, RESULTS)
-FORM = 1  # the version of this form
+MEASURED = (*NEEDED, RESULTS)  # those of one that was measured
+ALLOWED = (*MEASURED, LEXICON, LEXICON_WORDS)
+FORM = 2  # the version of this form; the first had no lexicon
 MOST = 1_000_000  # bytes of reader.json
 # Types of arrays by their names here and in the file.
 KINDS = {'float16': ('F16', np.float16), 'bfloat16': ('BF16', ml_dtypes.bfloat16),
@@ -44,6 +48,7 @@ class Published(NamedTuple):
     config: ConfigDict
     vocab: Vocab
     arrays: dict[tuple[str, ...], np.ndarray]  # by their paths, float32
+    lexicon: Lexicon | None
 
 
 def manifest(content: bytes, place: Any) -> dict[str, Any]:
@@ -93,7 +98,9 @@ def read(folder: Any) -> Published:
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(f'{folder}: its recipe or vocabulary cannot be read: '
                           f'{" ".join(str(error).split())[:200]}') from None
-    return Published(found, config, vocab, _arrays(content[WEIGHTS], folder / WEIGHTS))
+    words = lexicon.parse(content[LEXICON], content[LEXICON_WORDS], folder / LEXICON) \
+        if LEXICON in content and LEXICON_WORDS in content else None
+    return Published(found, config, vocab, _arrays(content[WEIGHTS], folder / WEIGHTS), words)
 
 
 def filled(found: Published, layout: Mapping[str, Any], place: Any) -> models.Variables:

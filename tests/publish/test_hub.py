@@ -62,7 +62,7 @@ def test_a_reader_that_was_pushed_is_pulled_and_read_by_its_address(reader, tmp_
         pushed = command('push', reader, 'hf://me/small').stdout
         commit = hub.heads['me/small', 'main']
         assert pushed == f'{hub.address}/me/small/commit/{commit}\n'
-        assert hub.commits[commit].keys() == {*published.ALLOWED, 'reader.json', 'README.md'}
+        assert hub.commits[commit].keys() == {*published.MEASURED, 'reader.json', 'README.md'}
         assert hub.commits[commit]['README.md'].endswith((reader / 'card.md').read_bytes())
         pulled = command('pull', f'hf://me/small@{commit}')
         assert f'commit {commit}' in pulled.stderr and same(named.pulled(f'hf://me/small@{commit}'), reader)
