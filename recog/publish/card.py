@@ -1,15 +1,16 @@
 """The card of a published reader: what it is, where it comes from, what it can do and what it cannot."""
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ml_collections import ConfigDict
 
-from recog.evaluation import calibrate, markdown, measurements
+from recog.evaluation import calibrate, markdown, measurements, preferred
 from recog.evaluation.measurements import Measurement
 from recog.publish.facts import Row, characters, licences, rows, speed
 from recog.text.vocabulary import Vocab
-from recog.workdir import files
+from recog.workdir import files, lexicon
 
 UNKNOWN = 'not recorded'
 OF_TRAINING = ('command', 'device', 'host', 'versions', 'commit')  # what results say of the training
@@ -51,6 +52,7 @@ def write(name: str, manifest: Mapping[str, Any], vocab: Vocab, measured: Sequen
         '## Known weaknesses',
         _table([row._replace(set=f'{weak[row.set]}: {row.set}') for row in found if row.set in weak])
         if weak else 'None were measured.',
+        *_lexicon(folder),
         '## Confidence', _confidence(manifest),
         '## Rounding and speed', _rounding(manifest), f'It takes {speed(manifest)}.',
         '## Where it comes from', *start,
@@ -77,6 +79,16 @@ def _table(found: Sequence[Row]) -> str:
     return markdown.table(['set', 'right', 'of', 'accuracy', '95 % interval', 'how'],
                           [[row.set, f'{row.right:,}', f'{row.total:,}', f'{row.accuracy:.2%}',
                             f'{row.low:.2%} to {row.high:.2%}', row.way] for row in found])
+
+
+def _lexicon(folder: Any) -> list[str]:
+    """The words that the reader prefers, if it has a list."""
+    words = lexicon.read(folder)
+    if not words:
+        return []
+    record = json.loads((folder / files.LEXICON).read_text(encoding='utf-8'))
+    return ['## Words that it prefers', preferred.described(words, record),
+            '`--beam 1` reads without the list.']
 
 
 def _rounding(manifest: Mapping[str, Any]) -> str:

@@ -105,6 +105,7 @@ def test_a_reader_and_an_export_bring_the_list_along(place, tmp_path):
     assert command_line.main(['publish', str(place / 'run'), str(reader), '--licence-weights', 'Apache-2.0',
                               '--licence-data', 'none']) == 0
     assert {'lexicon.json', 'lexicon.txt.xz'} <= set(published.read_manifest(reader)['files'])
+    assert '## Words that it prefers\n\n6 words of words.txt. A word' in (reader / 'card.md').read_text()
     assert [answer.text for answer in recog.load(reader)(images(place))] == labels(place)
     for number, beam in enumerate((0, 1)):
         folder = tmp_path / f'export-{number}'
