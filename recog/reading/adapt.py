@@ -16,7 +16,9 @@ from recog.errors import ConfigError
 from recog.images.fit import shrunk
 
 MARGIN = 13  # pixels around the ink, as in the bitmaps of CROHME
-SAME = 0.35  # share by which the height of symbols may differ before an image is rescaled
+# Shares of the recipe's height of symbols between which an image is not rescaled. Of CROHME's formulas 97 %
+# are, and 9 of 10 are not at half their size.
+SAME = 0.7, 1.5
 BINARY = 0.9  # share of black and white pixels from which on an image is no photograph
 SMALLEST = 0.1  # symbols lower than this share of the highest say nothing of the size
 SPECK = 1 / 500  # of an image's longer side; what is smaller in both directions is dust
@@ -132,7 +134,7 @@ def _sized(light_ink: np.ndarray, rule: ConfigDict) -> tuple[np.ndarray, Move]:
     import cv2
 
     height = symbol_height(light_ink)
-    if not rule.symbol or not height or abs(height / rule.symbol - 1) <= SAME:
+    if not rule.symbol or not height or SAME[0] <= height / rule.symbol <= SAME[1]:
         return light_ink, SAME_PLACE
     rows, columns = (np.flatnonzero((light_ink > 127).any(axis)) for axis in (1, 0))
     ink = light_ink[rows[0]:rows[-1] + 1, columns[0]:columns[-1] + 1]
