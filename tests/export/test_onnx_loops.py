@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 import pytest
 from jax import lax
-from onnx_files import ROW, inside, same
+from onnx_files import ROW, compared, inside, same
 
 
 @pytest.mark.parametrize('reverse', [False, True])
@@ -20,6 +20,21 @@ def test_a_scan_becomes_one_node(reverse):
 ])
 def test_a_scan_may_have_no_inputs_or_no_outputs(function):
     assert 'Scan' in same(function, ROW)
+
+
+def test_the_body_of_a_scan_reads_constants_alone_from_outside():
+    def forward(x):
+        outside = jnp.cumsum(x, 1).max(1)
+        return lax.scan(lambda carry, now: (carry * outside + now, carry), jnp.zeros(x.shape[0]), x.T)
+
+    graph = compared(forward, ROW).graph
+    scan = next(node for node in graph.node if node.op_type == 'Scan')
+    body = next(attribute.g for attribute in scan.attribute if attribute.HasField('g'))
+    known = {value.name for value in (*body.input, *graph.initializer)}
+    for node in body.node:
+        assert set(node.input) <= known
+        known |= {*node.output}
+    assert len(body.input) == len(scan.input) == 3 and len(body.output) == len(scan.output) == 3
 
 
 def test_a_while_becomes_a_loop_that_stops_early():

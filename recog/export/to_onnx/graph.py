@@ -7,7 +7,7 @@ A value is a numpy array if it is known at export time, and otherwise the name o
 import ast
 import itertools
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -309,6 +309,27 @@ def needs(node: NodeProto) -> set[str]:
             for inner in attribute.g.node:
                 names |= needs(inner)
     return names
+
+
+def made_within(node: NodeProto) -> set[str]:
+    """The tensors that the bodies of a node are given or compute."""
+    names: set[str] = set()
+    for attribute in node.attribute:
+        if attribute.HasField('g'):
+            names |= {value.name for value in attribute.g.input}
+            for inner in attribute.g.node:
+                names |= {*inner.output} | made_within(inner)
+    return names
+
+
+def rename(nodes: Iterable[NodeProto], names: Mapping[str, str]) -> None:
+    """Let nodes, and those in their bodies, read other tensors in place of those that are named."""
+    for node in nodes:
+        for place, name in enumerate(node.input):
+            node.input[place] = names.get(name, name)
+        for attribute in node.attribute:
+            if attribute.HasField('g'):
+                rename(attribute.g.node, names)
 
 
 def alive(nodes: Sequence[NodeProto], outputs: Iterable[str]) -> list[NodeProto]:

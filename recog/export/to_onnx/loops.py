@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from jax.extend import core
-from onnx import TensorProto, helper
+from onnx import GraphProto, TensorProto, helper
 
-from recog.export.to_onnx.graph import Graph, Unconvertible, Value, info
+from recog.export.to_onnx.graph import Graph, Unconvertible, Value, info, made_within, needs, rename
 
 Convert = Callable[[Graph, Any, Sequence[Value]], list[Value]]
 
@@ -33,8 +33,30 @@ def scan(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> 
     directions = {'scan_input_directions': [backwards] * len(scanned)}
     if made:
         directions['scan_output_directions'] = [backwards] * made
-    return graph.add('Scan', *inputs[constants:carried], *scanned, outputs=len(results), body=part,
-                     num_scan_inputs=len(scanned), **directions)
+    outer = _carried_along(graph, part)
+    return graph.add('Scan', *outer, *inputs[constants:carried], *scanned, outputs=len(outer) + len(results),
+                     body=part, num_scan_inputs=len(scanned), **directions)[len(outer):]
+
+
+def _carried_along(graph: Graph, body: GraphProto) -> list[str]:
+    """Let a body of Scan carry what it reads of outer graphs besides constants, unchanged; returns the names.
+
+    OpenVINO takes it for carried values anyway, and misses their results.
+    """
+    known = {'', *graph.root.arrays, *(value.name for value in body.input)}
+    known.update(name for node in body.node for name in (*node.output, *made_within(node)))
+    read = dict.fromkeys(name for node in body.node for name in sorted(needs(node)))
+    outer = [name for name in read if name not in known]
+    names = {name: graph.root.fresh() for name in outer}
+    rename(body.node, names)
+    after = [graph.root.fresh() for _ in outer]
+    body.node.extend(helper.make_node('Identity', [names[name]], [new])
+                     for name, new in zip(outer, after, strict=True))
+    inputs, outputs = list(body.input), list(body.output)
+    del body.input[:], body.output[:]
+    body.input.extend([*map(helper.make_empty_tensor_value_info, names.values()), *inputs])
+    body.output.extend([*map(helper.make_empty_tensor_value_info, after), *outputs])
+    return outer
 
 
 def loop(graph: Graph, equation: Any, inputs: list[Value], convert: Convert) -> Sequence[Value]:
