@@ -118,14 +118,19 @@ def _reserved(file: Path, shape: tuple[int, ...], dtype: Any) -> np.memmap:
 def _chunks(rows: int, name: str, config: ConfigDict, root: Path, workers: int) -> Iterator[Chunk]:
     """All rows in chunks, in order, a few of which are made at the same time."""
     arguments = (name, to_json(config), str(root))
-    with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _open, arguments) as pool:
-        waiting: list[Any] = []
-        for start in range(0, rows, CHUNK):
-            waiting.append(pool.submit(_chunk, start, min(rows, start + CHUNK)))
-            if len(waiting) > 2 * workers:
-                yield waiting.pop(0).result()
-        for future in waiting:
-            yield future.result()
+    try:
+        with ProcessPoolExecutor(workers, multiprocessing.get_context('spawn'), _open, arguments) as pool:
+            waiting: list[Any] = []
+            for start in range(0, rows, CHUNK):
+                waiting.append(pool.submit(_chunk, start, min(rows, start + CHUNK)))
+                if len(waiting) > 2 * workers:
+                    yield waiting.pop(0).result()
+            for future in waiting:
+                yield future.result()
+    except RuntimeError as error:  # an interrupt while it starts, after which it cannot be shut down
+        if isinstance(error.__context__, KeyboardInterrupt):
+            raise error.__context__ from None
+        raise
 
 
 _OPENED: dict[str, Any] = {}  # the source, vocabulary and recipe of this worker

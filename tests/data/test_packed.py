@@ -149,7 +149,7 @@ def test_packing_that_is_interrupted_leaves_no_set(tmp_path):
         time.sleep(0.05)
     process.send_signal(signal.SIGINT)
     said = process.communicate(timeout=60)[1]
-    assert process.returncode == 130 and 'interrupted' in said
+    assert process.returncode == 130 and 'interrupted' in said, said
     assert not list(root.iterdir())
 
 
