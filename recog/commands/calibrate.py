@@ -1,25 +1,9 @@
 """`recog calibrate`: the temperature with which a model's confidences are probabilities."""
 
 import argparse
-from typing import TYPE_CHECKING
 
-from recog.commands.options import (
-    Command,
-    add_data,
-    add_devices,
-    add_workdir,
-    existing_workdir,
-    refuse_negative,
-    start,
-)
-from recog.errors import ConfigError
-
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    from ml_collections import ConfigDict
-
-    from recog.data.rows import Source
+from recog.commands.fitting import own_workdir, validation_sets
+from recog.commands.options import Command, add_data, add_devices, add_workdir, refuse_negative, start
 
 
 def add(calibrate: argparse.ArgumentParser) -> None:
@@ -39,18 +23,14 @@ def add(calibrate: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Fit the temperature, keep it beside the weights, and print what it changes."""
     refuse_negative(arguments, 'batch', 'beam')
-    folder = existing_workdir(arguments.workdir)
+    folder = own_workdir(arguments, 'calibrate its workdir')
 
-    from recog.workdir.files import CALIBRATION, is_published
-
-    if is_published(folder):
-        raise ConfigError(f'{arguments.workdir} is a published reader, which stays as it is; calibrate its '
-                          'workdir, then publish that')
     from recog.devices.mesh import data_mesh
     from recog.evaluation import calibrate
     from recog.evaluation.terminal import shown
     from recog.text.lexicon import width
     from recog.workdir import calibration
+    from recog.workdir.files import CALIBRATION
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))
@@ -65,18 +45,6 @@ def run(arguments: argparse.Namespace) -> int:
     print(f'\nkept for step {opened.step} in {folder / CALIBRATION}; recog evaluate measures it on other '
           'sets, recog report draws it')
     return 0
-
-
-def validation_sets(names: 'Sequence[str]', config: 'ConfigDict', root: str) -> 'list[Source]':
-    """The sets to which something is fitted, none of which may be a test."""
-    from recog.config.test_sets import is_test
-    from recog.data.sets import open_set
-
-    for name in names:
-        if is_test(name) and not config.eval.allow_test:
-            raise ConfigError(f'--set {name} is a test set, to which nothing may be fitted; name one of '
-                              'validation')
-    return [open_set(name, config, root) for name in names]
 
 
 COMMAND = Command('calibrate', 'Fit the temperature with which confidences are probabilities, on validation. '

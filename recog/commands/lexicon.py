@@ -4,16 +4,8 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recog.commands.calibrate import validation_sets
-from recog.commands.options import (
-    Command,
-    add_data,
-    add_devices,
-    add_workdir,
-    existing_workdir,
-    refuse_negative,
-    start,
-)
+from recog.commands.fitting import own_workdir, validation_sets
+from recog.commands.options import Command, add_data, add_devices, add_workdir, refuse_negative, start
 from recog.errors import ConfigError, one_line
 
 if TYPE_CHECKING:
@@ -41,20 +33,18 @@ def add(lexicon: argparse.ArgumentParser) -> None:
 def run(arguments: argparse.Namespace) -> int:
     """Find how much the list is to count, keep it beside the weights, and print what it changes."""
     refuse_negative(arguments, 'batch', 'beam')
-    if not 1 < arguments.beam <= 1000:
-        raise ConfigError(f'--beam {arguments.beam} must be from 2 to 1000: it is the texts to choose from')
-    folder = existing_workdir(arguments.workdir)
+    from recog.workdir.lexicon import WIDEST
+
+    if not 1 < arguments.beam <= WIDEST:
+        raise ConfigError(f'--beam {arguments.beam} must be from 2 to {WIDEST}, the texts to choose from')
+    folder = own_workdir(arguments, 'give the list to its workdir')
     words = _words(arguments.words)
 
-    from recog.workdir.files import LEXICON, is_published
-
-    if is_published(folder):
-        raise ConfigError(f'{arguments.workdir} is a published reader, which stays as it is; give the list '
-                          'to its workdir, then publish that')
     from recog.devices.mesh import data_mesh
     from recog.evaluation import preferred
     from recog.evaluation.terminal import shown
     from recog.workdir import lexicon
+    from recog.workdir.files import LEXICON
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))

@@ -49,7 +49,7 @@ def _write(opened: Opened, place: Path, form: str, beam: int, source: str) -> pa
     with drafted(place) as draft:
         form_facts = (_onnx if form == 'onnx' else _stablehlo)(opened, draft, beam)
         if opened.lexicon and beam > 1:
-            lexicon.write(draft, opened.lexicon, {})
+            lexicon.copy(opened.workdir, draft)
         manifest = _manifest(opened, form, beam, source) | form_facts
         manifest['files'] = {file.name: described(file) for file in sorted(draft.iterdir())}
         found = parity.check(Folder(draft, manifest), opened.model, opened.variables,

@@ -26,7 +26,7 @@ from recog.reading.compiled import Compiled, searching
 from recog.reading.read import Reading, read_source
 from recog.reading.recognizer import Arrays
 from recog.text.lexicon import Lexicon, width
-from recog.workdir import files, provenance, published
+from recog.workdir import files, lexicon, provenance, published
 from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
 
@@ -64,8 +64,8 @@ def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked
     """Write all files but the weights; returns the manifest."""
     (draft / files.CONFIG).write_text(recipe.to_json(opened.config) + '\n', encoding='utf-8')
     (draft / files.VOCAB).write_text(opened.vocab.to_json() + '\n', encoding='utf-8')
-    for each in (files.LEXICON, files.LEXICON_WORDS) if opened.lexicon else ():
-        (draft / each).write_bytes((opened.workdir / each).read_bytes())
+    if opened.lexicon:
+        lexicon.copy(opened.workdir, draft)
     manifest = {
         'form': published.FORM, 'recog': __version__, 'model': opened.config.model.name, 'step': opened.step,
         'metrics': opened.metrics, 'imported': opened.imported, 'kind': asked.kind,
@@ -128,11 +128,11 @@ def _read_alike(opened: Opened, rounded: Opened) -> dict[str, Any]:
     given = {'samples': [] if is_remote(place) else sorted(map(str, place.glob('*.png'))),
              'images of noise': _noise(config.image)}
     mesh = one_device()
-    decode, lexicon = searching(opened, mesh, width(opened.lexicon))
+    decode, words = searching(opened, mesh, width(opened.lexicon))
     engine = Compiled(decode, opened.variables, mesh)
-    trained, _ = _readings(engine, given, opened, config, lexicon)
+    trained, _ = _readings(engine, given, opened, config, words)
     engine.variables = rounded.variables
-    read, seconds = _readings(engine, given, opened, config, lexicon)
+    read, seconds = _readings(engine, given, opened, config, words)
     found, start = {}, 0
     for what, images in given.items():
         pairs = list(zip(trained, read, strict=True))[start:start + len(images)]

@@ -57,6 +57,12 @@ def write(folder: Any, lexicon: Lexicon, record: Mapping[str, Any]) -> None:
     write_whole(folder / LEXICON, json.dumps(facts, indent=1) + '\n')
 
 
+def copy(folder: Any, to: Any) -> None:
+    """Give another folder the list of this one."""
+    for name in (LEXICON, LEXICON_WORDS):
+        (to / name).write_bytes((folder / name).read_bytes())
+
+
 def packed(words: frozenset[str]) -> bytes:
     """The content of lexicon.txt.xz."""
     text = ''.join(SHARED[shared] + word[shared:] for shared, word in (
