@@ -119,6 +119,8 @@ def get_config(variant: str = 'crohme'):
         heads=8,               # of attention
         feed_forward=1024,     # width between the two layers of a block
         decoder_dropout=0.3,   # in all layers of the decoder and of the tree head
+        # Share of the tokens before that the decoder is given in training which are random others.
+        token_noise=0.0,
         coverage=('before', 'own'),  # whose attention refines a layer's: the layer before it, and its own
         coverage_width=32,     # channels of the refinement
         directions=2,          # of reading, in training and in search; 1 is from left to right alone

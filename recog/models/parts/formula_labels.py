@@ -35,6 +35,14 @@ def inputs(wanted: jax.Array, length: jax.Array) -> jax.Array:
     return jnp.where(jnp.arange(count) <= length[:, None, None], shifted, PAD)
 
 
+def with_noise(classes: jax.Array, kinds: int, share: float, key: jax.Array) -> jax.Array:
+    """The input classes with this share of the tokens replaced by random ones of all `kinds` of classes: a
+    decoder that cannot trust what it has written looks at the image instead of remembering formulas."""
+    chosen, other = jax.random.split(key)
+    replaced = jax.random.bernoulli(chosen, share, classes.shape) & (classes >= OFFSET)
+    return jnp.where(replaced, jax.random.randint(other, classes.shape, OFFSET, kinds), classes)
+
+
 def counted_places(batch: Batch, count: int, ways: int, mask: bool, group: int) -> jax.Array:
     """The places [B, W, S] that the batch norm of the refinement sees: with `mask` those of each label and
     its end; otherwise, as in the reference, as many as the longest label of the batch, or of its group of

@@ -26,6 +26,7 @@ from recog.models.parts.formula_labels import (
     inputs,
     joined,
     targets,
+    with_noise,
 )
 from recog.models.parts.layers import PRECISIONS, Context, Conv, uniform
 from recog.models.parts.network import Network, network
@@ -34,6 +35,7 @@ from recog.models.parts.sines import map_sines
 from recog.models.parts.transformer import LayerNorm, Noise
 from recog.models.peers import renamed
 
+NOISE = 1  # of the keys made of a step's key, that of the tokens' noise
 COPIED = 'layer_0'  # of whose initial weights all decoder layers are copies, as in the reference
 
 
@@ -103,9 +105,12 @@ class Formulas(NamedTuple):
         count, mask = self.settings.directions, self.settings.masked
         wanted = targets(batch, count)
         seen = counted_places(batch, wanted.shape[2], count, mask, self.network.group)
+        classes, noise = inputs(wanted, batch['length']), self.settings.get('token_noise', 0.0)
+        if train and noise and key is not None:
+            classes = with_noise(classes, self.size + OFFSET, noise, jax.random.fold_in(key, NOISE))
         stages, stats = self.network.apply(
-            variables, batch, batch['size'], inputs(wanted, batch['length']), seen, train=train, key=key,
-            mask=mask, method=FormulaReader.read)
+            variables, batch, batch['size'], classes, seen, train=train, key=key, mask=mask,
+            method=FormulaReader.read)
         return stages, wanted, stats
 
     def apply(
@@ -251,6 +256,7 @@ def check(config: Any) -> None:
         'model.blocks': (settings.blocks in (BLOCKS - 1, BLOCKS), f'{BLOCKS - 1} or {BLOCKS}'),
         **{f'model.{field}': (0 <= settings[field] < 1, 'at least 0 and below 1')
            for field in ('dropout', 'decoder_dropout')},
+        'model.token_noise': (0 <= settings.get('token_noise', 0.0) < 1, 'at least 0 and below 1'),
         'model.width': (
             settings.width > 0 and settings.width % 4 == settings.width % heads == 0,
             f'a multiple of 4 and of model.heads={heads}'),
