@@ -58,6 +58,32 @@ def test_a_third_of_the_words_in_photographs_has_a_neighbour_and_the_word_stays_
     assert 60 < moved < 130
 
 
+def test_letters_that_stand_out_have_sides_behind_them_and_worn_ones_are_fainter_in_places():
+    letters = np.zeros((30, 80), np.uint8)
+    letters[5:25, 10:70] = 255
+    sides, worn = 0, 0
+    for number in range(300):
+        found, extra = scene.crafted([letters], '', Dice(number))
+        assert (extra == 'sides') == (len(found) == 2)
+        if extra:
+            behind, front = found[0].astype(int), found[1].astype(int)
+            assert (behind >= front).all() and behind.sum() > front.sum()
+        ink = found[-1][found[-1] > 0]
+        sides, worn = sides + len(found) - 1, worn + int(ink.min() < 250)
+    assert 35 < sides < 90 and 20 < worn < 75
+    bordered = [letters, letters]
+    assert all(len(scene.crafted(bordered, 'border', Dice(number))[0]) == 2 for number in range(100))
+
+
+def test_signs_have_names_of_two_words_and_web_addresses(tmp_path):
+    listed = word_list(tmp_path, 'd.txt', some_words('ab'))
+    signs, plain = texts(words=listed, scene=1.0), texts(words=listed)
+    names = [text for text in signs if re.fullmatch(r'[A-Z][a-z]+([A-Z][a-z]+|[A-Z]{3,})', text)]
+    addresses = [text for text in signs if re.fullmatch(r'(www\.)?[a-z]+\.[a-z.]+', text)]
+    assert 40 < len(names) < 130 and 20 < len(addresses) < 75
+    assert not any('.' in text or re.search('[a-z][A-Z]', text) for text in plain)
+
+
 def test_numbers_codes_and_single_letters_have_their_share():
     plain, mixed = texts(codes=0.0, letters=(5, 9)), texts(codes=0.4, letters=(5, 9))
     assert not any(len(text) < 4 for text in plain)

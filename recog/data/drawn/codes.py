@@ -8,6 +8,7 @@ LETTERS = 'abcdefghijklmnopqrstuvwxyz'
 DIGITS = '0123456789'
 UNITS = 'km kg g ml l cm mm m am pm th st nd rd x p A B C'.split()
 ENDS = '. . , , : ! ! ? ; ... \''.split()
+DOMAINS = 'com com com org net co.uk info'.split()
 AROUND = ('()', '""', "''", '[]', '--', '##')
 
 
@@ -25,6 +26,14 @@ def code(dice: Dice) -> str:
     alphabet = LETTERS if kind < 0.9 else LETTERS + DIGITS * 2
     text = ''.join([dice.pick(alphabet) for _ in range(length)]) + text
     return text.upper() if dice.chance(0.7) else text
+
+
+def joined(first: str, second: str, dice: Dice) -> str:
+    """Two words as a name in one, each with a capital or the second in capitals, or one as a web address."""
+    kind = dice.random()
+    if kind < 0.35:
+        return f'{dice.pick(("www.", "www.", ""))}{first.lower()}.{dice.pick(DOMAINS)}'
+    return first.capitalize() + (second.capitalize() if kind < 0.85 else second.upper())
 
 
 def marked(text: str, dice: Dice) -> str:

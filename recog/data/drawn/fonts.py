@@ -155,13 +155,17 @@ def face(path: str) -> Face:
     return Face(path)
 
 
-def word_layers(text: str, dice: Dice, font: str, difficulty: float) -> tuple[list[np.ndarray], str]:
-    """A text's masks [H, W] from back to front, and what is behind its letters: 'border', 'shadow' or ''."""
+def word_layers(text: str, dice: Dice, font: str, difficulty: float,
+                is_seen: bool = False) -> tuple[list[np.ndarray], str]:
+    """A text's masks [H, W] from back to front, and what is behind its letters: 'border', 'shadow' or ''.
+    Some words that are seen in a photograph have their letters far apart."""
     import cv2
 
     extra = dice.pick(('border', 'shadow')) if dice.chance(0.45 * difficulty) else ''
     reach = dice.whole(1, 3) if extra else 0
     tracking = dice.uniform(0, 0.25) * difficulty if dice.chance(0.35) else dice.uniform(-0.03, 0.03)
+    if is_seen and dice.chance(0.06):
+        tracking = dice.uniform(0.2, 0.8)
     letters = face(font).word(text, tracking * EM, reach)
     if not extra:
         return [letters], extra

@@ -12,6 +12,8 @@ PLAIN = frozenset(DIGITS + LETTERS + LETTERS.upper())  # what every font has
 # Signs have words of up to so many letters more often than dictionaries; with an apostrophe a word counts as
 # longer.
 SHORT, LONGER = 5, 6
+# The share of names of two words, and of web addresses, on signs; and how many letters both have at most.
+JOINED, LONGEST_JOINED = 0.06, 14
 # What is listed twice is twice as frequent.
 _ONSETS = ('b c d f g h j k l m n p r s t v w y z b c d f g l m n p r s t c d m p r s t bl br ch cl cr dr fl '
            'fr gl gr ph pl pr qu sc sh sk sl sm sn sp st st str sw th th tr tr wh x').split() + ['', '', '']
@@ -61,12 +63,21 @@ class Lexicon:
             return self._until(lambda: codes.code(dice))
         if self.listed is None:
             return dice.pick(cases(self._until(lambda: invented(dice, self.letters))))
-        words = self.listed[0] if len(self.listed) == 1 else dice.pick(self.listed)
+        word = self._listed(self.listed, dice)
+        if self.short and dice.chance(JOINED):
+            other = self._listed(self.listed, dice)
+            if len(word) + len(other) <= LONGEST_JOINED:
+                return codes.joined(word, other, dice)
+        return dice.pick(cases(word))
+
+    def _listed(self, lists: Sequence[Sequence[str]], dice: Dice) -> str:
+        """A word of one of the lists."""
+        words = lists[0] if len(lists) == 1 else dice.pick(lists)
         word = dice.pick(words)
         if self.short and dice.chance(self.short):
             while not dice.chance((SHORT / max(SHORT, len(word) + LONGER * ("'" in word))) ** 3):
                 word = dice.pick(words)
-        return dice.pick(cases(word))
+        return word
 
     def _until(self, draw: Callable[[], str]) -> str:
         """The first that is drawn of this split."""

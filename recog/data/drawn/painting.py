@@ -43,13 +43,16 @@ def blurred(layers: list[np.ndarray], dice: Dice, difficulty: float) -> list[np.
     return [cv2.GaussianBlur(layer, (3, 3), sigma) for layer in layers]
 
 
-def painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float,
-             images: Sequence[str]) -> np.ndarray:
-    """The coloured layers over a background: uint8 [H, W, 3], or [H, W] where all is grey."""
+def painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float, images: Sequence[str],
+            is_seen: bool = False) -> np.ndarray:
+    """The coloured layers over a background: uint8 [H, W, 3], or [H, W] where all is grey. Words that are
+    seen in a photograph may be faint."""
     import cv2
 
     size, grey = layers[0].shape, dice.chance(0.5 * difficulty)
     ground, least = dice.uniform(0, 255), 100 - 74 * difficulty
+    if is_seen and dice.chance(0.3):
+        least *= dice.uniform(0.4, 1.0)
     plain, spread = _coloured(dice, ground, grey, difficulty), 0.0
     planes: Sequence[np.ndarray] = ()  # one for each colour, or none: flat so far
     if dice.chance(0.7 * difficulty):
@@ -57,8 +60,8 @@ def painted(layers: list[np.ndarray], extra: str, dice: Dice, difficulty: float,
             planes, ground, spread = _on_photograph(plain, dice.pick(images), dice, size, difficulty)
         else:
             spread = dice.uniform(4, 32) * difficulty
-            texture = _texture(dice, size)
-            planes = [_scaled(texture, spread / 32, value - 4 * spread) for value in plain]
+            levels = texture(dice, size)
+            planes = [_scaled(levels, spread / 32, value - 4 * spread) for value in plain]
     bright = _apart(dice, ground, least + spread)
     colours = [_coloured(dice, bright, grey, difficulty)]
     if extra == 'border' and dice.chance(0.3):  # hollow letters: only the border carries the word
@@ -102,7 +105,7 @@ def _coloured(dice: Dice, luminance: float, grey: bool, difficulty: float) -> tu
     return zero + strength * blue, zero + strength * green, zero + strength * red
 
 
-def _texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
+def texture(dice: Dice, size: tuple[int, int]) -> np.ndarray:
     """A random texture uint8 [H, W], mean 128, deviation 32: gradient, stripes or noise of several scales."""
     import cv2
 

@@ -23,7 +23,7 @@ def place(mask: np.ndarray, dice: Dice, difficulty: float,
     stretch = math.exp(dice.uniform(*view.stretch))
     slant = dice.uniform(-view.slant, view.slant) if dice.chance(0.5) else 0.0
     # Long words turn less, or they would shrink to nothing.
-    steepest = min(view.steepest, 0.6 * tall / wide * (1 if box else difficulty)) + 0.01
+    steepest = min(view.steepest, view.turn * tall / wide) + 0.01
     angle = dice.uniform(-steepest, steepest) if dice.chance(0.6) else 0.0
 
     cosine, sine = math.cos(angle), math.sin(angle)

@@ -105,20 +105,21 @@ def draw(words: Sequence[tuple[str, Dice]], fonts: Sequence[str], difficulties: 
     of all.
     """
     dice = [each for _, each in words]
-    masks = [word_layers(text, each, font, difficulty)
-             for (text, each), font, difficulty in zip(words, fonts, difficulties, strict=True)]
     seen = [share > 0 and each.chance(share)
             for each, share in zip(dice, shares or [0.0] * len(dice), strict=True)]
+    masks = [word_layers(text, each, font, difficulty, photo)
+             for (text, each), font, difficulty, photo in zip(words, fonts, difficulties, seen, strict=True)]
     boxes: list[scene.Box | None] = [None] * len(words)
     for number, (layers, extra) in enumerate(masks):
         if seen[number]:
+            layers, extra = scene.crafted(layers, extra, dice[number])
             layers, boxes[number] = scene.surrounded(layers, dice[number], fonts[number])
             masks[number] = layers, extra
     places = [placing.place(layers[0], each, difficulty, box)
               for (layers, _), each, difficulty, box in zip(masks, dice, difficulties, boxes, strict=True)]
     warped = [placing.warped(layers, *place) for (layers, _), place in zip(masks, places, strict=True)]
     warped = [painting.blurred(*each) for each in zip(warped, dice, difficulties, strict=True)]
-    pictures = [painting.painted(layers, masks[number][1], each, difficulties[number], images)
+    pictures = [painting.painted(layers, masks[number][1], each, difficulties[number], images, seen[number])
                 for number, (layers, each) in enumerate(zip(warped, dice, strict=True))]
     pictures = [scene.photographed(picture, each) if photo else picture
                 for picture, each, photo in zip(pictures, dice, seen, strict=True)]
