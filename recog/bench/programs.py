@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import models
+from recog import models, onednn
 from recog.config import values
 from recog.data.batches import empty_batch
 from recog.devices import cost
@@ -23,6 +23,7 @@ from recog.devices.mesh import (
     state_layout,
 )
 from recog.images.fit import channels
+from recog.reading.compiled import packed
 from recog.text import vocabulary
 from recog.train import optimizer
 from recog.train.step import make_state, make_step
@@ -56,8 +57,10 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     arrays, shapes = random_batch(config, batch), jax.eval_shape(model.init, jax.random.key(0))
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
     places = replicated(mesh), *[batch_sharding(mesh)] * 2, replicated(mesh)
-    jitted = jax.jit(decode, in_shardings=places, compiler_options=compiler_options(mesh))
     abstract = shapes, arrays['image'], arrays['size'], longest
+    if batch == 1 and onednn.packs():
+        return _packed_inference(decode, config, mesh, abstract, variables)
+    jitted = jax.jit(decode, in_shardings=places, compiler_options=compiler_options(mesh))
 
     def calls(compiled: Any) -> tuple[Callable, Callable]:
         given = jax.device_put((drawn(shapes) if variables is None else variables, *abstract[1:3]),
@@ -69,6 +72,26 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
         return lambda: at_length(config.text.max_length), at_length
 
     return Draft(lambda: jitted.lower(*abstract), cost.flops(decode, *abstract), calls)
+
+
+def _packed_inference(decode: Callable, config: ConfigDict, mesh: Any, abstract: Any,
+                      variables: Any) -> Draft:
+    """Single images are read with weights that were packed before."""
+    shapes, image, size, longest = abstract
+    parts = packed(decode, *abstract)
+    first, rest = (jax.jit(part, compiler_options=compiler_options(mesh)) for part in parts)
+
+    def calls(compiled: Any) -> tuple[Callable, Callable]:
+        kept = first(drawn(shapes) if variables is None else variables)
+        given = jax.device_put((image, size), batch_sharding(mesh))
+
+        def at_length(length: int) -> Any:
+            return compiled(kept, *given, np.int32(length))
+
+        return lambda: at_length(config.text.max_length), at_length
+
+    kept = jax.eval_shape(parts.first, shapes)
+    return Draft(lambda: rest.lower(kept, image, size, longest), cost.flops(decode, *abstract), calls)
 
 
 def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int,

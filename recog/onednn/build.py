@@ -14,7 +14,9 @@ import jax
 from recog.devices.cache import cache
 
 SOURCE = Path(__file__).with_name('library.cc')
-CALLS = ('recog_convolution', 'recog_lstm_forward', 'recog_lstm_backward')
+CALLS = ('recog_convolution', 'recog_lstm_forward', 'recog_lstm_backward', 'recog_pack_kernel',
+         'recog_packed_convolution', 'recog_pack_lstm', 'recog_packed_lstm')
+SIZES = ctypes.POINTER(ctypes.c_int64)
 # What a processor must have, as Linux names it, one of each: in bfloat16 for products to be faster than in
 # float32.
 INSTRUCTIONS = {'float32': ('avx2',), 'bfloat16': ('amx_bf16', 'avx512_bf16')}
@@ -45,6 +47,9 @@ def _loaded() -> tuple[ctypes.CDLL, str]:
         jax.ffi.register_ffi_target(name, jax.ffi.pycapsule(getattr(library, name)), platform='cpu')
     library.recog_lstm_workspace.restype = ctypes.c_int64
     library.recog_lstm_workspace.argtypes = [ctypes.c_int64] * 4 + [ctypes.c_bool]
+    library.recog_packed_kernel_bytes.restype = ctypes.c_int64
+    library.recog_packed_kernel_bytes.argtypes = [SIZES, ctypes.c_bool]
+    library.recog_packed_lstm_bytes.argtypes = [ctypes.c_int64] * 4 + [ctypes.c_bool, SIZES]
     number = library.recog_onednn_version()
     return library, f'{number // 10_000}.{number // 100 % 100}.{number % 100}'
 

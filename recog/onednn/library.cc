@@ -167,75 +167,121 @@ ffi::Error without_exceptions(const Call& call) {
 }
 
 // What a convolution computes from which two of its arrays.
-enum Kind : int64_t { kOutput, kInputGradient, kKernelGradient };
+enum Kind : int64_t { kOutput, kInputGradient, kKernelGradient, kPacked };
 
 Type type_of(const Array& array) {
   return array.element_type() == ffi::DataType::BF16 ? Type::bf16 : Type::f32;
 }
 
-memory_desc image(const Array& array) {
-  auto d = array.dimensions();
-  return {{d[0], d[3], d[1], d[2]}, type_of(array), Tag::nhwc};
-}
+struct Convolution {
+  Type type;  // of the images
+  memory::dims in, weights, out, strides, before, after;  // as in XLA
 
-// A kernel that reads fewer channels than there are is one of groups of channels.
-memory_desc kernel(const Array& array, int64_t channels, Type type, bool any) {
-  auto d = array.dimensions();
-  const int64_t groups = channels / d[2];
-  if (groups == 1) return {{d[3], d[2], d[0], d[1]}, type, any ? Tag::any : Tag::hwio};
-  return {{groups, d[3] / groups, d[2], d[0], d[1]}, type, any ? Tag::any : Tag::hwigo};
-}
+  static memory::dims dims(Sizes given) { return memory::dims(given.begin(), given.end()); }
 
-Plan convolution(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
-                 Sizes after) {
-  auto sizes = [](Sizes given) { return memory::dims(given.begin(), given.end()); };
-  const auto direct = dnnl::algorithm::convolution_direct;
-  const memory_desc in = image(x), out = image(y);
-  const int64_t channels = x.dimensions()[3];
-  const memory_desc here = kernel(weights, channels, Type::f32, false);
-  const memory_desc any = kernel(weights, channels, type_of(x), true);
-  const memory::dims steps = sizes(strides), low = sizes(before), high = sizes(after);
-  auto forward = described<dnnl::convolution_forward>(prop_kind::forward_training, direct, in, any, out, steps, low,
-                                                      high);
-  if (kind == kOutput)
-    return {dnnl::convolution_forward(forward), forward,
-            {{DNNL_ARG_SRC, in, forward.src_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS, here, forward.weights_desc(), kGiven, {}},
-             {DNNL_ARG_DST, out, forward.dst_desc(), kResult, {}}}};
-  if (kind == kInputGradient) {
-    using Backward = dnnl::convolution_backward_data;
-    auto backward = described_after<Backward>(forward, direct, in, any, out, steps, low, high);
-    return {Backward(backward), backward,
-            {{DNNL_ARG_DIFF_SRC, in, backward.diff_src_desc(), kResult, {}},
-             {DNNL_ARG_WEIGHTS, here, backward.weights_desc(), kGiven, {}},
-             {DNNL_ARG_DIFF_DST, out, backward.diff_dst_desc(), kGiven, {}}}};
+  static memory_desc image(const memory::dims& d, Type of) { return {{d[0], d[3], d[1], d[2]}, of, Tag::nhwc}; }
+  memory_desc input() const { return image(in, type); }
+  memory_desc output(Type of) const { return image(out, of); }
+
+  // A kernel that reads fewer channels than there are is one of groups of channels.
+  memory_desc kernel(Type of, bool any) const {
+    const memory::dims& d = weights;
+    const int64_t groups = in[3] / d[2];
+    if (groups == 1) return {{d[3], d[2], d[0], d[1]}, of, any ? Tag::any : Tag::hwio};
+    return {{groups, d[3] / groups, d[2], d[0], d[1]}, of, any ? Tag::any : Tag::hwigo};
   }
-  using Backward = dnnl::convolution_backward_weights;
-  const memory_desc exact = kernel(weights, channels, Type::f32, true);
-  auto backward = described_after<Backward>(forward, direct, in, exact, out, steps, low, high);
-  return {Backward(backward), backward,
-          {{DNNL_ARG_SRC, in, backward.src_desc(), kGiven, {}},
-           {DNNL_ARG_DIFF_WEIGHTS, here, backward.diff_weights_desc(), kResult, {}},
-           {DNNL_ARG_DIFF_DST, out, backward.diff_dst_desc(), kGiven, {}}}};
-}
 
-void convolve(Kind kind, const Array& x, const Array& weights, const Array& y, Sizes strides, Sizes before,
-              Sizes after) {
-  Key key{kind, static_cast<int64_t>(type_of(x)), static_cast<int64_t>(type_of(y))};
-  for (Sizes sizes : {x.dimensions(), weights.dimensions(), strides, before, after})
-    key.insert(key.end(), sizes.begin(), sizes.end());
-  plan(key, [&] { return convolution(kind, x, weights, y, strides, before, after); })
-      .run({x.untyped_data(), weights.untyped_data(), y.untyped_data()});
+  memory_desc here() const { return kernel(Type::f32, false); }
+
+  dnnl::convolution_forward::primitive_desc forward(Type result) const {
+    return described<dnnl::convolution_forward>(prop_kind::forward_training, dnnl::algorithm::convolution_direct,
+                                                input(), kernel(type, true), output(result), strides, before, after);
+  }
+
+  Key key(int64_t kind, Type result) const {
+    Key made{kind, static_cast<int64_t>(type), static_cast<int64_t>(result)};
+    for (const memory::dims& sizes : {in, weights, strides, before, after})
+      made.insert(made.end(), sizes.begin(), sizes.end());
+    return made;
+  }
+
+  Plan output_plan(Type result, bool is_packed) const {
+    auto made = forward(result);
+    return {dnnl::convolution_forward(made), made,
+            {{DNNL_ARG_SRC, input(), made.src_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS, is_packed ? made.weights_desc() : here(), made.weights_desc(), kGiven, {}},
+             {DNNL_ARG_DST, output(result), made.dst_desc(), kResult, {}}}};
+  }
+
+  Plan input_gradient_plan(Type result) const {
+    using Backward = dnnl::convolution_backward_data;
+    auto made = described_after<Backward>(forward(result), dnnl::algorithm::convolution_direct, input(),
+                                          kernel(type, true), output(result), strides, before, after);
+    return {Backward(made), made,
+            {{DNNL_ARG_DIFF_SRC, input(), made.diff_src_desc(), kResult, {}},
+             {DNNL_ARG_WEIGHTS, here(), made.weights_desc(), kGiven, {}},
+             {DNNL_ARG_DIFF_DST, output(result), made.diff_dst_desc(), kGiven, {}}}};
+  }
+
+  Plan kernel_gradient_plan(Type result) const {
+    using Backward = dnnl::convolution_backward_weights;
+    auto made = described_after<Backward>(forward(result), dnnl::algorithm::convolution_direct, input(),
+                                          kernel(Type::f32, true), output(result), strides, before, after);
+    return {Backward(made), made,
+            {{DNNL_ARG_SRC, input(), made.src_desc(), kGiven, {}},
+             {DNNL_ARG_DIFF_WEIGHTS, here(), made.diff_weights_desc(), kResult, {}},
+             {DNNL_ARG_DIFF_DST, output(result), made.diff_dst_desc(), kGiven, {}}}};
+  }
+
+  Plan plan(Kind kind, Type result) const {
+    if (kind == kOutput) return output_plan(result, false);
+    return kind == kInputGradient ? input_gradient_plan(result) : kernel_gradient_plan(result);
+  }
+};
+
+Convolution convolution(const Array& x, Sizes weights, const Array& y, Sizes strides, Sizes before, Sizes after) {
+  return {type_of(x), Convolution::dims(x.dimensions()), Convolution::dims(weights), Convolution::dims(y.dimensions()),
+          Convolution::dims(strides), Convolution::dims(before), Convolution::dims(after)};
 }
 
 // In a convolution, the result takes the place of the array that it is or that it is the gradient of.
-ffi::Error Convolution(Array first, Array second, Result result, int64_t kind, Sizes strides, Sizes before,
+ffi::Error Convolve(Array first, Array second, Result result, int64_t kind, Sizes strides, Sizes before,
                        Sizes after) {
   return without_exceptions([&] {
     const Array &x = kind == kInputGradient ? *result : first;
     const Array &weights = kind == kKernelGradient ? *result : second;
     const Array &y = kind == kOutput ? *result : kind == kInputGradient ? first : second;
-    convolve(static_cast<Kind>(kind), x, weights, y, strides, before, after);
+    const Convolution of = convolution(x, weights.dimensions(), y, strides, before, after);
+    plan(of.key(kind, type_of(y)), [&] { return of.plan(static_cast<Kind>(kind), type_of(y)); })
+        .run({x.untyped_data(), weights.untyped_data(), y.untyped_data()});
+  });
+}
+
+// Weights in another layout and type, once for many calls.
+void pack(const memory_desc& from, const Array& given, const memory_desc& to, const Array& result) {
+  dnnl::stream stream(engine());
+  memory here(from, engine(), given.untyped_data()), packed(to, engine(), result.untyped_data());
+  dnnl::reorder(here, packed).execute(stream, here, packed);
+  stream.wait();
+}
+
+// The kernel of a convolution of images [B, H, W, C] of sizes `x` to results of sizes `y`, in the layout that oneDNN
+// wants.
+ffi::Error PackKernel(Array kernel, Result packed, Sizes x, Sizes y, Sizes strides, Sizes before, Sizes after,
+                      bool rounded) {
+  return without_exceptions([&] {
+    const Convolution of{rounded ? Type::bf16 : Type::f32, Convolution::dims(x), Convolution::dims(kernel.dimensions()),
+                         Convolution::dims(y), Convolution::dims(strides), Convolution::dims(before),
+                         Convolution::dims(after)};
+    pack(of.here(), kernel, of.forward(of.type).weights_desc(), *packed);
+  });
+}
+
+ffi::Error PackedConvolution(Array x, Array packed, Result y, Sizes kernel, Sizes strides, Sizes before, Sizes after) {
+  return without_exceptions([&] {
+    const Convolution of = convolution(x, kernel, *y, strides, before, after);
+    plan(of.key(kPacked, type_of(*y)), [&] { return of.output_plan(type_of(*y), true); })
+        .run({x.untyped_data(), packed.untyped_data(), y->untyped_data()});
   });
 }
 
@@ -273,6 +319,15 @@ struct Recurrence {
     return {dnnl::lstm_forward(made), made, arguments(made, made.workspace_desc(), kResult)};
   }
 
+  // Weights are in the layout that oneDNN wants.
+  Plan packed_plan() const {
+    auto made = forward();
+    std::vector<Argument> all = arguments(made, made.workspace_desc(), kResult);
+    for (Argument& each : all)
+      if (each.name == DNNL_ARG_WEIGHTS_LAYER || each.name == DNNL_ARG_WEIGHTS_ITER) each.here = each.wanted;
+    return {dnnl::lstm_forward(made), made, std::move(all)};
+  }
+
   Plan backward_plan() const {
     auto made = backward();
     std::vector<Argument> all = arguments(made, forward().workspace_desc(), kGiven);
@@ -303,14 +358,35 @@ Recurrence recurrence(const Array& x, const Array& hidden_kernel) {
   return {d[0], d[1], d[2], hidden_kernel.dimensions()[1], type_of(x)};
 }
 
-Key key(const Recurrence& of, bool forward) {
-  return {-1, forward, of.steps, of.rows, of.width, of.hidden, static_cast<int64_t>(of.type)};
+Key key(const Recurrence& of, int64_t kind) {
+  return {-1, kind, of.steps, of.rows, of.width, of.hidden, static_cast<int64_t>(of.type)};
 }
 
 ffi::Error LstmForward(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y, Result workspace) {
   return without_exceptions([&] {
     const Recurrence of = recurrence(x, hidden_kernel);
     plan(key(of, true), [&] { return of.forward_plan(); })
+        .run({x.untyped_data(), input_kernel.untyped_data(), hidden_kernel.untyped_data(), bias.untyped_data(),
+              y->untyped_data(), workspace->untyped_data()});
+  });
+}
+
+// Both kernels of an LSTM over sequences of sizes `x`, in the layouts that oneDNN wants.
+ffi::Error PackLstm(Array input_kernel, Array hidden_kernel, Result packed_input, Result packed_hidden, Sizes x,
+                    bool rounded) {
+  return without_exceptions([&] {
+    const Recurrence of{x[0], x[1], x[2], hidden_kernel.dimensions()[1], rounded ? Type::bf16 : Type::f32};
+    auto made = of.forward();
+    pack(of.input_kernel(Type::f32, Tag::ldigo), input_kernel, made.weights_layer_desc(), *packed_input);
+    pack(of.hidden_kernel(Type::f32, Tag::ldigo), hidden_kernel, made.weights_iter_desc(), *packed_hidden);
+  });
+}
+
+ffi::Error PackedLstm(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y, Result workspace) {
+  return without_exceptions([&] {
+    auto d = x.dimensions();
+    const Recurrence of{d[0], d[1], d[2], y->dimensions()[2] / 2, type_of(x)};
+    plan(key(of, 2), [&] { return of.packed_plan(); })
         .run({x.untyped_data(), input_kernel.untyped_data(), hidden_kernel.untyped_data(), bias.untyped_data(),
               y->untyped_data(), workspace->untyped_data()});
   });
@@ -329,12 +405,27 @@ ffi::Error LstmBackward(Array x, Array input_kernel, Array hidden_kernel, Array 
 
 }  // namespace
 
-XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_convolution, Convolution,
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_convolution, Convolve,
                               ffi::Ffi::Bind()
                                   .Arg<Array>().Arg<Array>().Ret<Array>()
                                   .Attr<int64_t>("kind").Attr<Sizes>("strides").Attr<Sizes>("before")
                                   .Attr<Sizes>("after"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_forward, LstmForward,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_pack_kernel, PackKernel,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Ret<Array>().Attr<Sizes>("x").Attr<Sizes>("y").Attr<Sizes>("strides")
+                                  .Attr<Sizes>("before").Attr<Sizes>("after").Attr<bool>("rounded"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_packed_convolution, PackedConvolution,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Ret<Array>().Attr<Sizes>("kernel").Attr<Sizes>("strides")
+                                  .Attr<Sizes>("before").Attr<Sizes>("after"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_pack_lstm, PackLstm,
+                              ffi::Ffi::Bind()
+                                  .Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>().Attr<Sizes>("x")
+                                  .Attr<bool>("rounded"));
+XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_packed_lstm, PackedLstm,
                               ffi::Ffi::Bind()
                                   .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_backward, LstmBackward,
@@ -352,6 +443,36 @@ int64_t recog_lstm_workspace(int64_t steps, int64_t rows, int64_t width, int64_t
     return static_cast<int64_t>(of.forward().workspace_desc().get_size());
   } catch (const std::exception&) {
     return 0;
+  }
+}
+
+// Bytes of a packed kernel of a convolution; `sizes` are those of images [4], kernel [4] and results [4], strides,
+// padding before and after [2 each].
+int64_t recog_packed_kernel_bytes(const int64_t* sizes, bool rounded) {
+  auto take = [&](int count) {
+    memory::dims taken(sizes, sizes + count);
+    sizes += count;
+    return taken;
+  };
+  Convolution of{rounded ? Type::bf16 : Type::f32};
+  for (memory::dims* each : {&of.in, &of.weights, &of.out}) *each = take(4);
+  for (memory::dims* each : {&of.strides, &of.before, &of.after}) *each = take(2);
+  try {
+    return static_cast<int64_t>(of.forward(of.type).weights_desc().get_size());
+  } catch (const std::exception&) {
+    return 0;
+  }
+}
+
+// Bytes of both packed kernels of an LSTM, of the input and of the hidden state.
+void recog_packed_lstm_bytes(int64_t steps, int64_t rows, int64_t width, int64_t hidden, bool rounded,
+                             int64_t* bytes) {
+  try {
+    auto made = Recurrence{steps, rows, width, hidden, rounded ? Type::bf16 : Type::f32}.forward();
+    bytes[0] = static_cast<int64_t>(made.weights_layer_desc().get_size());
+    bytes[1] = static_cast<int64_t>(made.weights_iter_desc().get_size());
+  } catch (const std::exception&) {
+    bytes[0] = bytes[1] = 0;
   }
 }
 

@@ -10,10 +10,11 @@ import numpy as np
 from jax.sharding import Mesh
 from ml_collections import ConfigDict
 
-from recog import models
+from recog import models, onednn
 from recog.data.pipeline import to_devices
 from recog.data.rows import Source
 from recog.devices import processes
+from recog.devices.kept import Parted, parted
 from recog.devices.mesh import batch_sharding, compiler_options, local_rows, replicated
 from recog.errors import ConfigError
 from recog.images.fit import channels
@@ -37,6 +38,12 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
     return jax.jit(decode, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
 
 
+def packed(decode: Callable, variables: Any, *given: Any) -> Parted:
+    """A function of variables and what is given, in parts of which the first packs the weights for oneDNN."""
+    with onednn.PACKED(True):
+        return parted(decode, variables, *given)
+
+
 def searching(opened: 'Opened', mesh: Mesh, beam: int) -> tuple[Any, Lexicon | None]:
     """The decoder of a trained model with this beam, and the lexicon that chooses among its texts, if the
     model has one and the beam is above 1."""
@@ -45,11 +52,17 @@ def searching(opened: 'Opened', mesh: Mesh, beam: int) -> tuple[Any, Lexicon | N
 
 
 class Compiled:
-    """The engine of workdirs: a `decoder` with its variables on the devices of a mesh."""
+    """The engine of workdirs: a `decoder` with its variables on the devices of a mesh.
+
+    On a CPU, when single images of one size come again, weights are packed for them, once; one image alone is
+    read sooner without.
+    """
 
     def __init__(self, decode: Any, variables: models.Variables, mesh: Mesh):
         self.decode, self.variables, self.mesh = decode, variables, mesh
         self.multiple, self.processes = mesh.size, jax.process_count()
+        self._seen: set[tuple[int, ...]] = set()  # shapes of single images that were read
+        self._packed: dict[tuple[int, ...], Callable] = {}  # what reads those that came again
 
     def places(self, rows: int) -> np.ndarray:
         """The rows of a batch that this process reads."""
@@ -61,7 +74,20 @@ class Compiled:
         for arrays, notes in to_devices(batches, batch_sharding(self.mesh)):
             every = [note for part in processes.gather(notes) for note in part]
             wanted = {key: arrays[key] for key in FED}
-            yield jax.device_get(self.decode(self.variables, wanted, np.int32(longest))), every
+            yield jax.device_get(self._decoded(wanted, np.int32(longest))), every
+
+    def _decoded(self, batch: dict[str, Any], longest: np.int32) -> Any:
+        shape = batch['image'].shape
+        if shape in self._packed:
+            return self._packed[shape](batch, longest)
+        if shape not in self._seen or shape[0] > 1 or not onednn.packs():
+            self._seen.add(shape)
+            return self.decode(self.variables, batch, longest)
+        parts = packed(self.decode.__wrapped__, self.variables, batch, longest)
+        kept, rest = jax.jit(parts.first)(self.variables), jax.jit(
+            parts.rest, compiler_options=compiler_options(self.mesh))
+        self._packed[shape] = partial(rest, kept)
+        return self._packed[shape](batch, longest)
 
     def drafts(self, source: Source, config: ConfigDict, limit: int = 0) -> dict[tuple, Callable]:
         """For each shape of the batches in which a set is evaluated, what lowers the decoder for it.

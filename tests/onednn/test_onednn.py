@@ -9,8 +9,10 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 from jax import lax
+from narrow_models import make_workdir
 
 from recog import onednn
+from recog.devices.kept import parted
 from recog.models.parts import convolutions, layers, recurrence
 from recog.onednn import build
 
@@ -107,6 +109,36 @@ def test_a_product_of_many_rows_and_its_gradients_are_those_of_xla(dtype, name, 
 
 
 @of_each_type
+@pytest.mark.parametrize('channels, features, groups, strides', [
+    (64, 48, 1, (1, 1)), (1, 32, 1, (2, 2)), (40, 40, 40, (2, 1)), (48, 48, 3, (1, 1))])
+def test_a_convolution_with_a_packed_kernel_is_that_with_the_kernel(
+        dtype, channels, features, groups, strides):
+    x, kernel = random(0, 1, 8, 21, channels, dtype=dtype), random(1, 3, 3, channels // groups, features)
+
+    def by_onednn(x, kernel):
+        return convolutions.by_onednn(x, kernel, strides, convolutions.SAME)
+
+    expected = jax.jit(by_onednn)(x, kernel)
+    with onednn.PACKED(True):
+        first, rest = parted(lambda kernel, x: by_onednn(x, kernel), kernel, x)
+    packed, = jax.jit(first)(kernel)
+    assert packed.dtype == 'uint8' and packed.nbytes >= kernel.size * expected.dtype.itemsize
+    np.testing.assert_array_equal(*(np.asarray(each, np.float32)
+                                    for each in (jax.jit(rest)([packed], x), expected)))
+
+
+@of_each_type
+def test_a_bidirectional_lstm_with_packed_kernels_is_that_with_the_kernels(dtype):
+    x, kernels, bias = random(0, 7, 1, 24, dtype=dtype), lstm_kernels(24, 16), random(3, 2, 64)
+    expected = jax.jit(recurrence.lstm_by_onednn)(x, *kernels, bias)
+    first, rest = parted(lambda kernels, x: onednn.packed_lstm(x, *kernels, bias), kernels, x)
+    packed = jax.jit(first)(kernels)
+    assert [each.dtype for each in packed] == ['uint8', 'uint8']
+    np.testing.assert_array_equal(*(np.asarray(each, np.float32)
+                                    for each in (jax.jit(rest)(packed, x), expected)))
+
+
+@of_each_type
 def test_a_second_call_gives_the_same_bits(dtype):
     x, kernel = random(0, 4, 8, 16, 64, dtype=dtype), random(1, 3, 3, 64, 64)
     call = jax.jit(lambda x, kernel: with_gradients(
@@ -141,6 +173,21 @@ def test_it_computes_large_convolutions_of_known_sizes_on_one_device(devices, us
                'print(uses(2, 16, 32, 64), uses(2, 16, 4, 64))')
     flags = {'XLA_FLAGS': f'--xla_force_host_platform_device_count={devices}'}
     assert printed(program, **flags) == f'{used} False\n'
+
+
+@needed
+def test_a_model_reads_single_images_as_before_once_its_weights_are_packed(tmp_path):
+    make_workdir(tmp_path / 'run', 'crnn')
+    program = ('import numpy as np, recog\n'
+               'from recog.models.parts import convolutions\n'
+               'convolutions.MANY_PIXELS = convolutions.MANY_PRODUCTS = convolutions.FEWER_PIXELS = 1\n'
+               f'read = recog.load({str(tmp_path / "run")!r})\n'
+               'image = np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.uint8)\n'
+               'answers = [read(image) for _ in range(3)]\n'
+               'sure = [each.confidence for each in answers]\n'
+               'print(len({each.text for each in answers}), np.ptp(sure) < 1e-5, len(read._engine._packed))')
+    flags = {'XLA_FLAGS': '--xla_force_host_platform_device_count=1'}
+    assert printed(program, **flags) == '1 True 1\n'
 
 
 @pytest.mark.parametrize('settings, reason', [

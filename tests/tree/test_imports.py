@@ -23,7 +23,7 @@ MAY_IMPORT = {
     'metrics': 'text',
     'workdir': 'buckets config text models devices weights',
     'prepare': 'buckets data images looks text weights',
-    'reading': 'config text images devices data models metrics workdir',
+    'reading': 'config text images devices data models metrics workdir onednn',
     'evaluation': 'config text images devices data models metrics workdir reading',
     'publish': 'config text devices data models workdir reading evaluation',
     'train': 'config text images devices data models workdir reading evaluation weights onednn',

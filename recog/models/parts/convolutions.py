@@ -25,13 +25,14 @@ LEAST_CHANNELS, LEAST_MULTIPLICATIONS = 128, 2**26
 FEW = 4  # channels, as an image has
 # From this many pixels, and multiplications, oneDNN is faster on a CPU.
 MANY_PIXELS, MANY_PRODUCTS = 256, 2**22
+FEWER_PIXELS = 16  # where the kernel is packed
 
 
 @partial(jax.jit, static_argnames=('strides', 'padding'))
 def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
     """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
     if _is_onednns(x, kernel, strides):
-        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, padding)
+        return by_onednn(x, kernel, strides, padding)
     kernel = kernel.astype(x.dtype)
     native = partial(native_conv, strides=strides, padding=padding)
     if kernel.shape[:2] == (3, 3) and strides == (1, 1) and padding == SAME and _winograd_pays(x, kernel):
@@ -63,6 +64,15 @@ def native_conv(
         feature_group_count=x.shape[-1] // kernel.shape[2])
 
 
+def by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair],
+              dtype: Any = None) -> jax.Array:
+    """A convolution by oneDNN: with gradients, or in the form for weights that never change."""
+    kernel = kernel.astype(jnp.float32)
+    if onednn.PACKED.value:
+        return onednn.packed_conv(x, kernel, strides, padding, dtype or x.dtype)
+    return conv_by_onednn(x, kernel, strides, padding, dtype)
+
+
 @partial(jax.custom_vjp, nondiff_argnums=(2, 3, 4))
 def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tuple[Pair, Pair],
                    dtype: Any = None) -> jax.Array:
@@ -76,8 +86,8 @@ def conv_by_onednn(x: jax.Array, kernel: jax.Array, strides: Pair, padding: tupl
     def by_xla(x: jax.Array, kernel: jax.Array) -> jax.Array:
         return _rounded_conv(x, kernel, strides=strides, padding=padding).astype(dtype)
 
-    by_onednn = partial(onednn.conv, strides=strides, padding=padding, dtype=dtype)
-    return lax.platform_dependent(x, kernel, cpu=by_onednn, default=by_xla)
+    on_cpu = partial(onednn.conv, strides=strides, padding=padding, dtype=dtype)
+    return lax.platform_dependent(x, kernel, cpu=on_cpu, default=by_xla)
 
 
 def _rounded_conv(x: jax.Array, kernel: jax.Array, *, strides: Pair, padding: tuple[Pair, Pair]) -> jax.Array:
@@ -103,13 +113,13 @@ def _by_onednn_backward(strides: Pair, padding: tuple[Pair, Pair], dtype: Any, k
     def to_kernel(x: jax.Array, gradient: jax.Array) -> jax.Array:
         return jax.linear_transpose(lambda kernel: native(x, kernel), kernel)(gradient)[0]
 
-    def by_onednn(call: Callable, like: jax.Array) -> Callable:
+    def on_cpu(call: Callable, like: jax.Array) -> Callable:
         return partial(call, shape=like.shape, strides=strides, padding=padding)
 
     of_kernel = lax.platform_dependent(
-        x, gradient, cpu=by_onednn(onednn.kernel_gradient, kernel), default=to_kernel)
+        x, gradient, cpu=on_cpu(onednn.kernel_gradient, kernel), default=to_kernel)
     return None if wanted is None else lax.platform_dependent(
-        gradient, kernel, cpu=by_onednn(onednn.input_gradient, x), default=to_input), of_kernel
+        gradient, kernel, cpu=on_cpu(onednn.input_gradient, x), default=to_input), of_kernel
 
 
 conv_by_onednn.defvjp(_by_onednn_forward, _by_onednn_backward, symbolic_zeros=True)
@@ -193,11 +203,12 @@ def _as_windows(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) 
 
 def _is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
     """Whether oneDNN computes it: on a CPU that has it, where many pixels share the kernel, which each call
-    reorders."""
+    reorders, or which is packed before."""
     if not onednn.usable(x):
         return False
     pixels = math.prod(x.shape[:3]) // math.prod(strides)
-    return pixels >= MANY_PIXELS and pixels * math.prod(kernel.shape) >= MANY_PRODUCTS
+    many_pixels = FEWER_PIXELS if onednn.PACKED.value else MANY_PIXELS
+    return pixels >= many_pixels and pixels * math.prod(kernel.shape) >= MANY_PRODUCTS
 
 
 def _winograd_pays(x: jax.Array, kernel: jax.Array) -> bool:
@@ -256,7 +267,7 @@ def rows_by_onednn(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array | N
     row, one = x.reshape(1, 1, -1, x.shape[-1]), kernel[None, None]
     if not _is_onednns(row, one, (1, 1)):
         return None
-    product = conv_by_onednn(row, one.astype(jnp.float32), (1, 1), ((0, 0), (0, 0)), dtype)
+    product = by_onednn(row, one, (1, 1), ((0, 0), (0, 0)), dtype)
     return product.reshape(*x.shape[:-1], kernel.shape[-1])
 
 
@@ -270,7 +281,7 @@ def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
     """
     padding = _keeping(kernel)
     if _is_onednns(x, kernel, (1, 1)):
-        return conv_by_onednn(x, kernel.astype(jnp.float32), (1, 1), padding)
+        return by_onednn(x, kernel, (1, 1), padding)
     kernel, groups = kernel.astype(x.dtype), x.shape[-1] // kernel.shape[2]
     parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
     return jnp.concatenate([native_conv(*part, padding=padding) for part in parts], -1)
@@ -281,7 +292,7 @@ def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax
     """Convolution of each channel of [B, H, W, C] with its own part of the
     kernel [kernel height, kernel width, 1, C]."""
     if _is_onednns(x, kernel, strides):
-        return conv_by_onednn(x, kernel.astype(jnp.float32), strides, _keeping(kernel))
+        return by_onednn(x, kernel, strides, _keeping(kernel))
     shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
     return lax.platform_dependent(
         x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),

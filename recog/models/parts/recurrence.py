@@ -83,7 +83,8 @@ def lstm(
     if onednn.usable(x) and onednn.workspace(
             (x.shape[1], x.shape[0], x.shape[2]), kernel_hh.shape[1], x.dtype):
         exact = (each.astype(jnp.float32) for each in weights)
-        return lstm_by_onednn(x.swapaxes(0, 1), *exact).swapaxes(0, 1)
+        by_onednn = onednn.packed_lstm if onednn.PACKED.value else lstm_by_onednn
+        return by_onednn(x.swapaxes(0, 1), *exact).swapaxes(0, 1)
     return _by_scan(x, *weights)
 
 
