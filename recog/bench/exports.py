@@ -20,7 +20,6 @@ from recog.export.parity import random_images
 from recog.reading import engines
 from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.recognizer import Arrays
-from recog.text.lexicon import width
 from recog.workdir import lexicon
 from recog.workdir.description import read_config
 from recog.workdir.files import SAMPLES, is_published, is_workdir
@@ -70,8 +69,9 @@ def _subjects(given: Sequence[str], devices: str, engine: str) -> list[Subject]:
 def _subject(name: str, devices: str, engine: str) -> Subject:
     if not is_exported(name):
         place = Path(name).resolve()
-        beam = width(lexicon.read(place))
-        return Subject(str(place), read_manifest(place)['step'], beam, read_config(place), devices, [])
+        words, facts = lexicon.read(place), read_manifest(place)
+        beam = words.beam if words else facts.get('beam') or 1
+        return Subject(str(place), facts['step'], beam, read_config(place), devices, [])
     folder = open_folder(name, devices, engine)
     source, step, beam = (folder.manifest[fact] for fact in ('source', 'step', 'beam'))
     return Subject(source, step, beam, folder.config, devices, [folder])

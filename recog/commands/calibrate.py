@@ -28,7 +28,6 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.devices.mesh import data_mesh
     from recog.evaluation import calibrate
     from recog.evaluation.terminal import shown
-    from recog.text.lexicon import width
     from recog.workdir import calibration
     from recog.workdir.files import CALIBRATION
     from recog.workdir.opened import open_workdir
@@ -37,7 +36,7 @@ def run(arguments: argparse.Namespace) -> int:
     opened = open_workdir(folder, arguments.step, mesh)
     config = opened.config.copy_and_resolve_references()
     config.eval.batch = arguments.batch or config.eval.batch
-    config.eval.beam = arguments.beam or width(opened.lexicon, config.eval.beam)
+    config.eval.beam = arguments.beam or opened.beam(config.eval.beam)
     sources = validation_sets(tuple(arguments.set) or config.eval.sets, config, arguments.data)
     record = calibrate.calibrated(opened, sources, config, mesh)
     calibration.write(folder, opened.step, record)

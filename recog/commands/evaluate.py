@@ -94,7 +94,6 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
     from recog.data.sets import open_set
     from recog.metrics.words import protocol_id
     from recog.reading.read import set_length
-    from recog.text.lexicon import width
 
     config = opened.config.copy_and_resolve_references()
     config.unlock()
@@ -109,7 +108,7 @@ def _asked(opened: 'Opened', arguments: argparse.Namespace) -> 'ConfigDict':
     config.eval.nfkd = arguments.nfkd or config.eval.nfkd
     protocol_id(config.eval.protocol, config.eval.nfkd)  # refuses what does not go together
     config.eval.batch = arguments.batch or config.eval.batch
-    config.eval.beam = arguments.beam or width(opened.lexicon, config.eval.beam)
+    config.eval.beam = arguments.beam or opened.beam(config.eval.beam)
     config.image.width_rule = arguments.width_rule or config.image.width_rule
     if arguments.max_length:
         set_length(config, opened.model.about.capacity, arguments.max_length)

@@ -63,7 +63,8 @@ def add_decoding(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--beam', type=int, default=0,
                         help='width of the beam search; 1 is greedy '
                         "(default: of a model with a lexicon that of the lexicon, which then counts from 2 "
-                        "on; of others, evaluate the recipe's, predict 1)")
+                        "on, and of a reader that with which it was published; of others, evaluate the "
+                        "recipe's, predict 1)")
     parser.add_argument('--max-length', type=int, default=0, metavar='N',
                         help="tokens at most (default: the recipe's)")
     parser.add_argument('--width-rule', default='', choices=('', 'fixed', 'widest'),

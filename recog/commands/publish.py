@@ -3,7 +3,7 @@
 import argparse
 from pathlib import Path
 
-from recog.commands.options import Command, add_data, add_workdir, existing_workdir, start
+from recog.commands.options import Command, add_data, add_workdir, existing_workdir, refuse_negative, start
 from recog.errors import ConfigError
 
 
@@ -23,6 +23,10 @@ def add(publish: argparse.ArgumentParser) -> None:
                          "times (default: the card has the workdir's results)")
     publish.add_argument('--weakness', action='append', default=[], metavar='TEXT=NAME[/CONFIG][:SPLIT]',
                          help='measure this set, too, as a known weakness: small=words-small:test')
+    publish.add_argument('--beam', type=int, default=0,
+                         help='width of the beam search with which the reader is measured, and reads where '
+                         "none is asked for (default: that of the model's lexicon, else 1, and the recipe's "
+                         'for what is measured)')
     add_data(publish)
 
 
@@ -38,6 +42,7 @@ def run(arguments: argparse.Namespace) -> int:
         if not getattr(arguments, option.replace('-', '_')).strip():
             raise ConfigError(f'--{option} must name a licence')
     weaknesses = dict(map(_weakness, arguments.weakness))
+    refuse_negative(arguments, 'beam')
 
     from recog.data.sets import open_set
     from recog.publish import write
@@ -49,7 +54,7 @@ def run(arguments: argparse.Namespace) -> int:
         open_set(name, opened.config, arguments.data)  # before anything is written
     manifest = write.publish(opened, place, write.Asked(
         arguments.kind, arguments.licence_weights, arguments.licence_data, arguments.languages,
-        tuple(arguments.set), weaknesses, arguments.data))
+        tuple(arguments.set), weaknesses, arguments.data, arguments.beam))
     size = sum(file.stat().st_size for file in place.iterdir())
     print(f'{place}: {manifest["model"]} of step {opened.step}, {size:,} bytes; '
           f'read its card: {place / "card.md"}; try: recog predict {place} IMAGES')

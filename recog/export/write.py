@@ -20,7 +20,6 @@ from recog.export import parity
 from recog.images import fit
 from recog.reading.exported import MANIFEST, Folder, described, digest
 from recog.reading.read import set_length
-from recog.text.lexicon import width
 from recog.workdir import lexicon, provenance
 from recog.workdir.files import SAMPLES
 from recog.workdir.folder import drafted, is_remote
@@ -33,9 +32,9 @@ def write_export(opened: Opened, place: Path, form: str, source: str, *, beam: i
                  max_length: int = 0) -> parity.Parity:
     """Write the folder `place`, or nothing if it fails; returns how it compares with the workdir `source`.
 
-    Without a beam, it is that of the model's lexicon, or 1.
+    Without a beam, it is the model's own, or 1.
     """
-    beam = beam or width(opened.lexicon)
+    beam = beam or opened.beam()
     opened = _float32(opened)
     if max_length:
         set_length(opened.config, opened.model.about.capacity, max_length)

@@ -52,7 +52,7 @@ def write(name: str, manifest: Mapping[str, Any], vocab: Vocab, measured: Sequen
         '## Known weaknesses',
         _table([row._replace(set=f'{weak[row.set]}: {row.set}') for row in found if row.set in weak])
         if weak else 'None were measured.',
-        *_lexicon(folder),
+        *_lexicon(folder), *_beam(manifest),
         '## Confidence', _confidence(manifest),
         '## Rounding and speed', _rounding(manifest), f'It takes {speed(manifest)}.',
         '## Where it comes from', *start,
@@ -89,6 +89,12 @@ def _lexicon(folder: Any) -> list[str]:
     record = json.loads((folder / files.LEXICON).read_text(encoding='utf-8'))
     return ['## Words that it prefers', preferred.described(words, record),
             '`--beam 1` reads without the list.']
+
+
+def _beam(manifest: Mapping[str, Any]) -> list[str]:
+    """The beam that it was published with."""
+    beam = manifest.get('beam', 0)
+    return [f'It searches with a beam of {beam}; `--beam 1` is faster and reads less.'] if beam > 1 else []
 
 
 def _rounding(manifest: Mapping[str, Any]) -> str:

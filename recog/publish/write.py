@@ -15,6 +15,7 @@ from recog import __version__, models
 from recog.config import recipe
 from recog.data.rows import PackedSource
 from recog.data.sets import open_set
+from recog.data.shapes import canvases
 from recog.devices import cost
 from recog.devices.mesh import one_device, replicated
 from recog.errors import ConfigError
@@ -25,7 +26,7 @@ from recog.publish import card
 from recog.reading.compiled import Compiled, searching
 from recog.reading.read import Reading, read_source
 from recog.reading.recognizer import Arrays
-from recog.text.lexicon import Lexicon, width
+from recog.text.lexicon import Lexicon
 from recog.workdir import files, lexicon, provenance, published
 from recog.workdir.folder import drafted, is_remote
 from recog.workdir.opened import Opened
@@ -44,6 +45,7 @@ class Asked(NamedTuple):
     sets: tuple[str, ...] = ()  # measured with the rounded weights; without, the workdir's results count
     weaknesses: Mapping[str, str] = {}  # sets that show a weakness, by what it is called
     root: str = '.'  # where sets are
+    beam: int = 0  # with which the reader reads where none is asked for; 0: greedily, or that of its lexicon
 
 
 def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
@@ -53,6 +55,11 @@ def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
     if opened.config.model.name not in models.names():
         raise ConfigError(f'config.model.name={opened.config.model.name!r} is a module of your own, which a '
                           'reader does not bring along; only models of recog are published')
+    if asked.beam and opened.lexicon:
+        raise ConfigError(f'--beam {asked.beam}: the lexicon of {opened.workdir} has a beam of its own')
+    if asked.beam > 1 and not opened.model.about.beam:
+        raise ConfigError(f'--beam {asked.beam}: this model has no beam search')
+    opened = opened._replace(own_beam=asked.beam)
     content, variables = published.encoded(opened.variables, asked.kind)
     rounded = opened._replace(variables=jax.device_put(variables, replicated(one_device())))
     with drafted(place) as draft:
@@ -72,6 +79,7 @@ def _write(opened: Opened, rounded: Opened, draft: Path, name: str, asked: Asked
         'parameters': cost.parameters(opened.variables['params']), 'languages': asked.languages,
         'licences': {'code': CODE, 'weights': asked.licence_weights, 'data': asked.licence_data},
         'measured': bool(asked.sets or asked.weaknesses), 'weaknesses': dict(asked.weaknesses),
+        **({'beam': asked.beam} if asked.beam else {}),
         **_read_alike(opened, rounded),
         **({'calibration': dict(opened.calibration)} if opened.calibration else {}),
         'provenance': card.provenance(opened.workdir, opened.config),
@@ -94,7 +102,7 @@ def _measured(opened: Opened, rounded: Opened, asked: Asked) -> list[Measurement
         return [each for each in measurements.read(opened.workdir)
                 if each.document.get('step', opened.step) == opened.step]
     config = opened.config.copy_and_resolve_references()
-    config.eval.beam = width(opened.lexicon, config.eval.beam)
+    config.eval.beam = opened.beam(config.eval.beam)
     # A weakness is one of what users give to `recog predict`, which adapts images.
     adapted = [name for name in asked.weaknesses.values() if config.image.ink and not isinstance(
         open_set(name, config, asked.root), PackedSource)]
@@ -121,25 +129,24 @@ def _write_results(measured: Sequence[Measurement], draft: Path) -> None:
 def _read_alike(opened: Opened, rounded: Opened) -> dict[str, Any]:
     """How many images are read alike with the weights as trained and rounded, and how long one takes."""
     config = opened.config.copy_and_resolve_references()
-    config.data.buckets, config.data.pixels = (), 0  # one size, so that one program is compiled
     with config.unlocked():
         config.data.workers = 0
     place = opened.workdir / files.SAMPLES
     given = {'samples': [] if is_remote(place) else sorted(map(str, place.glob('*.png'))),
-             'images of noise': _noise(config.image)}
-    mesh = one_device()
-    decode, words = searching(opened, mesh, width(opened.lexicon))
-    engine = Compiled(decode, opened.variables, mesh)
-    trained, _ = _readings(engine, given, opened, config, words)
-    engine.variables = rounded.variables
-    read, seconds = _readings(engine, given, opened, config, words)
+             'images of noise': _noise(config)}
+    mesh, image, several = one_device(), config.image, 'at most ' if config.data.buckets else ''
+    decode, words = searching(opened, mesh, opened.beam())
+    trained, _ = _readings(Compiled(decode, opened.variables, mesh), given, opened, config, words)
+    engine = Compiled(decode, rounded.variables, mesh)
+    read, _ = _readings(engine, given, opened, config, words)
+    _, seconds = _readings(engine, given, opened, config, words)  # with all programs compiled
     found, start = {}, 0
     for what, images in given.items():
         pairs = list(zip(trained, read, strict=True))[start:start + len(images)]
         found[what] = {'images': len(images), 'alike': sum(one.text == other.text for one, other in pairs)}
         start += len(images)
     return {'rounding': found, 'speed': {
-        'milliseconds': 1000 * seconds / len(read), 'size': f'{config.image.height} x {config.image.width}',
+        'milliseconds': 1000 * seconds / len(read), 'size': several + f'{image.height} x {image.width}',
         'device': mesh.devices.flat[0].device_kind, 'host': provenance.host(),
         'cpus': len(os.sched_getaffinity(0))}}
 
@@ -152,11 +159,12 @@ def _readings(engine: Compiled, given: Mapping[str, list[Any]], opened: Opened,
     return read, time.perf_counter() - began
 
 
-def _noise(rule: ConfigDict) -> list[Any]:
-    """Blots in a recipe's size."""
+def _noise(config: ConfigDict) -> list[Any]:
+    """Blots in a recipe's size; of several sizes in the middle one."""
     import cv2
     import numpy as np
 
-    random = np.random.default_rng(0)
-    return [cv2.resize(random.integers(0, 256, (8, 24, 3), np.uint8), (rule.width, rule.height),
+    random, several = np.random.default_rng(0), canvases(config)
+    height, width = several[len(several) // 2]
+    return [cv2.resize(random.integers(0, 256, (8, 24, 3), np.uint8), (width, height),
                        interpolation=cv2.INTER_CUBIC) for _ in range(RANDOM)]

@@ -20,7 +20,6 @@ from recog.reading.exported import Folder, is_exported, open_folder
 from recog.reading.located import Located, located
 from recog.reading.read import Engine, Reading, Scored, read_source, set_length
 from recog.reading.turned import Turns, likeliest
-from recog.text.lexicon import width
 from recog.workdir.files import CONFIG, is_workdir
 from recog.workdir.folder import workdir_path
 
@@ -222,7 +221,7 @@ def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 6
     mesh = data_mesh(choose_devices(devices))
     with setup.quiet():
         opened = open_workdir(folder, step, mesh)
-    return Recognizer(opened, mesh, beam=beam or max(best, width(opened.lexicon)), **how)
+    return Recognizer(opened, mesh, beam=beam or max(best, opened.beam()), **how)
 
 
 def needs_workdir(folder: Any) -> None:

@@ -41,11 +41,6 @@ class Lexicon(NamedTuple):
         return hashlib.sha256(content.encode()).hexdigest()[:8]
 
 
-def width(lexicon: Lexicon | None, otherwise: int = 1) -> int:
-    """The beam of a model where none was asked for."""
-    return lexicon.beam if lexicon else otherwise
-
-
 def words_of(lines: Iterable[str]) -> frozenset[str]:
     """The words of a list, one a line, as they are compared."""
     return frozenset(filter(None, map(compared, lines)))

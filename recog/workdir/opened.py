@@ -35,11 +35,16 @@ class Opened(NamedTuple):
     imported: str  # the file that the weights came from, '' where they were trained
     calibration: Mapping[str, Any] = {}  # of this step, where it was fitted
     lexicon: Lexicon | None = None  # words that it prefers, if it has a list
+    own_beam: int = 0  # that a reader was published with, if with one
 
     @property
     def temperature(self) -> float:
         """By which scores are divided before they are confidences."""
         return calibration.temperature(self.calibration, self.workdir)
+
+    def beam(self, otherwise: int = 1) -> int:
+        """The width of the beam where none is asked for."""
+        return self.lexicon.beam if self.lexicon else self.own_beam or otherwise
 
 
 def open_workdir(workdir: str | Path, step: int | None = None, mesh: Mesh | None = None,
@@ -101,7 +106,7 @@ def _open_published(folder: Path, step: int | None, everywhere: NamedSharding, p
     fitted = facts.get('calibration', {})
     calibration.temperature(fitted, folder)  # it may come from anywhere
     return Opened(folder, facts['step'], config, found.vocab, model, jax.device_put(variables, everywhere),
-                  facts['metrics'], facts['imported'], fitted, found.lexicon)
+                  facts['metrics'], facts['imported'], fitted, found.lexicon, facts.get('beam', 0))
 
 
 def _open_step(checkpoints: Checkpoints, folder: Path, step: int, everywhere: NamedSharding,

@@ -6,6 +6,7 @@ import re
 import pytest
 from readers import DATA, LICENCES, RUN, publish
 
+import recog
 from recog.commands import command_line
 from recog.publish import facts
 from recog.text.vocabulary import CHARSETS, Vocab
@@ -47,6 +48,15 @@ def test_sets_that_are_asked_for_are_measured_with_the_rounded_weights(tmp_path,
     found = json.loads(results)
     assert found['own'] is False and found['sets']['packed']['count'] == 24
     assert 'differences' not in found and sorted(file.name for file in tmp_path.iterdir()) == ['new']
+
+
+def test_a_reader_reads_with_the_beam_it_was_published_with_unless_another_is_asked_for(tmp_path, capsys):
+    assert publish(tmp_path / 'new', '--beam', '3') == 0
+    assert published.read_manifest(tmp_path / 'new')['beam'] == 3
+    assert 'It searches with a beam of 3; `--beam 1` is faster' in (tmp_path / 'new' / 'card.md').read_text()
+    assert [recog.load(tmp_path / 'new', beam=asked).beam for asked in (0, 1)] == [3, 1]
+    assert publish(tmp_path / 'other', '--beam', '-1') == 2
+    assert '--beam' in capsys.readouterr().err and not (tmp_path / 'other').exists()
 
 
 def test_what_is_no_workdir_or_published_already_or_has_no_licence_is_refused(reader, tmp_path, capsys):
