@@ -8,7 +8,10 @@ import numpy as np
 from jax.extend import core
 
 # Primitives that only hold a jaxpr: that of a jit, of a function with its own derivative, or of a checkpoint.
-CALLS = ('jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'checkpoint', 'remat2')
+CALLS = (
+    'jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'custom_vjp_call_jaxpr', 'checkpoint',
+    'remat2',
+)
 
 
 class Parted(NamedTuple):
@@ -38,6 +41,14 @@ def parted(function: Callable[..., Any], weights: Any, *given: Any) -> Parted:
         return jax.tree.unflatten(tree, [computing.array(value) for value in found])
 
     return Parted(first, rest)
+
+
+def held(equation: Any) -> Any:
+    """The jaxpr of an equation that only holds one, else None."""
+    if equation.primitive.name not in CALLS:
+        return None
+    params = equation.params
+    return next(params[key] for key in ('jaxpr', 'call_jaxpr', 'fun_jaxpr') if key in params)
 
 
 class Kept(NamedTuple):
@@ -80,9 +91,7 @@ class _Pass:
         return [value(var) for var in jaxpr.outvars]
 
     def _results(self, equation: Any, inputs: list[Any]) -> list[Any]:
-        params = equation.params
-        if equation.primitive.name in CALLS:
-            inner = next(params[key] for key in ('jaxpr', 'call_jaxpr', 'fun_jaxpr') if key in params)
+        if (inner := held(equation)) is not None:
             return self.outputs(inner, inputs)
         if all(isinstance(value, Constant) for value in inputs):
             return list(map(Constant, self.constants(equation, inputs)))

@@ -15,15 +15,11 @@ from jax import export
 from jax.extend import core
 from onnx import ModelProto, checker, helper
 
+from recog.devices.kept import held
 from recog.export.to_onnx import channels_first, loops, named_operations, primitives
 from recog.export.to_onnx.graph import Graph, Unconvertible, Value, alive, element, info, is_static
 
 OPSET, IR = 21, 10
-# Primitives that only hold a jaxpr: that of a jit, of a function with its own derivative, or of a checkpoint.
-CALLS = (
-    'jit', 'pjit', 'closed_call', 'custom_jvp_call', 'custom_vjp_call', 'custom_vjp_call_jaxpr', 'checkpoint',
-    'remat2',
-)
 LARGE = 2**24  # bytes from which a constant, such as an iota, is computed at run time
 
 
@@ -109,8 +105,7 @@ def _results(graph: Graph, equation: Any, inputs: list[Value]) -> Sequence[Value
             return special
     if name in loops.OPERATIONS:
         return loops.OPERATIONS[name](graph, equation, inputs, convert)
-    if name in CALLS:
-        inner = next(params[key] for key in ('jaxpr', 'call_jaxpr', 'fun_jaxpr') if key in params)
+    if (inner := held(equation)) is not None:
         return convert(graph, inner, inputs)
     if _foldable(equation, inputs):
         return _folded(equation, inputs)
