@@ -108,14 +108,8 @@ def packed_lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: 
     shapes = [jax.ShapeDtypeStruct((int(size),), jnp.uint8) for size in sizes]
     packing = jax.ffi.ffi_call('recog_pack_lstm', shapes)
     packed = packing(kernel_ih, kernel_hh, x=np.array(x.shape, np.int64), rounded=np.bool_(is_rounded))
-    call = jax.ffi.ffi_call('recog_packed_lstm', _lstm_results(x, hidden))
-    return call(x, *packed, bias)[0]
-
-
-def _lstm_results(x: jax.Array, hidden: int) -> tuple[jax.ShapeDtypeStruct, jax.ShapeDtypeStruct]:
-    """The output and the workspace of an LSTM."""
-    return (jax.ShapeDtypeStruct((*x.shape[:2], 2 * hidden), x.dtype),
-            jax.ShapeDtypeStruct((workspace(x.shape, hidden, x.dtype),), jnp.uint8))
+    output = jax.ShapeDtypeStruct((*x.shape[:2], 2 * hidden), x.dtype)
+    return jax.ffi.ffi_call('recog_packed_lstm', output)(x, *packed, bias)
 
 
 def workspace(shape: Shape, hidden: int, dtype: jnp.dtype) -> int:
@@ -130,7 +124,9 @@ def lstm(x: jax.Array, kernel_ih: jax.Array, kernel_hh: jax.Array, bias: jax.Arr
     The weights are float32 and stacked, forward first: kernels [2, D, 4 hidden] and [2, hidden, 4 hidden],
     bias [2, 4 hidden].
     """
-    shapes = _lstm_results(x, kernel_hh.shape[1])
+    hidden = kernel_hh.shape[1]
+    shapes = (jax.ShapeDtypeStruct((*x.shape[:2], 2 * hidden), x.dtype),
+              jax.ShapeDtypeStruct((workspace(x.shape, hidden, x.dtype),), jnp.uint8))
     call = jax.ffi.ffi_call('recog_lstm_forward', shapes, vmap_method='sequential')
     return tuple(call(x, kernel_ih, kernel_hh, bias))
 

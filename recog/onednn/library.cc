@@ -297,10 +297,10 @@ struct Recurrence {
   memory_desc hidden_kernel(Type of, Tag tag) const { return {{1, 2, hidden, 4, hidden}, of, tag}; }
   memory_desc bias() const { return {{1, 2, 4, hidden}, Type::f32, Tag::ldgo}; }
 
-  dnnl::lstm_forward::primitive_desc forward() const {
+  dnnl::lstm_forward::primitive_desc forward(prop_kind kind = prop_kind::forward_training) const {
     const memory_desc none;
     return described<dnnl::lstm_forward>(
-        prop_kind::forward_training, dnnl::rnn_direction::bidirectional_concat, input(type), none, none,
+        kind, dnnl::rnn_direction::bidirectional_concat, input(type), none, none,
         input_kernel(type, Tag::any), hidden_kernel(type, Tag::any), bias(), output(type), none,
         none);
   }
@@ -319,10 +319,13 @@ struct Recurrence {
     return {dnnl::lstm_forward(made), made, arguments(made, made.workspace_desc(), kResult)};
   }
 
-  // Weights are in the layout that oneDNN wants.
+  // Without gradients, and with weights in the layout that oneDNN wants.
+  dnnl::lstm_forward::primitive_desc inference() const { return forward(prop_kind::forward_inference); }
+
   Plan packed_plan() const {
-    auto made = forward();
+    auto made = inference();
     std::vector<Argument> all = arguments(made, made.workspace_desc(), kResult);
+    all.pop_back();  // the workspace
     for (Argument& each : all)
       if (each.name == DNNL_ARG_WEIGHTS_LAYER || each.name == DNNL_ARG_WEIGHTS_ITER) each.here = each.wanted;
     return {dnnl::lstm_forward(made), made, std::move(all)};
@@ -376,19 +379,19 @@ ffi::Error PackLstm(Array input_kernel, Array hidden_kernel, Result packed_input
                     bool rounded) {
   return without_exceptions([&] {
     const Recurrence of{x[0], x[1], x[2], hidden_kernel.dimensions()[1], rounded ? Type::bf16 : Type::f32};
-    auto made = of.forward();
+    auto made = of.inference();
     pack(of.input_kernel(Type::f32, Tag::ldigo), input_kernel, made.weights_layer_desc(), *packed_input);
     pack(of.hidden_kernel(Type::f32, Tag::ldigo), hidden_kernel, made.weights_iter_desc(), *packed_hidden);
   });
 }
 
-ffi::Error PackedLstm(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y, Result workspace) {
+ffi::Error PackedLstm(Array x, Array input_kernel, Array hidden_kernel, Array bias, Result y) {
   return without_exceptions([&] {
     auto d = x.dimensions();
     const Recurrence of{d[0], d[1], d[2], y->dimensions()[2] / 2, type_of(x)};
     plan(key(of, 2), [&] { return of.packed_plan(); })
         .run({x.untyped_data(), input_kernel.untyped_data(), hidden_kernel.untyped_data(), bias.untyped_data(),
-              y->untyped_data(), workspace->untyped_data()});
+              y->untyped_data()});
   });
 }
 
@@ -427,7 +430,7 @@ XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_pack_lstm, PackLstm,
                                   .Attr<bool>("rounded"));
 XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_packed_lstm, PackedLstm,
                               ffi::Ffi::Bind()
-                                  .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>().Ret<Array>());
+                                  .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Ret<Array>());
 XLA_FFI_DEFINE_HANDLER_SYMBOL(recog_lstm_backward, LstmBackward,
                               ffi::Ffi::Bind()
                                   .Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>().Arg<Array>()
@@ -468,7 +471,7 @@ int64_t recog_packed_kernel_bytes(const int64_t* sizes, bool rounded) {
 void recog_packed_lstm_bytes(int64_t steps, int64_t rows, int64_t width, int64_t hidden, bool rounded,
                              int64_t* bytes) {
   try {
-    auto made = Recurrence{steps, rows, width, hidden, rounded ? Type::bf16 : Type::f32}.forward();
+    auto made = Recurrence{steps, rows, width, hidden, rounded ? Type::bf16 : Type::f32}.inference();
     bytes[0] = static_cast<int64_t>(made.weights_layer_desc().get_size());
     bytes[1] = static_cast<int64_t>(made.weights_iter_desc().get_size());
   } catch (const std::exception&) {
