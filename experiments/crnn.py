@@ -75,7 +75,7 @@ WORDS_FIRST = {
 WORDS = {
     **WORDS_FIRST,
     'init': 'experiments/readers/words-first',
-    'render.count': 300_000, 'render.ramp': 0, 'train.length': '300000 images', 'optimizer.rate': 1e-3,
+    'render.count': 420_000, 'render.ramp': 0, 'train.length': '420000 images', 'optimizer.rate': 1e-3,
     'eval.every': '10 %', 'checkpoint.every': '2 %',
 }
 
