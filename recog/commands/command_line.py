@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from recog import __version__
 from recog.commands import (
     augment,
+    average,
     bench,
     calibrate,
     check,
@@ -35,8 +36,8 @@ from recog.errors import ConfigError
 
 OVERRIDES = 'Any field of the recipe can be set: --config.train.batch=64 --config.data.train=a:train,b:train'
 COMMANDS = tuple(module.COMMAND for module in (
-    train, reproduce, evaluate, calibrate, lexicon, predict, readers, serve, demo, report, sweep, search,
-    import_weights, export, publish, pull, push, bench, augment, pack, check, show_config))
+    train, reproduce, evaluate, average, calibrate, lexicon, predict, readers, serve, demo, report, sweep,
+    search, import_weights, export, publish, pull, push, bench, augment, pack, check, show_config))
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

@@ -17,7 +17,13 @@ OF_TRAINING = ('command', 'device', 'host', 'versions', 'commit')  # what result
 
 
 def provenance(workdir: Any, config: ConfigDict) -> dict[str, str]:
-    """Where the weights come from, as the workdir's own report and its log say."""
+    """Where the weights come from, as the workdir's report and its log say; of a mean, as it was noted."""
+    if (workdir / files.AVERAGED).is_file():
+        record = json.loads((workdir / files.AVERAGED).read_text(encoding='utf-8'))
+        return record['provenance'] | {
+            'averaged': f'{record["share"]:g} of these weights and {1 - record["share"]:g} of those of '
+                        f'{record["with"]}, where the training started; the shares are chosen by '
+                        + ', '.join(record['sets'])}
     report = next((each for each in measurements.read(workdir) if each.own), None)
     steps = [line for line in files.read_log(workdir) if 'loss' in line]
     weights = config.data.weights or [1] * len(config.data.train)

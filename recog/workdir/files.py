@@ -12,6 +12,7 @@ RESULTS, RESULTS_CSV, RESULTS_PAGE = 'results.json', 'results.csv', 'results.md'
 PREDICTIONS = 'predictions.tsv'
 SUSPECTS = 'suspects.tsv'  # labels that may be wrong, of the latest evaluation
 ROBUSTNESS = 'robustness.json'  # what was read of corrupted images
+AVERAGED = 'averaged.json'  # how a mean of two models was found
 CALIBRATION = 'calibration.json'  # the temperature that was fitted to a step
 LEXICON, LEXICON_WORDS = 'lexicon.json', 'lexicon.txt.xz'  # words that the model prefers
 BEFORE, BEFORE_PAGE = 'before.json', 'before.md'  # of a fine-tuning: figures of its start beside its own
