@@ -21,8 +21,9 @@ from recog.reproduce import rows
 FOUND = [(page.relative_to(ROOT).as_posix(), words) for page in PAGES for words in commands(page)]
 PARSERS = script('generated').parsers()
 # Serving goes on until it is stopped; the others train for long, or want a file of weights, the network, or,
-# lexicon, a model that reads well (tests/commands/test_lexicon.py runs it).
-NOT_RUN = ('serve', 'demo', 'import', 'pull', 'push', 'train', 'sweep', 'search', 'reproduce', 'lexicon')
+# lexicon, a model that reads well, or, average, one that started from another (tests/commands run both).
+NOT_RUN = ('serve', 'demo', 'import', 'pull', 'push', 'train', 'sweep', 'search', 'reproduce', 'lexicon',
+           'average')
 # The tutorials that are run as they stand, and what stands in for the workdirs of other pages.
 TUTORIALS = [words for name in ('first-run', 'export-and-serve')
              for words in commands(ROOT / 'docs' / 'tutorials' / f'{name}.md')
