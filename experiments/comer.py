@@ -66,7 +66,7 @@ FORMULAS = {
 
 # The same against learning formulas by heart: `formulas` reads 84 % of its training formulas, 46 % of others
 # by the same people. Every composed formula is another one, the decoder is given wrong tokens, layers are
-# dropped out, and the ink is distorted more. It learns slower: after two thirds it reads 36.30 % of the
+# dropped out, and the ink is distorted more. It learns slower: after three fifths it read 36.30 % of the
 # others, where `formulas` had read 44.71 %; not run to its end.
 REGULARISED = {
     **FORMULAS_FIRST,

@@ -58,40 +58,23 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     longest, decode = np.int32(config.text.max_length), partial(model.decode, beam=config.eval.beam)
     places = replicated(mesh), *[batch_sharding(mesh)] * 2, replicated(mesh)
     abstract = shapes, arrays['image'], arrays['size'], longest
-    if batch == 1 and onednn.packs():
-        return _packed_inference(decode, config, mesh, abstract, variables)
-    jitted = jax.jit(decode, in_shardings=places, compiler_options=compiler_options(mesh))
+    run: Callable[..., Any] = decode
+    prepared, weights = (lambda variables: variables), shapes
+    if batch == 1 and onednn.packs():  # as single images are read, with weights that were packed before
+        parts = packed(decode, *abstract)
+        prepared, run, weights = jax.jit(parts.first), parts.rest, jax.eval_shape(parts.first, shapes)
+    jitted = jax.jit(run, in_shardings=places, compiler_options=compiler_options(mesh))
 
     def calls(compiled: Any) -> tuple[Callable, Callable]:
-        given = jax.device_put((drawn(shapes) if variables is None else variables, *abstract[1:3]),
-                               places[:3])
+        ready = prepared(drawn(shapes) if variables is None else variables)
+        given = jax.device_put((ready, *abstract[1:3]), places[:3])
 
         def at_length(length: int) -> Any:
             return compiled(*given, np.int32(length))
 
         return lambda: at_length(config.text.max_length), at_length
 
-    return Draft(lambda: jitted.lower(*abstract), cost.flops(decode, *abstract), calls)
-
-
-def _packed_inference(decode: Callable, config: ConfigDict, mesh: Any, abstract: Any,
-                      variables: Any) -> Draft:
-    """Single images are read with weights that were packed before."""
-    shapes, image, size, longest = abstract
-    parts = packed(decode, *abstract)
-    first, rest = (jax.jit(part, compiler_options=compiler_options(mesh)) for part in parts)
-
-    def calls(compiled: Any) -> tuple[Callable, Callable]:
-        kept = first(drawn(shapes) if variables is None else variables)
-        given = jax.device_put((image, size), batch_sharding(mesh))
-
-        def at_length(length: int) -> Any:
-            return compiled(kept, *given, np.int32(length))
-
-        return lambda: at_length(config.text.max_length), at_length
-
-    kept = jax.eval_shape(parts.first, shapes)
-    return Draft(lambda: rest.lower(kept, image, size, longest), cost.flops(decode, *abstract), calls)
+    return Draft(lambda: jitted.lower(weights, *abstract[1:]), cost.flops(decode, *abstract), calls)
 
 
 def training_step(model: models.Model, config: ConfigDict, mesh: Any, batch: int,

@@ -5,7 +5,8 @@ import json
 import shutil
 from pathlib import Path
 
-from recog.commands.fitting import own_workdir, validation_sets
+from recog.buckets import is_remote, refuse_remote
+from recog.commands.fitting import add_validation, own_workdir, validation_sets
 from recog.commands.options import Command, add_data, add_devices, add_workdir, refuse_negative, start
 from recog.errors import ConfigError
 
@@ -14,11 +15,7 @@ def add(average: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_workdir(average)
     average.add_argument('folder', help='where the workdir of the mean is written; must not be there yet')
-    average.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
-                         help='images of validation, by which the shares are found; may be given several '
-                         "times (default: the recipe's eval.sets)")
-    average.add_argument('--batch', type=int, default=0,
-                         help="images at a time (default: the recipe's eval.batch)")
+    add_validation(average, 'by which the shares are found')
     add_data(average)
     add_devices(average)
 
@@ -27,6 +24,7 @@ def run(arguments: argparse.Namespace) -> int:
     """Find the shares, write the workdir, and print what they change."""
     refuse_negative(arguments, 'batch')
     folder, place = own_workdir(arguments, 'average its workdir'), Path(arguments.folder)
+    refuse_remote('folder', arguments.folder)
     if place.exists():
         raise ConfigError(f'folder {place} is there already; choose another')
 
@@ -39,6 +37,7 @@ def run(arguments: argparse.Namespace) -> int:
     from recog.workdir import description
     from recog.workdir.checkpoints import Checkpoints
     from recog.workdir.files import AVERAGED, SAMPLES
+    from recog.workdir.folder import drafted
     from recog.workdir.opened import open_workdir
 
     mesh = data_mesh(start(arguments.devices))
@@ -51,17 +50,18 @@ def run(arguments: argparse.Namespace) -> int:
     began = open_workdir(named.find(config.init), None, mesh)
     variables, record = averaged.fitted(opened, began, sources, config, mesh)
     record['provenance'] = card.provenance(folder, opened.config)
-    description.write(place, opened.config, opened.vocab)
-    (place / AVERAGED).write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
-    if (folder / SAMPLES).is_dir():
-        shutil.copytree(folder / SAMPLES, place / SAMPLES)
-    checkpoints = Checkpoints(place)
-    try:
-        state = {**variables, 'ema': variables} if values.averages(opened.config) else variables
-        checkpoints.save(opened.step, {'variables': state},
-                         description.record(opened.config, opened.vocab, opened.step, {}, {}), {})
-    finally:
-        checkpoints.close()
+    with drafted(place) as draft:
+        description.write(draft, opened.config, opened.vocab)
+        (draft / AVERAGED).write_text(json.dumps(record, indent=1) + '\n', encoding='utf-8')
+        if not is_remote(folder) and (folder / SAMPLES).is_dir():
+            shutil.copytree(folder / SAMPLES, draft / SAMPLES)
+        checkpoints = Checkpoints(draft)
+        try:
+            state = {**variables, 'ema': variables} if values.averages(opened.config) else variables
+            checkpoints.save(opened.step, {'variables': state},
+                             description.record(opened.config, opened.vocab, opened.step, {}, {}), {})
+        finally:
+            checkpoints.close()
     print(shown(averaged.described(record)))
     print(f'\nkept in {place}; try: recog evaluate {place}')
     return 0

@@ -2,18 +2,14 @@
 
 import argparse
 
-from recog.commands.fitting import own_workdir, validation_sets
+from recog.commands.fitting import add_validation, own_workdir, validation_sets
 from recog.commands.options import Command, add_data, add_devices, add_workdir, refuse_negative, start
 
 
 def add(calibrate: argparse.ArgumentParser) -> None:
     """The arguments."""
     add_workdir(calibrate)
-    calibrate.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
-                           help='images of validation, whose answers the temperature is fitted to; may be '
-                           "given several times (default: the recipe's eval.sets)")
-    calibrate.add_argument('--batch', type=int, default=0,
-                           help="images at a time (default: the recipe's eval.batch)")
+    add_validation(calibrate, 'whose answers the temperature is fitted to')
     calibrate.add_argument('--beam', type=int, default=0,
                            help="width of the beam search; 1 is greedy (default: the recipe's)")
     add_data(calibrate)

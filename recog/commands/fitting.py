@@ -1,4 +1,4 @@
-"""What the commands share that fit something to a trained model on validation: calibrate and lexicon."""
+"""What the commands share that fit something to a model on validation: average, calibrate, lexicon."""
 
 import argparse
 from typing import TYPE_CHECKING, Any
@@ -12,6 +12,15 @@ if TYPE_CHECKING:
     from ml_collections import ConfigDict
 
     from recog.data.rows import Source
+
+
+def add_validation(parser: argparse.ArgumentParser, purpose: str) -> None:
+    """--set and --batch; `purpose` says what its images are for."""
+    parser.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
+                        help=f'images of validation, {purpose}; may be given several times (default: the '
+                        "recipe's eval.sets)")
+    parser.add_argument('--batch', type=int, default=0,
+                        help="images at a time (default: the recipe's eval.batch)")
 
 
 def own_workdir(arguments: argparse.Namespace, advice: str) -> Any:

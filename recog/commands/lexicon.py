@@ -4,7 +4,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from recog.commands.fitting import own_workdir, validation_sets
+from recog.commands.fitting import add_validation, own_workdir, validation_sets
 from recog.commands.options import Command, add_data, add_devices, add_workdir, refuse_negative, start
 from recog.errors import ConfigError, one_line
 
@@ -19,11 +19,7 @@ def add(lexicon: argparse.ArgumentParser) -> None:
     add_workdir(lexicon)
     lexicon.add_argument('--words', action='append', required=True, metavar='FILE',
                          help='a list of words, one a line, in UTF-8; may be given several times')
-    lexicon.add_argument('--set', action='append', default=[], metavar='NAME[/CONFIG][:SPLIT]',
-                         help='images of validation, by which it is found how much the list counts; may be '
-                         "given several times (default: the recipe's eval.sets)")
-    lexicon.add_argument('--batch', type=int, default=0,
-                         help="images at a time (default: the recipe's eval.batch)")
+    add_validation(lexicon, 'by which it is found how much the list counts')
     lexicon.add_argument('--beam', type=int, default=BEAM,
                          help=f'texts of an image among which is chosen, 2 or more (default {BEAM})')
     add_data(lexicon)

@@ -38,6 +38,8 @@ def fitted(opened: Opened, start: Opened, sources: Sequence[Source], config: Con
         found = [is_right for source in sources
                  for is_right in _right(engine, source, opened, config, protocol)]
         right[share], count = sum(found), len(found)
+    if not count:
+        raise ConfigError(f'{", ".join(source.name for source in sources)}: no image can be read')
     best = max(SHARES, key=lambda share: (right[share], share))
     return mean(start.variables, opened.variables, best), {
         'share': best, 'with': str(opened.config.init), 'sets': [source.name for source in sources],
@@ -61,7 +63,7 @@ def _right(engine: Compiled, source: Source, opened: Opened, config: ConfigDict,
 def described(record: Mapping[str, Any]) -> str:
     """What was found, in Markdown."""
     count = record['count']
-    rows = [[share, f'{found:,}', f'{found / max(count, 1):.2%}'] for share, found in record['right'].items()]
+    rows = [[share, f'{found:,}', f'{found / count:.2%}'] for share, found in record['right'].items()]
     return '\n\n'.join([
         f'Share of the trained weights: {record["share"]:g}; the rest are those of {record["with"]}, from '
         f'which the training started. Chosen by {count:,} images of {", ".join(record["sets"])} '

@@ -198,6 +198,9 @@ struct Convolution {
                                                 input(), kernel(type, true), output(result), strides, before, after);
   }
 
+  // A kernel that was packed, for results of the type of the images; for others, it is reordered if it must be.
+  memory_desc packed() const { return forward(type).weights_desc(); }
+
   Key key(int64_t kind, Type result) const {
     Key made{kind, static_cast<int64_t>(type), static_cast<int64_t>(result)};
     for (const memory::dims& sizes : {in, weights, strides, before, after})
@@ -209,7 +212,7 @@ struct Convolution {
     auto made = forward(result);
     return {dnnl::convolution_forward(made), made,
             {{DNNL_ARG_SRC, input(), made.src_desc(), kGiven, {}},
-             {DNNL_ARG_WEIGHTS, is_packed ? made.weights_desc() : here(), made.weights_desc(), kGiven, {}},
+             {DNNL_ARG_WEIGHTS, is_packed ? packed() : here(), made.weights_desc(), kGiven, {}},
              {DNNL_ARG_DST, output(result), made.dst_desc(), kResult, {}}}};
   }
 
@@ -273,7 +276,7 @@ ffi::Error PackKernel(Array kernel, Result packed, Sizes x, Sizes y, Sizes strid
     const Convolution of{rounded ? Type::bf16 : Type::f32, Convolution::dims(x), Convolution::dims(kernel.dimensions()),
                          Convolution::dims(y), Convolution::dims(strides), Convolution::dims(before),
                          Convolution::dims(after)};
-    pack(of.here(), kernel, of.forward(of.type).weights_desc(), *packed);
+    pack(of.here(), kernel, of.packed(), *packed);
   });
 }
 
@@ -461,7 +464,7 @@ int64_t recog_packed_kernel_bytes(const int64_t* sizes, bool rounded) {
   for (memory::dims* each : {&of.in, &of.weights, &of.out}) *each = take(4);
   for (memory::dims* each : {&of.strides, &of.before, &of.after}) *each = take(2);
   try {
-    return static_cast<int64_t>(of.forward(of.type).weights_desc().get_size());
+    return static_cast<int64_t>(of.packed().get_size());
   } catch (const std::exception&) {
     return 0;
   }

@@ -57,6 +57,8 @@ def publish(opened: Opened, place: Path, asked: Asked) -> dict[str, Any]:
                           'reader does not bring along; only models of recog are published')
     if asked.beam and opened.lexicon:
         raise ConfigError(f'--beam {asked.beam}: the lexicon of {opened.workdir} has a beam of its own')
+    if asked.beam > lexicon.WIDEST:
+        raise ConfigError(f'--beam {asked.beam} must be at most {lexicon.WIDEST}')
     if asked.beam > 1 and not opened.model.about.beam:
         raise ConfigError(f'--beam {asked.beam}: this model has no beam search')
     opened = opened._replace(own_beam=asked.beam)

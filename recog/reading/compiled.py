@@ -61,7 +61,7 @@ class Compiled:
     def __init__(self, decode: Any, variables: models.Variables, mesh: Mesh):
         self.decode, self.variables, self.mesh = decode, variables, mesh
         self.multiple, self.processes = mesh.size, jax.process_count()
-        self._seen: set[tuple[int, ...]] = set()  # shapes of single images that were read
+        self._seen: set[tuple[int, ...]] = set()  # shapes of batches that were read
         self._packed: dict[tuple[int, ...], Callable] = {}  # what reads those that came again
 
     def places(self, rows: int) -> np.ndarray:
@@ -80,13 +80,12 @@ class Compiled:
         shape = batch['image'].shape
         if shape in self._packed:
             return self._packed[shape](batch, longest)
-        if shape not in self._seen or shape[0] > 1 or not onednn.packs():
+        if shape[0] > 1 or shape not in self._seen or not onednn.packs():
             self._seen.add(shape)
             return self.decode(self.variables, batch, longest)
         parts = packed(self.decode.__wrapped__, self.variables, batch, longest)
-        kept, rest = jax.jit(parts.first)(self.variables), jax.jit(
-            parts.rest, compiler_options=compiler_options(self.mesh))
-        self._packed[shape] = partial(rest, kept)
+        rest = jax.jit(parts.rest, compiler_options=compiler_options(self.mesh))
+        self._packed[shape] = partial(rest, jax.jit(parts.first)(self.variables))
         return self._packed[shape](batch, longest)
 
     def drafts(self, source: Source, config: ConfigDict, limit: int = 0) -> dict[tuple, Callable]:

@@ -35,7 +35,7 @@ NEEDED = (WEIGHTS, CONFIG, VOCAB, CARD)  # files of a reader besides reader.json
 MEASURED = (*NEEDED, RESULTS)  # those of one that was measured
 ALLOWED = (*MEASURED, LEXICON, LEXICON_WORDS)
 FORM = 2  # the version of this form; the first had no lexicon
-MOST, WIDEST = 1_000_000, 1000  # bytes of reader.json; beam
+MOST = 1_000_000  # bytes of reader.json
 # Types of arrays by their names here and in the file.
 KINDS = {'float16': ('F16', np.float16), 'bfloat16': ('BF16', ml_dtypes.bfloat16),
          'float32': ('F32', np.float32)}
@@ -62,7 +62,7 @@ def manifest(content: bytes, place: Any) -> dict[str, Any]:
         sound = found['digest'] == digest(found) and set(NEEDED) <= set(found['files']) <= set(ALLOWED)
         sound &= all(len(each['sha256']) == 64 and each['bytes'] >= 0 for each in found['files'].values())
         sound &= {'model', 'step', 'metrics', 'imported', 'kind', 'licences'} <= set(found)
-        sound &= type(found.get('beam', 0)) is int and 0 <= found.get('beam', 0) <= WIDEST
+        sound &= type(found.get('beam', 0)) is int and 0 <= found.get('beam', 0) <= lexicon.WIDEST
     except ConfigError:
         raise
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
