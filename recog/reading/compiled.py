@@ -55,11 +55,11 @@ class Compiled:
     """The engine of workdirs: a `decoder` with its variables on the devices of a mesh.
 
     On a CPU, when single images of one size come again, weights are packed for them, once; one image alone is
-    read sooner without.
+    read sooner without. `lasting` are engines that will read many: they pack for the first.
     """
 
-    def __init__(self, decode: Any, variables: models.Variables, mesh: Mesh):
-        self.decode, self.variables, self.mesh = decode, variables, mesh
+    def __init__(self, decode: Any, variables: models.Variables, mesh: Mesh, lasting: bool = False):
+        self.decode, self.variables, self.mesh, self.lasting = decode, variables, mesh, lasting
         self.multiple, self.processes = mesh.size, jax.process_count()
         self._seen: set[tuple[int, ...]] = set()  # shapes of batches that were read
         self._packed: dict[tuple[int, ...], Callable] = {}  # what reads those that came again
@@ -80,7 +80,8 @@ class Compiled:
         shape = batch['image'].shape
         if shape in self._packed:
             return self._packed[shape](batch, longest)
-        if shape[0] > 1 or shape not in self._seen or not onednn.packs():
+        first = shape not in self._seen and not self.lasting
+        if shape[0] > 1 or first or not onednn.packs():
             self._seen.add(shape)
             return self.decode(self.variables, batch, longest)
         parts = packed(self.decode.__wrapped__, self.variables, batch, longest)

@@ -92,7 +92,7 @@ class Recognizer:
     def __init__(self, opened: 'Opened | Folder', mesh: 'Mesh | None' = None, *, batch: int = 64,
                  beam: int = 1, width_rule: str = '', max_length: int = 0, details: bool = False,
                  best: int = 1, invert: str = '', channels: str = 'bgr', places: bool = False,
-                 rotate: str = ''):
+                 rotate: str = '', lasting: bool = False):
         self.opened, self.batch, self.beam, self.invert = opened, batch, beam, invert
         self.lexicon = opened.lexicon if beam > 1 else None
         self.rotate, self.places, details = rotate, places, details or places
@@ -111,7 +111,7 @@ class Recognizer:
             self._middle = opened.middle
         else:
             self._path, self._form, capacity = opened.workdir, 'workdir', opened.model.about.capacity
-            self._engine = _compiled(opened, mesh, beam, details, best)
+            self._engine = _compiled(opened, mesh, beam, details, best, lasting)
             self._middle = opened.model.about.middle
         if max_length:
             set_length(self.config, capacity, max_length)
@@ -185,26 +185,30 @@ class Recognizer:
         return Arrays(given, self.channels, self.config.image)
 
 
-def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int) -> Engine:
+def _compiled(opened: 'Opened', mesh: 'Mesh | None', beam: int, details: bool, best: int,
+              lasting: bool) -> Engine:
     from recog.devices.mesh import one_device
     from recog.reading.compiled import Compiled, decoder
 
     mesh = mesh or one_device()
-    return Compiled(decoder(opened.model, mesh, beam, details, best), opened.variables, mesh)
+    return Compiled(decoder(opened.model, mesh, beam, details, best), opened.variables, mesh, lasting)
 
 
 def load(path: str | Path, *, beam: int = 0, max_length: int = 0, batch: int = 64, invert: str = 'auto',
          width_rule: str = '', best: int = 1, explain: bool = False, step: int | None = None,
          devices: str = '', channels: str = 'bgr', places: bool = False, rotate: str = '',
-         engine: str = '') -> Recognizer:
-    """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog.load`."""
+         engine: str = '', lasting: bool = False) -> Recognizer:
+    """The recognizer of a workdir, an exported folder or a named reader; arguments as of `recog.load`.
+
+    With `lasting`, as in a server, it takes longer over the first image to take less over all later ones.
+    """
     for name, value, known in (('--invert', invert, INVERT), ('channels', channels, CHANNELS),
                                ('--rotate', rotate, ROTATE), ('--engine', engine, ('', *ENGINES))):
         if value not in known:
             raise ConfigError(f'{name} {value!r} must be one of {", ".join(filter(None, known))}')
     how: dict[str, Any] = {'batch': batch or 64, 'width_rule': width_rule, 'max_length': max_length,
                            'details': explain, 'best': best, 'invert': invert, 'channels': channels,
-                           'places': places, 'rotate': rotate}
+                           'places': places, 'rotate': rotate, 'lasting': lasting}
     folder = workdir_path(named.find(path))
     if is_exported(folder):
         exported = open_folder(folder, devices, engine)

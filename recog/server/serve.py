@@ -166,7 +166,7 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
     print(f'recog serve: {name}: loading', file=sys.stderr, flush=True)
     options: dict[str, Any] = {'beam': beam, 'best': 0, 'max_length': settings.max_length,
                                'invert': settings.invert, 'devices': settings.devices,
-                               'rotate': settings.rotate, 'engine': settings.engine}
+                               'rotate': settings.rotate, 'engine': settings.engine, 'lasting': True}
     recognizer = load_model(folder, batch=settings.batch, **options)
     explaining = load_model(folder, batch=1, explain=True, **options) if settings.explain else None
     return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer),

@@ -176,17 +176,22 @@ def test_it_computes_large_convolutions_of_known_sizes_on_one_device(devices, us
 
 @needed
 def test_a_model_reads_single_images_as_before_once_its_weights_are_packed(tmp_path):
-    make_workdir(tmp_path / 'run', 'crnn')
+    run = tmp_path / 'run'
+    make_workdir(run, 'crnn')
     program = ('import numpy as np, recog\n'
                'from recog.models.parts import convolutions\n'
+               'from recog.reading import recognizer\n'
                'convolutions.MANY_PIXELS = convolutions.MANY_PRODUCTS = convolutions.FEWER_PIXELS = 1\n'
-               f'read = recog.load({str(tmp_path / "run")!r})\n'
                'image = np.random.default_rng(0).integers(0, 256, (32, 48, 3)).astype(np.uint8)\n'
-               'answers = [read(image) for _ in range(3)]\n'
+               'answers, packed = [], []\n'
+               f'for read in recog.load({str(run)!r}), recognizer.load({str(run)!r}, lasting=True):\n'
+               '    for _ in range(3):\n'
+               '        answers += [read(image)]\n'
+               '        packed += [len(read._engine._packed)]\n'
                'sure = [each.confidence for each in answers]\n'
-               'print(len({each.text for each in answers}), np.ptp(sure) < 1e-5, len(read._engine._packed))')
+               'print(len({each.text for each in answers}), np.ptp(sure) < 1e-5, packed)')
     flags = {'XLA_FLAGS': '--xla_force_host_platform_device_count=1'}
-    assert printed(program, **flags) == '1 True 1\n'
+    assert printed(program, **flags) == '1 True [0, 1, 1, 1, 1, 1]\n'
 
 
 @pytest.mark.parametrize('settings, reason', [
