@@ -12,6 +12,7 @@ from recog.models.backbones import densenet
 from recog.models.parts import (
     convolutions,
     coverage_weights,
+    depthwise,
     layers,
     pooling,
     rectification,
@@ -40,7 +41,7 @@ def test_a_convolution_takes_batch_norm_in(size, strides, padding):
 @pytest.mark.parametrize('strides', [(1, 1), (2, 1)])
 def test_a_depthwise_convolution_is_one_node(strides):
     kernel = random('5, 5, 1, 3', 'float32', 1, 0)
-    names = same(lambda x: convolutions.depthwise(x, kernel, strides=strides), MAP)
+    names = same(lambda x: depthwise.depthwise(x, kernel, strides=strides), MAP)
     assert names == ['Transpose', 'Conv', 'Transpose', 'Identity']
 
 

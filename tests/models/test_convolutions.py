@@ -10,7 +10,7 @@ import pytest
 
 from recog.devices import cost
 from recog.models.backbones import resnet_fpn
-from recog.models.parts import convolutions, pooling, winograd
+from recog.models.parts import convolutions, depthwise, pooling, winograd
 
 RNG = np.random.default_rng(0)
 
@@ -33,7 +33,7 @@ def test_a_dilated_convolution_is_one_product_on_a_cpu_and_equals_the_native_one
 def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
     x = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32)
     kernel = RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
-    forms = convolutions.native_depthwise, convolutions.shifted_depthwise, convolutions.depthwise
+    forms = depthwise.native_depthwise, depthwise.shifted_depthwise, depthwise.depthwise
     want, *got = jax.jit(lambda *given: [form(*given, strides=strides) for form in forms])(x, kernel)
     for each in got:
         np.testing.assert_allclose(each, want, atol=1e-4)
@@ -44,9 +44,9 @@ def test_the_shifted_depthwise_convolution_equals_the_native_one(size, strides):
 def test_a_depthwise_kernel_learns_row_by_row_what_it_learns_at_once(size, strides):
     x = RNG.normal(size=(2, 8, 13, 6)).astype(np.float32)
     kernel = RNG.normal(size=(size, size, 1, 6)).astype(np.float32)
-    result, back = jax.vjp(functools.partial(convolutions.native_depthwise, strides=strides), x, kernel)
+    result, back = jax.vjp(functools.partial(depthwise.native_depthwise, strides=strides), x, kernel)
     gradient = RNG.normal(size=result.shape).astype(np.float32)
-    got = convolutions.depthwise_gradient(x, kernel, gradient, strides)
+    got = depthwise.depthwise_gradient(x, kernel, gradient, strides)
     np.testing.assert_allclose(got, back(gradient)[1], atol=1e-4)
 
 

@@ -11,7 +11,7 @@ from jax.test_util import check_grads
 
 from recog.models.backbones import text_lines
 from recog.models.decoding.ctc import best_path, ctc_loss, finish, prefix_beam, text_score
-from recog.models.parts import convolutions, layers, recurrence
+from recog.models.parts import convolutions, depthwise, layers, recurrence
 
 RNG = np.random.default_rng(0)
 
@@ -213,7 +213,7 @@ def test_the_elementary_operations_keep_their_names_in_the_jaxpr():
 
     def all_of_them(x):
         x = convolutions.conv(x, kernel, padding=((1, 1), (1, 1)))
-        x = convolutions.depthwise(x, kernel[:, :, :1])
+        x = depthwise.depthwise(x, kernel[:, :, :1])
         x = norm(x, train=False)[0]
         weights = (jnp.ones(shape) for shape in ((2, 2, 4), (2, 1, 4), (2, 4), (2, 4)))
         return recurrence.lstm(x[:, 0], *weights)

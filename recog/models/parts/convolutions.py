@@ -1,7 +1,6 @@
 """Convolutions, in the form that is fast on each platform.
 
-`conv`, `grouped` and `depthwise` are each jitted separately, so that their names appear in the
-jaxpr. Padding is explicit.
+`conv` and `grouped` are each jitted separately, so that their names appear in the jaxpr. Padding is explicit.
 """
 
 import math
@@ -31,7 +30,7 @@ FEWER_PIXELS = 16  # where the kernel is packed
 @partial(jax.jit, static_argnames=('strides', 'padding'))
 def conv(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1), padding: tuple[Pair, Pair]) -> jax.Array:
     """Convolution of [B, H, W, C] with [kernel height, kernel width, C, D] in the dtype of `x`."""
-    if _is_onednns(x, kernel, strides):
+    if is_onednns(x, kernel, strides):
         return by_onednn(x, kernel, strides, padding)
     kernel = kernel.astype(x.dtype)
     native = partial(native_conv, strides=strides, padding=padding)
@@ -201,7 +200,7 @@ def _as_windows(x: jax.Array, kernel: jax.Array, *, padding: tuple[Pair, Pair]) 
     return jnp.einsum('bhwc,cd->bhwd', jnp.concatenate(windows, -1), kernel)
 
 
-def _is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
+def is_onednns(x: jax.Array, kernel: jax.Array, strides: Pair) -> bool:
     """Whether oneDNN computes it: on a CPU that has it, where many pixels share the kernel, which each call
     reorders, or which is packed before."""
     if not onednn.usable(x):
@@ -265,7 +264,7 @@ def rows_by_onednn(x: jax.Array, kernel: jax.Array, dtype: Any) -> jax.Array | N
     if x.dtype != jnp.bfloat16 or not is_static(x):
         return None
     row, one = x.reshape(1, 1, -1, x.shape[-1]), kernel[None, None]
-    if not _is_onednns(row, one, (1, 1)):
+    if not is_onednns(row, one, (1, 1)):
         return None
     product = by_onednn(row, one, (1, 1), ((0, 0), (0, 0)), dtype)
     return product.reshape(*x.shape[:-1], kernel.shape[-1])
@@ -279,102 +278,15 @@ def grouped(x: jax.Array, kernel: jax.Array) -> jax.Array:
     Group by group, a CPU takes a fifth of the time of XLA's own grouped form, and a twentieth for the
     gradient.
     """
-    padding = _keeping(kernel)
-    if _is_onednns(x, kernel, (1, 1)):
+    padding = keeping(kernel)
+    if is_onednns(x, kernel, (1, 1)):
         return by_onednn(x, kernel, (1, 1), padding)
     kernel, groups = kernel.astype(x.dtype), x.shape[-1] // kernel.shape[2]
     parts = zip(jnp.split(x, groups, -1), jnp.split(kernel, groups, -1), strict=True)
     return jnp.concatenate([native_conv(*part, padding=padding) for part in parts], -1)
 
 
-@partial(jax.jit, static_argnames=('strides',))
-def depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair = (1, 1)) -> jax.Array:
-    """Convolution of each channel of [B, H, W, C] with its own part of the
-    kernel [kernel height, kernel width, 1, C]."""
-    if _is_onednns(x, kernel, strides):
-        return by_onednn(x, kernel, strides, _keeping(kernel))
-    shifted, native = partial(shifted_depthwise, strides=strides), partial(native_depthwise, strides=strides)
-    return lax.platform_dependent(
-        x, kernel, cpu=lambda *given: depthwise_for_cpu(*given, strides),
-        cuda=jax.checkpoint(shifted),  # otherwise copies of `x` in float32 are kept for the gradient
-        default=native)
-
-
-def shifted_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as a sum of shifted products in float32, which XLA fuses.
-
-    XLA's own form is twenty times slower on CPUs, and on GPUs cuDNN's gradient takes most of a training step.
-    """
-    (height, width), padded = _size(x, strides), _padded(x, kernel)
-    total = jnp.zeros((), jnp.float32)
-    for i in range(kernel.shape[0]):
-        for j in range(kernel.shape[1]):
-            window = padded[:, _strided(i, height, strides[0]), _strided(j, width, strides[1])]
-            total = total + window.astype(jnp.float32) * kernel[i, j, 0]
-    return total.astype(x.dtype)
-
-
-def _size(x: jax.Array, strides: Pair) -> Pair:
-    """Height and width of a depthwise convolution's output."""
-    return (x.shape[1] - 1) // strides[0] + 1, (x.shape[2] - 1) // strides[1] + 1
-
-
-def _padded(x: jax.Array, kernel: jax.Array) -> jax.Array:
-    return jnp.pad(x, ((0, 0), *_keeping(kernel), (0, 0)))
-
-
-def _keeping(kernel: jax.Array) -> tuple[Pair, Pair]:
+def keeping(kernel: jax.Array) -> tuple[Pair, Pair]:
     """The padding that keeps the size at stride 1."""
     rows, columns = (size // 2 for size in kernel.shape[:2])
     return (rows, rows), (columns, columns)
-
-
-def _strided(first: int, count: int, stride: int) -> slice:
-    return slice(first, first + (count - 1) * stride + 1, stride)
-
-
-@partial(jax.custom_vjp, nondiff_argnums=(2,))
-def depthwise_for_cpu(x: jax.Array, kernel: jax.Array, strides: Pair) -> jax.Array:
-    """`shifted_depthwise` with a gradient of the kernel that takes a CPU a fifth of the time."""
-    return shifted_depthwise(x, kernel, strides=strides)
-
-
-def _depthwise_forward(x: jax.Array, kernel: jax.Array, strides: Pair) -> tuple[jax.Array, Any]:
-    return shifted_depthwise(x, kernel, strides=strides), (x, kernel)
-
-
-def _depthwise_backward(strides: Pair, kept: Any, gradient: jax.Array) -> tuple[jax.Array, jax.Array]:
-    x, kernel = kept
-    if jax.device_count() > 1:  # a loop over rows would gather the rows of all devices
-        return jax.vjp(partial(shifted_depthwise, strides=strides), x, kernel)[1](gradient)
-    if strides == (1, 1):  # the same convolution with the kernel flipped
-        to_x = shifted_depthwise(gradient, kernel[::-1, ::-1], strides=strides)
-    else:
-        to_x, = jax.vjp(lambda x: shifted_depthwise(x, kernel, strides=strides), x)[1](gradient)
-    return to_x, depthwise_gradient(x, kernel, gradient, strides)
-
-
-def depthwise_gradient(x: jax.Array, kernel: jax.Array, gradient: jax.Array, strides: Pair) -> jax.Array:
-    """The gradient of a depthwise kernel, summed one image row at a time,
-    because a row fits into a core's cache."""
-    (height, width), (rows, columns), channels = _size(x, strides), kernel.shape[:2], x.shape[3]
-    padded = _padded(x, kernel)
-    # [B, H, rows, W, C]
-    windows = jnp.stack([padded[:, _strided(i, height, strides[0])] for i in range(rows)], 2)
-
-    def add(total: list[jax.Array], now: tuple[jax.Array, jax.Array]) -> tuple[list[jax.Array], None]:
-        windows, gradient = (each.astype(jnp.float32) for each in now)
-        taps = [windows[i, _strided(j, width, strides[1])] for i in range(rows) for j in range(columns)]
-        return [before + (tap * gradient).sum(0) for before, tap in zip(total, taps, strict=True)], None
-
-    each_row = windows.reshape(-1, *windows.shape[2:]), gradient.reshape(-1, width, channels)
-    total = lax.scan(add, [jnp.zeros(channels)] * (rows * columns), each_row)[0]
-    return jnp.stack(total).reshape(kernel.shape)
-
-
-depthwise_for_cpu.defvjp(_depthwise_forward, _depthwise_backward)
-
-
-def native_depthwise(x: jax.Array, kernel: jax.Array, *, strides: Pair) -> jax.Array:
-    """`depthwise` as the grouped convolution that accelerators have."""
-    return native_conv(x, kernel.astype(x.dtype), strides=strides, padding=_keeping(kernel))

@@ -16,7 +16,8 @@ import jax
 import jax.numpy as jnp
 from jax import lax
 
-from recog.models.parts.convolutions import Pair, conv, depthwise, rows_by_onednn
+from recog.models.parts.convolutions import Pair, conv, rows_by_onednn
+from recog.models.parts.depthwise import depthwise
 from recog.models.precision import HIGHEST
 
 MOMENTUM = 0.9
