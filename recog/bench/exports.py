@@ -146,8 +146,10 @@ def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
         return {}
     import jax
 
+    from recog import onednn
     from recog.devices import setup
     from recog.devices.mesh import compiler_options, one_device
+    from recog.reading.compiled import with_packed
     from recog.workdir.opened import open_workdir
 
     device = setup.start(subject.devices)[0]
@@ -157,10 +159,16 @@ def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
         if not subject.folders:
             raise
         return {}
-    variables, options = jax.device_put(opened.variables, device), compiler_options(one_device())
-    decode = jax.jit(lambda *given: opened.model.decode(*given, beam=beam), compiler_options=options)
-    found: dict[tuple[str, str], Form] = {
-        ('workdir', source): lambda given: lambda: jax.device_get(decode(variables, *given))}
+    variables, mesh = jax.device_put(opened.variables, device), one_device()
+    decode = partial(opened.model.decode, beam=beam)
+    compiled = partial(jax.jit(decode, compiler_options=compiler_options(mesh)), variables)
+
+    def workdir(given: tuple) -> Callable[[], Any]:
+        packs = len(given[0]) == 1 and onednn.packs()  # as single images are read that come again
+        read = with_packed(decode, variables, mesh, *given) if packs else compiled
+        return lambda: jax.device_get(read(*given))
+
+    found: dict[tuple[str, str], Form] = {('workdir', source): workdir}
     if beam == 1 and listed.reads(PYTORCH, subject.config) and importlib.util.find_spec('torch'):
         from recog.bench.pytorch.readers import readers
 

@@ -74,7 +74,9 @@ def _compiled() -> Path:
     if compiler is None:
         raise Missing('there is no C++ compiler')
     # How often oneDNN's threads look for their next work before they sleep: long enough for the next step of
-    # an LSTM, and not as long as OpenMP has it, since XLA needs the cores.
+    # an LSTM, and not as long as OpenMP has it, since XLA needs the cores. Without the policy they would look
+    # a hundred times, as several of XLA's threads call, each of which has others: more than there are cores.
+    os.environ.setdefault('OMP_WAIT_POLICY', 'active')
     os.environ.setdefault('GOMP_SPINCOUNT', '20000')
     digest = hashlib.sha256(b'\0'.join([SOURCE.read_bytes(), jax.__version__.encode(), compiler.encode()]))
     target = cache() / 'onednn' / f'{digest.hexdigest()[:16]}.so'

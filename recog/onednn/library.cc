@@ -179,9 +179,9 @@ struct Convolution {
 
   static memory::dims dims(Sizes given) { return memory::dims(given.begin(), given.end()); }
 
-  static memory_desc image(const memory::dims& d, Type of) { return {{d[0], d[3], d[1], d[2]}, of, Tag::nhwc}; }
-  memory_desc input() const { return image(in, type); }
-  memory_desc output(Type of) const { return image(out, of); }
+  static memory_desc image(const memory::dims& d, Type of, Tag tag) { return {{d[0], d[3], d[1], d[2]}, of, tag}; }
+  memory_desc input(Tag tag = Tag::nhwc) const { return image(in, type, tag); }
+  memory_desc output(Type of, Tag tag = Tag::nhwc) const { return image(out, of, tag); }
 
   // A kernel that reads fewer channels than there are is one of groups of channels.
   memory_desc kernel(Type of, bool any) const {
@@ -193,13 +193,42 @@ struct Convolution {
 
   memory_desc here() const { return kernel(Type::f32, false); }
 
-  dnnl::convolution_forward::primitive_desc forward(Type result) const {
-    return described<dnnl::convolution_forward>(prop_kind::forward_training, dnnl::algorithm::convolution_direct,
-                                                input(), kernel(type, true), output(result), strides, before, after);
+  // Whether Winograd's algorithm pays. A convolution of 3 x 3 takes it half the time, if its tiles of up to 4 x 4
+  // pixels are not mostly padding, and if there are enough of them for its transformed kernel, which is up to four
+  // times as large, and which each call transforms where it is not packed.
+  bool winograd_pays(bool is_packed) const {
+    const int64_t pixels = in[0] * in[1] * in[2], channels = in[3];
+    return type == Type::f32 && weights[0] == 3 && weights[1] == 3 && weights[2] == channels &&
+           strides == memory::dims{1, 1} && before == memory::dims{1, 1} && after == memory::dims{1, 1} &&
+           in[1] > 2 && in[2] > 2 && (is_packed ? 4 * pixels >= channels : pixels >= 2 * channels);
+  }
+
+  // A primitive by the fastest algorithm that oneDNN has here, with images in the layout that this wants.
+  template <class Make>
+  auto fastest(bool is_packed, const Make& make) const {
+    if (winograd_pays(is_packed)) {
+      try {
+        return make(dnnl::algorithm::convolution_winograd, Tag::any);
+      } catch (const dnnl::error&) {  // not of this version, on this processor, or for so many channels
+      }
+    }
+    return make(dnnl::algorithm::convolution_direct, Tag::nhwc);
+  }
+
+  dnnl::convolution_forward::primitive_desc forward(Type result, dnnl::algorithm algorithm, Tag tag,
+                                                    prop_kind kind = prop_kind::forward_training) const {
+    return described<dnnl::convolution_forward>(kind, algorithm, input(tag), kernel(type, true),
+                                                output(result, tag), strides, before, after);
+  }
+
+  // Where gradients may follow, Winograd's algorithm transforms the kernel in each call, else it wants it transformed.
+  dnnl::convolution_forward::primitive_desc forward(Type result, bool is_packed) const {
+    const prop_kind kind = is_packed ? prop_kind::forward_inference : prop_kind::forward_training;
+    return fastest(is_packed, [&](auto algorithm, Tag tag) { return forward(result, algorithm, tag, kind); });
   }
 
   // A kernel that was packed, for results of the type of the images; for others, it is reordered if it must be.
-  memory_desc packed() const { return forward(type).weights_desc(); }
+  memory_desc packed() const { return forward(type, true).weights_desc(); }
 
   Key key(int64_t kind, Type result) const {
     Key made{kind, static_cast<int64_t>(type), static_cast<int64_t>(result)};
@@ -209,7 +238,7 @@ struct Convolution {
   }
 
   Plan output_plan(Type result, bool is_packed) const {
-    auto made = forward(result);
+    auto made = forward(result, is_packed);
     return {dnnl::convolution_forward(made), made,
             {{DNNL_ARG_SRC, input(), made.src_desc(), kGiven, {}},
              {DNNL_ARG_WEIGHTS, is_packed ? packed() : here(), made.weights_desc(), kGiven, {}},
@@ -218,8 +247,10 @@ struct Convolution {
 
   Plan input_gradient_plan(Type result) const {
     using Backward = dnnl::convolution_backward_data;
-    auto made = described_after<Backward>(forward(result), dnnl::algorithm::convolution_direct, input(),
-                                          kernel(type, true), output(result), strides, before, after);
+    auto made = fastest(false, [&](auto algorithm, Tag tag) {
+      return described_after<Backward>(forward(result, algorithm, tag), algorithm, input(tag), kernel(type, true),
+                                       output(result, tag), strides, before, after);
+    });
     return {Backward(made), made,
             {{DNNL_ARG_DIFF_SRC, input(), made.diff_src_desc(), kResult, {}},
              {DNNL_ARG_WEIGHTS, here(), made.weights_desc(), kGiven, {}},
@@ -228,8 +259,10 @@ struct Convolution {
 
   Plan kernel_gradient_plan(Type result) const {
     using Backward = dnnl::convolution_backward_weights;
-    auto made = described_after<Backward>(forward(result), dnnl::algorithm::convolution_direct, input(),
-                                          kernel(Type::f32, true), output(result), strides, before, after);
+    auto made = fastest(false, [&](auto algorithm, Tag tag) {
+      return described_after<Backward>(forward(result, algorithm, tag), algorithm, input(tag),
+                                       kernel(Type::f32, true), output(result, tag), strides, before, after);
+    });
     return {Backward(made), made,
             {{DNNL_ARG_SRC, input(), made.src_desc(), kGiven, {}},
              {DNNL_ARG_DIFF_WEIGHTS, here(), made.diff_weights_desc(), kResult, {}},

@@ -44,6 +44,13 @@ def packed(decode: Callable, variables: Any, *given: Any) -> Parted:
         return parted(decode, variables, *given)
 
 
+def with_packed(decode: Callable, variables: Any, mesh: Mesh, *given: Any) -> Callable:
+    """A function of what is given, for these shapes, compiled, with the weights of these variables packed."""
+    parts = packed(decode, variables, *given)
+    rest = jax.jit(parts.rest, compiler_options=compiler_options(mesh))
+    return partial(rest, jax.jit(parts.first)(variables))
+
+
 def searching(opened: 'Opened', mesh: Mesh, beam: int) -> tuple[Any, Lexicon | None]:
     """The decoder of a trained model with this beam, and the lexicon that chooses among its texts, if the
     model has one and the beam is above 1."""
@@ -84,9 +91,7 @@ class Compiled:
         if shape[0] > 1 or first or not onednn.packs():
             self._seen.add(shape)
             return self.decode(self.variables, batch, longest)
-        parts = packed(self.decode.__wrapped__, self.variables, batch, longest)
-        rest = jax.jit(parts.rest, compiler_options=compiler_options(self.mesh))
-        self._packed[shape] = partial(rest, jax.jit(parts.first)(self.variables))
+        self._packed[shape] = with_packed(self.decode.__wrapped__, self.variables, self.mesh, batch, longest)
         return self._packed[shape](batch, longest)
 
     def drafts(self, source: Source, config: ConfigDict, limit: int = 0) -> dict[tuple, Callable]:
