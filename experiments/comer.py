@@ -3,7 +3,7 @@ in the form its authors published.
 
 Published ExpRate on CROHME by symbol layout trees: 59.33 % (2014), 59.81 % (2016), 62.97 % (2019) with images
 scaled at random; over several runs of TAMER's authors 58.38 +- 0.62, 56.98 +- 1.41 and 59.12 +- 0.43 %. Ours:
-crohme not run; formulas 34.38 % (2014), with a beam of 10 42.29 %. Cost of crohme: 300 epochs, about 2.6
+crohme not run; formulas 38.84 % (2014), with a beam of 10 46.65 %. Cost of crohme: 300 epochs, about 2.6
 million images.
 
 Unlike the reference, which keeps the epoch that reads the test of 2014 best, and lowers its rate by that too,
@@ -56,7 +56,8 @@ FORMULAS_FIRST = {
     'checkpoint.every': '2 %', 'log.every': 50,
 }
 
-# That one goes on, with more of the formulas that people wrote, and blur: experiments/readers/formulas-second.
+# That one goes on, with more of the formulas that people wrote, and blur. Its reader is
+# experiments/readers/formulas-second.
 FORMULAS_SECOND = {
     **FORMULAS_FIRST,
     'init': 'experiments/readers/formulas-first',
