@@ -169,8 +169,19 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
                                'rotate': settings.rotate, 'engine': settings.engine, 'lasting': True}
     recognizer = load_model(folder, batch=settings.batch, **options)
     explaining = load_model(folder, batch=1, explain=True, **options) if settings.explain else None
-    return Reader(name, recognizer, explaining, batch=settings.batch, canvases=canvases(recognizer),
-                  watch=watch)
+    sizes = canvases(recognizer)
+    batch = together(recognizer.beam, sizes, settings.batch)
+    return Reader(name, recognizer, explaining, batch=batch, canvases=sizes, watch=watch)
+
+
+def together(beam: int, sizes: Sequence[tuple[int, int]], batch: int) -> int:
+    """How many images are read at a time. On a CPU, a beam search gains little by several, and its programs
+    for each number of them and each size would take an hour to compile."""
+    if beam < 2 or len(sizes) < 2:
+        return batch
+    import jax
+
+    return 1 if jax.default_backend() == 'cpu' else batch
 
 
 def beam(name: str, folder: str, wanted: int, others: bool) -> int:

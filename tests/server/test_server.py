@@ -70,6 +70,12 @@ def test_the_sizes_that_are_compiled_before_the_server_is_ready():
     assert recognizer.batches == [1, 2, 4, 6] * 2
 
 
+def test_a_beam_search_in_several_sizes_reads_one_image_at_a_time_on_a_cpu():
+    sizes = [(8, 8), (16, 32)]
+    assert serve.together(10, sizes, 32) == 1
+    assert serve.together(1, sizes, 32) == serve.together(10, sizes[:1], 32) == 32
+
+
 def test_several_files_are_answered_in_their_order_each_with_what_is_wrong_of_it():
     files = [('files', ('some/a.png', picture(1))), ('files', ('b.png', b'no image')),
              ('more', ('c.png', picture(3)))]
