@@ -146,10 +146,9 @@ def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
         return {}
     import jax
 
-    from recog import onednn
     from recog.devices import setup
     from recog.devices.mesh import compiler_options, one_device
-    from recog.reading.compiled import with_packed
+    from recog.reading.compiled import packs, with_packed
     from recog.workdir.opened import open_workdir
 
     device = setup.start(subject.devices)[0]
@@ -164,8 +163,7 @@ def _opened(subject: Subject) -> dict[tuple[str, str], Form]:
     compiled = partial(jax.jit(decode, compiler_options=compiler_options(mesh)), variables)
 
     def workdir(given: tuple) -> Callable[[], Any]:
-        packs = len(given[0]) == 1 and onednn.packs()  # as single images are read that come again
-        read = with_packed(decode, variables, mesh, *given) if packs else compiled
+        read = with_packed(decode, variables, mesh, *given) if packs(len(given[0])) else compiled
         return lambda: jax.device_get(read(*given))
 
     found: dict[tuple[str, str], Form] = {('workdir', source): workdir}

@@ -10,7 +10,7 @@ import jax
 import numpy as np
 from ml_collections import ConfigDict
 
-from recog import models, onednn
+from recog import models
 from recog.config import values
 from recog.data.batches import empty_batch
 from recog.devices import cost
@@ -23,7 +23,7 @@ from recog.devices.mesh import (
     state_layout,
 )
 from recog.images.fit import channels
-from recog.reading.compiled import packed
+from recog.reading.compiled import packed, packs
 from recog.text import vocabulary
 from recog.train import optimizer
 from recog.train.step import make_state, make_step
@@ -60,7 +60,7 @@ def inference(model: models.Model, config: ConfigDict, mesh: Any, batch: int, va
     abstract = shapes, arrays['image'], arrays['size'], longest
     run: Callable[..., Any] = decode
     prepared, weights = (lambda variables: variables), shapes
-    if batch == 1 and onednn.packs():  # as single images are read, with weights that were packed before
+    if packs(batch):
         parts = packed(decode, *abstract)
         prepared, run, weights = jax.jit(parts.first), parts.rest, jax.eval_shape(parts.first, shapes)
     jitted = jax.jit(run, in_shardings=places, compiler_options=compiler_options(mesh))

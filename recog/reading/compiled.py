@@ -38,6 +38,11 @@ def decoder(model: models.Model, mesh: Mesh, beam: int = 1, details: bool = Fals
     return jax.jit(decode, out_shardings=replicated(mesh), compiler_options=compiler_options(mesh))
 
 
+def packs(rows: int) -> bool:
+    """Whether batches of so many images, where they come again, are read with packed weights."""
+    return rows == 1 and onednn.packs()
+
+
 def packed(decode: Callable, variables: Any, *given: Any) -> Parted:
     """A function of variables and what is given, in parts of which the first packs the weights for oneDNN."""
     with onednn.PACKED(True):
@@ -88,7 +93,7 @@ class Compiled:
         if shape in self._packed:
             return self._packed[shape](batch, longest)
         first = shape not in self._seen and not self.lasting
-        if shape[0] > 1 or first or not onednn.packs():
+        if first or not packs(shape[0]):
             self._seen.add(shape)
             return self.decode(self.variables, batch, longest)
         self._packed[shape] = with_packed(self.decode.__wrapped__, self.variables, self.mesh, batch, longest)

@@ -175,8 +175,8 @@ def load(name: str, folder: str, beam: int, settings: Settings, watch: Callable[
 
 
 def together(beam: int, sizes: Sequence[tuple[int, int]], batch: int) -> int:
-    """How many images are read at a time. On a CPU, a beam search gains little by several, and its programs
-    for each number of them and each size would take an hour to compile."""
+    """How many images are read at a time: one in a beam search of several sizes on a CPU, whose programs for
+    each number of images and each size would take long to compile."""
     if beam < 2 or len(sizes) < 2:
         return batch
     import jax

@@ -123,8 +123,11 @@ def test_a_convolution_with_a_packed_kernel_is_that_with_the_kernel(
         first, rest = parted(lambda kernel, x: by_onednn(x, kernel), kernel, x)
     packed, = jax.jit(first)(kernel)
     assert packed.dtype == 'uint8' and packed.nbytes >= kernel.size * expected.dtype.itemsize
-    # With a packed kernel, Winograd's algorithm can have other tiles.
-    assert off(jax.jit(rest)([packed], x), expected) < ROUNDING[dtype]
+    found = jax.jit(rest)([packed], x)
+    if dtype == 'float32' and strides == (1, 1) and groups == 1:  # by Winograd's, in other tiles
+        assert off(found, expected) < ROUNDING[dtype]
+    else:
+        np.testing.assert_array_equal(*(np.asarray(each, np.float32) for each in (found, expected)))
 
 
 @of_each_type
